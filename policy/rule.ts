@@ -1,0 +1,154 @@
+/**
+ * The allow rule: its shape, and the one strict reader that CLI, REST and policy files share.
+ *
+ * Not here: matching (`match.ts`) and storing (`store/`).
+ *
+ * @module
+ */
+import { domainToASCII } from "node:url";
+import { ProxyError } from "../core/errors.ts";
+import { parseHost } from "../core/host_port.ts";
+import { parseName } from "../core/names.ts";
+
+/** What makes a rule the rule it is, in canonical form. Lists are sorted sets; an empty list means "any". */
+export interface RuleSpec {
+  /** A host, `*.suffix` or `*`. */
+  readonly host: string;
+  /** Upper-case method names. */
+  readonly methods: readonly string[];
+  /** `/exact`, `/prefix/*` or `*`. */
+  readonly paths: readonly string[];
+  /** 1 to 65535; empty means 80 and 443. */
+  readonly ports: readonly number[];
+  /** The name of the secret whose credential is injected. */
+  readonly secret?: string;
+  /** Splice bytes instead of inspecting them. */
+  readonly passthrough: boolean;
+}
+
+/** A rule as it stands in the store. */
+export interface Rule extends RuleSpec {
+  /** Unique for ever: a rule that is revoked and added again is another rule. */
+  readonly id: string;
+  /** The owner's name. */
+  readonly client: string;
+  /** Epoch milliseconds; from that instant on the rule is absent. */
+  readonly expiresAt?: number;
+}
+
+/** Rule fields as a person or a program gives them. */
+export interface RuleInput {
+  readonly host: string;
+  readonly methods?: readonly string[] | undefined;
+  readonly paths?: readonly string[] | undefined;
+  readonly ports?: readonly number[] | undefined;
+  readonly secret?: string | undefined;
+  readonly passthrough?: boolean | undefined;
+}
+
+/** The ports of a rule that names none. */
+export const DEFAULT_PORTS: readonly number[] = [80, 443];
+
+const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$/; // RFC 9110 §5.6.2 token
+// deno-lint-ignore no-control-regex
+const NOT_IN_PATH = /[\x00-\x20\x7f-\uffff?#]/;
+
+/**
+ * The canonical rule for an input.
+ *
+ * @throws ProxyError `input.invalid`, naming the field: a host that is none, an empty string anywhere, a path that is
+ * neither `*`, exact nor `<prefix>/*`, a port out of range, or `passthrough` with secret, methods or paths
+ */
+export function parseRule(input: RuleInput): RuleSpec {
+  const methods = uniqueSorted((input.methods ?? []).map(parseMethod));
+  const paths = uniqueSorted((input.paths ?? []).map(parsePathPattern));
+  const ports = [...new Set((input.ports ?? []).map(checkPort))].sort((a, b) => a - b);
+  const passthrough = input.passthrough ?? false;
+  if (passthrough && (input.secret !== undefined || methods.length > 0 || paths.length > 0)) {
+    invalid(
+      "Cannot use passthrough with a secret, methods or paths: passed-through bytes are not inspected",
+      "leave out --passthrough, or --secret, --method and --path",
+    );
+  }
+  return {
+    host: parseHostPattern(input.host),
+    methods,
+    paths,
+    ports,
+    ...(input.secret === undefined ? {} : { secret: parseName("secret", input.secret) }),
+    passthrough,
+  };
+}
+
+/**
+ * A host pattern in canonical form: `*`, `*.suffix`, a name as A-labels (UTS #46), or an IP literal, brackets dropped.
+ *
+ * @throws ProxyError `input.invalid`
+ */
+export function parseHostPattern(text: string): string {
+  if (text === "*") return text;
+  const isSuffix = text.startsWith("*.");
+  const name = isSuffix ? text.slice(2) : /^\[(.*:.*)\]$/.exec(text)?.[1] ?? text;
+  // deno-lint-ignore no-control-regex
+  const ascii = /[^\x00-\x7f]/.test(name) ? domainToASCII(name) : name;
+  const host = parseHost(ascii);
+  if (host === undefined || (isSuffix && /^[\d.]+$|:/.test(host))) {
+    invalid(
+      text === ""
+        ? "Cannot use an empty host: it would be unclear what the rule allows"
+        : `Cannot use ${JSON.stringify(text.slice(0, 260))} as a host`,
+      "write api.example.com, *.example.com, * or an IP address, without scheme, port or path",
+    );
+  }
+  return isSuffix ? `*.${host}` : host;
+}
+
+/** True when every host that `inner` matches is matched by `outer` too. Both are canonical patterns. */
+export function hostWithin(inner: string, outer: string): boolean {
+  if (outer === "*" || inner === outer) return true;
+  if (!outer.startsWith("*.")) return false;
+  return inner !== "*" && inner.endsWith(outer.slice(1)) && inner !== outer.slice(1);
+}
+
+/** The identity of a rule within its client: secret and TTL are no part of it. */
+export function ruleKey(spec: RuleSpec): string {
+  return JSON.stringify([spec.host, spec.methods, spec.paths, spec.ports, spec.passthrough]);
+}
+
+function parseMethod(text: string): string {
+  if (!METHOD.test(text)) {
+    invalid(
+      `Cannot use ${JSON.stringify(text.slice(0, 40))} as a method`,
+      "write GET, POST or another method name",
+    );
+  }
+  return text.toUpperCase();
+}
+
+function parsePathPattern(text: string): string {
+  if (text === "*") return text;
+  const star = text.indexOf("*");
+  const isPrefix = text.endsWith("/*") && star === text.length - 1;
+  if (!text.startsWith("/") || NOT_IN_PATH.test(text) || (star >= 0 && !isPrefix) || text.length > 2_048) {
+    invalid(
+      `Cannot use ${JSON.stringify(text.slice(0, 80))} as a path`,
+      "write /v1/models (exact), /v1/* (all below) or *; percent-encode as the client does; the query is no part of it",
+    );
+  }
+  return text;
+}
+
+function checkPort(port: number): number {
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+    invalid(`Cannot use ${JSON.stringify(port)} as a port`, "a port is a whole number from 1 to 65535");
+  }
+  return port;
+}
+
+function uniqueSorted(values: readonly string[]): string[] {
+  return [...new Set(values)].sort();
+}
+
+function invalid(message: string, hint: string): never {
+  throw new ProxyError("input.invalid", message, { hint });
+}
