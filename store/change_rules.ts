@@ -1,0 +1,102 @@
+/**
+ * Adding and revoking allow rules.
+ *
+ * Not here: rows (`rules.ts`), and what makes a rule well-formed (`policy/rule.ts`).
+ *
+ * @module
+ */
+import { MAX_DURATION_MS } from "../core/duration.ts";
+import { hostWithin, parseHostPattern, type Rule, ruleKey, type RuleSpec } from "../policy/rule.ts";
+import { requireClient } from "./change_clients.ts";
+import { MAX_RULE_CHARS, MAX_RULES, MAX_RULES_PER_CLIENT } from "./limits.ts";
+import { checkRoom, quoted, refuseConflict, refuseInvalid, refuseNotFound } from "./refuse.ts";
+import { removeRule, type StoredRule, writeRule } from "./rules.ts";
+import type { PolicyView } from "./view.ts";
+import type { Writer } from "./writer.ts";
+
+/** A rule that is to be added. */
+export interface NewRule {
+  /** The owner's name. */
+  readonly client: string;
+  /** From `parseRule`. */
+  readonly spec: RuleSpec;
+  /** Whole milliseconds; for ever when undefined. */
+  readonly ttlMs: number | undefined;
+}
+
+/** See `State.addRule`. */
+export async function addRule(writer: Writer, { client, spec, ttlMs }: NewRule): Promise<Rule> {
+  const { view } = writer;
+  const owner = view.client(client) ??
+    refuseInvalid(`Cannot add a rule: unknown client ${quoted(client)}`, "create the client first");
+  checkSecretOf(view, spec);
+  checkTtl(ttlMs);
+  if (JSON.stringify(spec).length > MAX_RULE_CHARS) {
+    refuseInvalid("Cannot add a rule: it is too long", "split its paths over several rules");
+  }
+  if (findRule(view, client, spec)) {
+    refuseConflict(`Cannot add a rule: client ${client} has this rule already`, "revoke it first");
+  }
+  checkRoom("rule", view.ruleCount, MAX_RULES);
+  checkRoom(`rule of client ${client}`, view.storedRules(client).length, MAX_RULES_PER_CLIENT);
+  const now = writer.clock.now();
+  const rule: Rule = {
+    ...spec,
+    id: crypto.randomUUID(),
+    client,
+    ...(ttlMs === undefined ? {} : { expiresAt: now + ttlMs }),
+  };
+  const stored: StoredRule = { rule, clientId: owner.id, sequence: writer.takeSequence() };
+  await writer.commit([writeRule(stored, now)], () => view.addRule(stored));
+  if (rule.expiresAt !== undefined) writer.armTimer();
+  return rule;
+}
+
+/** See `State.revokeHost`. */
+export async function revokeHost(writer: Writer, client: string, hostPattern: string): Promise<Rule[]> {
+  requireClient(writer.view, client, "revoke a rule of");
+  const host = parseHostPattern(hostPattern);
+  const gone = writer.view.storedRules(client).filter(({ rule }) => rule.host === host);
+  if (gone.length === 0) refuseNotFound(`Cannot revoke: client ${client} has no rule for host ${host}`);
+  await commitGone(writer, client, gone);
+  return gone.map(({ rule }) => rule);
+}
+
+/** See `State.revokeRule`. */
+export async function revokeRule(writer: Writer, client: string, spec: RuleSpec): Promise<Rule> {
+  requireClient(writer.view, client, "revoke a rule of");
+  const found = findRule(writer.view, client, spec);
+  if (!found || (spec.secret !== undefined && spec.secret !== found.rule.secret)) {
+    refuseNotFound(`Cannot revoke: client ${client} has no such rule for host ${spec.host}`);
+  }
+  await commitGone(writer, client, [found]);
+  return found.rule;
+}
+
+function commitGone(writer: Writer, client: string, gone: readonly StoredRule[]): Promise<void> {
+  return writer.commit(gone.map(removeRule), () => writer.view.deleteRules(client, gone));
+}
+
+function findRule(view: PolicyView, client: string, spec: RuleSpec): StoredRule | undefined {
+  const key = ruleKey(spec);
+  return view.storedRules(client).find(({ rule }) => rule.host === spec.host && ruleKey(rule) === key);
+}
+
+function checkSecretOf(view: PolicyView, { host, secret }: RuleSpec): void {
+  if (secret === undefined) return;
+  const bound = view.secret(secret)?.record ??
+    refuseInvalid(`Cannot add a rule: unknown secret ${quoted(secret)}`, "create the secret first");
+  if (hostWithin(host, bound.host)) return;
+  refuseInvalid(
+    `Cannot add a rule for host ${host} with secret ${secret}: the secret is bound to ${bound.host}`,
+    `use a host within ${bound.host}, or another secret`,
+  );
+}
+
+function checkTtl(ttlMs: number | undefined): void {
+  if (ttlMs === undefined || (Number.isSafeInteger(ttlMs) && ttlMs > 0 && ttlMs <= MAX_DURATION_MS)) return;
+  refuseInvalid(
+    "Cannot add a rule: its TTL is not between a millisecond and ten years",
+    "leave it out for none",
+  );
+}

@@ -1,0 +1,45 @@
+/**
+ * Storing and deleting secrets.
+ *
+ * Not here: rows and sealing (`secrets.ts`), and the form of values (`secrets/kinds.ts`).
+ *
+ * @module
+ */
+import { parseName } from "../core/names.ts";
+import { MAX_SECRETS } from "./limits.ts";
+import type { SecretInput, SecretRecord } from "./records.ts";
+import { checkRoom, quoted, refuseConflict, refuseNotFound } from "./refuse.ts";
+import { checkStorable, parseSecretHost, removeSecret, writeSecret } from "./secrets.ts";
+import type { Writer } from "./writer.ts";
+
+/** See `State.putSecret`. */
+export async function putSecret(writer: Writer, input: SecretInput, force: boolean): Promise<SecretRecord> {
+  const name = parseName("secret", input.name);
+  const host = parseSecretHost(input.host);
+  checkStorable(input.value, input.sourceFile);
+  const old = writer.view.secret(name)?.record;
+  if (old && !force) {
+    refuseConflict(`Cannot create secret ${name}: the name is taken`, "replace it with --force");
+  }
+  if (!old) checkRoom("secret", writer.view.secretCount, MAX_SECRETS);
+  const now = writer.clock.now();
+  const record: SecretRecord = {
+    name,
+    host,
+    type: input.type,
+    version: crypto.randomUUID(),
+    cleartext: input.cleartext,
+    createdAt: old?.createdAt ?? now,
+    ...(old ? { updatedAt: now } : {}),
+    ...(input.sourceFile === undefined ? {} : { sourceFile: input.sourceFile }),
+  };
+  const stored = { record, value: input.value };
+  await writer.commit([await writeSecret(writer.keys.sealing, stored)], () => writer.view.setSecret(stored));
+  return record;
+}
+
+/** See `State.deleteSecret`. */
+export async function deleteSecret(writer: Writer, name: string): Promise<void> {
+  if (!writer.view.secret(name)) refuseNotFound(`Cannot delete secret ${quoted(name)}: unknown secret`);
+  await writer.commit([removeSecret(name)], () => writer.view.deleteSecret(name));
+}

@@ -1,0 +1,40 @@
+/**
+ * How much the store holds. Every bound has its reason beside it; all of them are per state folder.
+ *
+ * Not here: limits of the data plane (`core/limits.ts`).
+ *
+ * @module
+ */
+
+/** Ten times the 1,000 clients that the policy benchmark runs with; their rows load in well under a second. */
+export const MAX_CLIENTS = 10_000;
+
+/** One atomic commit of Deno KV takes 1,000 mutations, and deleting a client drops its row and all its rules in one. */
+export const MAX_RULES_PER_CLIENT = 999;
+
+/** Ten times the 10,000 rules that the policy benchmark runs with: about 50 MB in memory. */
+export const MAX_RULES = 100_000;
+
+/** Every value is unsealed into memory at start; with the largest values these are 48 MiB. */
+export const MAX_SECRETS = 1_000;
+
+/** Bytes of a secret's value as UTF-8. Deno KV refuses rows above 65,536 bytes; the rest is for the other fields. */
+export const MAX_SECRET_VALUE_BYTES = 49_152;
+
+/** Linux's PATH_MAX. Control characters are refused, so JSON at most doubles it, which still fits the row. */
+export const MAX_SOURCE_FILE_BYTES = 4_096;
+
+/** Characters of a rule as JSON. Rules are ASCII, so that a row stays at half of what Deno KV takes. */
+export const MAX_RULE_CHARS = 32_768;
+
+/** A brought token shorter than this can be guessed; 16 characters is what the documentation promises. */
+export const MIN_TOKEN_CHARS = 16;
+
+/** 1,024 bits even as hex: longer says no more. (Above 255 SOCKS5 cannot carry it, RFC 1929 §2; HTTP can.) */
+export const MAX_TOKEN_CHARS = 256;
+
+/** Hosts whose matching rules are remembered per client. A client that visits more starts over; it costs a scan. */
+export const MAX_REMEMBERED_HOSTS = 64;
+
+/** Deletions per commit when many rows go at once; well below the 1,000 mutations that Deno KV takes. */
+export const SWEEP_BATCH = 500;

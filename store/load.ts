@@ -1,0 +1,79 @@
+/**
+ * From the state file to memory at start: the seal key is found or made and proven, every row is read and every
+ * secret unsealed, and rows that must not come back are removed from the disk.
+ *
+ * Not here: changes while the program runs (`state.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import { CLIENT_PREFIX, readClient } from "./clients.ts";
+import type { Database, Mutation } from "./kv.ts";
+import { SWEEP_BATCH } from "./limits.ts";
+import { readRule, RULE_PREFIX, ruleOwner } from "./rules.ts";
+import { deriveKeys, seal, type StoreKeys, unseal } from "./seal.ts";
+import { loadSealKey } from "./seal_key.ts";
+import { readSecret, SECRET_PREFIX } from "./secrets.ts";
+import { isUnexpired, PolicyView } from "./view.ts";
+
+const CHECK_BINDING = ["check"];
+
+/**
+ * The keys of a store. A new database gets a new seal key, unless the file exists already; one that was in use before
+ * never does, because nothing in it could be read with it.
+ *
+ * @throws ProxyError `seal.key-missing`, `seal.key-invalid`, `seal.key-wrong`, `state.write-failed`
+ */
+export async function openKeys(db: Database, sealKeyFile: string): Promise<StoreKeys> {
+  if (sealKeyFile === "") {
+    throw new ProxyError("input.invalid", "Cannot use an empty name as the seal key file");
+  }
+  const keys = await deriveKeys(await loadSealKey(sealKeyFile, db.sealCheck === undefined));
+  if (db.sealCheck === undefined) {
+    await db.initialise(await seal(keys.sealing, CHECK_BINDING, new TextEncoder().encode("slicer-proxy")));
+  } else if (!await unseal(keys.sealing, CHECK_BINDING, db.sealCheck)) {
+    throw new ProxyError(
+      "seal.key-wrong",
+      `Cannot unseal the state: the seal key ${sealKeyFile} is not the one that it was sealed with`,
+      { hint: "put the right key back, or name its place with --seal-key-file" },
+    );
+  }
+  return keys;
+}
+
+/** What the state file held. */
+export interface LoadedState {
+  readonly view: PolicyView;
+  /** Higher than the sequence of every rule. */
+  readonly nextSequence: number;
+}
+
+/**
+ * Reads everything. Rules that have expired, and what is left of deleted clients, are gone from the disk when this
+ * returns: a clock that steps back before the next start must not find them.
+ *
+ * @throws ProxyError `state.damaged`, `seal.row-damaged`, `state.write-failed`
+ */
+export async function loadState(db: Database, keys: StoreKeys, nowMs: number): Promise<LoadedState> {
+  const view = new PolicyView();
+  const names = new Map<string, string>();
+  for await (const row of db.rows(CLIENT_PREFIX)) {
+    const client = readClient(row);
+    view.setClient(client);
+    names.set(client.id, client.record.name);
+  }
+  const leftovers: Mutation[] = [];
+  let nextSequence = 0;
+  for await (const row of db.rows(RULE_PREFIX)) {
+    const name = names.get(ruleOwner(row));
+    const stored = name === undefined ? undefined : readRule(row, name);
+    if (stored) nextSequence = Math.max(nextSequence, stored.sequence + 1);
+    if (stored && isUnexpired(stored.rule, nowMs)) view.addRule(stored);
+    else leftovers.push({ key: row.key });
+  }
+  for await (const row of db.rows(SECRET_PREFIX)) view.setSecret(await readSecret(keys.sealing, row));
+  for (let at = 0; at < leftovers.length; at += SWEEP_BATCH) {
+    await db.commit(leftovers.slice(at, at + SWEEP_BATCH));
+  }
+  return { view, nextSequence };
+}

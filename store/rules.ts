@@ -1,0 +1,72 @@
+/**
+ * Allow rules as rows.
+ *
+ *     ["rule", client id, sequence] → { id, host, methods, paths, ports, passthrough, secret?, expiresAt? }
+ *
+ * The sequence only grows, so key order is declaration order. Rules hang on the client's id, not on its name: what a
+ * crash or a late sweep leaves behind of a deleted client belongs to nobody, and goes at the next start.
+ *
+ * Not here: which rules a client may add (`state.ts`), and finding the ones for a host (`view.ts`).
+ *
+ * @module
+ */
+import type { Rule } from "../policy/rule.ts";
+import type { Mutation, Row } from "./kv.ts";
+import { RowReader } from "./row.ts";
+
+/** The prefix of all rule rows. */
+export const RULE_PREFIX: Deno.KvKey = ["rule"];
+
+/** A rule and its place. */
+export interface StoredRule {
+  readonly rule: Rule;
+  readonly clientId: string;
+  readonly sequence: number;
+}
+
+/**
+ * Writes a rule's row. KV is told when the rule ends only so that it sweeps the row; `expiresAt` decides.
+ *
+ * @param nowMs the time that `expiresAt` is compared with, epoch milliseconds
+ */
+export function writeRule(stored: StoredRule, nowMs: number): Mutation {
+  const { id, client: _, ...fields } = stored.rule;
+  const mutation = { key: keyOf(stored), value: { id, ...fields } };
+  return fields.expiresAt === undefined ? mutation : { ...mutation, expireInMs: fields.expiresAt - nowMs };
+}
+
+/** Removes a rule's row. */
+export function removeRule(stored: StoredRule): Mutation {
+  return { key: keyOf(stored) };
+}
+
+/** The id of the client that a row belongs to. */
+export function ruleOwner({ key }: Row): string {
+  return String(key[1]);
+}
+
+/** The inverse of {@linkcode writeRule}. @throws ProxyError `state.damaged` */
+export function readRule(row: Row, clientName: string): StoredRule {
+  const fields = new RowReader(`a rule of client ${clientName}`, row.value);
+  const secret = fields.optionalString("secret");
+  const expiresAt = fields.optionalNumber("expiresAt");
+  return {
+    rule: {
+      id: fields.string("id"),
+      client: clientName,
+      host: fields.string("host"),
+      methods: fields.strings("methods"),
+      paths: fields.strings("paths"),
+      ports: fields.numbers("ports"),
+      passthrough: fields.boolean("passthrough"),
+      ...(secret === undefined ? {} : { secret }),
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+    },
+    clientId: ruleOwner(row),
+    sequence: Number(row.key[2]),
+  };
+}
+
+function keyOf({ clientId, sequence }: StoredRule): Deno.KvKey {
+  return [...RULE_PREFIX, clientId, sequence];
+}

@@ -1,0 +1,121 @@
+/**
+ * The seal key file: 32 random bytes as one line of 64 hex digits, so that `openssl rand -hex 32` makes one too and
+ * an operator can keep it anywhere that keeps text.
+ *
+ * Not here: what is derived from the key and sealed with it (`seal.ts`), and whether a missing key may be made
+ * (`state.ts` knows whether there are sealed rows).
+ *
+ * @module
+ */
+import { dirname } from "node:path";
+import { messageOf, ProxyError } from "../core/errors.ts";
+
+/** The key's length in bytes: the strength of AES-256 and of HMAC-SHA-256. */
+export const SEAL_KEY_BYTES = 32;
+
+const TEXT = /^([0-9a-f]{64})\r?\n?$/i;
+
+/** Hex digits, CR and LF: a longer file is not read at all. */
+const MAX_FILE_BYTES = SEAL_KEY_BYTES * 2 + 2;
+
+/**
+ * The key in the file at `path`; made first when there is none and `mayCreate`. A new file has mode 0600 from its
+ * first instant, appears whole or not at all, and is on the disk before this returns. Of two processes that make it at
+ * the same time one wins, and both return the winner's key.
+ *
+ * @throws ProxyError `seal.key-missing` when there is no file and none may be made; `seal.key-invalid` when the file
+ * is not a regular one, is readable by others, or holds anything but a key; `state.write-failed` when it cannot be made
+ */
+export async function loadSealKey(path: string, mayCreate: boolean): Promise<Uint8Array<ArrayBuffer>> {
+  const found = await readKey(path);
+  if (found) return found;
+  if (!mayCreate) {
+    throw new ProxyError(
+      "seal.key-missing",
+      `Cannot unseal the state: its seal key ${path} is missing`,
+      { hint: `put the key back at ${path}, or name its place with --seal-key-file` },
+    );
+  }
+  await createKey(path);
+  // Read back, for the case that another process was faster.
+  return await readKey(path) ?? invalid(path, "it vanished while it was made");
+}
+
+async function readKey(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  // Before opening: a FIFO would block the open for ever. Links are followed: secret mounts are made of them.
+  const before = await statOf(path);
+  if (!before) return undefined;
+  if (!before.isFile) invalid(path, "it is not a regular file");
+  let text: string;
+  try {
+    using file = await Deno.open(path);
+    checkFile(path, await file.stat()); // of the open file: the name may point elsewhere by now
+    const buffer = new Uint8Array(MAX_FILE_BYTES + 1);
+    text = new TextDecoder().decode(buffer.subarray(0, await file.read(buffer) ?? 0));
+    buffer.fill(0);
+  } catch (error) {
+    if (error instanceof ProxyError) throw error;
+    throw new ProxyError("seal.key-invalid", `Cannot read the seal key ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  const digits = TEXT.exec(text)?.[1] ?? invalid(path, "it is not one line of 64 hex digits");
+  const key = new Uint8Array(SEAL_KEY_BYTES);
+  for (let i = 0; i < key.length; i++) key[i] = parseInt(digits.slice(2 * i, 2 * i + 2), 16);
+  return key;
+}
+
+function checkFile(path: string, info: Deno.FileInfo): void {
+  if (!info.isFile) invalid(path, "it is not a regular file");
+  if (((info.mode ?? 0) & 0o077) !== 0) {
+    throw new ProxyError("seal.key-invalid", `Cannot use the seal key ${path}: other users can open it`, {
+      hint: `run: chmod 600 ${path}`,
+    });
+  }
+  if (info.size > MAX_FILE_BYTES) invalid(path, "it is not one line of 64 hex digits");
+}
+
+async function createKey(path: string): Promise<void> {
+  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+  const digits = Array.from(
+    crypto.getRandomValues(new Uint8Array(SEAL_KEY_BYTES)),
+    (byte) => byte.toString(16).padStart(2, "0"),
+  ).join("");
+  try {
+    try {
+      using file = await Deno.open(temporary, { createNew: true, write: true, mode: 0o600 });
+      const bytes = new TextEncoder().encode(`${digits}\n`);
+      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+      await file.sync();
+      // Not rename: a link fails where a key exists already, and a key must never be replaced.
+      await Deno.link(temporary, path).catch((error) => {
+        if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+      });
+    } finally {
+      await Deno.remove(temporary).catch(() => {});
+    }
+    using folder = await Deno.open(dirname(path));
+    await folder.sync();
+  } catch (error) {
+    throw new ProxyError("state.write-failed", `Cannot make the seal key ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+async function statOf(path: string): Promise<Deno.FileInfo | undefined> {
+  try {
+    return await Deno.stat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw new ProxyError("seal.key-invalid", `Cannot read the seal key ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function invalid(path: string, state: string): never {
+  throw new ProxyError("seal.key-invalid", `Cannot use the seal key ${path}: ${state}`, {
+    hint: "put the right key there, or name its place with --seal-key-file",
+  });
+}

@@ -1,0 +1,192 @@
+/**
+ * The state: who may do what with which credential. Reads answer from memory; a write is on the disk before memory
+ * changes, and memory has changed before the call resolves, so what was acknowledged is both in force and durable.
+ *
+ * Not here: how changes are made (`change_*.ts`), and what a secret's value must look like (`secrets/kinds.ts`).
+ *
+ * @module
+ */
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import type { Rule, RuleSpec } from "../policy/rule.ts";
+import * as clients from "./change_clients.ts";
+import * as rules from "./change_rules.ts";
+import * as secrets from "./change_secrets.ts";
+import { digestToken } from "./clients.ts";
+import { Database } from "./kv.ts";
+import { loadState, openKeys } from "./load.ts";
+import type { ClientRecord, NewClient, SecretInput, SecretRecord } from "./records.ts";
+import type { StoredSecret } from "./secrets.ts";
+import type { Admission, ClientRef, PolicyView } from "./view.ts";
+import { Writer } from "./writer.ts";
+
+/** Where the state is. */
+export interface StateOptions {
+  /** The state folder, made when there is none. */
+  readonly dir: string;
+  /** The seal key file; `mk` in the folder unless given. */
+  readonly sealKeyFile?: string | undefined;
+  readonly clock: Clock;
+}
+
+/**
+ * The open state of one daemon. Writes run one after the other, in the order in which they were called. Every write
+ * may throw ProxyError `state.write-failed` (full disk, file removed), and nothing has changed in memory then.
+ *
+ * Dispose it to finish pending writes, close the file and unlock the folder.
+ */
+export class State implements AsyncDisposable {
+  readonly #writer: Writer;
+  readonly #view: PolicyView;
+
+  private constructor(writer: Writer) {
+    this.#writer = writer;
+    this.#view = writer.view;
+  }
+
+  /**
+   * Opens the state of a folder.
+   *
+   * @throws ProxyError `state.locked`, `state.unreadable`, `state.damaged`, `state.newer`, `state.write-failed`,
+   * `seal.key-missing`, `seal.key-invalid`, `seal.key-wrong`, `seal.row-damaged`, `input.invalid` for an empty path
+   */
+  static async open({ dir, sealKeyFile, clock: machineClock }: StateOptions): Promise<State> {
+    const db = await Database.open(dir);
+    try {
+      const clock = steadyClock(machineClock);
+      const keys = await openKeys(db, sealKeyFile ?? join(dir, "mk"));
+      return new State(new Writer({ db, keys, clock, ...await loadState(db, keys, clock.now()) }));
+    } catch (error) {
+      db[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** All clients, by name. */
+  listClients(): ClientRecord[] {
+    return this.#view.clients();
+  }
+
+  getClient(name: string): ClientRecord | undefined {
+    return this.#view.client(name)?.record;
+  }
+
+  /**
+   * Makes a client, with a new token unless one is brought.
+   *
+   * @throws ProxyError `input.invalid`, `input.conflict` when the name or the token is taken, `limit.reached`
+   */
+  createClient(name: string, token?: string): Promise<NewClient> {
+    return this.#writer.write(() => clients.createClient(this.#writer, name, token));
+  }
+
+  /** Gives a client a new token and version; the old token ends. @throws ProxyError `input.not-found` */
+  rotateClient(name: string): Promise<NewClient> {
+    return this.#writer.write(() => clients.rotateClient(this.#writer, name));
+  }
+
+  /** Revokes a client's token and drops its rules, in one commit. @throws ProxyError `input.not-found` */
+  deleteClient(name: string): Promise<void> {
+    return this.#writer.write(() => clients.deleteClient(this.#writer, name));
+  }
+
+  /** All secrets without values, by name. */
+  listSecrets(): SecretRecord[] {
+    return this.#view.secrets();
+  }
+
+  getSecret(name: string): SecretRecord | undefined {
+    return this.#view.secret(name)?.record;
+  }
+
+  /**
+   * Stores a secret whose type and value have passed `secrets/kinds.ts`. With `force` a taken name is replaced: value,
+   * host and type change, `createdAt` stays, and rules that name it go on with the new one.
+   *
+   * @throws ProxyError `input.invalid`, `input.conflict`, `limit.reached`
+   */
+  putSecret(input: SecretInput, { force }: { readonly force: boolean }): Promise<SecretRecord> {
+    return this.#writer.write(() => secrets.putSecret(this.#writer, input, force));
+  }
+
+  /** Deletes a secret; rules that name it stay, and deny. @throws ProxyError `input.not-found` */
+  deleteSecret(name: string): Promise<void> {
+    return this.#writer.write(() => secrets.deleteSecret(this.#writer, name));
+  }
+
+  /** A client's live rules in declaration order. @throws ProxyError `input.not-found` */
+  listRules(client: string): Rule[] {
+    clients.requireClient(this.#view, client, "list the rules of");
+    return this.#view.liveRules(client, this.#writer.clock.now());
+  }
+
+  /**
+   * Adds a rule (from `parseRule`) behind the others of its client.
+   *
+   * @param ttlMs the rule's life in whole milliseconds; for ever when undefined
+   * @throws ProxyError `input.invalid` for an unknown client or secret, a host outside the secret's, or a bad TTL;
+   * `input.conflict` when the client has this rule; `limit.reached`
+   */
+  addRule(client: string, spec: RuleSpec, ttlMs?: number): Promise<Rule> {
+    return this.#writer.write(() => rules.addRule(this.#writer, { client, spec, ttlMs }));
+  }
+
+  /**
+   * Removes all rules of a client with exactly this host pattern, and returns them.
+   *
+   * @throws ProxyError `input.not-found`, `input.invalid`
+   */
+  revokeHost(client: string, hostPattern: string): Promise<Rule[]> {
+    return this.#writer.write(() => rules.revokeHost(this.#writer, client, hostPattern));
+  }
+
+  /**
+   * Removes the one rule with this identity, and returns it; a secret that is given must be the rule's.
+   *
+   * @throws ProxyError `input.not-found`
+   */
+  revokeRule(client: string, spec: RuleSpec): Promise<Rule> {
+    return this.#writer.write(() => rules.revokeRule(this.#writer, client, spec));
+  }
+
+  /** The client whose token this is. Every token costs one HMAC and one look-up, whatever it is. */
+  clientByToken(token: string): ClientRecord | undefined {
+    return this.#view.clientByDigest(digestToken(this.#writer.keys.token, token))?.record;
+  }
+
+  /** The client's live rules whose host pattern matches `host` (canonical), in declaration order. */
+  rulesFor(client: ClientRef, host: string): readonly Rule[] {
+    return this.#view.rulesFor(client, host, this.#writer.clock.now());
+  }
+
+  /** The client's live rules, in declaration order. */
+  rulesOf(client: ClientRef): readonly Rule[] {
+    return this.#view.rulesOf(client, this.#writer.clock.now());
+  }
+
+  /** A secret with its value: for `secrets/`, and never to be shown or logged. The record is the same object until the secret changes. */
+  secretValue(name: string): StoredSecret | undefined {
+    return this.#view.secret(name);
+  }
+
+  /** True while everything that a stream was admitted under is still in force. */
+  isLive(admission: Admission): boolean {
+    return this.#view.isLive(admission, this.#writer.clock.now());
+  }
+
+  /** Calls `listener`, which must not throw, after every change and expiry. Returns a function that stops it. */
+  onChange(listener: () => void): () => void {
+    return this.#writer.onChange(listener);
+  }
+
+  /** Finishes the writes that were asked for, and closes. Later writes are refused with a TypeError. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer[Symbol.asyncDispose]();
+  }
+}
+
+/** Never goes back, even if `clock` breaks its promise: an expired rule must not come back. */
+function steadyClock(clock: Clock): Clock {
+  let latest = 0;
+  return { now: () => latest = Math.max(latest, clock.now()), monotonic: () => clock.monotonic() };
+}

@@ -1,0 +1,127 @@
+/**
+ * The one way in which the state changes: one change after the other, each on the disk before memory knows it, then
+ * listeners are told. Expiry is such a change too, and is made here, by the clock.
+ *
+ * Not here: what a change is and whether it may be made (`change_*.ts`).
+ *
+ * @module
+ */
+import { callAt, type Clock } from "../core/clock.ts";
+import type { Database, Mutation } from "./kv.ts";
+import { SWEEP_BATCH } from "./limits.ts";
+import { removeRule } from "./rules.ts";
+import type { StoreKeys } from "./seal.ts";
+import type { PolicyView } from "./view.ts";
+
+/** What a {@linkcode Writer} works on. */
+export interface WriterParts {
+  readonly db: Database;
+  readonly keys: StoreKeys;
+  readonly view: PolicyView;
+  /** Must never step back: an expired rule must not come back. */
+  readonly clock: Clock;
+  readonly nextSequence: number;
+}
+
+/** Owns the database of an open state. */
+export class Writer implements AsyncDisposable {
+  readonly keys: StoreKeys;
+  readonly view: PolicyView;
+  readonly clock: Clock;
+  readonly #db: Database;
+  readonly #listeners = new Set<() => void>();
+  #nextSequence: number;
+  /** Ends when the last write that was asked for has ended; never rejects. */
+  #lastWrite: Promise<void> = Promise.resolve();
+  #cancelTimer = () => {};
+  /** Rows of expired rules that are still on the disk. */
+  #expiredRows: Mutation[] = [];
+  #isClosed = false;
+
+  constructor({ db, keys, view, clock, nextSequence }: WriterParts) {
+    this.#db = db;
+    this.keys = keys;
+    this.view = view;
+    this.clock = clock;
+    this.#nextSequence = nextSequence;
+    this.armTimer();
+  }
+
+  /** The place of the next rule: later than that of every rule before. */
+  takeSequence(): number {
+    return this.#nextSequence++;
+  }
+
+  /** Runs `change` when all earlier ones have ended. A TypeError refuses it after the writer was disposed. */
+  write<T>(change: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) return Promise.reject(new TypeError("Cannot write: the state is closed"));
+    const result = this.#lastWrite.then(() => {
+      this.#dropExpired();
+      return change();
+    });
+    this.#lastWrite = result.then(() => {}, () => {}).then(() => this.#sweepExpired());
+    return result;
+  }
+
+  /**
+   * Commits `mutations`, then changes memory by `apply`, then tells the listeners. Call it within
+   * {@linkcode write} only.
+   *
+   * @throws ProxyError `state.write-failed` or `state.damaged`; memory is as before then
+   */
+  async commit(mutations: readonly Mutation[], apply: () => void): Promise<void> {
+    await this.#db.commit(mutations);
+    apply();
+    this.#notify();
+  }
+
+  /** Has rules removed when they expire. Call it after adding one that does. */
+  armTimer(): void {
+    this.#cancelTimer();
+    const next = this.#isClosed ? undefined : this.view.nextExpiryMs();
+    this.#cancelTimer = next === undefined ? () => {} : callAt(this.clock, next, () => {
+      this.#dropExpired();
+      this.armTimer();
+      this.#lastWrite = this.#lastWrite.then(() => this.#sweepExpired());
+    });
+  }
+
+  /** Calls `listener`, which must not throw, after every change and expiry. Returns a function that stops it. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Finishes the writes that were asked for, and closes the database. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#cancelTimer();
+    await this.#lastWrite;
+    this.#db[Symbol.dispose]();
+  }
+
+  #dropExpired(): void {
+    const expired = this.view.takeExpired(this.clock.now());
+    if (expired.length === 0) return;
+    this.#expiredRows.push(...expired.map(removeRule));
+    this.#notify();
+  }
+
+  /** Takes expired rules off the disk. What fails is tried again after the next write, and at the next start. */
+  async #sweepExpired(): Promise<void> {
+    while (this.#expiredRows.length > 0) {
+      const batch = this.#expiredRows.slice(0, SWEEP_BATCH);
+      try {
+        await this.#db.commit(batch);
+      } catch {
+        return; // nothing is granted by these rows, and the next change meets the same disk and reports it
+      }
+      this.#expiredRows.splice(0, batch.length);
+    }
+  }
+
+  #notify(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
