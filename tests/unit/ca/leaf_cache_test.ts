@@ -1,0 +1,103 @@
+import { assertEquals, assertNotEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import { createAuthority, loadOrCreateAuthority } from "../../../ca/authority.ts";
+import { LeafCache } from "../../../ca/leaf_cache.ts";
+import type { Authority } from "../../../ca/signer.ts";
+import { ProxyError } from "../../../core/errors.ts";
+import { handshake, SetClock, temporaryFolder } from "./support.ts";
+
+async function newAuthority(clock: SetClock): Promise<Authority> {
+  await using folder = await temporaryFolder();
+  return await createAuthority({ dir: folder.path, clock });
+}
+
+Deno.test("LeafCache.get() mints once for callers that ask at the same time", async () => {
+  const clock = new SetClock();
+  const authority = await newAuthority(clock);
+  let minted = 0;
+  const sign = authority.sign.bind(authority);
+  authority.sign = (request) => {
+    minted++;
+    return sign(request);
+  };
+  const cache = new LeafCache(authority, { clock });
+  const leaves = await Promise.all(
+    Array.from({ length: 50 }, (_, i) => cache.get(i % 2 ? "a.example" : "b.example")),
+  );
+  assertEquals(minted, 2);
+  assertEquals(new Set(leaves).size, 2);
+  assertStrictEquals(await cache.get("b.example"), leaves[0]);
+  await handshake(await cache.get("a.example"), "a.example", authority.certPem);
+  assertEquals(minted, 2);
+});
+
+Deno.test("LeafCache.get() keeps as many leaves as it may, those used last", async () => {
+  const clock = new SetClock();
+  const cache = new LeafCache(await newAuthority(clock), { clock, maxLeaves: 3 });
+  const [a, b, c] = [await cache.get("a"), await cache.get("b"), await cache.get("c")];
+  assertEquals(cache.size, 3);
+  assertStrictEquals(await cache.get("a"), a); // a is now younger than b
+  await cache.get("d");
+  assertEquals(cache.size, 3);
+  assertStrictEquals(await cache.get("a"), a);
+  assertStrictEquals(await cache.get("c"), c);
+  assertNotEquals((await cache.get("b")).certPem, b.certPem);
+  await Promise.all(Array.from({ length: 20 }, (_, i) => cache.get(`h${i}`)));
+  assertEquals(cache.size, 3);
+});
+
+Deno.test("LeafCache refuses a bound below one", async () => {
+  const clock = new SetClock();
+  const authority = await newAuthority(clock);
+  for (const maxLeaves of [0, -1, NaN]) {
+    assertThrows(() => new LeafCache(authority, { clock, maxLeaves }), RangeError);
+  }
+});
+
+Deno.test("LeafCache.get() replaces a leaf when a quarter of its life is left", async () => {
+  const clock = new SetClock();
+  const cache = new LeafCache(await newAuthority(clock), { clock });
+  const first = await cache.get("a.example");
+  clock.nowMs = first.renewAt - 1;
+  assertStrictEquals(await cache.get("a.example"), first);
+  clock.nowMs = first.renewAt;
+  const second = await cache.get("a.example");
+  assertNotEquals(second.certPem, first.certPem);
+  assertEquals(second.notAfterMs > first.notAfterMs, true);
+  assertStrictEquals(await cache.get("a.example"), second);
+  assertEquals(cache.size, 1);
+});
+
+Deno.test("LeafCache.get() does not keep failures", async () => {
+  const clock = new SetClock();
+  const authority = await newAuthority(clock);
+  const cache = new LeafCache(authority, { clock });
+  clock.nowMs = authority.notAfterMs;
+  for (let i = 0; i < 2; i++) {
+    assertEquals((await assertRejects(() => cache.get("a.example"), ProxyError)).code, "ca.expired");
+  }
+  assertEquals((await assertRejects(() => cache.get("not a host"), ProxyError)).code, "input.invalid");
+  assertEquals(cache.size, 0);
+  clock.nowMs = authority.notAfterMs - 1_000;
+  assertEquals((await cache.get("a.example")).notAfterMs, authority.notAfterMs);
+});
+
+Deno.test("LeafCache.setAuthority() signs with the new CA from the next call on", async () => {
+  await using folder = await temporaryFolder();
+  const clock = new SetClock();
+  const { authority: old } = await loadOrCreateAuthority({ dir: folder.path, clock });
+  const cache = new LeafCache(old, { clock });
+  const kept = await cache.get("a.example");
+  const minting = cache.get("b.example");
+  const next = await createAuthority({ dir: folder.path, clock, force: true });
+  cache.setAuthority(next);
+  const late = cache.get("c.example");
+  cache.setAuthority(next);
+  for (const host of ["a.example", "b.example", "c.example"]) {
+    await handshake(await cache.get(host), host, next.certPem);
+  }
+  // What was asked for before comes from the old CA, and does not get into the cache.
+  await handshake(await minting, "b.example", old.certPem);
+  await handshake(await late, "c.example", next.certPem);
+  assertNotEquals((await cache.get("a.example")).certPem, kept.certPem);
+  assertEquals(cache.size, 3);
+});
