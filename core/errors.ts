@@ -55,7 +55,8 @@ export type ErrorCode =
   | "upstream.closed"
   /** A credential is needed and cannot be had. */
   | "credential.unavailable"
-  /** The admission that a stream was opened under is gone. */
+  /** Policy refuses on the way: names that disagree, an admission that is gone, a credential that must not leave. */
+  | "policy.mismatch"
   | "policy.revoked"
   /** A limit of `core/limits.ts` refuses new work. */
   | "limit.reached"

@@ -1,0 +1,64 @@
+/**
+ * Many deadlines on one timer. A deadline that moves with every byte of every connection must cost an assignment, not a
+ * timer of its own.
+ *
+ * @module
+ */
+
+/** Late by at most this much; never early. */
+const TICK_MS = 100;
+
+/** One deadline. */
+export interface Deadline {
+  /** Moves it to `ms` from now, or starts it again after {@linkcode stop}. */
+  restart(ms: number): void;
+  /** Until the next {@linkcode restart} it does not fire. */
+  stop(): void;
+}
+
+/** A set of deadlines. The shared timer runs only while one is pending. */
+export class Deadlines {
+  readonly #pending = new Set<Entry>();
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  /** Calls `onDue` once when `ms` have passed without a {@linkcode Deadline.restart}. */
+  start(ms: number, onDue: () => void): Deadline {
+    const entry: Entry = {
+      dueAt: performance.now() + ms,
+      onDue,
+      restart: (restartMs) => {
+        entry.dueAt = performance.now() + restartMs;
+        this.#add(entry);
+      },
+      stop: () => this.#remove(entry),
+    };
+    this.#add(entry);
+    return entry;
+  }
+
+  #add(entry: Entry): void {
+    this.#pending.add(entry);
+    this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  #remove(entry: Entry): void {
+    this.#pending.delete(entry);
+    if (this.#pending.size > 0 || this.#timer === undefined) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #tick(): void {
+    const now = performance.now();
+    for (const entry of this.#pending) {
+      if (entry.dueAt > now) continue;
+      this.#remove(entry);
+      entry.onDue();
+    }
+  }
+}
+
+interface Entry extends Deadline {
+  dueAt: number;
+  readonly onDue: () => void;
+}

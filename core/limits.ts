@@ -1,0 +1,103 @@
+/**
+ * Every limit of the data plane in one place, with unit and reason. A limit that is reached refuses new work with a
+ * clear answer and leaves what is running alone.
+ *
+ * @module
+ */
+
+/** See each field. Tests pass smaller ones. */
+export interface Limits {
+  /** Bytes of a request or response head; 64 KiB is what Squid allows and eight times nginx's default. */
+  readonly maxHeadBytes: number;
+  /** Header fields in a head or trailer section. Real clients send 10 to 60. */
+  readonly maxHeaderCount: number;
+  /** Bytes of one chunk-size line with its extensions (RFC 9112 §7.1.1 asks for a limit). */
+  readonly maxChunkLineBytes: number;
+  /** Bytes of a trailer section. */
+  readonly maxTrailerBytes: number;
+  /** Bytes of a ClientHello; post-quantum key shares make it 2 to 4 KiB, and it may span records. */
+  readonly maxClientHelloBytes: number;
+  /** Interim (1xx) responses before the final one; each is forwarded, none may go on for ever. */
+  readonly maxInterimResponses: number;
+
+  /** From accept to the first byte, and from the first byte of a head to its end (slowloris). */
+  readonly headTimeoutMs: number;
+  /** From the first byte of a ClientHello to the end of the handshake, on either side. */
+  readonly handshakeTimeoutMs: number;
+  /** Between requests of a keep-alive connection. */
+  readonly keepAliveTimeoutMs: number;
+  /** Without a byte in either direction while a body is under way. */
+  readonly bodyIdleTimeoutMs: number;
+  /** From the end of the request to the head of the response; language models think for minutes. */
+  readonly responseTimeoutMs: number;
+  /** Without a byte in either direction of a passthrough or upgraded stream; SSH sessions rest for long. */
+  readonly tunnelIdleTimeoutMs: number;
+  /** How long the second direction of a splice may go on without a byte after the first has ended. */
+  readonly halfCloseTimeoutMs: number;
+  /** How long a connection that is being closed is still read, so that the peer gets our last bytes. */
+  readonly lingerTimeoutMs: number;
+  /** Name resolution. */
+  readonly resolveTimeoutMs: number;
+  /** One TCP connect. */
+  readonly connectTimeoutMs: number;
+
+  /** Client connections in all. An inspected tunnel takes four descriptors. */
+  readonly maxConnections: number;
+  /** Client connections of one authenticated client, so that one cannot starve the others. */
+  readonly maxConnectionsPerClient: number;
+  /** Connections of one source address that have not proved who they are. */
+  readonly maxUnauthenticatedPerSource: number;
+  /** Connections admitted without credentials (SOCKS), in all. */
+  readonly maxAnonymousConnections: number;
+  /** Upstream connects and handshakes under way, in all and per client: each may hold a descriptor that only the peer frees. */
+  readonly maxPendingDials: number;
+  readonly maxPendingDialsPerClient: number;
+  /** Idle upstream connections kept, in all and per pool key. */
+  readonly maxIdleUpstream: number;
+  readonly maxIdleUpstreamPerKey: number;
+  /** How long an idle upstream connection is kept. */
+  readonly idleUpstreamTimeoutMs: number;
+  /** The oldest idle connection that a request which cannot be replayed may use: servers close idle ones after 5 s and more. */
+  readonly freshUpstreamMs: number;
+  /** Loopback TLS listeners kept open, one per intercepted host. */
+  readonly maxTlsListeners: number;
+  /** Certificates minted per client and minute: minting is the most expensive thing a client can ask for. */
+  readonly maxMintsPerClientPerMinute: number;
+  /** How long running requests may go on after a stop was asked for. */
+  readonly drainTimeoutMs: number;
+}
+
+/** The limits of a running proxy. */
+export const DEFAULT_LIMITS: Limits = {
+  maxHeadBytes: 65_536,
+  maxHeaderCount: 256,
+  maxChunkLineBytes: 4_096,
+  maxTrailerBytes: 16_384,
+  maxClientHelloBytes: 65_536,
+  maxInterimResponses: 32,
+
+  headTimeoutMs: 15_000,
+  handshakeTimeoutMs: 15_000,
+  keepAliveTimeoutMs: 120_000,
+  bodyIdleTimeoutMs: 600_000,
+  responseTimeoutMs: 600_000,
+  tunnelIdleTimeoutMs: 4 * 3_600_000,
+  halfCloseTimeoutMs: 120_000,
+  lingerTimeoutMs: 2_000,
+  resolveTimeoutMs: 10_000,
+  connectTimeoutMs: 10_000,
+
+  maxConnections: 4_700,
+  maxConnectionsPerClient: 1_200,
+  maxUnauthenticatedPerSource: 256,
+  maxAnonymousConnections: 64,
+  maxPendingDials: 512,
+  maxPendingDialsPerClient: 128,
+  maxIdleUpstream: 512,
+  maxIdleUpstreamPerKey: 32,
+  idleUpstreamTimeoutMs: 60_000,
+  freshUpstreamMs: 4_000,
+  maxTlsListeners: 1_024,
+  maxMintsPerClientPerMinute: 120,
+  drainTimeoutMs: 10_000,
+};

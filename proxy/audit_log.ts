@@ -1,0 +1,203 @@
+/**
+ * The audit log: one canonical line per request or tunnel, written in order and never lost while the process lives. Field
+ * names are here and nowhere else. There is no field that could hold a credential, a header or a body.
+ *
+ * Not here: operational messages (`core/log.ts`), the file (`audit_file.ts`).
+ *
+ * @module
+ */
+import type { Deadlines } from "../core/deadlines.ts";
+import { formatDuration } from "../core/duration.ts";
+import { escapeLogValue } from "../core/escape.ts";
+import type { Reason } from "../policy/reason.ts";
+
+/** What happened to one request or tunnel. Absent fields are left out of the line; an absent client is `-`. */
+export interface AuditRecord {
+  readonly verdict: "allow" | "deny" | "passthrough";
+  readonly client?: string | undefined;
+  /** `none` when no credential was shown; then `ruleOwner` says whose rule admitted it. */
+  readonly auth?: "none" | undefined;
+  readonly ruleOwner?: string | undefined;
+  readonly method?: string | undefined;
+  readonly scheme?: "http" | "https" | undefined;
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  /** Without the query. */
+  readonly path?: string | undefined;
+  /** Only with `--log-query`. */
+  readonly query?: string | undefined;
+  /** What the client was answered. */
+  readonly status?: number | undefined;
+  /** The name of the secret that was injected. */
+  readonly secret?: string | undefined;
+  readonly mode?: "strict" | "audit" | undefined;
+  readonly reason?: Reason | undefined;
+  /** Body or tunnel bytes from the client, and to it. */
+  readonly sent?: number | undefined;
+  readonly received?: number | undefined;
+  readonly durationMs?: number | undefined;
+}
+
+export type LogFormat = "text" | "json";
+
+/** The line of a record, without a line end. */
+export function formatRecord(
+  record: AuditRecord,
+  format: LogFormat,
+  timeMs: number,
+  repeated?: number,
+): string {
+  const fields: [string, string | number | undefined][] = [
+    ["client", record.client ?? "-"],
+    ["auth", record.auth],
+    ["rule-owner", record.ruleOwner],
+    ["method", record.method],
+    ["scheme", record.scheme],
+    ["host", record.host],
+    ["port", record.port],
+    ["path", record.path],
+    ["query", record.query],
+    ["status", record.status],
+    ["secret", record.secret],
+    ["mode", record.mode],
+    ["reason", record.reason],
+    ["sent", record.sent],
+    ["received", record.received],
+    [
+      "duration",
+      format === "text" && record.durationMs !== undefined ? formatDuration(record.durationMs) : undefined,
+    ],
+    ["repeated", repeated],
+  ];
+  if (format === "text") {
+    let line: string = record.verdict;
+    for (const [key, value] of fields) {
+      if (value !== undefined) line += ` ${key}=${typeof value === "number" ? value : escapeLogValue(value)}`;
+    }
+    return line;
+  }
+  const json: Record<string, string | number> = {
+    time: new Date(timeMs).toISOString(),
+    verdict: record.verdict,
+  };
+  for (const [key, value] of fields) if (value !== undefined) json[key.replace("-", "_")] = value;
+  if (record.durationMs !== undefined) json["duration_ms"] = Math.round(record.durationMs);
+  return JSON.stringify(json);
+}
+
+/** Where lines go. `write` resolves when they are handed to the operating system. */
+export interface AuditSink {
+  write(lines: string): Promise<void>;
+}
+
+/** Identical denials beyond the first few of a window are counted, not written: a loop in a VM must not fill a disk. */
+const REPEAT_WINDOW_MS = 10_000;
+const REPEATS_WRITTEN = 5;
+const MAX_REPEAT_KEYS = 1_024;
+/** What may wait for a sink that is failing, before the oldest is the only copy in memory. */
+const MAX_QUEUED = 100_000;
+const RETRY_MS = 1_000;
+
+/** Takes records, writes lines in order. */
+export class AuditLog {
+  readonly #sink: AuditSink;
+  readonly #format: LogFormat;
+  readonly #now: () => number;
+  readonly #deadlines: Deadlines;
+  readonly #repeats = new Map<
+    string,
+    { record: AuditRecord; written: number; pending: number; stop: () => void }
+  >();
+  #queue: string[] = [];
+  #writing: Promise<void> | undefined;
+  #failed: unknown;
+  #isClosing = false;
+  #total = { allow: 0, deny: 0, passthrough: 0 };
+
+  constructor(
+    options: {
+      readonly sink: AuditSink;
+      readonly format: LogFormat;
+      readonly now: () => number;
+      readonly deadlines: Deadlines;
+    },
+  ) {
+    this.#sink = options.sink;
+    this.#format = options.format;
+    this.#now = options.now;
+    this.#deadlines = options.deadlines;
+  }
+
+  /** False while lines cannot be written: new requests must be refused then. */
+  get isWritable(): boolean {
+    return this.#failed === undefined;
+  }
+
+  /** Records so far, by verdict. */
+  get totals(): Readonly<Record<AuditRecord["verdict"], number>> {
+    return this.#total;
+  }
+
+  write(record: AuditRecord): void {
+    this.#total[record.verdict]++;
+    if (record.verdict !== "deny" || !this.#coalesce(record)) this.#append(record);
+  }
+
+  /** Resolves when everything so far is written, or cannot be. */
+  async flush(): Promise<void> {
+    for (const key of [...this.#repeats.keys()]) this.#endWindow(key);
+    while (this.#writing) await this.#writing;
+  }
+
+  /** Flushes, and gives up what a failing sink does not take. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    await this.flush();
+  }
+
+  #append(record: AuditRecord, repeated?: number): void {
+    if (this.#queue.length >= MAX_QUEUED) this.#queue.shift();
+    this.#queue.push(formatRecord(record, this.#format, this.#now(), repeated) + "\n");
+    this.#writing ??= this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    await Promise.resolve(); // lines of the same turn go in one write
+    while (this.#queue.length > 0) {
+      const lines = this.#queue;
+      this.#queue = [];
+      try {
+        await this.#sink.write(lines.join(""));
+        this.#failed = undefined;
+      } catch (error) {
+        this.#failed = error;
+        this.#queue = [...lines, ...this.#queue];
+        if (this.#isClosing) break;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+    this.#writing = undefined;
+  }
+
+  /** True when the record was counted instead of written. */
+  #coalesce(record: AuditRecord): boolean {
+    const key = formatRecord(record, "text", 0);
+    const known = this.#repeats.get(key);
+    if (known) {
+      if (known.written++ < REPEATS_WRITTEN - 1) return false;
+      known.pending++;
+      return true;
+    }
+    if (this.#repeats.size >= MAX_REPEAT_KEYS) return false;
+    const deadline = this.#deadlines.start(REPEAT_WINDOW_MS, () => this.#endWindow(key));
+    this.#repeats.set(key, { record, written: 1, pending: 0, stop: () => deadline.stop() });
+    return false;
+  }
+
+  #endWindow(key: string): void {
+    const known = this.#repeats.get(key);
+    this.#repeats.delete(key);
+    known?.stop();
+    if (known && known.pending > 0) this.#append(known.record, known.pending);
+  }
+}

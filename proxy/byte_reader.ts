@@ -1,0 +1,144 @@
+/**
+ * A buffered reader over a connection, and the write loop. The buffer adapts: small while idle (thousands of idle
+ * tunnels), large while a body flows.
+ *
+ * Not here: anything that knows what the bytes mean.
+ *
+ * @module
+ */
+
+/** What the engine needs of a `Deno.Conn`. */
+export interface ByteStream {
+  read(into: Uint8Array): Promise<number | null>;
+  write(bytes: Uint8Array): Promise<number>;
+  closeWrite(): Promise<void>;
+  close(): void;
+}
+
+const SMALLEST_BUFFER = 4_096;
+const LARGEST_BUFFER = 262_144;
+
+/** Reads ahead of its user by at most one buffer. At most one read is under way. */
+export class ByteReader {
+  readonly #stream: Pick<ByteStream, "read">;
+  #buffer: Uint8Array;
+  #start = 0;
+  #end = 0;
+  #nextSize = SMALLEST_BUFFER;
+  #pending: Promise<boolean> | undefined;
+  #ended = false;
+
+  /** @param first bytes that were read from the stream already */
+  constructor(stream: Pick<ByteStream, "read">, first?: Uint8Array) {
+    this.#stream = stream;
+    this.#buffer = first ?? new Uint8Array(0);
+    this.#end = this.#buffer.length;
+  }
+
+  /** The bytes that are here, as a view that the next {@linkcode fill} may invalidate. */
+  get available(): Uint8Array {
+    return this.#buffer.subarray(this.#start, this.#end);
+  }
+
+  get size(): number {
+    return this.#end - this.#start;
+  }
+
+  /** True once the stream has ended; bytes may still be here. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** True while a read is under way. */
+  get reading(): boolean {
+    return this.#pending !== undefined;
+  }
+
+  consume(count: number): void {
+    this.#start += count;
+  }
+
+  /** Takes what is here, as a copy of its own, for a splice to begin with. */
+  takeAll(): Uint8Array {
+    const bytes = this.available.slice();
+    this.#start = this.#end;
+    return bytes;
+  }
+
+  /**
+   * Waits until more bytes are here. Calls while a read is under way share it.
+   *
+   * @returns false at the end of the stream
+   */
+  fill(): Promise<boolean> {
+    return this.#pending ??= this.#read();
+  }
+
+  /** Gives the buffer back before a long wait. */
+  rest(): void {
+    this.#nextSize = SMALLEST_BUFFER;
+    if (this.size === 0 && !this.#pending && this.#buffer.length > SMALLEST_BUFFER) {
+      this.#buffer = new Uint8Array(0);
+      this.#start = this.#end = 0;
+    }
+  }
+
+  async #read(): Promise<boolean> {
+    if (this.#ended) return false;
+    this.#makeRoom();
+    const room = this.#buffer.length - this.#end;
+    try {
+      const count = await this.#stream.read(this.#buffer.subarray(this.#end));
+      if (count === null) {
+        this.#ended = true;
+        return false;
+      }
+      this.#end += count;
+      if (count === room) this.#nextSize = Math.min(this.#buffer.length * 4, LARGEST_BUFFER);
+      else if (count * 8 < this.#buffer.length) {
+        this.#nextSize = Math.max(this.#buffer.length / 4, SMALLEST_BUFFER);
+      }
+      return true;
+    } finally {
+      this.#pending = undefined;
+    }
+  }
+
+  #makeRoom(): void {
+    if (this.size === 0) {
+      if (this.#buffer.length !== this.#nextSize) this.#buffer = new Uint8Array(this.#nextSize);
+      this.#start = this.#end = 0;
+    } else if (this.#buffer.length - this.#end < 1_024) {
+      const size = Math.max(this.#nextSize, this.size * 2, SMALLEST_BUFFER);
+      const bigger = new Uint8Array(size);
+      bigger.set(this.available);
+      this.#end -= this.#start;
+      this.#start = 0;
+      this.#buffer = bigger;
+    }
+  }
+}
+
+/** Writes all of `bytes`. */
+export async function writeAll(stream: Pick<ByteStream, "write">, bytes: Uint8Array): Promise<void> {
+  let written = await stream.write(bytes);
+  while (written < bytes.length) written += await stream.write(bytes.subarray(written));
+}
+
+/** Closes, and is silent when that has happened before. */
+export function closeQuietly(closable: { close(): void } | undefined): void {
+  try {
+    closable?.close();
+  } catch {
+    // Deno throws BadResource when a connection is closed already.
+  }
+}
+
+/** Half-closes, and is silent when the peer is gone already. */
+export async function closeWriteQuietly(stream: Pick<ByteStream, "closeWrite">): Promise<void> {
+  try {
+    await stream.closeWrite();
+  } catch {
+    // NotConnected, BadResource: there is no one left to tell.
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * One accepted connection, from its first byte: TLS around it (on the TLS port), then SOCKS or HTTP, told apart by that byte.
+ *
+ * Not here: accepting (`server.ts`), what each protocol does.
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import { ByteReader, closeQuietly } from "./byte_reader.ts";
+import { isTlsRecord } from "./client_hello.ts";
+import type { ClientStream, ConnectionState, ProxyContext } from "./context.ts";
+import { refusalOf } from "./error_response.ts";
+import { serveSession, type Session } from "./session.ts";
+
+/** Serves a connection until it ends. Owns it. Never rejects. */
+export async function serveConnection(
+  conn: Deno.TcpConn,
+  { hasTls, state, context }: {
+    readonly hasTls: boolean;
+    readonly state: ConnectionState;
+    readonly context: ProxyContext;
+  },
+): Promise<void> {
+  const stream = tcpStream(conn);
+  try {
+    const session: Session = { stream, reader: new ByteReader(stream), tunnel: undefined, state, context };
+    if (!await waitFirstByte(session)) return stream.close();
+    if (!isTlsRecord(session.reader.available[0])) return await serveSession(session);
+    if (!hasTls) {
+      throw new ProxyError("client.malformed", "Cannot serve TLS on the plain port", { reason: "malformed" });
+    }
+    const { interceptor, certificates } = context;
+    const tls = await interceptor.terminate(
+      stream,
+      session.reader.takeAll(),
+      "proxy",
+      () => certificates.forProxy(),
+    );
+    const inside: Session = { ...session, stream: tls, reader: new ByteReader(tls) };
+    if (await waitFirstByte(inside)) await serveSession(inside);
+    else tls.close();
+    await tls.done;
+  } catch (error) {
+    stream.close();
+    if (!(error instanceof ProxyError)) context.reportBug(error);
+    const { reason } = refusalOf(error);
+    if (reason !== "client-closed") context.audit.write({ verdict: "deny", reason });
+  }
+}
+
+/** False when the client sends nothing in time, or goes away. */
+async function waitFirstByte(
+  { reader, stream, state, context: { deadlines, limits } }: Session,
+): Promise<boolean> {
+  if (reader.size > 0) return true;
+  const deadline = deadlines.start(limits.headTimeoutMs, () => stream.close());
+  state.isIdle = true;
+  try {
+    return await reader.fill();
+  } catch {
+    return false;
+  } finally {
+    state.isIdle = false;
+    deadline.stop();
+  }
+}
+
+/** A TCP connection as a client's stream. Deno cannot send a reset: cut or closed, the peer sees a FIN. */
+function tcpStream(conn: Deno.TcpConn): ClientStream {
+  return {
+    read: (into) => conn.read(into),
+    write: (bytes) => conn.write(bytes),
+    closeWrite: () => conn.closeWrite(),
+    close: () => closeQuietly(conn),
+    abort: () => closeQuietly(conn),
+  };
+}

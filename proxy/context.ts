@@ -1,0 +1,63 @@
+/**
+ * What every part of the data plane is given: made once by `server.ts`, never changed.
+ *
+ * @module
+ */
+import type { Clock } from "../core/clock.ts";
+import type { Deadlines } from "../core/deadlines.ts";
+import type { Limits } from "../core/limits.ts";
+import type { Admission } from "./admission.ts";
+import type { AuditLog } from "./audit_log.ts";
+import type { ByteStream } from "./byte_reader.ts";
+import type { Grants } from "./grants.ts";
+import type { Interceptor, ServerCertificate } from "./intercept.ts";
+import type { PolicySource } from "./policy_source.ts";
+import type { Dialler } from "./upstream.ts";
+import type { UpstreamPool } from "./upstream_pool.ts";
+
+/** `strict` refuses unknown CONNECT at once; `audit` looks at the first request inside, and refuses that. */
+export type Mode = "strict" | "audit";
+
+/** Certificates to show to clients. */
+export interface Certificates {
+  /** For an intercepted host (canonical). */
+  forHost(host: string): Promise<ServerCertificate>;
+  /** For the proxy's own TLS port. */
+  forProxy(): Promise<ServerCertificate>;
+}
+
+export interface ProxyContext {
+  readonly policy: PolicySource;
+  readonly certificates: Certificates;
+  readonly mode: Mode;
+  readonly logQuery: boolean;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  readonly admission: Admission;
+  readonly grants: Grants;
+  readonly interceptor: Interceptor;
+  readonly dialler: Dialler;
+  readonly pool: UpstreamPool;
+  readonly audit: AuditLog;
+  /** Takes what must not happen. Never given anything that a client or upstream sent. */
+  readonly reportBug: (error: unknown) => void;
+}
+
+/** A client's side of a connection: bytes in clear. */
+export interface ClientStream extends ByteStream {
+  /** Ends it so that the peer can tell a truncation, where the transport can say so. */
+  abort(): void;
+}
+
+/** What one accepted connection means to the server: how to end it, and whether it may be ended without harm. */
+export interface ConnectionState {
+  /** The client address, for quotas. */
+  readonly source: string;
+  /** True while it waits for a request: a drain closes it then. */
+  isIdle: boolean;
+  /** True once the server is stopping: no further request is taken. */
+  isStopping: boolean;
+  /** The client has said who it is: its own quota counts now. Returns false when that is used up. */
+  identify(client: string): boolean;
+}

@@ -1,0 +1,159 @@
+/**
+ * Every answer that the proxy gives in its own name: the one map from error code to status, and the one body, for people and
+ * agents. It says who was refused what, that it is policy and not a bad credential, and what an operator would run; never a
+ * credential, an address or an internal text.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { type ErrorCode, ProxyError } from "../core/errors.ts";
+import { escapeTerminal } from "../core/escape.ts";
+import type { Explanation } from "../policy/explain.ts";
+import { isReason, type Reason, REASONS } from "../policy/reason.ts";
+import { type HeaderField, makeField, valuesOf } from "./headers.ts";
+import { formatResponseHead } from "./http1_writer.ts";
+
+/** A refusal or failure, ready to be answered and logged. */
+export interface Refusal {
+  readonly status: number;
+  readonly reason: Reason;
+  /** One sentence: what did not happen, and why. */
+  readonly detail: string;
+  /** For policy denials. */
+  readonly explanation?: Explanation | undefined;
+}
+
+const STATUS: Readonly<Partial<Record<ErrorCode, readonly [status: number, reason: Reason]>>> = {
+  "client.malformed": [400, "malformed"],
+  "client.head-too-large": [431, "head-too-large"],
+  "client.timeout": [408, "idle-timeout"],
+  "client.closed": [400, "client-closed"],
+  "auth.missing": [407, "auth-missing"],
+  "auth.invalid": [407, "auth-invalid"],
+  "policy.mismatch": [403, "host-mismatch"],
+  "policy.revoked": [403, "revoked"],
+  "upstream.address-denied": [403, "address-denied"],
+  "upstream.dns": [502, "dns"],
+  "upstream.refused": [502, "connect-refused"],
+  "upstream.unreachable": [502, "connect-unreachable"],
+  "upstream.tls": [502, "tls-protocol"],
+  "upstream.closed": [502, "upstream-closed"],
+  "upstream.malformed": [502, "upstream-malformed"],
+  "upstream.timeout": [504, "upstream-timeout"],
+  "credential.unavailable": [502, "secret-unavailable"],
+  "limit.reached": [503, "overload"],
+  "audit.write-failed": [503, "audit-write-failed"],
+};
+
+const PHRASES: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  403: "Forbidden",
+  407: "Proxy Authentication Required",
+  408: "Request Timeout",
+  429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};
+
+/** The refusal that an error amounts to. An error that is none of ours is a bug: `internal`, without its text. */
+export function refusalOf(error: unknown): Refusal {
+  const row = error instanceof ProxyError ? STATUS[error.code] : undefined;
+  if (!row || !(error instanceof ProxyError)) {
+    return {
+      status: 500,
+      reason: "internal",
+      detail: "The proxy failed to handle this request; nothing was sent upstream",
+    };
+  }
+  const [status, usual] = row;
+  const reason = error.reason !== undefined && isReason(error.reason) ? error.reason : usual;
+  return { status: reason === "quota" ? 429 : status, reason, detail: error.message };
+}
+
+/** How the answer is to be framed. */
+export interface RefusalFraming {
+  /** The request's fields: `Accept` decides between text and JSON. */
+  readonly fields: readonly HeaderField[];
+  /** No body follows, as after HEAD. */
+  readonly isHead: boolean;
+  /** The connection is closed after it. */
+  readonly close: boolean;
+}
+
+/** The bytes of the answer. */
+export function formatRefusal(refusal: Refusal, { fields, isHead, close }: RefusalFraming): Uint8Array {
+  const json = prefersJson(fields);
+  const body = Buffer.from(json ? formatProblem(refusal) : formatText(refusal), "utf8");
+  const own: [string, string][] = [
+    ["Content-Type", json ? "application/problem+json" : "text/plain; charset=utf-8"],
+    ["Content-Length", String(body.length)],
+    ["Cache-Control", "no-store"],
+    ["X-Slicer-Proxy-Reason", refusal.reason],
+  ];
+  if (refusal.status === 407) own.push(["Proxy-Authenticate", 'Basic realm="slicer-proxy"']);
+  if (close) own.push(["Connection", "close"]);
+  const head = formatResponseHead({
+    version: "HTTP/1.1",
+    status: refusal.status,
+    reason: PHRASES[refusal.status] ?? "",
+    fields: own.map(([name, value]) => makeField(name, value)),
+  });
+  return isHead ? head : Buffer.concat([head, body]);
+}
+
+/** What a status means beyond its reason, for whoever reads the body. */
+function advice({ status, explanation }: Refusal): string | undefined {
+  if (explanation) {
+    return "This is the proxy's policy, not a bad credential: retrying or logging in again will not help.";
+  }
+  if (status === 407) {
+    return "Send the client's token as the proxy password: HTTPS_PROXY=http://proxy:TOKEN@host:port";
+  }
+  if (status === 502 || status === 504) {
+    return "The proxy allowed this request; the upstream could not be used.";
+  }
+  return undefined;
+}
+
+function describe({ detail, explanation }: Refusal): string {
+  return explanation ? explanation.text : escapeTerminal(detail) + ".";
+}
+
+function formatText(refusal: Refusal): string {
+  const { explanation, reason } = refusal;
+  const lines = [`slicer-proxy: ${REASONS[reason]} (${reason})`, "", describe(refusal)];
+  const more = advice(refusal);
+  if (more) lines.push(more);
+  if (explanation?.command) lines.push("", "An operator can allow it with:", `  ${explanation.command}`);
+  return lines.join("\n") + "\n";
+}
+
+/** RFC 9457. */
+function formatProblem(refusal: Refusal): string {
+  const { status, reason, explanation } = refusal;
+  return JSON.stringify({
+    type: "about:blank",
+    title: REASONS[reason],
+    status,
+    detail: describe(refusal),
+    reason,
+    ...(explanation?.command ? { allow_command: explanation.command } : {}),
+    ...(advice(refusal) ? { advice: advice(refusal) } : {}),
+  }) + "\n";
+}
+
+/** True when JSON is named with at least the weight of text (RFC 9110 §12.5.1). */
+function prefersJson(fields: readonly HeaderField[]): boolean {
+  let json = 0;
+  let text = 0;
+  for (const range of valuesOf(fields, "accept").join(",").split(",")) {
+    const [type = "", ...parameters] = range.trim().toLowerCase().split(/\s*;\s*/);
+    const weight = Number(parameters.find((parameter) => parameter.startsWith("q="))?.slice(2) ?? 1);
+    if (/^application\/([a-z.-]+\+)?json$/.test(type)) json = Math.max(json, weight);
+    else if (type.startsWith("text/")) text = Math.max(text, weight);
+  }
+  return json > 0 && json >= text;
+}

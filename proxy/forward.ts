@@ -1,0 +1,422 @@
+/**
+ * One admitted request: upstream and back, streaming in both directions at once. Heads lose what is for one hop and gain the
+ * credential; bodies pass as they are. A message that ends badly on one side never ends well on the other.
+ *
+ * Not here: whether it may (`session.ts`), connections (`upstream.ts`, `upstream_pool.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import type { AuditRecord } from "./audit_log.ts";
+import { type Body, responseBody } from "./body.ts";
+import { type ByteReader, closeQuietly, writeAll } from "./byte_reader.ts";
+import type { ByteStream } from "./byte_reader.ts";
+import { refusalOf } from "./error_response.ts";
+import { type HeaderField, injectCredential, listOf, makeField, removeHopByHop } from "./headers.ts";
+import { readResponseHead, type RequestHead, type ResponseHead } from "./http1_reader.ts";
+import { formatRequestHead, formatResponseHead } from "./http1_writer.ts";
+import type { Grant } from "./policy_source.ts";
+import {
+  type AdmittedExchange,
+  describeTarget,
+  linger,
+  type Next,
+  refuseExchange,
+  wantsClose,
+} from "./session.ts";
+import { splice } from "./splice.ts";
+import type { UpstreamConnection } from "./upstream.ts";
+
+/** Forwards, answers and logs. Rejects only on a bug. */
+export async function forward(exchange: AdmittedExchange): Promise<Next> {
+  return await new Forwarding(exchange).run();
+}
+
+/** Methods that may be sent again when a kept connection turns out to be dead (RFC 9110 §9.2.2). */
+const REPLAYABLE = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+/** A body up to this size leaves in one write with its head. */
+const COALESCE_BYTES = 65_536;
+
+/**
+ * States: before the response head, a failure is answered (`#answered` is 0); after it, the client's connection is cut. `#fail`
+ * ends either, whoever calls it: the policy, a deadline, the client's going away, the stop of the proxy.
+ */
+class Forwarding {
+  readonly #exchange: AdmittedExchange;
+  readonly #grant: Grant;
+  readonly #cancel = new AbortController();
+  readonly #isReplayable: boolean;
+  #connection: UpstreamConnection | undefined;
+  #failure: ProxyError | undefined;
+  /** The status that the client was given, 0 before. */
+  #answered = 0;
+  #sent = 0;
+  #received = 0;
+  #uploading: "no" | "from-client" | "to-upstream" = "no";
+
+  constructor(exchange: AdmittedExchange) {
+    this.#exchange = exchange;
+    const { client, rule, credential } = exchange;
+    this.#grant = { client, rule, ...(credential ? { credential } : {}) };
+    this.#isReplayable = exchange.body.done && REPLAYABLE.has(exchange.head.method);
+  }
+
+  async run(): Promise<Next> {
+    const { session: { context, stream }, body, upgrade } = this.#exchange;
+    const release = context.grants.hold(this.#grant, () => this.#fail(revoked()));
+    const deadline = context.deadlines.start(context.limits.responseTimeoutMs, () => this.#onIdle());
+    this.#touch = (ms) => deadline.restart(ms);
+    if (body.done && !upgrade) this.#watchClient();
+    try {
+      return await this.#exchangeMessages();
+    } catch (error) {
+      if (!(error instanceof ProxyError)) context.reportBug(error);
+      const failure = this.#failure ?? (error instanceof ProxyError ? error : undefined);
+      this.#fail(failure ?? new ProxyError("internal", "Cannot forward the request"));
+      if (this.#answered === 0) return await this.#answerFailure(failure ?? error);
+      stream.abort();
+      this.#log({ reason: refusalOf(failure ?? error).reason });
+      return "taken";
+    } finally {
+      release();
+      deadline.stop();
+    }
+  }
+
+  #touch: (ms: number) => void = () => {};
+
+  /** Ends everything that is under way upstream; pending reads and writes reject. Only the first reason counts. */
+  #fail(failure: ProxyError): void {
+    if (this.#failure) return;
+    this.#failure = failure;
+    this.#cancel.abort(failure);
+    closeQuietly(this.#connection?.stream);
+    if (this.#answered > 0) this.#exchange.session.stream.abort();
+  }
+
+  #onIdle(): void {
+    if (this.#uploading === "from-client") {
+      this.#fail(
+        new ProxyError("client.timeout", "Cannot forward the request: the client stopped sending its body"),
+      );
+    } else {
+      this.#fail(
+        new ProxyError("upstream.timeout", "Cannot forward the request: the upstream did not answer in time"),
+      );
+    }
+  }
+
+  /** A client that goes away while it waits costs the upstream (and somebody's token budget) nothing more. */
+  #watchClient(): void {
+    const { reader } = this.#exchange.session;
+    if (reader.size > 0) return;
+    const gone = () => {
+      if (reader.ended || reader.size === 0) this.#fail(clientGone());
+    };
+    reader.fill().then((hasMore) => {
+      if (!hasMore) gone();
+    }, gone);
+  }
+
+  async #answerFailure(failure: unknown): Promise<Next> {
+    const { session, target, client } = this.#exchange;
+    const refusal = refusalOf(failure);
+    if (refusal.reason === "client-closed") {
+      this.#log({ reason: refusal.reason });
+      session.stream.abort();
+      return "taken";
+    }
+    const known = {
+      method: this.#exchange.head.method,
+      ...describeTarget(target, session.context),
+      client: client.name,
+    };
+    if (refusal.status === 403 || refusal.status === 400) {
+      return await refuseExchange(this.#exchange, refusal, known);
+    }
+    // Policy said yes, the upstream failed: the line says both.
+    return await refuseExchange(this.#exchange, refusal, {
+      ...known,
+      verdict: "allow",
+      ...this.#measures(),
+    });
+  }
+
+  async #exchangeMessages(): Promise<Next> {
+    const { session: { context } } = this.#exchange;
+    let isRetry = false;
+    for (;;) {
+      const connection = await this.#connect(isRetry);
+      try {
+        await this.#sendHead(connection);
+        return await this.#relayResponse(connection);
+      } catch (error) {
+        closeQuietly(connection.stream);
+        if (this.#failure) throw this.#failure;
+        const isStale = connection.isReused && this.#isReplayable && this.#answered === 0 && !isRetry &&
+          (!(error instanceof ProxyError) || error.code === "upstream.closed");
+        if (!isStale) throw toUpstreamError(error);
+        isRetry = true;
+        this.#touch(context.limits.responseTimeoutMs);
+      }
+    }
+  }
+
+  async #connect(isRetry: boolean): Promise<UpstreamConnection> {
+    const { session: { context }, target, rule, client } = this.#exchange;
+    const key = { ...target, grant: this.#grant };
+    const pooled = isRetry ? undefined : context.pool.take(key, this.#isReplayable);
+    const connection = pooled ??
+      await context.dialler.dial({ ...target, client, ruleHost: rule.host }, this.#cancel.signal);
+    this.#connection = connection;
+    if (this.#failure) {
+      closeQuietly(connection.stream);
+      throw this.#failure;
+    }
+    return connection;
+  }
+
+  /** The head, with what is here of the body, in one write; then the rest of the body beside the response. */
+  async #sendHead({ stream }: UpstreamConnection): Promise<void> {
+    const { session: { context, reader }, body } = this.#exchange;
+    const bytes = withBody(
+      formatRequestHead(this.#upstreamHead()),
+      reader,
+      body,
+      (count) => this.#sent += count,
+    );
+    // The last moment: nothing is awaited between this check and the write (SPEC section 9.4).
+    if (!context.policy.isLive(this.#grant)) throw revoked();
+    await writeAll(stream, bytes);
+    if (body.done) return;
+    this.#uploading = "from-client";
+    this.#upload(stream).catch((error) => this.#onUploadError(error));
+  }
+
+  #upstreamHead(): RequestHead {
+    const { head, target, credential, upgrade } = this.#exchange;
+    let fields = removeHopByHop(head.fields);
+    if (credential) fields = injectCredential(fields, credential.headers);
+    if (upgrade) fields = [...fields, makeField("Connection", "Upgrade"), ...upgrade.fields];
+    return { method: head.method, target: target.originForm, version: head.version, fields };
+  }
+
+  async #upload(stream: ByteStream): Promise<void> {
+    const { session: { reader, context: { limits } }, body } = this.#exchange;
+    for (;;) {
+      const count = body.take(reader.available);
+      if (count > 0) {
+        this.#uploading = "to-upstream";
+        await writeAll(stream, reader.available.subarray(0, count));
+        reader.consume(count);
+        this.#sent += count;
+      }
+      if (body.done) break;
+      this.#uploading = "from-client";
+      this.#touch(limits.bodyIdleTimeoutMs);
+      if (count === 0 && !await reader.fill()) throw clientGone();
+    }
+    this.#uploading = "no";
+    this.#touch(limits.responseTimeoutMs);
+    if (this.#answered === 0) this.#watchClient();
+  }
+
+  #onUploadError(error: unknown): void {
+    // The upstream may have answered early and closed: whoever reads its answer says what it is.
+    if (error instanceof ProxyError) this.#fail(error);
+    else if (this.#uploading === "from-client") this.#fail(clientGone());
+  }
+
+  async #relayResponse(connection: UpstreamConnection): Promise<Next> {
+    const { session: { context: { limits } }, head, upgrade } = this.#exchange;
+    for (let interim = 0;; interim++) {
+      const response = await readResponseHead(connection.reader, limits);
+      if (response.status === 101) {
+        if (!upgrade || listOf(response.fields, "upgrade").join() !== upgrade.protocol) {
+          throw new ProxyError(
+            "upstream.malformed",
+            "Cannot use the response: it switches to a protocol not asked for",
+          );
+        }
+        return await this.#switchProtocols(connection, response);
+      }
+      if (response.status >= 200) return await this.#relayFinal(connection, response);
+      if (interim >= limits.maxInterimResponses) {
+        throw new ProxyError("upstream.malformed", "Cannot use the response: too many interim responses");
+      }
+      // RFC 9110 §15.2: an HTTP/1.0 client must not get one.
+      if (head.version === "HTTP/1.1") {
+        await this.#writeClient(
+          formatResponseHead({ ...response, version: "HTTP/1.1", fields: clean(response) }),
+        );
+      }
+    }
+  }
+
+  async #relayFinal(connection: UpstreamConnection, response: ResponseHead): Promise<Next> {
+    const { session, head, body: upload } = this.#exchange;
+    const { limits } = session.context;
+    if (response.status === 407) {
+      throw new ProxyError(
+        "upstream.malformed",
+        "Cannot use the response: the upstream answered 407, as only a proxy may",
+      );
+    }
+    const body = responseBody(response, head.method, limits);
+    let close = wantsClose(head) || body.closeDelimited || session.state.isStopping;
+    const fields = clean(response);
+    if (close) fields.push(makeField("Connection", "close"));
+    const headBytes = formatResponseHead({ ...response, version: "HTTP/1.1", fields });
+    this.#answered = response.status;
+    this.#touch(limits.bodyIdleTimeoutMs);
+    await this.#writeClient(withBody(headBytes, connection.reader, body, (count) => this.#received += count));
+    await this.#download(connection.reader, body);
+    if (upload.done && this.#uploading === "no") this.#keepUpstream(connection, response, body);
+    else {
+      close = true; // an early answer to an unfinished upload: the rest of it belongs to nobody
+      closeQuietly(connection.stream);
+    }
+    this.#log({});
+    if (!close) return "keep";
+    await linger(session);
+    return "close";
+  }
+
+  async #download(reader: ByteReader, body: Body): Promise<void> {
+    const { limits } = this.#exchange.session.context;
+    while (!body.done) {
+      const count = body.take(reader.available);
+      if (count > 0) {
+        await this.#writeClient(reader.available.subarray(0, count));
+        reader.consume(count);
+        this.#received += count;
+        this.#touch(limits.bodyIdleTimeoutMs);
+      } else if (!await reader.fill()) {
+        if (body.closeDelimited) return;
+        throw new ProxyError(
+          "upstream.closed",
+          "Cannot complete the response: upstream closed inside its body",
+        );
+      }
+    }
+  }
+
+  #keepUpstream(connection: UpstreamConnection, response: ResponseHead, body: Body): void {
+    const { session: { context }, head, target } = this.#exchange;
+    const isPersistent = response.version === "HTTP/1.1" && head.version === "HTTP/1.1" &&
+      !body.closeDelimited &&
+      !listOf(response.fields, "connection").includes("close");
+    if (isPersistent) context.pool.put({ ...target, grant: this.#grant }, connection);
+    else closeQuietly(connection.stream);
+  }
+
+  async #switchProtocols(connection: UpstreamConnection, response: ResponseHead): Promise<Next> {
+    const { session: { stream, reader, context } } = this.#exchange;
+    const { limits, deadlines, grants } = context;
+    const fields = [
+      ...clean(response),
+      makeField("Connection", "Upgrade"),
+      ...response.fields.filter(({ key }) => key === "upgrade"),
+    ];
+    this.#answered = 101;
+    await this.#writeClient(formatResponseHead({ ...response, version: "HTTP/1.1", fields }));
+    const joined = splice(stream, connection.stream, {
+      deadlines,
+      firstToB: reader.takeAll(),
+      firstToA: connection.reader.takeAll(),
+      idleTimeoutMs: limits.tunnelIdleTimeoutMs,
+      afterATimeoutMs: limits.halfCloseTimeoutMs,
+      afterBTimeoutMs: limits.halfCloseTimeoutMs,
+    });
+    this.#touch(Number.MAX_SAFE_INTEGER);
+    const release = grants.hold(this.#grant, () => joined.abort());
+    await joined.done;
+    release();
+    this.#sent += joined.bytesToB;
+    this.#received += joined.bytesToA;
+    const reason = this.#failure
+      ? refusalOf(this.#failure).reason
+      : joined.timedOut
+      ? "idle-timeout" as const
+      : undefined;
+    this.#log(reason ? { reason } : {});
+    return "taken";
+  }
+
+  async #writeClient(bytes: Uint8Array): Promise<void> {
+    try {
+      await writeAll(this.#exchange.session.stream, bytes);
+    } catch {
+      throw this.#failure ?? clientGone();
+    }
+  }
+
+  #measures(): Partial<AuditRecord> {
+    const { session: { context: { clock } }, startedAt } = this.#exchange;
+    return { sent: this.#sent, received: this.#received, durationMs: clock.monotonic() - startedAt };
+  }
+
+  #log(more: Partial<AuditRecord>): void {
+    const { session: { context }, client, head, target, credential } = this.#exchange;
+    context.audit.write({
+      verdict: "allow",
+      client: client.name,
+      method: head.method,
+      ...describeTarget(target, context),
+      ...(this.#answered > 0 ? { status: this.#answered } : {}),
+      ...(credential ? { secret: credential.secret } : {}),
+      ...more,
+      ...this.#measures(),
+    });
+  }
+}
+
+/** The head with as much of the body as is here already. */
+function withBody(
+  head: Uint8Array,
+  reader: ByteReader,
+  body: Body,
+  onBody: (count: number) => void,
+): Uint8Array {
+  if (body.done || reader.size === 0 || reader.size > COALESCE_BYTES) return head;
+  const count = body.take(reader.available);
+  const bytes = new Uint8Array(head.length + count);
+  bytes.set(head);
+  bytes.set(reader.available.subarray(0, count), head.length);
+  reader.consume(count);
+  onBody(count);
+  return bytes;
+}
+
+/** The response fields for the client: not those of the hop, nor what only this proxy says. */
+function clean({ fields }: ResponseHead): HeaderField[] {
+  return removeHopByHop(fields).filter(({ key }) => !key.startsWith("x-slicer-proxy-"));
+}
+
+function toUpstreamError(error: unknown): unknown {
+  if (error instanceof ProxyError || !(error instanceof Error)) return error;
+  const isConnectionError = error instanceof Deno.errors.ConnectionReset ||
+    error instanceof Deno.errors.BrokenPipe ||
+    error instanceof Deno.errors.UnexpectedEof || error instanceof Deno.errors.ConnectionAborted ||
+    error instanceof Deno.errors.InvalidData || error instanceof Deno.errors.Interrupted ||
+    error instanceof Deno.errors.BadResource || error instanceof Deno.errors.TimedOut ||
+    error instanceof Deno.errors.NotConnected;
+  if (!isConnectionError) return error;
+  return new ProxyError("upstream.closed", "Cannot complete the request: the upstream connection broke", {
+    cause: error,
+  });
+}
+
+function clientGone(): ProxyError {
+  return new ProxyError("client.closed", "Cannot answer: the client closed the connection");
+}
+
+function revoked(): ProxyError {
+  return new ProxyError(
+    "policy.revoked",
+    "Cannot go on: the client, rule or secret that admitted this is gone",
+    {
+      reason: "revoked",
+    },
+  );
+}

@@ -1,0 +1,151 @@
+/**
+ * Header fields as an ordered list: order, case, duplicates and the exact line survive, and an edit changes only the
+ * field it means. Also which names are hop-by-hop, carry credentials, or override what a rule has checked.
+ *
+ * @module
+ */
+
+/** One field. `line` is what was received, without its CRLF; `value` is trimmed of optional whitespace. */
+export interface HeaderField {
+  readonly name: string;
+  /** The name in lower case. */
+  readonly key: string;
+  readonly value: string;
+  readonly line: string;
+}
+
+/** A field that we make ourselves. */
+export function makeField(name: string, value: string): HeaderField {
+  return { name, key: name.toLowerCase(), value, line: `${name}: ${value}` };
+}
+
+/** The values of every field of that (lower-case) name, in order. */
+export function valuesOf(fields: readonly HeaderField[], key: string): string[] {
+  const values: string[] = [];
+  for (const field of fields) if (field.key === key) values.push(field.value);
+  return values;
+}
+
+/** The members of a comma-separated list header, lower-case, over all its fields (RFC 9110 §5.6.1). */
+export function listOf(fields: readonly HeaderField[], key: string): string[] {
+  const members: string[] = [];
+  for (const value of valuesOf(fields, key)) {
+    for (const member of value.split(",")) {
+      const text = member.trim().toLowerCase();
+      if (text !== "") members.push(text);
+    }
+  }
+  return members;
+}
+
+/** Fields that are for one hop (RFC 9110 §7.6.1), whether or not `Connection` names them. `Proxy-*` goes as a whole. */
+const HOP_BY_HOP = new Set(["connection", "keep-alive", "te", "upgrade", "http2-settings"]);
+
+/** True for a field that must not cross the proxy. */
+export function isHopByHop(key: string): boolean {
+  return HOP_BY_HOP.has(key) || key.startsWith("proxy-");
+}
+
+/** Headers known to carry a credential. A rule with a secret removes the client's own ones (SPEC section 9.3). */
+const CREDENTIAL_HEADERS = new Set([
+  "authorization",
+  "x-api-key",
+  "api-key",
+  "apikey",
+  "x-apikey",
+  "x-goog-api-key",
+  "x-goog-iam-authorization-token",
+  "private-token",
+  "job-token",
+  "deploy-token",
+  "x-auth-token",
+  "x-access-token",
+  "x-amz-security-token",
+  "x-gitlab-token",
+  "x-github-token",
+  "x-vault-token",
+  "x-figma-token",
+  "x-shopify-access-token",
+  "x-authorization",
+  "x-original-authorization",
+  "x-forwarded-authorization",
+  "ocp-apim-subscription-key",
+  "dd-api-key",
+  "dd-application-key",
+  "x-auth-key",
+  "x-subscription-token",
+]);
+
+/** True for a header that is known to carry a credential. */
+export function isCredentialHeader(key: string): boolean {
+  return CREDENTIAL_HEADERS.has(key);
+}
+
+/** Headers by which some servers take another method or path than the request line's. */
+const OVERRIDE_HEADERS = new Set([
+  "x-http-method-override",
+  "x-http-method",
+  "x-method-override",
+  "x-original-method",
+  "x-original-url",
+  "x-original-uri",
+  "x-rewrite-url",
+  "x-forwarded-uri",
+  "x-forwarded-path",
+  "x-original-path",
+  "x-forwarded-method",
+]);
+
+/** The first override header among the fields. */
+export function findOverride(fields: readonly HeaderField[]): HeaderField | undefined {
+  return fields.find((field) => OVERRIDE_HEADERS.has(field.key));
+}
+
+/** Names that `Connection` must not nominate: removing them would change the message's meaning or its framing. */
+const NEVER_NOMINATED = new Set([
+  "host",
+  "content-length",
+  "transfer-encoding",
+  "trailer",
+  "expect",
+  "content-type",
+  "content-encoding",
+  "cookie",
+  "set-cookie",
+]);
+
+/** The first name that a `Connection` header nominates and must not (SPEC section 9.3). */
+export function findBadNomination(fields: readonly HeaderField[]): string | undefined {
+  return listOf(fields, "connection").find((name) => NEVER_NOMINATED.has(name) || isCredentialHeader(name));
+}
+
+/**
+ * The fields without those that are for one hop: the fixed ones, those that `Connection` nominates, and `Proxy-*`.
+ */
+export function removeHopByHop(fields: readonly HeaderField[]): HeaderField[] {
+  const nominated = listOf(fields, "connection");
+  return fields.filter((field) => !isHopByHop(field.key) && !nominated.includes(field.key));
+}
+
+/**
+ * The fields with a credential in place of the client's own. Everything known to carry a credential goes, and so does
+ * any field of an injected name; the credential stands where the first of them stood, or at the end.
+ */
+export function injectCredential(
+  fields: readonly HeaderField[],
+  credential: readonly (readonly [name: string, value: string])[],
+): HeaderField[] {
+  const injected = credential.map(([name, value]) => makeField(name, value));
+  const names = new Set(injected.map((field) => field.key));
+  const out: HeaderField[] = [];
+  let isPlaced = false;
+  for (const field of fields) {
+    if (!isCredentialHeader(field.key) && !names.has(field.key)) out.push(field);
+    else if (!isPlaced) {
+      out.push(...injected);
+      isPlaced = true;
+    }
+  }
+  if (!isPlaced) out.push(...injected);
+  return out;
+}

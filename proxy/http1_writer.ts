@@ -1,0 +1,24 @@
+/**
+ * Heads as bytes: the exact inverse of `http1_reader.ts`.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { HeaderField } from "./headers.ts";
+import type { RequestHead, ResponseHead } from "./http1_reader.ts";
+
+/** The bytes of a request head. */
+export function formatRequestHead(head: RequestHead): Uint8Array {
+  return formatHead(`${head.method} ${head.target} ${head.version}`, head.fields);
+}
+
+/** The bytes of a response head. */
+export function formatResponseHead(head: ResponseHead): Uint8Array {
+  return formatHead(`${head.version} ${head.status} ${head.reason}`, head.fields);
+}
+
+function formatHead(startLine: string, fields: readonly HeaderField[]): Uint8Array {
+  let text = startLine + "\r\n";
+  for (const field of fields) text += field.line + "\r\n";
+  return Buffer.from(text + "\r\n", "latin1");
+}

@@ -1,0 +1,268 @@
+/**
+ * The proxy as a whole: listens, accepts within the limits, and stops in order: no new work, what runs may finish for a
+ * bounded time, then everything ends.
+ *
+ * @module
+ */
+import { type Cidr, parseCidr } from "../core/cidr.ts";
+import type { Clock } from "../core/clock.ts";
+import { Deadlines } from "../core/deadlines.ts";
+import { messageOf, ProxyError } from "../core/errors.ts";
+import { formatHostPort } from "../core/host_port.ts";
+import type { Limits } from "../core/limits.ts";
+import { Admission } from "./admission.ts";
+import { AuditLog, type AuditSink, type LogFormat } from "./audit_log.ts";
+import { closeQuietly } from "./byte_reader.ts";
+import { serveConnection } from "./connection.ts";
+import type { Certificates, ConnectionState, Mode, ProxyContext } from "./context.ts";
+import { Grants } from "./grants.ts";
+import { Interceptor } from "./intercept.ts";
+import type { PolicySource } from "./policy_source.ts";
+import { Dialler, type Resolve } from "./upstream.ts";
+import { UpstreamPool } from "./upstream_pool.ts";
+
+/** A port to listen on. Port 0 takes a free one. */
+export interface Listen {
+  readonly hostname: string;
+  readonly port: number;
+  /** Accepts TLS beside the clear protocols. */
+  readonly hasTls: boolean;
+}
+
+export interface ProxyOptions {
+  readonly listen: readonly Listen[];
+  readonly policy: PolicySource;
+  readonly certificates: Certificates;
+  readonly mode: Mode;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly resolve: Resolve;
+  readonly denyCidrs: readonly Cidr[];
+  readonly allowCidrs: readonly Cidr[];
+  readonly caCertsFor: (host: string) => readonly string[];
+  /** Ports on which this process listens besides the proxy's own: the API. Never dialled. */
+  readonly ownPorts: readonly number[];
+  readonly audit: { readonly sink: AuditSink; readonly format: LogFormat; readonly logQuery: boolean };
+  readonly reportBug: (error: unknown) => void;
+}
+
+/** Numbers for `status` and metrics. */
+export interface ProxyCounters {
+  readonly connections: number;
+  readonly openGrants: number;
+  readonly idleUpstreams: number;
+  readonly tlsListeners: number;
+  readonly audit: Readonly<Record<"allow" | "deny" | "passthrough", number>>;
+}
+
+/** A running proxy. */
+export interface ProxyServer extends AsyncDisposable {
+  /** Where it listens, in the order of the options. */
+  readonly addresses: readonly Deno.NetAddr[];
+  counters(): ProxyCounters;
+}
+
+interface OpenConnection {
+  readonly conn: Deno.TcpConn;
+  readonly state: ConnectionState;
+  readonly done: Promise<void>;
+}
+
+/**
+ * Starts listening.
+ *
+ * @throws ProxyError `listen.failed`
+ */
+export function startProxy(options: ProxyOptions): ProxyServer {
+  const { limits, clock, policy } = options;
+  const listeners = options.listen.map(openListener);
+  const deadlines = new Deadlines();
+  const admission = new Admission(limits);
+  const grants = new Grants(policy);
+  const interceptor = new Interceptor({ limits, deadlines, now: () => clock.now() });
+  const ownPorts = new Set([
+    ...options.ownPorts,
+    ...listeners.map(({ addr }) => (addr as Deno.NetAddr).port),
+  ]);
+  const dialler = new Dialler({
+    limits,
+    deadlines,
+    admission,
+    resolve: options.resolve,
+    addresses: options,
+    caCertsFor: options.caCertsFor,
+    ownAddresses: (port) => ownPorts.has(port) || interceptor.ports.has(port) ? localAddresses(clock) : [],
+  });
+  const pool = new UpstreamPool({ limits, deadlines, grants });
+  const { sink, format, logQuery } = options.audit;
+  const audit = new AuditLog({ sink, format, now: () => clock.now(), deadlines });
+  const context: ProxyContext = {
+    ...options,
+    logQuery,
+    deadlines,
+    admission,
+    grants,
+    interceptor,
+    dialler,
+    pool,
+    audit,
+  };
+  const server = new Server(context, listeners, options.listen);
+  return server;
+}
+
+class Server implements ProxyServer {
+  readonly #context: ProxyContext;
+  readonly #listeners: readonly Deno.TcpListener[];
+  readonly #accepting: Promise<void>[];
+  readonly #open = new Set<OpenConnection>();
+  #isStopping = false;
+
+  constructor(context: ProxyContext, listeners: readonly Deno.TcpListener[], listen: readonly Listen[]) {
+    this.#context = context;
+    this.#listeners = listeners;
+    this.#accepting = listeners.map((listener, i) => this.#accept(listener, listen[i]?.hasTls ?? false));
+  }
+
+  get addresses(): readonly Deno.NetAddr[] {
+    return this.#listeners.map(({ addr }) => addr as Deno.NetAddr);
+  }
+
+  counters(): ProxyCounters {
+    const { admission, grants, pool, interceptor, audit } = this.#context;
+    return {
+      connections: admission.connections,
+      openGrants: grants.size,
+      idleUpstreams: pool.size,
+      tlsListeners: interceptor.listenerCount,
+      audit: audit.totals,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    const { pool, grants, interceptor, audit, limits } = this.#context;
+    for (const listener of this.#listeners) closeQuietly(listener);
+    await Promise.all(this.#accepting);
+    for (const { conn, state } of this.#open) {
+      state.isStopping = true;
+      if (state.isIdle) closeQuietly(conn);
+    }
+    await this.#drained(limits.drainTimeoutMs);
+    for (const { conn } of this.#open) closeQuietly(conn);
+    pool.close();
+    await this.#drained(limits.drainTimeoutMs);
+    await interceptor.close();
+    grants.close();
+    await audit.close();
+  }
+
+  /** Resolves when no connection is open any more, or after `ms`. */
+  async #drained(ms: number): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+    await Promise.race([Promise.all([...this.#open].map(({ done }) => done)), late]);
+    clearTimeout(timer);
+  }
+
+  async #accept(listener: Deno.TcpListener, hasTls: boolean): Promise<void> {
+    while (!this.#isStopping) {
+      try {
+        this.#serve(await listener.accept(), hasTls);
+      } catch (error) {
+        if (this.#isStopping) return;
+        // Out of descriptors, or a connection that was reset in the backlog: the listener is well, others go on.
+        this.#context.reportBug(error);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  #serve(conn: Deno.TcpConn, hasTls: boolean): void {
+    const { admission } = this.#context;
+    const source = (conn.remoteAddr as Deno.NetAddr).hostname;
+    const release = admission.tryConnection();
+    const releaseSource = release && admission.tryUnauthenticated(source);
+    if (!release || !releaseSource) {
+      this.#context.audit.write({ verdict: "deny", reason: release ? "quota" : "overload" });
+      release?.();
+      closeQuietly(conn);
+      return;
+    }
+    conn.setNoDelay(true);
+    let holder: { readonly client: string; readonly release: () => void } | undefined;
+    const state: ConnectionState = {
+      source,
+      isIdle: false,
+      isStopping: false,
+      identify: (client) => {
+        if (holder?.client === client) return true;
+        const releaseClient = admission.tryClient(client);
+        if (!releaseClient) return false;
+        releaseSource();
+        holder?.release();
+        holder = { client, release: releaseClient };
+        return true;
+      },
+    };
+    const open: OpenConnection = {
+      conn,
+      state,
+      done: serveConnection(conn, { hasTls, state, context: this.#context }).catch(this.#context.reportBug)
+        .finally(() => {
+          this.#open.delete(open);
+          closeQuietly(conn);
+          release();
+          releaseSource();
+          holder?.release();
+        }),
+    };
+    this.#open.add(open);
+  }
+}
+
+function openListener({ hostname, port }: Listen): Deno.TcpListener {
+  try {
+    return Deno.listen({ hostname, port });
+  } catch (cause) {
+    const where = formatHostPort({ host: hostname, port });
+    if (cause instanceof Deno.errors.AddrInUse) {
+      throw new ProxyError("listen.failed", `Cannot listen on ${where}: the port is in use`, {
+        cause,
+        hint: "stop the program that uses it, or choose another with --http-port and --https-port",
+      });
+    }
+    if (cause instanceof Deno.errors.AddrNotAvailable) {
+      throw new ProxyError(
+        "listen.failed",
+        `Cannot listen on ${where}: no network adapter has this address`,
+        {
+          cause,
+          hint: `add it, for instance: sudo ip address add ${hostname}/32 dev lo`,
+        },
+      );
+    }
+    throw new ProxyError("listen.failed", `Cannot listen on ${where}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** How long the list of local addresses is good for: adapters come and go while VMs do. */
+const LOCAL_ADDRESSES_MS = 5_000;
+const LOOPBACK = [
+  parseCidr("127.0.0.0/8"),
+  parseCidr("::1/128"),
+  parseCidr("0.0.0.0/32"),
+  parseCidr("::/128"),
+];
+let localCache: { readonly until: number; readonly cidrs: readonly Cidr[] } | undefined;
+
+/** Every address of this machine. */
+function localAddresses(clock: Clock): readonly Cidr[] {
+  const now = clock.monotonic();
+  if (!localCache || localCache.until <= now) {
+    const own = Deno.networkInterfaces().map(({ address }) => parseCidr(address.replace(/%.*$/, "")));
+    localCache = { until: now + LOCAL_ADDRESSES_MS, cidrs: [...LOOPBACK, ...own] };
+  }
+  return localCache.cidrs;
+}

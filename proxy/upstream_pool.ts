@@ -1,0 +1,120 @@
+/**
+ * Idle upstream connections, kept for the next request of the same client to the same place with the same credential. Each
+ * is watched: bytes that nobody asked for, or an end, close it.
+ *
+ * @module
+ */
+import type { Deadline, Deadlines } from "../core/deadlines.ts";
+import type { Limits } from "../core/limits.ts";
+import { closeQuietly } from "./byte_reader.ts";
+import type { Grants } from "./grants.ts";
+import type { Grant } from "./policy_source.ts";
+import type { UpstreamConnection } from "./upstream.ts";
+
+/** What must be equal for a connection to be used again. */
+export interface PoolKey {
+  readonly scheme: "http" | "https";
+  readonly host: string;
+  readonly port: number;
+  readonly grant: Grant;
+}
+
+interface Idle {
+  readonly connection: UpstreamConnection;
+  readonly since: number;
+  readonly key: string;
+  readonly deadline: Deadline;
+  release: () => void;
+}
+
+/** The pool. */
+export class UpstreamPool {
+  readonly #limits: Limits;
+  readonly #deadlines: Deadlines;
+  readonly #grants: Grants;
+  readonly #idle = new Map<string, Idle[]>();
+  #count = 0;
+  #isClosed = false;
+
+  constructor(options: { readonly limits: Limits; readonly deadlines: Deadlines; readonly grants: Grants }) {
+    this.#limits = options.limits;
+    this.#deadlines = options.deadlines;
+    this.#grants = options.grants;
+  }
+
+  /** How many are idle. */
+  get size(): number {
+    return this.#count;
+  }
+
+  /**
+   * The most recently used idle connection, or undefined.
+   *
+   * @param isReplayable whether the request can be sent again should the upstream have closed just now
+   */
+  take(key: PoolKey, isReplayable: boolean): UpstreamConnection | undefined {
+    const idle = this.#idle.get(keyOf(key))?.at(-1);
+    if (!idle) return undefined;
+    if (!isReplayable && performance.now() - idle.since > this.#limits.freshUpstreamMs) return undefined;
+    this.#remove(idle);
+    idle.connection.isReused = true;
+    return idle.connection;
+  }
+
+  /** Keeps a connection whose last response was read to its end, or closes it. */
+  put(key: PoolKey, connection: UpstreamConnection): void {
+    const name = keyOf(key);
+    const list = this.#idle.get(name) ?? [];
+    const isFull = this.#count >= this.#limits.maxIdleUpstream ||
+      list.length >= this.#limits.maxIdleUpstreamPerKey;
+    if (this.#isClosed || isFull || connection.reader.size > 0 || connection.reader.ended) {
+      closeQuietly(connection.stream);
+      return;
+    }
+    const discard = () => {
+      if (this.#remove(idle)) closeQuietly(connection.stream);
+    };
+    const idle: Idle = {
+      connection,
+      since: performance.now(),
+      key: name,
+      deadline: this.#deadlines.start(this.#limits.idleUpstreamTimeoutMs, discard),
+      release: () => {},
+    };
+    list.push(idle);
+    this.#idle.set(name, list);
+    this.#count++;
+    connection.reader.rest();
+    connection.reader.fill().then(discard, discard);
+    idle.release = this.#grants.hold(key.grant, discard);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const list of [...this.#idle.values()]) {
+      for (const idle of [...list]) {
+        this.#remove(idle);
+        closeQuietly(idle.connection.stream);
+      }
+    }
+  }
+
+  /** False when it is in use, or gone already. */
+  #remove(idle: Idle): boolean {
+    const list = this.#idle.get(idle.key);
+    const at = list?.indexOf(idle) ?? -1;
+    if (!list || at < 0) return false;
+    list.splice(at, 1);
+    if (list.length === 0) this.#idle.delete(idle.key);
+    this.#count--;
+    idle.deadline.stop();
+    idle.release();
+    return true;
+  }
+}
+
+function keyOf({ scheme, host, port, grant: { client, credential } }: PoolKey): string {
+  return [client.name, client.version, scheme, host, port, credential?.secret, credential?.version].join(
+    "\n",
+  );
+}
