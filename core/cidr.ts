@@ -7,6 +7,7 @@
  * @module
  */
 import { ProxyError } from "./errors.ts";
+import { quoteText } from "./escape.ts";
 
 /** An address as its 4 or 16 bytes. */
 export type IpBytes = Uint8Array;
@@ -100,7 +101,7 @@ export function parseCidr(text: string): Cidr {
   if (!bytes || more.length > 0 || !isPrefix || prefix > bytes.length * 8) {
     throw new ProxyError(
       "input.invalid",
-      `Cannot read ${JSON.stringify(text.slice(0, 60))} as a network: write 10.0.0.0/8 or fd00::/8`,
+      `Cannot read ${quoteText(text, 60)} as a network: write 10.0.0.0/8 or fd00::/8`,
     );
   }
   const base = maskIp(bytes, prefix);
@@ -108,10 +109,15 @@ export function parseCidr(text: string): Cidr {
     throw new ProxyError(
       "input.invalid",
       `Cannot use ${text} as a network: it has bits after its prefix`,
-      { hint: `write ${formatIp(base)}/${prefix}` },
+      { hint: `write ${formatCidr({ bytes: base, prefix })}` },
     );
   }
   return { bytes, prefix };
+}
+
+/** The text of a network, the inverse of {@linkcode parseCidr}. */
+export function formatCidr({ bytes, prefix }: Cidr): string {
+  return `${formatIp(bytes)}/${prefix}`;
 }
 
 /** True when `ip` is of the network's family and inside it. */

@@ -21,24 +21,27 @@ export function systemClock(): Clock {
   };
 }
 
-/** `setTimeout` fires at once beyond 2^31-1 ms (LAB-measured on Deno), so long waits go in steps of a day. */
-const LONGEST_TIMER_MS = 86_400_000;
+/**
+ * Long waits go in steps. `setTimeout` fires at once beyond 2^31-1 ms (measured on Deno), and it does not count while a
+ * machine sleeps nor notice that its clock was set.
+ */
+const LONGEST_STEP_MS = 60_000;
 
 /**
- * Calls `callback` once the clock has reached `atMs` (epoch). Re-reads the clock at every step, so a suspended or
- * adjusted machine is late by at most one step of a day, and never early.
+ * Calls `callback` once the clock has reached `atMs` (epoch). Re-reads the clock at every step, so after a suspension or
+ * an adjustment it is late by at most a minute, and it is never early. The timer does not keep the program alive.
  *
+ * @param atMs Infinity is never; NaN is a `RangeError`
  * @returns a function that cancels
  */
 export function callAt(clock: Clock, atMs: number, callback: () => void): () => void {
+  if (Number.isNaN(atMs)) throw new RangeError("Cannot wait for a time that is not a number");
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const step = () => {
-    const leftMs = atMs - clock.now();
-    if (leftMs <= 0) return callback();
-    timer = setTimeout(step, Math.min(leftMs, LONGEST_TIMER_MS));
+  const wait = () => {
+    const leftMs = Math.ceil(Math.max(0, Math.min(atMs - clock.now(), LONGEST_STEP_MS)));
+    timer = setTimeout(() => clock.now() >= atMs ? callback() : wait(), leftMs);
     Deno.unrefTimer(timer as unknown as number);
   };
-  timer = setTimeout(step, Math.max(0, Math.min(atMs - clock.now(), LONGEST_TIMER_MS)));
-  Deno.unrefTimer(timer as unknown as number);
+  wait();
   return () => clearTimeout(timer);
 }

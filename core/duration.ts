@@ -4,6 +4,7 @@
  * @module
  */
 import { ProxyError } from "./errors.ts";
+import { quoteText } from "./escape.ts";
 
 const UNIT_MS: Readonly<Record<string, number>> = {
   ms: 1,
@@ -17,7 +18,7 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 export const MAX_DURATION_MS = 3_650 * 86_400_000;
 
 /**
- * The milliseconds of a duration: one or more of `<digits><ms|s|m|h|d>`, largest unit first is not required.
+ * The milliseconds of a duration: one or more of `<digits><ms|s|m|h|d>`, in any order.
  *
  * @throws ProxyError `input.invalid` for anything else, zero, or more than ten years
  */
@@ -30,9 +31,7 @@ export function parseDuration(text: string): number {
   if (rest !== "" || !(totalMs > 0) || totalMs > MAX_DURATION_MS) {
     throw new ProxyError(
       "input.invalid",
-      `Cannot read ${
-        JSON.stringify(text.slice(0, 40))
-      } as a duration: write 90s, 15m, 1h or 7d (at most ten years)`,
+      `Cannot read ${quoteText(text, 40)} as a duration: write 90s, 15m, 1h or 7d (at most ten years)`,
     );
   }
   return totalMs;
@@ -42,7 +41,7 @@ export function parseDuration(text: string): number {
 export function formatDuration(durationMs: number): string {
   const ms = Math.max(0, Math.round(durationMs));
   if (ms < 1_000) return `${ms}ms`;
-  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)}s`;
+  if (ms < 59_950) return `${(ms / 1_000).toFixed(1)}s`;
   const totalSeconds = Math.round(ms / 1_000);
   const parts: readonly [number, string][] = [
     [Math.floor(totalSeconds / 86_400), "d"],

@@ -4,35 +4,42 @@
  * @module
  */
 
+/** What can move a cursor, end a line, reorder or hide text: controls, format characters, separators, lone surrogates. */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
 /**
  * A `key=value` value for the text audit log. What could end the value or the line, or drive a terminal, is
- * percent-encoded: control bytes, space, `"`, `=` is kept, DEL, and everything beyond ASCII (as UTF-8).
+ * percent-encoded: control bytes, space, `"`, DEL, and everything beyond ASCII (as UTF-8). Empty is `-`.
  */
 export function escapeLogValue(text: string): string {
-  if (/^[\x21\x23-\x7e]+$/.test(text)) return text;
   if (text === "") return "-";
-  let out = "";
-  for (const char of text) {
-    if (/^[\x21\x23-\x7e]$/.test(char)) out += char;
-    else {for (const byte of new TextEncoder().encode(char)) {
-        out += "%" + byte.toString(16).toUpperCase().padStart(2, "0");
-      }}
-  }
-  return out;
+  return text.replace(/[^\x21\x23-\x7e]/gu, (char) => {
+    let out = "";
+    for (const byte of new TextEncoder().encode(char)) {
+      out += "%" + byte.toString(16).toUpperCase().padStart(2, "0");
+    }
+    return out;
+  });
 }
 
-/** One word for a POSIX shell, quoted when it needs to be. Control characters are dropped: they cannot be typed. */
+/**
+ * One word for a POSIX shell, quoted when it needs to be. Control and format characters are dropped: they cannot be
+ * typed, so callers that need them must encode them first.
+ */
 export function quoteShell(text: string): string {
-  // deno-lint-ignore no-control-regex
-  const clean = text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "");
-  return /^[A-Za-z0-9_./:@%+=,-]+$/.test(clean) ? clean : `'${clean.replaceAll("'", `'\\''`)}'`;
+  const clean = text.replace(UNSAFE, "");
+  // A leading `=` is kept from zsh, which replaces `=ls` by the path of ls.
+  return /^[A-Za-z0-9_./:@%+,-][A-Za-z0-9_./:@%+=,-]*$/.test(clean)
+    ? clean
+    : `'${clean.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Text for a terminal or an error message: control and bidirectional characters are shown as `\u{…}`. */
+/** Text for a terminal or an error message: what a terminal would act on or hide is shown as `\u{…}`. */
 export function escapeTerminal(text: string): string {
-  return text.replace(
-    // deno-lint-ignore no-control-regex
-    /[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
-    (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`,
-  );
+  return text.replace(UNSAFE, (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`);
+}
+
+/** What someone gave us, for a message: in double quotes, cut to `maxLength` characters, safe for a terminal. */
+export function quoteText(text: string, maxLength: number): string {
+  return escapeTerminal(JSON.stringify(text.slice(0, maxLength)));
 }

@@ -13,7 +13,7 @@ export interface HostPort {
   readonly port: number;
 }
 
-const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
+const LABEL = /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
 
 /**
  * The canonical form of a host name or IP literal without brackets, or undefined when it is not one: empty or long
@@ -28,10 +28,10 @@ export function parseHost(text: string): string | undefined {
   }
   const name = text.endsWith(".") ? text.slice(0, -1) : text;
   if (name.length === 0 || name.length > 253) return undefined;
-  const lower = name.toLowerCase();
-  const labels = lower.split(".");
+  const labels = name.split(".");
   for (const label of labels) if (!LABEL.test(label)) return undefined;
-  if (/^(\d+|0x[0-9a-f]*)$/.test(labels[labels.length - 1] ?? "")) {
+  const lower = name.toLowerCase(); // only now: the Kelvin sign's lower case is an ASCII k
+  if (/^(\d+|0x[0-9a-f]*)$/i.test(labels[labels.length - 1] ?? "")) {
     const ip = text === name ? parseIp(lower) : undefined;
     return ip && formatIp(ip);
   }

@@ -4,12 +4,14 @@
  * @module
  */
 import { ProxyError } from "./errors.ts";
+import { quoteText } from "./escape.ts";
 
-const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+const NAME = /^[A-Za-z0-9._][A-Za-z0-9._-]{0,63}$/;
 
 /**
- * Returns `text` when it is a name: 1 to 64 of `A-Z a-z 0-9 . _ -`, and neither `.` nor `..`, so that a name can
- * stand in a path, a log line, a table and a shell command as it is.
+ * Returns `text` when it is a name: 1 to 64 of `A-Z a-z 0-9 . _ -`, neither `.` nor `..`, and without a
+ * leading hyphen, so that a name can stand in a path, a log line (where `-` means nobody), a table and a command
+ * (where `-x` is a flag) as it is.
  *
  * @param what what is being named ("client", "secret"), for the message
  * @throws ProxyError `input.invalid`
@@ -18,8 +20,8 @@ export function parseName(what: string, text: string): string {
   if (!NAME.test(text) || text === "." || text === "..") {
     throw new ProxyError(
       "input.invalid",
-      `Cannot use ${JSON.stringify(text.slice(0, 80))} as a ${what} name: ` +
-        "a name has 1 to 64 letters, digits, dots, underscores and hyphens",
+      `Cannot use ${quoteText(text, 80)} as a ${what} name: ` +
+        "a name has 1 to 64 letters, digits, dots, underscores and hyphens, and no hyphen first",
     );
   }
   return text;
