@@ -164,8 +164,8 @@ export class PolicyView {
   /** Removes the rules that have expired, for good, and returns them. */
   takeExpired(nowMs: number): StoredRule[] {
     const expired = [...this.#rules.values()].filter(({ rule }) => !isUnexpired(rule, nowMs));
-    for (const client of new Set(expired.map(({ rule }) => rule.client))) {
-      this.deleteRules(client, expired.filter(({ rule }) => rule.client === client));
+    for (const [client, gone] of Map.groupBy(expired, ({ rule }) => rule.client)) {
+      this.deleteRules(client, gone);
     }
     return expired;
   }

@@ -34,6 +34,8 @@ export class Writer implements AsyncDisposable {
   /** Ends when the last write that was asked for has ended; never rejects. */
   #lastWrite: Promise<void> = Promise.resolve();
   #cancelTimer = () => {};
+  /** No rule expires before this, so that a write need not look at all of them. */
+  #nextExpiryMs = Infinity;
   /** Rows of expired rules that are still on the disk. */
   #expiredRows: Mutation[] = [];
   #isClosed = false;
@@ -78,10 +80,10 @@ export class Writer implements AsyncDisposable {
   /** Has rules removed when they expire. Call it after adding one that does. */
   armTimer(): void {
     this.#cancelTimer();
-    const next = this.#isClosed ? undefined : this.view.nextExpiryMs();
-    this.#cancelTimer = next === undefined ? () => {} : callAt(this.clock, next, () => {
+    this.#nextExpiryMs = this.view.nextExpiryMs() ?? Infinity;
+    if (this.#isClosed || this.#nextExpiryMs === Infinity) return;
+    this.#cancelTimer = callAt(this.clock, this.#nextExpiryMs, () => {
       this.#dropExpired();
-      this.armTimer();
       this.#lastWrite = this.#lastWrite.then(() => this.#sweepExpired());
     });
   }
@@ -102,10 +104,12 @@ export class Writer implements AsyncDisposable {
   }
 
   #dropExpired(): void {
-    const expired = this.view.takeExpired(this.clock.now());
-    if (expired.length === 0) return;
+    const now = this.clock.now();
+    if (now < this.#nextExpiryMs) return;
+    const expired = this.view.takeExpired(now);
     this.#expiredRows.push(...expired.map(removeRule));
-    this.#notify();
+    this.armTimer();
+    if (expired.length > 0) this.#notify();
   }
 
   /** Takes expired rules off the disk. What fails is tried again after the next write, and at the next start. */

@@ -1,0 +1,61 @@
+import { assertEquals, assertNotEquals } from "@std/assert";
+import { deriveKeys, seal, unseal } from "../../../store/seal.ts";
+
+const PLAIN = new TextEncoder().encode("sk-planted");
+
+function sealKey(fill: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(32).fill(fill);
+}
+
+Deno.test("deriveKeys() derives the same two unlike keys each time and wipes the seal key", async () => {
+  const master = sealKey(7);
+  const a = await deriveKeys(master);
+  const b = await deriveKeys(sealKey(7));
+  const other = await deriveKeys(sealKey(8));
+  assertEquals(master, sealKey(0));
+  assertEquals(a.token, b.token);
+  assertNotEquals(a.token, other.token);
+  assertEquals(a.sealing.extractable, false);
+  // Were the two keys one, an envelope sealed with the token key would open.
+  const tokenAsSealing = await crypto.subtle.importKey("raw", a.token, "AES-GCM", false, ["encrypt"]);
+  assertEquals(await unseal(a.sealing, [], await seal(tokenAsSealing, [], PLAIN)), undefined);
+  assertEquals(await unseal(b.sealing, [], await seal(a.sealing, [], PLAIN)), PLAIN);
+});
+
+Deno.test("unseal() opens only what is whole, under its own key and binding", async (t) => {
+  const { sealing } = await deriveKeys(sealKey(1));
+  const { sealing: otherKey } = await deriveKeys(sealKey(2));
+  const envelope = await seal(sealing, ["secret", "a", "b"], PLAIN);
+  assertEquals(await unseal(sealing, ["secret", "a", "b"], envelope), PLAIN);
+  assertEquals(await unseal(otherKey, ["secret", "a", "b"], envelope), undefined);
+  for (
+    const binding of [["secret", "a", "c"], ["secret", "ab", ""], ["secret", "a"], ["secret", "a,b"], []]
+  ) {
+    await t.step(`bound to ${JSON.stringify(binding)}`, async () => {
+      assertEquals(await unseal(sealing, binding, envelope), undefined);
+    });
+  }
+  await t.step("any byte changed", async () => {
+    for (let at = 0; at < envelope.length; at++) {
+      const changed = envelope.slice();
+      changed[at] = (changed[at] ?? 0) ^ 1;
+      assertEquals(await unseal(sealing, ["secret", "a", "b"], changed), undefined, `byte ${at}`);
+    }
+  });
+  await t.step("any length cut", async () => {
+    for (let length = 0; length < envelope.length; length++) {
+      assertEquals(
+        await unseal(sealing, ["secret", "a", "b"], envelope.slice(0, length)),
+        undefined,
+        `${length}`,
+      );
+    }
+  });
+});
+
+Deno.test("seal() never seals the same text alike", async () => {
+  const { sealing } = await deriveKeys(sealKey(1));
+  const all = new Set<string>();
+  for (let i = 0; i < 100; i++) all.add((await seal(sealing, [], PLAIN)).slice(1, 13).join());
+  assertEquals(all.size, 100);
+});
