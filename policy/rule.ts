@@ -7,8 +7,10 @@
  */
 import { domainToASCII } from "node:url";
 import { ProxyError } from "../core/errors.ts";
-import { parseHost } from "../core/host_port.ts";
+import { quoteText } from "../core/escape.ts";
+import { isIpLiteral, parseHost } from "../core/host_port.ts";
 import { parseName } from "../core/names.ts";
+import { hasDotSegments, isSuspectPath } from "./path.ts";
 
 /** What makes a rule the rule it is, in canonical form. Lists are sorted sets; an empty list means "any". */
 export interface RuleSpec {
@@ -57,7 +59,8 @@ const NOT_IN_PATH = /[\x00-\x20\x7f-\uffff?#]/;
  * The canonical rule for an input.
  *
  * @throws ProxyError `input.invalid`, naming the field: a host that is none, an empty string anywhere, a path that is
- * neither `*`, exact nor `<prefix>/*`, a port out of range, or `passthrough` with secret, methods or paths
+ * neither `*`, exact nor `<prefix>/*` or that is not written plainly (dot segments, double encoding), a port out of
+ * range, or `passthrough` with secret, methods or paths
  */
 export function parseRule(input: RuleInput): RuleSpec {
   const methods = uniqueSorted((input.methods ?? []).map(parseMethod));
@@ -90,13 +93,14 @@ export function parseHostPattern(text: string): string {
   const isSuffix = text.startsWith("*.");
   const name = isSuffix ? text.slice(2) : /^\[(.*:.*)\]$/.exec(text)?.[1] ?? text;
   // deno-lint-ignore no-control-regex
-  const ascii = /[^\x00-\x7f]/.test(name) ? domainToASCII(name) : name;
-  const host = parseHost(ascii);
-  if (host === undefined || (isSuffix && /^[\d.]+$|:/.test(host))) {
+  const isAscii = /^[\x00-\x7f]*$/.test(name);
+  const host = parseHost(isAscii ? name : domainToASCII(name));
+  // An address has one spelling: `*.10.0.0.1` and full-width digits are no way to write one.
+  if (host === undefined || (isIpLiteral(host) && (isSuffix || !isAscii))) {
     invalid(
       text === ""
         ? "Cannot use an empty host: it would be unclear what the rule allows"
-        : `Cannot use ${JSON.stringify(text.slice(0, 260))} as a host`,
+        : `Cannot use ${quoteText(text, 260)} as a host`,
       "write api.example.com, *.example.com, * or an IP address, without scheme, port or path",
     );
   }
@@ -116,10 +120,10 @@ export function ruleKey(spec: RuleSpec): string {
 }
 
 function parseMethod(text: string): string {
-  if (!METHOD.test(text)) {
+  if (!METHOD.test(text) || text === "*") {
     invalid(
-      `Cannot use ${JSON.stringify(text.slice(0, 40))} as a method`,
-      "write GET, POST or another method name",
+      `Cannot use ${quoteText(text, 40)} as a method`,
+      "write GET, POST or another method name; a rule without methods allows any",
     );
   }
   return text.toUpperCase();
@@ -129,10 +133,18 @@ function parsePathPattern(text: string): string {
   if (text === "*") return text;
   const star = text.indexOf("*");
   const isPrefix = text.endsWith("/*") && star === text.length - 1;
+  const literal = isPrefix ? text.slice(0, -1) : text;
   if (!text.startsWith("/") || NOT_IN_PATH.test(text) || (star >= 0 && !isPrefix) || text.length > 2_048) {
     invalid(
-      `Cannot use ${JSON.stringify(text.slice(0, 80))} as a path`,
+      `Cannot use ${quoteText(text, 80)} as a path`,
       "write /v1/models (exact), /v1/* (all below) or *; percent-encode as the client does; the query is no part of it",
+    );
+  }
+  // Such a request is denied, or means another path to the server, whatever the rules say.
+  if (hasDotSegments(literal) || isSuspectPath(literal)) {
+    invalid(
+      `Cannot use ${quoteText(text, 80)} as a path: it is not written plainly`,
+      "write the path that the server will see, without . and .. segments and encoded once",
     );
   }
   return text;
@@ -140,7 +152,7 @@ function parsePathPattern(text: string): string {
 
 function checkPort(port: number): number {
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
-    invalid(`Cannot use ${JSON.stringify(port)} as a port`, "a port is a whole number from 1 to 65535");
+    invalid(`Cannot use ${port} as a port`, "a port is a whole number from 1 to 65535");
   }
   return port;
 }

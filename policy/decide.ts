@@ -1,0 +1,72 @@
+/**
+ * The verdict on a tunnel and on a request: default deny, first match wins. Pure: the caller passes the client's live
+ * rules in declaration order and acts on the answer.
+ *
+ * Not here: secrets, addresses and quotas, which can still refuse what a rule allows; and words for people
+ * (`explain.ts`).
+ *
+ * @module
+ */
+import { type ClosestRule, closestRule, matchHost, matchMethod, matchPaths, matchPort } from "./match.ts";
+import { isSuspectPath, type PathReading, readingsOf, readLiterally } from "./path.ts";
+import type { Reason } from "./reason.ts";
+import type { Rule } from "./rule.ts";
+
+/** A CONNECT (or SOCKS) target. `host` is canonical. */
+export interface ConnectTarget {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A request. `method` and `path` are as sent, the path without its query. */
+export interface RequestTarget extends ConnectTarget {
+  readonly method: string;
+  readonly path: string;
+}
+
+/** No. `closest` is the given rule that came closest, for the explanation. */
+export interface Denial {
+  readonly verdict: "deny";
+  readonly reason: Reason;
+  readonly closest?: ClosestRule;
+}
+
+/** The answer to a tunnel: splice its bytes, or look at every request in it, each of which is decided on its own. */
+export type ConnectDecision = { readonly verdict: "passthrough" | "inspect"; readonly rule: Rule } | Denial;
+
+/** The answer to a request. */
+export type RequestDecision = { readonly verdict: "allow"; readonly rule: Rule } | Denial;
+
+/** Decides a tunnel by the first rule that covers its host and port. */
+export function decideConnect(rules: readonly Rule[], target: ConnectTarget): ConnectDecision {
+  const { host, port } = target;
+  const rule = rules.find((rule) => matchHost(rule.host, host) && matchPort(rule.ports, port));
+  if (!rule) return deny("no-rule", rules, target);
+  return { verdict: rule.passthrough ? "passthrough" : "inspect", rule };
+}
+
+/**
+ * Decides a request. It is allowed only when one rule is the first match for every reading of its path (reason
+ * `path-ambiguous` otherwise); a suspect path is denied as soon as any rule for the host has paths (`path-encoding`).
+ */
+export function decideRequest(rules: readonly Rule[], request: RequestTarget): RequestDecision {
+  const hasPathRule = rules.some((rule) => rule.paths.length > 0 && matchHost(rule.host, request.host));
+  if (hasPathRule && isSuspectPath(request.path)) return deny("path-encoding", rules, request);
+  // Without path rules every reading has the same first match, so none needs to be computed.
+  const readings = hasPathRule ? readingsOf(request.path) : [readLiterally(request.path)];
+  const [first, ...others] = readings.map((reading) => firstMatch(rules, request, reading));
+  if (others.some((rule) => rule !== first)) return deny("path-ambiguous", rules, request);
+  return first ? { verdict: "allow", rule: first } : deny("no-rule", rules, request);
+}
+
+function firstMatch(rules: readonly Rule[], request: RequestTarget, path: PathReading): Rule | undefined {
+  return rules.find((rule) =>
+    matchHost(rule.host, request.host) && matchPort(rule.ports, request.port) &&
+    matchMethod(rule.methods, request.method) && matchPaths(rule.paths, path.matches)
+  );
+}
+
+function deny(reason: Reason, rules: readonly Rule[], target: ConnectTarget): Denial {
+  const closest = closestRule(rules, target);
+  return { verdict: "deny", reason, ...(closest ? { closest } : {}) };
+}

@@ -1,0 +1,166 @@
+/**
+ * Paths of requests and of rules: matching one pattern, and finding every way in which a server may read a path.
+ *
+ * RFC 3986 says how a path is normalised; servers, frameworks and the gateways in front of them each do a part of it,
+ * in their own order. A path that means `/v1/models` to us and `/admin` to the server would pass a rule that was never
+ * meant for it. So a path is not repaired here: all its readings are computed, and `decide.ts` wants one rule to be the
+ * first match for each of them.
+ *
+ * A path here is the request target without its query, as sent: `/…`, or `*` for `OPTIONS *`.
+ *
+ * Not here: which rule wins (`decide.ts`), and which patterns a rule may have (`rule.ts`).
+ *
+ * @module
+ */
+
+/** One way to read a path, applied to a request's path and to a rule's pattern alike. */
+interface Reading {
+  /** What else than `/` separates: `%2f` (whoever decodes first: Go, Java), `\` (IIS, WHATWG URL), `%5c` (IIS). */
+  readonly separators: readonly string[];
+  /** `;…` belongs to no segment (Tomcat, Jetty, Spring) or is a part of it. */
+  readonly stripsParameters: boolean;
+  /** `//` is one separator, merged before (nginx) or after the dot segments go, or an empty segment (RFC 3986). */
+  readonly mergesSlashes: typeof MERGES[number];
+}
+
+const MERGES = ["before", "after", "never"] as const;
+
+const SEPARATORS = ["%2F", "\\", "%5C"] as const;
+
+/** Without any of these a path has one reading: an escape, a backslash, a parameter, an empty or a dot segment. */
+const UNUSUAL = /[%\\;]|\/\/|\/\.{1,2}(?:\/|$)/;
+
+/** The longest unusual path that is read in every way; more would let a client buy our time with long paths. */
+const MAX_UNUSUAL_LENGTH = 4_096;
+
+/** A path as one kind of server reads it. */
+export interface PathReading {
+  readonly path: string;
+  /** True when the pattern, read in the same way, covers the path. */
+  readonly matches: (pattern: string) => boolean;
+}
+
+/**
+ * True when `pattern` covers `path`, both taken literally: `*` covers everything, `<prefix>/*` what lies strictly below
+ * the prefix (`/v1/*` covers `/v1/` and `/v1/a`, not `/v1`), anything else only itself. Never throws.
+ */
+export function matchPath(pattern: string, path: string): boolean {
+  if (pattern === "*") return true;
+  return pattern.endsWith("/*") ? path.startsWith(pattern.slice(0, -1)) : pattern === path;
+}
+
+/** The path as it was sent. */
+export function readLiterally(path: string): PathReading {
+  return { path, matches: (pattern) => matchPath(pattern, path) };
+}
+
+/**
+ * The different readings of a path, the path as sent first. Patterns are read like the path, so that a rule for
+ * `/projects/group%2Fname` means that project to every kind of server.
+ */
+export function readingsOf(path: string): readonly PathReading[] {
+  const readings = [readLiterally(path)];
+  if (!UNUSUAL.test(path)) return readings;
+  const seen = new Set([path]);
+  const decoded = decodePlain(path);
+  for (const reading of readingsFor(decoded)) {
+    const text = readDecoded(decoded, reading);
+    if (seen.has(text)) continue;
+    seen.add(text);
+    readings.push({ path: text, matches: (pattern) => matchPath(readPattern(pattern, reading), text) });
+  }
+  return readings;
+}
+
+/**
+ * The path as a lenient server reads it: `%2e`, `%2f`, `%5c` and unreserved characters decoded, `\` as `/`, `//` merged,
+ * dot segments removed (RFC 3986 §5.2.4), the remaining escapes in upper case (§6.2.2.1).
+ */
+export function normalisePath(path: string): string {
+  if (!UNUSUAL.test(path)) return path;
+  return readDecoded(decodePlain(path), {
+    separators: SEPARATORS,
+    stripsParameters: false,
+    mergesSlashes: "before",
+  });
+}
+
+/** True when some reading of the path removes a `.` or `..` segment. */
+export function hasDotSegments(path: string): boolean {
+  return /(?:^|[/\\])\.{1,2}(?:[/\\;]|$)/.test(decodeOnce(path));
+}
+
+/**
+ * True when a server that decodes once too often, or sloppily, reads something else than what is written: double
+ * encoding (`%252e`, `%%32e`), `%u002e`, overlong UTF-8 (`%c0%ae`), NUL, and dot segments with a parameter (`..;`).
+ * An unusual path of more than 4,096 characters is suspect too.
+ */
+export function isSuspectPath(path: string): boolean {
+  if (path.length > MAX_UNUSUAL_LENGTH && UNUSUAL.test(path)) return true;
+  const decoded = decodeOnce(path);
+  if (/%[0-9a-f]{2}|%u[0-9a-f]{4}/i.test(decoded)) return true;
+  // deno-lint-ignore no-control-regex
+  if (/\x00|[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]/.test(decoded)) return true;
+  return /(?:^|[/\\])\.\.;/.test(decoded);
+}
+
+function decodeOnce(path: string): string {
+  return path.replace(/%([0-9a-f]{2})/gi, (_escape, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+}
+
+/** Every combination of what is found in the path: a server that takes `\` for `/` need not decode `%2f`. */
+function readingsFor(decoded: string): Reading[] {
+  let separatorSets: string[][] = [[]];
+  for (const separator of SEPARATORS) {
+    if (!decoded.includes(separator)) continue;
+    separatorSets = separatorSets.flatMap((set) => [set, [...set, separator]]);
+  }
+  const parameters = /;|%3B/.test(decoded) ? [false, true] : [false];
+  return separatorSets.flatMap((separators) =>
+    parameters.flatMap((stripsParameters) =>
+      MERGES.map((mergesSlashes) => ({ separators, stripsParameters, mergesSlashes }))
+    )
+  );
+}
+
+function readPattern(pattern: string, reading: Reading): string {
+  return pattern.endsWith("/*")
+    ? readDecoded(decodePlain(pattern.slice(0, -1)), reading) + "*"
+    : readDecoded(decodePlain(pattern), reading);
+}
+
+/** What every server does: unreserved characters decoded (RFC 3986 §6.2.2.2), other escapes in upper case (§6.2.2.1). */
+function decodePlain(path: string): string {
+  return path.replace(/%[0-9a-f]{2}/gi, (escape) => {
+    const char = String.fromCharCode(parseInt(escape.slice(1), 16));
+    return /[A-Za-z0-9._~-]/.test(char) ? char : escape.toUpperCase();
+  });
+}
+
+function readDecoded(decoded: string, reading: Reading): string {
+  if (!decoded.startsWith("/")) return decoded;
+  let text = decoded;
+  for (const separator of reading.separators) text = text.replaceAll(separator, "/");
+  if (reading.stripsParameters) text = text.replace(/(?:;|%3B)[^/]*/g, "");
+  if (reading.mergesSlashes === "before") text = mergeSlashes(text);
+  text = removeDotSegments(text);
+  return reading.mergesSlashes === "after" ? mergeSlashes(text) : text;
+}
+
+function mergeSlashes(path: string): string {
+  return path.replace(/\/{2,}/g, "/");
+}
+
+/** RFC 3986 §5.2.4 for a path that starts with a slash. */
+function removeDotSegments(path: string): string {
+  if (!/\/\.{1,2}(?:\/|$)/.test(path)) return path;
+  const kept: string[] = [];
+  const segments = path.split("/").slice(1);
+  for (const [i, segment] of segments.entries()) {
+    const isDots = segment === "." || segment === "..";
+    if (segment === "..") kept.pop();
+    if (!isDots) kept.push(segment);
+    else if (i === segments.length - 1) kept.push("");
+  }
+  return "/" + kept.join("/");
+}

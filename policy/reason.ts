@@ -1,0 +1,75 @@
+/**
+ * Why something was refused or failed: the closed set of reasons that the audit log (`reason=…`), the
+ * `X-Slicer-Proxy-Reason` header, the metrics and `Decision` values share. Reasons are permanent; people filter by them.
+ *
+ * Not here: HTTP statuses and bodies (`proxy/error_response.ts`), and words about one request (`explain.ts`).
+ *
+ * @module
+ */
+
+/** Every reason with its one line of documentation, without a final stop. */
+export const REASONS = {
+  // Policy: what the client may do.
+  "no-rule": "no allow rule of this client matches",
+  "path-ambiguous":
+    "servers read the path in more than one way, and the readings do not fall under the same rule",
+  "path-encoding": "the path is encoded twice, or hides a dot segment, a NUL or an overlong character",
+  "secret-missing": "the rule names a secret that does not exist",
+  "secret-host": "the rule's host does not lie within the host that its secret is bound to",
+  "secret-unavailable":
+    "the secret's credential cannot be had: its refresh was refused or its value is unusable",
+  "cleartext-secret": "the credential would leave without TLS, and its secret does not allow that",
+  "token-endpoint": "the host is where the proxy itself renews credentials, so clients may not reach it",
+  "host-mismatch": "the request's authority is not the host that the tunnel was opened for",
+  "method-override": "a header would change the method or path behind a rule that limits them",
+  "address-denied": "the name has an address that the proxy does not dial",
+  "own-address": "the address is one of the proxy's own listeners",
+  "revoked": "the client, rule or secret that admitted this is gone",
+  "upgrade-not-allowed": "this protocol upgrade is not allowed by the rule",
+  "method-refused": "no proxy forwards this method (TRACE, a CONNECT within a tunnel, PRI)",
+
+  // Limits.
+  "quota": "this client or source holds as many connections or requests as it may",
+  "overload": "the proxy as a whole is at a limit",
+  "audit-write-failed": "the audit log cannot be written, so nothing new is admitted",
+
+  // What the client sent.
+  "auth-missing": "the client did not say who it is",
+  "auth-invalid": "no client has this token",
+  "malformed": "the message cannot be read in exactly one way",
+  "head-too-large": "the request line and headers are larger than the proxy reads",
+  "tls-untrusted-ca": "the client does not trust the proxy's certificate authority",
+  "tls-no-client-hello": "the tunnel did not start with a TLS ClientHello",
+  "tls-handshake": "the TLS handshake with the client failed",
+  "tls-version": "the client offers no TLS version that the proxy speaks",
+  "sni-missing": "the ClientHello names no host",
+  "sni-mismatch": "the ClientHello names another host than the tunnel was opened for",
+  "idle-timeout": "nothing was sent in either direction for too long",
+  "client-closed": "the client closed the connection before the answer was complete",
+
+  // What the upstream did.
+  "dns": "the name has no address",
+  "connect-refused": "the upstream refused the connection",
+  "connect-unreachable": "the upstream's network cannot be reached",
+  "connect-timeout": "the upstream did not accept the connection in time",
+  "tls-expired": "the upstream's certificate has expired",
+  "tls-not-yet-valid": "the upstream's certificate is not valid yet",
+  "tls-wrong-name": "the upstream's certificate is for another name",
+  "tls-unknown-issuer": "the upstream's certificate was issued by an authority that the proxy does not trust",
+  "tls-protocol": "the TLS handshake with the upstream failed",
+  "upstream-closed": "the upstream closed the connection before its answer was complete",
+  "upstream-malformed": "the upstream's answer cannot be read safely",
+  "upstream-timeout": "the upstream did not answer in time",
+
+  // Ourselves.
+  "shutdown": "the proxy is stopping",
+  "internal": "the proxy failed; its own log says how",
+} as const satisfies Readonly<Record<string, string>>;
+
+/** A reason, as logged and sent. */
+export type Reason = keyof typeof REASONS;
+
+/** True when `text` is a {@linkcode Reason}. */
+export function isReason(text: string): text is Reason {
+  return Object.hasOwn(REASONS, text);
+}

@@ -1,0 +1,142 @@
+import { assertEquals } from "@std/assert";
+import { decideConnect, decideRequest, type RequestTarget } from "../../../policy/decide.ts";
+import type { Rule } from "../../../policy/rule.ts";
+import { makeRule } from "../../support/make_rule.ts";
+
+const HOST = "api.example.com";
+const get = (path: string, more: Partial<RequestTarget> = {}): RequestTarget => ({
+  host: HOST,
+  port: 443,
+  method: "GET",
+  path,
+  ...more,
+});
+
+/** `allow:<id>` or the reason. */
+function outcome(rules: readonly Rule[], request: RequestTarget): string {
+  const decision = decideRequest(rules, request);
+  return decision.verdict === "allow" ? `allow:${decision.rule.id}` : decision.reason;
+}
+
+Deno.test("decideConnect() goes by the first rule for host and port", async (t) => {
+  const narrow = makeRule("narrow", { host: HOST, methods: ["GET"], paths: ["/v1/*"] });
+  const db = makeRule("db", { host: "db.internal", ports: [5432], passthrough: true });
+  const wild = makeRule("wild", { host: "*.example.com", ports: [443, 5432], passthrough: true });
+  const rules = [narrow, db, wild];
+  const rows: readonly [string, string, number, string][] = [
+    ["methods and paths are decided inside", HOST, 443, "inspect:narrow"],
+    ["default port 80", HOST, 80, "inspect:narrow"],
+    ["another port falls to the next rule", HOST, 5432, "passthrough:wild"],
+    ["passthrough", "db.internal", 5432, "passthrough:db"],
+    ["passthrough on another port", "db.internal", 443, "no-rule"],
+    ["suffix", "x.example.com", 443, "passthrough:wild"],
+    ["apex of the suffix", "example.com", 443, "no-rule"],
+    ["unknown host", "evil.test", 443, "no-rule"],
+  ];
+  for (const [name, host, port, expected] of rows) {
+    await t.step(name, () => {
+      const decision = decideConnect(rules, { host, port });
+      assertEquals(
+        decision.verdict === "deny" ? decision.reason : `${decision.verdict}:${decision.rule.id}`,
+        expected,
+      );
+    });
+  }
+  await t.step("no rules at all", () => {
+    assertEquals(decideConnect([], { host: HOST, port: 443 }), { verdict: "deny", reason: "no-rule" });
+  });
+});
+
+Deno.test("decideRequest() takes the first rule that matches in every dimension", async (t) => {
+  const rules = [
+    makeRule("get-v1", { host: HOST, methods: ["GET"], paths: ["/v1/*"] }),
+    makeRule("post-v1", { host: HOST, methods: ["POST"], paths: ["/v1/chat", "/v1/embeddings"] }),
+    makeRule("port", { host: HOST, ports: [8443] }),
+    makeRule("splice", { host: "git.example.com", passthrough: true }),
+    makeRule("late", { host: HOST, methods: ["GET", "HEAD"], paths: ["/v1/*", "/status"] }),
+  ];
+  const rows: readonly [string, RequestTarget, string][] = [
+    ["first", get("/v1/models"), "allow:get-v1"],
+    ["lower-case method", get("/v1/models", { method: "get" }), "allow:get-v1"],
+    ["second", get("/v1/chat", { method: "POST" }), "allow:post-v1"],
+    ["second path of a rule", get("/v1/embeddings", { method: "POST" }), "allow:post-v1"],
+    ["later rule", get("/status", { method: "HEAD" }), "allow:late"],
+    ["prefix itself", get("/v1"), "no-rule"],
+    ["other method", get("/v1/models", { method: "DELETE" }), "no-rule"],
+    ["other host", get("/v1/models", { host: "evil.test" }), "no-rule"],
+    ["other port", get("/anything", { port: 8443, method: "PUT" }), "allow:port"],
+    ["unnamed port", get("/v1/models", { port: 8080 }), "no-rule"],
+    ["passthrough rule", get("/x", { host: "git.example.com", method: "PUT" }), "allow:splice"],
+    ["OPTIONS *", get("*", { method: "OPTIONS" }), "no-rule"],
+  ];
+  for (const [name, request, expected] of rows) {
+    await t.step(name, () => assertEquals(outcome(rules, request), expected));
+  }
+});
+
+Deno.test("decideRequest() denies a path whose readings fall under different rules", async (t) => {
+  const v1 = makeRule("v1", { host: HOST, paths: ["/v1/*"] });
+  const admin = makeRule("admin", { host: HOST, paths: ["/admin/*"] });
+  const rest = makeRule("rest", { host: HOST, paths: ["*"] });
+  const any = makeRule("any", { host: HOST });
+  const slash = makeRule("slash", { host: HOST, paths: ["/p/group%2Fname", "/q/group%2Fname/*"] });
+  const rows: readonly [string, readonly Rule[], string, string][] = [
+    ["leaves the prefix", [v1], "/v1/../admin", "path-ambiguous"],
+    ["leaves the prefix, encoded", [v1], "/v1/%2e%2E/admin", "path-ambiguous"],
+    ["leaves the prefix, encoded slash", [v1], "/v1/..%2fadmin", "path-ambiguous"],
+    ["leaves the prefix, backslash", [v1], "/v1/..\\admin", "path-ambiguous"],
+    ["leaves the prefix, encoded backslash", [v1], "/v1/x/..%5c..%5cadmin", "path-ambiguous"],
+    ["leaves it only where slashes merge", [v1], "/v1/x//../../admin", "path-ambiguous"],
+    ["leaves it only where %2f is plain", [v1], "/v1/x%2fy/../../admin", "path-ambiguous"],
+    ["leaves it only where the backslash is plain", [v1], "/v1/x\\y/../../admin", "path-ambiguous"],
+    ["leaves it only where %2f separates", [v1], "/v1/x\\y%2f../../b", "path-ambiguous"],
+    ["leaves it only where parameters are stripped", [v1], "/v1/;/../admin", "path-ambiguous"],
+    ["enters the prefix", [v1], "/x/../v1/models", "path-ambiguous"],
+    ["enters the prefix, escape", [v1], "/%761/models", "path-ambiguous"],
+    ["enters the prefix, double slash", [v1], "//v1/models", "path-ambiguous"],
+    ["enters the prefix, parameter", [v1], "/v1;a=b/models", "path-ambiguous"],
+    ["from one rule to another", [v1, admin, rest], "/v1/../admin/x", "path-ambiguous"],
+    ["from the last rule to a stricter one", [admin, rest], "/admin;x/y", "path-ambiguous"],
+    ["stays within the rule", [v1], "/v1/a/../b", "allow:v1"],
+    ["stays within the rule, double slash", [v1], "/v1//models", "allow:v1"],
+    ["stays within the rule, encoded slash", [v1], "/v1/a%2Fb", "allow:v1"],
+    ["stays within the rule, parameter", [v1], "/v1/a;v=1/b", "allow:v1"],
+    ["plain escapes", [v1], "/v1/a%20b%c3%a9", "allow:v1"],
+    ["matches nothing either way", [v1], "/a/../b", "no-rule"],
+    ["a rule for every path", [rest], "/a/../b%2f..", "allow:rest"],
+    ["a rule without paths", [any], "/a/../b", "allow:any"],
+    ["an encoded slash that the rule names", [slash], "/p/group%2Fname", "allow:slash"],
+    ["the same in a prefix", [slash], "/q/group%2Fname/x", "allow:slash"],
+    ["the same in lower case, which the rule does not name", [slash], "/p/group%2fname", "path-ambiguous"],
+    ["the same as a plain slash, another path", [slash], "/p/group/name", "no-rule"],
+  ];
+  for (const [name, rules, path, expected] of rows) {
+    await t.step(name, () => assertEquals(outcome(rules, get(path)), expected));
+  }
+});
+
+Deno.test("decideRequest() denies suspect paths on hosts that have a rule with paths", async (t) => {
+  const any = makeRule("any", { host: HOST });
+  const onOtherPort = makeRule("port", { host: HOST, ports: [8443], paths: ["/v1/*"] });
+  const otherHost = makeRule("other", { host: "other.test", paths: ["/v1/*"] });
+  const rows: readonly [string, readonly Rule[], string, string][] = [
+    ["double encoding", [any, onOtherPort], "/a/%252e%252e/b", "path-encoding"],
+    ["matrix parameter", [any, onOtherPort], "/a/..;/b", "path-encoding"],
+    ["NUL", [any, onOtherPort], "/a%00", "path-encoding"],
+    ["no rule with paths", [any], "/a/%252e%252e/b", "allow:any"],
+    ["a rule with paths for another host", [any, otherHost], "/a/..;/b", "allow:any"],
+    ["no rule at all", [], "/a/..;/b", "no-rule"],
+  ];
+  for (const [name, rules, path, expected] of rows) {
+    await t.step(name, () => assertEquals(outcome(rules, get(path)), expected));
+  }
+});
+
+Deno.test("decideRequest() tells which rule came closest", () => {
+  const rule = makeRule("post", { host: HOST, methods: ["POST"] });
+  assertEquals(decideRequest([rule], get("/")), {
+    verdict: "deny",
+    reason: "no-rule",
+    closest: { rule, missed: ["method"] },
+  });
+});
