@@ -1,0 +1,127 @@
+/** The proxy in this process, on free loopback ports, with a policy in memory and its audit lines in an array. */
+import { parseCidr } from "../../core/cidr.ts";
+import { type Clock, systemClock } from "../../core/clock.ts";
+import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
+import { hasNativeCalls } from "../../core/native.ts";
+import type { Mode } from "../../proxy/context.ts";
+import { type ProxyServer, startProxy } from "../../proxy/server.ts";
+import type { Resolve } from "../../proxy/upstream.ts";
+import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
+import { TestPolicy } from "./test_policy.ts";
+
+// Opens the C library here: it stays open for the process, which the sanitizer would count against the first test.
+hasNativeCalls();
+
+export const TOKEN = "spi_test_token_of_client_one";
+
+export interface TestProxyOptions {
+  readonly mode?: Mode;
+  readonly limits?: Partial<Limits>;
+  readonly clock?: Clock;
+  /** Names and their addresses; anything else does not resolve. Default: every `*.test` name is 127.0.0.1. */
+  readonly resolve?: Resolve;
+  readonly denyCidrs?: readonly string[];
+  /** Default: loopback, so that test upstreams can be dialled. */
+  readonly allowCidrs?: readonly string[];
+  readonly ownPorts?: readonly number[];
+  readonly logQuery?: boolean;
+}
+
+export interface TestProxy extends AsyncDisposable {
+  readonly server: ProxyServer;
+  readonly policy: TestPolicy;
+  readonly httpPort: number;
+  readonly tlsPort: number;
+  /** What clients trust. */
+  readonly caPem: string;
+  /** Audit lines so far. */
+  readonly lines: string[];
+  /** What was reported as a bug; a test fails on dispose when there is any. */
+  readonly bugs: unknown[];
+  /** Waits for an audit line that matches. */
+  waitLine(pattern: RegExp): Promise<string>;
+}
+
+/** Starts it, with the client `one` whose token is {@linkcode TOKEN}. */
+export async function startTestProxy(options: TestProxyOptions = {}): Promise<TestProxy> {
+  const policy = new TestPolicy();
+  policy.addClient("one", TOKEN);
+  const ca = await proxyAuthority();
+  const upstreamCa = await upstreamAuthority();
+  const lines: string[] = [];
+  const bugs: unknown[] = [];
+  const waiting = new Set<() => void>();
+  const clock = options.clock ?? systemClock();
+  const server = startProxy({
+    listen: [
+      { hostname: "127.0.0.1", port: 0, hasTls: false },
+      { hostname: "127.0.0.1", port: 0, hasTls: true },
+    ],
+    policy,
+    certificates: {
+      forHost: (host) => ca.issue([host]),
+      forProxy: () => ca.issue(["localhost", "127.0.0.1"]),
+    },
+    mode: options.mode ?? "strict",
+    limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 300, ...options.limits },
+    clock,
+    resolve: options.resolve ?? resolveTestNames,
+    denyCidrs: (options.denyCidrs ?? []).map(parseCidr),
+    allowCidrs: (options.allowCidrs ?? ["127.0.0.0/8"]).map(parseCidr),
+    caCertsFor: () => [upstreamCa.caPem],
+    ownPorts: options.ownPorts ?? [],
+    audit: {
+      format: "text",
+      logQuery: options.logQuery ?? false,
+      sink: {
+        write: (text) => {
+          lines.push(...text.split("\n").filter((line) => line !== ""));
+          for (const wake of waiting) wake();
+          return Promise.resolve();
+        },
+      },
+    },
+    reportBug: (error) => bugs.push(error),
+  });
+  const [http, tls] = server.addresses;
+  return {
+    server,
+    policy,
+    httpPort: http?.port ?? 0,
+    tlsPort: tls?.port ?? 0,
+    caPem: ca.caPem,
+    lines,
+    bugs,
+    waitLine: async (pattern) => {
+      for (;;) {
+        const line = lines.find((line) => pattern.test(line));
+        if (line !== undefined) return line;
+        await new Promise<void>((resolve, reject) => {
+          const timer = setTimeout(() => {
+            waiting.delete(wake);
+            reject(new Error(`no audit line matches ${pattern}; there are:\n${lines.join("\n")}`));
+          }, 5_000);
+          const wake = () => {
+            clearTimeout(timer);
+            waiting.delete(wake);
+            resolve();
+          };
+          waiting.add(wake);
+        });
+      }
+    },
+    [Symbol.asyncDispose]: async () => {
+      await server[Symbol.asyncDispose]();
+      if (bugs.length > 0) {
+        throw new Error(`the proxy reported a bug: ${inspectError(bugs[0])}`, { cause: bugs[0] });
+      }
+    },
+  };
+}
+
+function inspectError(error: unknown): string {
+  return error instanceof Error ? `${error.stack ?? error.message}` : String(error);
+}
+
+const resolveTestNames: Resolve = (host) =>
+  host.endsWith(".test") ? Promise.resolve(["127.0.0.1"]) : Promise.reject(new Error("ENOTFOUND"));

@@ -1,0 +1,83 @@
+/** A policy in memory, with the semantics that `proxy/policy_source.ts` asks for. */
+import { parseRule, type Rule, type RuleInput } from "../../policy/rule.ts";
+import { matchHost } from "../../policy/match.ts";
+import type { Client, Grant, PolicySource } from "../../proxy/policy_source.ts";
+import type { Credential } from "../../secrets/credential.ts";
+
+/** Clients, rules and credentials that a test sets up and takes away. */
+export class TestPolicy implements PolicySource {
+  readonly #clients = new Map<string, { client: Client; token: string; rules: Rule[] }>();
+  readonly #credentials = new Map<string, Credential>();
+  readonly #listeners = new Set<() => void>();
+  #serial = 0;
+
+  addClient(name: string, token: string): Client {
+    const client = { name, version: String(++this.#serial) };
+    this.#clients.set(name, { client, token, rules: [] });
+    this.#changed();
+    return client;
+  }
+
+  removeClient(name: string): void {
+    this.#clients.delete(name);
+    this.#changed();
+  }
+
+  allow(client: string, input: RuleInput): Rule {
+    const rule: Rule = { ...parseRule(input), id: String(++this.#serial), client };
+    this.#clients.get(client)?.rules.push(rule);
+    this.#changed();
+    return rule;
+  }
+
+  revoke(rule: Rule): void {
+    const entry = this.#clients.get(rule.client);
+    if (entry) entry.rules = entry.rules.filter(({ id }) => id !== rule.id);
+    this.#changed();
+  }
+
+  setCredential(credential: Omit<Credential, "version" | "cleartext"> & { cleartext?: boolean }): Credential {
+    const made = { cleartext: false, ...credential, version: String(++this.#serial) };
+    this.#credentials.set(made.secret, made);
+    this.#changed();
+    return made;
+  }
+
+  removeCredential(secret: string): void {
+    this.#credentials.delete(secret);
+    this.#changed();
+  }
+
+  clientByToken(token: string): Client | undefined {
+    for (const entry of this.#clients.values()) if (entry.token === token) return entry.client;
+    return undefined;
+  }
+
+  rulesFor(client: Client, host: string): readonly Rule[] {
+    return this.rulesOf(client).filter((rule) => matchHost(rule.host, host));
+  }
+
+  rulesOf(client: Client): readonly Rule[] {
+    return this.#clients.get(client.name)?.rules ?? [];
+  }
+
+  credential(secret: string): Credential | undefined {
+    return this.#credentials.get(secret);
+  }
+
+  isLive({ client, rule, credential }: Grant): boolean {
+    const entry = this.#clients.get(client.name);
+    if (entry?.client.version !== client.version) return false;
+    if (rule && !entry.rules.some(({ id }) => id === rule.id)) return false;
+    return !credential || this.#credentials.get(credential.secret)?.version === credential.version;
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
