@@ -12,9 +12,11 @@ import { quoteText } from "./escape.ts";
 /** An address as its 4 or 16 bytes. */
 export type IpBytes = Uint8Array;
 
-/** A network: the first `prefix` bits of `bytes` count. */
+/** A network. */
 export interface Cidr {
+  /** Its first address. */
   readonly bytes: IpBytes;
+  /** How many leading bits count, 0 to 32 or 128. */
   readonly prefix: number;
 }
 

@@ -7,9 +7,11 @@
  */
 import { formatIp, parseIp } from "./cidr.ts";
 
-/** A host and a port. `host` is canonical: lower-case A-labels, a dotted quad, or RFC 5952 without brackets. */
+/** A host and a port. */
 export interface HostPort {
+  /** Canonical: lower-case A-labels, a dotted quad, or RFC 5952 without brackets. */
   readonly host: string;
+  /** 1 to 65535. */
   readonly port: number;
 }
 

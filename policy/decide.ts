@@ -12,22 +12,29 @@ import { isSuspectPath, type PathReading, readingsOf, readLiterally } from "./pa
 import type { Reason } from "./reason.ts";
 import type { Rule } from "./rule.ts";
 
-/** A CONNECT (or SOCKS) target. `host` is canonical. */
+/** A CONNECT (or SOCKS) target. */
 export interface ConnectTarget {
+  /** Canonical. */
   readonly host: string;
+  /** 1 to 65535. */
   readonly port: number;
 }
 
-/** A request. `method` and `path` are as sent, the path without its query. */
+/** A request. */
 export interface RequestTarget extends ConnectTarget {
+  /** As sent, in any case. */
   readonly method: string;
+  /** As sent, without the query. */
   readonly path: string;
 }
 
-/** No. `closest` is the given rule that came closest, for the explanation. */
+/** No. */
 export interface Denial {
+  /** The same for tunnels and requests. */
   readonly verdict: "deny";
+  /** For the audit log and the answer. */
   readonly reason: Reason;
+  /** The given rule that came closest. */
   readonly closest?: ClosestRule;
 }
 

@@ -9,10 +9,13 @@ import { isIpLiteral } from "../core/host_port.ts";
 import { matchPath } from "./path.ts";
 import { DEFAULT_PORTS, hostWithin, type Rule, type RuleSpec } from "./rule.ts";
 
-/** What is asked for. `host` is canonical; method and path are unknown while only a tunnel is asked for. */
+/** What is asked for. Method and path are unknown while only a tunnel is asked for. */
 export interface Target {
+  /** Canonical. */
   readonly host: string;
+  /** 1 to 65535. */
   readonly port: number;
+  /** As sent, in any case. */
   readonly method?: string | undefined;
   /** The path as sent, without the query. */
   readonly path?: string | undefined;
@@ -27,9 +30,11 @@ export type Dimension = typeof DIMENSIONS[number];
 /** For each dimension, whether the rule covers the request in it. */
 export type RuleMatch = Readonly<Record<Dimension, boolean>>;
 
-/** The rule that came closest, and where it fell short; no dimension when it covers the request as sent. */
+/** A rule and where it falls short. */
 export interface ClosestRule {
+  /** The rule that came closest. */
   readonly rule: Rule;
+  /** Empty when the rule covers the request as sent. */
   readonly missed: readonly Dimension[];
 }
 

@@ -35,6 +35,7 @@ const MAX_UNUSUAL_LENGTH = 4_096;
 
 /** A path as one kind of server reads it. */
 export interface PathReading {
+  /** What that server takes the path for. */
   readonly path: string;
   /** True when the pattern, read in the same way, covers the path. */
   readonly matches: (pattern: string) => boolean;

@@ -40,11 +40,17 @@ export interface Rule extends RuleSpec {
 
 /** Rule fields as a person or a program gives them. */
 export interface RuleInput {
+  /** `*`, `*.suffix`, a name in any case or script, or an address. */
   readonly host: string;
+  /** In any case; none means any. */
   readonly methods?: readonly string[] | undefined;
+  /** `*`, `/exact` or `/prefix/*`; none means any. */
   readonly paths?: readonly string[] | undefined;
+  /** None means 80 and 443. */
   readonly ports?: readonly number[] | undefined;
+  /** The name of a secret. */
   readonly secret?: string | undefined;
+  /** False when absent. */
   readonly passthrough?: boolean | undefined;
 }
 
