@@ -1,0 +1,87 @@
+/**
+ * The REST API as one function from request to response: all routes, and what holds for each of them.
+ *
+ * Not here: sockets (`server.ts`), and who may call over TCP (`guard.ts`).
+ *
+ * @module
+ */
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { ApiLog, ControlPlane, StatusReport } from "./control.ts";
+import { errorResponse, invalidBody, refuse } from "./errors.ts";
+import { addAllowRoutes } from "./routes_allows.ts";
+import { addClientRoutes } from "./routes_clients.ts";
+import { addSecretRoutes } from "./routes_secrets.ts";
+import { addStatusRoutes } from "./routes_status.ts";
+
+/** What the API serves. */
+export interface AppOptions {
+  readonly control: ControlPlane;
+  /** Called for every status and metrics call. */
+  readonly status: () => StatusReport;
+  readonly log: ApiLog;
+}
+
+/** The app. It never rejects: whatever a route throws becomes a response. */
+export function createApp({ control, status, log }: AppOptions): OpenAPIHono {
+  const app = new OpenAPIHono({
+    getPath: pathOf,
+    defaultHook: (result) => {
+      if (!result.success) throw invalidBody(result.error);
+    },
+  });
+  app.openAPIRegistry.registerComponent("securitySchemes", "token", {
+    type: "http",
+    scheme: "bearer",
+    description: "The API's own token (--api-token-file). Not needed on the unix socket",
+  });
+  app.use(async (c, next) => {
+    await next();
+    // Answers may hold a token, and none is worth caching; the OpenAPI document says otherwise for itself.
+    if (!c.res.headers.has("cache-control")) c.res.headers.set("cache-control", "no-store");
+    c.res.headers.set("x-content-type-options", "nosniff");
+  });
+  addClientRoutes(app, control);
+  addSecretRoutes(app, control);
+  addAllowRoutes(app, control);
+  addStatusRoutes(app, control, status);
+  app.onError((error, c) => errorResponse(error, `${c.req.method} ${c.req.path}`, log));
+  app.notFound((c) => {
+    const allowed = methodsOf(app, c.req.path);
+    if (allowed.length === 0) {
+      return refuse(404, "Cannot find this call: no such path", {
+        hint: "GET /proxy/v1/openapi.json lists all; names must not be empty, and paths end without a slash",
+      });
+    }
+    return refuse(405, `Cannot use this method here: it is none of ${allowed.join(", ")}`, {
+      headers: { allow: allowed.join(", ") },
+    });
+  });
+  return app;
+}
+
+/**
+ * The path of a request as it was sent, without query. Deno puts the Host between `http+unix://` and the path, and some
+ * clients name the socket's path there, slashes and all. Escapes are left for each parameter to decode, so that `%2F`
+ * ends no segment.
+ */
+function pathOf(request: Request): string {
+  const { url } = request;
+  const onSocket = `http+unix://${request.headers.get("host")}`;
+  const start = url.startsWith(onSocket) ? onSocket.length : url.indexOf("/", url.indexOf("://") + 3);
+  return start < 0 ? "" : url.slice(start).split(/[?#]/, 1)[0] ?? "";
+}
+
+/** The methods that some route has at `path`. */
+function methodsOf(app: OpenAPIHono, path: string): string[] {
+  const methods = new Set<string>();
+  for (const route of app.routes) {
+    if (route.method === "ALL") continue;
+    const segments = route.path.split("/").map((part) =>
+      part.startsWith(":") ? "[^/]+" : part.replaceAll(".", "\\.")
+    );
+    if (!new RegExp(`^${segments.join("/")}$`).test(path)) continue;
+    methods.add(route.method);
+    if (route.method === "GET") methods.add("HEAD");
+  }
+  return [...methods].sort();
+}

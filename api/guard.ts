@@ -1,0 +1,67 @@
+/**
+ * Who may call the API over TCP: whoever has its token, and asks for it by its own name. The second half is for
+ * browsers: a page of another site must not reach an API on loopback by pointing its own name there (DNS rebinding).
+ *
+ * Not here: the unix socket, which the file system guards.
+ *
+ * @module
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { formatHost, isIpLiteral, parseAuthority } from "../core/host_port.ts";
+import { refuse } from "./errors.ts";
+
+/** What a guard checks against. */
+export interface GuardOptions {
+  readonly token: string;
+  readonly scheme: "http" | "https";
+  /** Hosts under which the API is called, canonical and without port. */
+  readonly names: readonly string[];
+  /** True when it listens on all addresses, so that any IP literal may be its own. Rebinding needs a name. */
+  readonly isAnyAddress: boolean;
+}
+
+/** Answers a request that must not pass, in the order Host, Origin, token; undefined lets it pass. */
+export function createGuard(options: GuardOptions): (request: Request) => Response | undefined {
+  const expected = digest(options.token);
+  return (request) => {
+    const authority = authorityOf(request, options);
+    if (authority === undefined) {
+      return refuse(421, "Cannot answer for this Host: it is none of this API's names", {
+        hint: `call it by its own address, such as ${options.scheme}://${formatHost(options.names[0] ?? "")}`,
+      });
+    }
+    const origin = request.headers.get("origin");
+    if (origin !== null && origin.toLowerCase() !== `${options.scheme}://${authority}`) {
+      return refuse(403, "Cannot answer a page of another origin");
+    }
+    // RFC 6750 §2.1, RFC 9110 §11.1: the scheme's name is case-insensitive.
+    const token = /^bearer +([^\s]+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+    if (token === undefined || !timingSafeEqual(digest(token), expected)) {
+      const state = token === undefined ? "no token was sent" : "the token is wrong";
+      return refuse(401, `Cannot let this call in: ${state}`, {
+        hint: "send Authorization: Bearer TOKEN; the token is in the file that --api-token-file names",
+        headers: { "www-authenticate": 'Bearer realm="slicer-proxy"' },
+      });
+    }
+    return undefined;
+  };
+}
+
+/**
+ * The lower-case authority that a request is for, when it is this API's own. Deno makes the URL from the target, or the
+ * Host, or HTTP/2's `:authority`; a Host beside it must say the same. The port is not compared: behind `ssh -L` it is
+ * another, and a page cannot choose it without being of another origin.
+ */
+function authorityOf(request: Request, { scheme, names, isAnyAddress }: GuardOptions): string | undefined {
+  const authority = /^https?:\/\/([^/?#]*)/i.exec(request.url)?.[1]?.toLowerCase();
+  const host = request.headers.get("host")?.toLowerCase();
+  if (authority === undefined || (host !== undefined && host !== authority)) return undefined;
+  const name = parseAuthority(authority, scheme === "https" ? 443 : 80)?.host;
+  const isOwn = name !== undefined && (names.includes(name) || (isAnyAddress && isIpLiteral(name)));
+  return isOwn ? authority : undefined;
+}
+
+/** Equal lengths for the comparison, whatever was sent. */
+function digest(token: string): Uint8Array {
+  return createHash("sha256").update(token, "utf8").digest();
+}

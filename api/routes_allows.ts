@@ -1,0 +1,90 @@
+/**
+ * Calls about allow rules. The list is `GET /proxy/v1/clients/{name}` (`routes_clients.ts`).
+ *
+ * @module
+ */
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { parseRule } from "../policy/rule.ts";
+import type { ControlPlane } from "./control.ts";
+import { jsonBody } from "./json_body.ts";
+import { common, commonWithBody, error, json, notStored, requestJson } from "./responses.ts";
+import * as schemas from "./schemas.ts";
+
+const tags = ["allows"];
+
+const add = createRoute({
+  method: "post",
+  path: "/proxy/v1/allows",
+  operationId: "addRule",
+  summary: "Allow a client something, behind its other rules",
+  tags,
+  middleware: jsonBody,
+  request: { body: requestJson(schemas.NewRuleBody) },
+  responses: {
+    ...commonWithBody,
+    201: json("The rule, with the time at which it expires", schemas.RuleBody),
+    400: error("A field cannot be used, or the client or the secret is unknown"),
+    409: error("The client has this rule already"),
+    507: notStored,
+  },
+});
+
+const revokeHost = createRoute({
+  method: "delete",
+  path: "/proxy/v1/allows/{client}/{host}",
+  operationId: "revokeHost",
+  summary: "Revoke all of a client's rules for a host pattern",
+  tags,
+  request: {
+    params: z.object({
+      client: z.string().openapi({ example: "ci-1" }),
+      host: z.string().openapi({
+        description: "The pattern of the rules, percent-encoded or literal",
+        example: "*.example.com",
+      }),
+    }),
+  },
+  responses: {
+    ...common,
+    204: { description: "Revoked" },
+    400: error("The host is none"),
+    404: error("There is no such client, or it has no rule for that host"),
+    507: notStored,
+  },
+});
+
+const revokeRule = createRoute({
+  method: "post",
+  path: "/proxy/v1/allows/revoke",
+  operationId: "revokeRule",
+  summary: "Revoke the one rule that has exactly these fields",
+  tags,
+  middleware: jsonBody,
+  request: { body: requestJson(schemas.RevokeBody) },
+  responses: {
+    ...commonWithBody,
+    204: { description: "Revoked" },
+    400: error("A field cannot be used"),
+    404: error("There is no such client, or it has no such rule"),
+    507: notStored,
+  },
+});
+
+/** Adds the calls about allow rules to an app. */
+export function addAllowRoutes(app: OpenAPIHono, control: ControlPlane): void {
+  app.openapi(add, async (c) => {
+    const { client, ttl_seconds: ttlSeconds, ...fields } = c.req.valid("json");
+    const ttlMs = ttlSeconds ? ttlSeconds * 1_000 : undefined; // 0 means none, as for the published clients
+    return c.json(schemas.ruleBody(await control.addRule(client, parseRule(fields), ttlMs)), 201);
+  });
+  app.openapi(revokeHost, async (c) => {
+    const { client, host } = c.req.valid("param");
+    await control.revokeHost(client, host);
+    return c.body(null, 204);
+  });
+  app.openapi(revokeRule, async (c) => {
+    const { client, ...fields } = c.req.valid("json");
+    await control.revokeRule(client, parseRule(fields));
+    return c.body(null, 204);
+  });
+}

@@ -1,0 +1,74 @@
+/**
+ * Calls about secrets. A value comes in and never goes out.
+ *
+ * @module
+ */
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { DEFAULT_TYPE, parseSecretValue } from "../secrets/kinds.ts";
+import type { ControlPlane } from "./control.ts";
+import { jsonBody } from "./json_body.ts";
+import { common, commonWithBody, error, json, notStored, requestJson } from "./responses.ts";
+import * as schemas from "./schemas.ts";
+
+const tags = ["secrets"];
+
+const list = createRoute({
+  method: "get",
+  path: "/proxy/v1/secrets",
+  operationId: "listSecrets",
+  summary: "All secrets without their values, by name",
+  tags,
+  responses: { ...common, 200: json("The secrets", z.array(schemas.SecretBody)) },
+});
+
+const create = createRoute({
+  method: "post",
+  path: "/proxy/v1/secrets",
+  operationId: "createSecret",
+  summary: "Store a credential for a host",
+  tags,
+  middleware: jsonBody,
+  request: { body: requestJson(schemas.NewSecretBody) },
+  responses: {
+    ...commonWithBody,
+    201: json("The secret without its value", schemas.SecretBody),
+    400: error("The name, host, type or value cannot be used"),
+    409: error("The name is taken, and force was not given"),
+    507: notStored,
+  },
+});
+
+const remove = createRoute({
+  method: "delete",
+  path: "/proxy/v1/secrets/{name}",
+  operationId: "deleteSecret",
+  summary: "Delete a secret; rules that name it stay, and deny",
+  tags,
+  request: { params: z.object({ name: z.string().openapi({ example: "llm-key" }) }) },
+  responses: {
+    ...common,
+    204: { description: "Deleted" },
+    404: error("There is no such secret"),
+    507: notStored,
+  },
+});
+
+/** Adds the calls about secrets to an app. */
+export function addSecretRoutes(app: OpenAPIHono, control: ControlPlane): void {
+  app.openapi(list, (c) => c.json(control.listSecrets().map(schemas.secretBody), 200));
+  app.openapi(create, async (c) => {
+    const body = c.req.valid("json");
+    const secret = await control.putSecret({
+      name: body.name,
+      host: body.host,
+      ...parseSecretValue(body.type ?? DEFAULT_TYPE, body.value),
+      cleartext: body.cleartext ?? false,
+      ...(body.source_file === undefined ? {} : { sourceFile: body.source_file }),
+    }, { force: body.force ?? false });
+    return c.json(schemas.secretBody(secret), 201);
+  });
+  app.openapi(remove, async (c) => {
+    await control.deleteSecret(c.req.valid("param").name);
+    return c.body(null, 204);
+  });
+}

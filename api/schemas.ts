@@ -1,0 +1,165 @@
+/**
+ * The bodies of the REST API, described once: requests are checked against these schemas, responses are typed by them,
+ * and the OpenAPI document is generated from them. Requests with unknown fields are refused, so that a misspelt
+ * `paths` never means "any path".
+ *
+ * Not here: what a name, host, path or value must look like. `core/`, `policy/` and `secrets/` decide that for every
+ * interface alike; `pattern` and `example` below only tell readers of the document.
+ *
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+import { MAX_DURATION_MS } from "../core/duration.ts";
+import type { Rule } from "../policy/rule.ts";
+import type { ClientRecord, NewClient, SecretRecord } from "../store/records.ts";
+
+const text = z.string().min(1, "must not be empty");
+const name = text.openapi({ pattern: "^[A-Za-z0-9._-]{1,64}$", example: "ci-1" });
+const hostPattern = text.openapi({
+  description: "A name, an IP literal, `*.suffix` or `*`",
+  example: "api.example.com",
+});
+const time = z.iso.datetime().openapi({ description: "RFC 3339, UTC" });
+const count = z.int().min(0);
+
+// Clients
+
+/** `POST /proxy/v1/clients`. */
+export const NewClientBody = z.strictObject({
+  name,
+  token: text.optional().openapi({ description: "A token of one's own, 16 characters or more" }),
+}).openapi("NewClientRequest");
+
+/** A client in a list. */
+export const ClientBody = z.strictObject({ name, created_at: time }).openapi("Client");
+
+/** A client together with its token, which no later call shows again. */
+export const ClientWithTokenBody = z.strictObject({ name, token: z.string(), created_at: time })
+  .openapi("ClientWithToken");
+
+// Secrets
+
+/** `POST /proxy/v1/secrets`. */
+export const NewSecretBody = z.strictObject({
+  name,
+  host: text.openapi({
+    description: "An exact name, or `*.` and at least two labels",
+    example: "api.example.com",
+  }),
+  type: text.optional().openapi({ description: "The kind of credential; bearer when left out" }),
+  value: text.openapi({ description: "The credential. No call ever returns it", writeOnly: true }),
+  source_file: text.optional().openapi({ description: "The file on the host that the value was read from" }),
+  force: z.boolean().optional().openapi({ description: "Replace a secret of that name" }),
+  cleartext: z.boolean().optional().openapi({ description: "May be injected without TLS" }),
+}).openapi("NewSecretRequest");
+
+/** A secret without its value. */
+export const SecretBody = z.strictObject({
+  name,
+  host: hostPattern,
+  type: text,
+  created_at: time,
+  updated_at: time.optional(),
+  adopted_at: time.optional(),
+  refreshed_at: time.optional(),
+  error: text.optional().openapi({ description: "Why the credential cannot be used" }),
+}).openapi("Secret");
+
+// Allow rules
+
+const ruleFields = {
+  host: hostPattern,
+  secret: text.optional().openapi({ description: "The secret that is injected" }),
+  methods: z.array(text).optional().openapi({ description: "Any when left out", example: ["GET"] }),
+  paths: z.array(text).optional().openapi({
+    description: "`/exact`, `/prefix/*` or `*`; any when left out",
+    example: ["/v1/models", "/v1/chat/*"],
+  }),
+  ports: z.array(z.int().min(1).max(65_535)).optional().openapi({ description: "80 and 443 when left out" }),
+  passthrough: z.boolean().optional().openapi({ description: "Splice bytes instead of inspecting them" }),
+};
+
+/** `POST /proxy/v1/allows`. */
+export const NewRuleBody = z.strictObject({
+  client: name,
+  ...ruleFields,
+  ttl_seconds: count.max(MAX_DURATION_MS / 1_000).optional().openapi({
+    description: "Seconds that the rule lives; 0, or nothing, for ever",
+  }),
+}).openapi("NewAllowRuleRequest");
+
+/** `POST /proxy/v1/allows/revoke`. */
+export const RevokeBody = z.strictObject({ client: name, ...ruleFields }).openapi("RevokeRequest");
+
+/** A rule in a list. Lists that would be empty are left out. */
+export const RuleBody = z.strictObject({ ...ruleFields, expires: time.optional() }).openapi("AllowRule");
+
+// Status
+
+/** `GET /proxy/v1/status`. */
+export const StatusBody = z.strictObject({
+  version: text,
+  started_at: time,
+  uptime_seconds: count,
+  mode: z.enum(["strict", "audit"]),
+  hostgroup: name,
+  bind: text,
+  http_port: count,
+  https_port: count,
+  clients: count,
+  secrets: count,
+  rules: count,
+  open_connections: count,
+  open_tunnels: count,
+  requests: z.strictObject({ allow: count, deny: count, passthrough: count }),
+  sent_bytes: count,
+  received_bytes: count,
+  secret_errors: z.array(z.strictObject({ name, error: text }))
+    .openapi({ description: "Secrets whose credential cannot be used" }),
+}).openapi("Status");
+
+// From records to bodies
+
+/** The body of a client in a list. */
+export function clientBody({ name, createdAt }: ClientRecord): z.infer<typeof ClientBody> {
+  return { name, created_at: rfc3339(createdAt) };
+}
+
+/** The body of a client that was just made or rotated. */
+export function clientWithTokenBody(client: NewClient): z.infer<typeof ClientWithTokenBody> {
+  return { name: client.name, token: client.token, created_at: rfc3339(client.createdAt) };
+}
+
+/** The body of a secret. */
+export function secretBody(secret: SecretRecord): z.infer<typeof SecretBody> {
+  const { name, host, type, createdAt, updatedAt, adoptedAt, refreshedAt, error } = secret;
+  return {
+    name,
+    host,
+    type,
+    created_at: rfc3339(createdAt),
+    ...(updatedAt === undefined ? {} : { updated_at: rfc3339(updatedAt) }),
+    ...(adoptedAt === undefined ? {} : { adopted_at: rfc3339(adoptedAt) }),
+    ...(refreshedAt === undefined ? {} : { refreshed_at: rfc3339(refreshedAt) }),
+    ...(error === undefined ? {} : { error }),
+  };
+}
+
+/** The body of a rule. */
+export function ruleBody(rule: Rule): z.infer<typeof RuleBody> {
+  const { host, secret, methods, paths, ports, expiresAt, passthrough } = rule;
+  return {
+    host,
+    ...(secret === undefined ? {} : { secret }),
+    ...(methods.length === 0 ? {} : { methods: [...methods] }),
+    ...(paths.length === 0 ? {} : { paths: [...paths] }),
+    ...(ports.length === 0 ? {} : { ports: [...ports] }),
+    ...(expiresAt === undefined ? {} : { expires: rfc3339(expiresAt) }),
+    ...(passthrough ? { passthrough } : {}),
+  };
+}
+
+/** A time in epoch milliseconds as RFC 3339. */
+export function rfc3339(epochMs: number): string {
+  return new Date(epochMs).toISOString();
+}

@@ -1,0 +1,196 @@
+/**
+ * The listeners of the REST API: a unix socket, TCP, or both; how much they take on at once, and how they stop.
+ *
+ * Not here: what is answered (`app.ts`), and the proxy's own ports (`proxy/server.ts`).
+ *
+ * @module
+ */
+import { cidrContains, parseCidr, parseIp } from "../core/cidr.ts";
+import { messageOf, ProxyError } from "../core/errors.ts";
+import { formatHostPort, parseHost } from "../core/host_port.ts";
+import { type AppOptions, createApp } from "./app.ts";
+import { Calls, type Handler } from "./calls.ts";
+import type { ApiLog } from "./control.ts";
+import { refuse } from "./errors.ts";
+import { createGuard } from "./guard.ts";
+import { FRONT_LIMITS, type FrontLimits, startFront } from "./tls_front.ts";
+import { listenOwned } from "./unix_socket.ts";
+
+/** Calls that are answered at once. Each may hold a body of 1 MiB. */
+const MAX_CALLS = 64;
+
+/** How long calls under way may go on when the API stops. */
+const DRAIN_MS = 3_000;
+
+/** TCP for the API. */
+export interface TcpOptions {
+  /** An IP literal, or `localhost`. */
+  readonly hostname: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly token: string;
+  /** PEM. Needed beyond loopback. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** Further hosts under which it is called: what the certificate is valid for. */
+  readonly names?: readonly string[];
+}
+
+/** See {@linkcode startApi}. Tests pass smaller limits. */
+export interface ApiOptions extends AppOptions {
+  readonly socketPath?: string;
+  readonly tcp?: TcpOptions;
+  readonly maxCalls?: number;
+  readonly drainMs?: number;
+  readonly frontLimits?: FrontLimits;
+}
+
+/** A running API. Disposing it removes the socket, lets calls under way end for a bounded time, and closes all. */
+export interface Api extends AsyncDisposable {
+  /** Where TCP listens. */
+  readonly tcpAddress?: { readonly hostname: string; readonly port: number };
+  /** Every TCP port that the API listens on, on loopback too: the proxy must never dial them. */
+  readonly ports: readonly number[];
+}
+
+/**
+ * Starts the API on the listeners that are named. Over the unix socket an Authorization header is ignored: the published
+ * clients send the token of another API there. Over TCP every call needs the token, on loopback too.
+ *
+ * @throws ProxyError `cli.usage` when TCP would leave the machine without TLS, or its hostname is none; `state.locked`,
+ * `listen.failed`. Nothing listens then.
+ */
+export async function startApi(options: ApiOptions): Promise<Api> {
+  const { socketPath, tcp, drainMs = DRAIN_MS } = options;
+  const app = createApp(options);
+  // As GET, so that Deno counts the body that it leaves out (RFC 9110 §9.3.2): Hono would make it an empty one. Not as
+  // a new Request, which would tidy the path.
+  const answer: Handler = (request) => {
+    if (request.method === "HEAD") Object.defineProperty(request, "method", { value: "GET" });
+    return app.fetch(request);
+  };
+  const calls = new Calls(options.maxCalls ?? MAX_CALLS);
+  const serve: Serve = (where, handle) => startServer(where, handle, calls, options.log);
+  await using started = new AsyncDisposableStack();
+  const tcpServer = tcp && started.use(listenTcp(tcp, answer, serve, options.frontLimits ?? FRONT_LIMITS));
+  if (socketPath !== undefined) {
+    const { server, remove } = await listenOwned(socketPath, (path) => serve({ path }, answer));
+    started.use(server);
+    started.defer(() => calls.idle(drainMs));
+    started.defer(remove); // first, so that a caller who comes now finds nobody instead of waiting
+  } else {
+    started.defer(() => calls.idle(drainMs));
+  }
+  const running = started.move();
+  return {
+    ...(tcpServer ? { tcpAddress: tcpServer.address } : {}),
+    ports: tcpServer?.ports ?? [],
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+type Where =
+  | { readonly path: string }
+  | { readonly hostname: string; readonly port: number; readonly cert?: string; readonly key?: string };
+
+interface Server extends AsyncDisposable {
+  readonly port: number;
+}
+
+type Serve = (where: Where, handle: Handler) => Server;
+
+/**
+ * One listener. Disposing cuts what is open. `shutdown()` would wait for ever for a peer that sent half a head, and
+ * cannot be hurried afterwards (measured), so draining is up to {@linkcode Calls}.
+ */
+function startServer(where: Where, handle: Handler, calls: Calls, log: ApiLog): Server {
+  const stop = new AbortController();
+  const server = Deno.serve({
+    ...where,
+    signal: stop.signal,
+    onListen() {},
+    onError(error) {
+      log.error(`Cannot answer a call: ${error instanceof Error ? error.name : typeof error}`);
+      return refuse(500, "internal error");
+    },
+  } as Deno.ServeTcpOptions, (request, info) => calls.run(handle, request, info.completed));
+  return {
+    port: server.addr.port,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await server.finished;
+    },
+  };
+}
+
+interface TcpServer extends AsyncDisposable {
+  readonly address: { readonly hostname: string; readonly port: number };
+  readonly ports: readonly number[];
+}
+
+function listenTcp(tcp: TcpOptions, handle: Handler, serve: Serve, limits: FrontLimits): TcpServer {
+  const { token, tls, port, names = [] } = tcp;
+  const hostname = tcp.hostname === "localhost" ? "127.0.0.1" : parseHost(tcp.hostname) ?? "";
+  const ip = parseIp(hostname);
+  if (!ip) {
+    throw new ProxyError("cli.usage", "Cannot listen for API calls: the address to bind is no IP address", {
+      hint: "write --api-bind 127.0.0.1:9090",
+    });
+  }
+  const isLoopback = LOOPBACK.some((network) => cidrContains(network, ip));
+  const isAnyAddress = ip.every((byte) => byte === 0);
+  const shown = formatHostPort({ host: hostname, port });
+  if (!isLoopback && !tls) {
+    throw new ProxyError(
+      "cli.usage",
+      `Cannot listen for API calls on ${shown}: beyond loopback it needs TLS`,
+      {
+        hint: "bind it to 127.0.0.1, or give it a certificate",
+      },
+    );
+  }
+  const guard = createGuard({
+    token,
+    scheme: tls ? "https" : "http",
+    names: [hostname, ...names, ...(isLoopback || isAnyAddress ? ["localhost"] : [])],
+    isAnyAddress,
+  });
+  const guarded: Handler = (request) => guard(request) ?? handle(request);
+  try {
+    if (!tls) {
+      const server = serve({ hostname, port }, guarded);
+      return {
+        address: { hostname, port: server.port },
+        ports: [server.port],
+        [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+      };
+    }
+    const listener = Deno.listen({ hostname, port });
+    const back = serveBehind(listener, () => serve({ hostname: "127.0.0.1", port: 0, ...tls }, guarded));
+    const front = startFront(listener, back.port, limits);
+    return {
+      address: { hostname, port: listener.addr.port },
+      ports: [listener.addr.port, back.port],
+      async [Symbol.asyncDispose]() {
+        await front[Symbol.asyncDispose]();
+        await back[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    throw new ProxyError("listen.failed", `Cannot listen for API calls on ${shown}: ${messageOf(error)}`, {
+      cause: error,
+      hint: tls ? "check --api-bind, and the certificate and its key" : "choose another --api-bind",
+    });
+  }
+}
+
+const LOOPBACK = [parseCidr("127.0.0.0/8"), parseCidr("::1")];
+
+/** The listener is closed when what is to stand behind it cannot start: a bad certificate. */
+function serveBehind(listener: Deno.Listener, start: () => Server): Server {
+  try {
+    return start();
+  } catch (error) {
+    listener.close();
+    throw error;
+  }
+}

@@ -1,0 +1,140 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { createGuard, type GuardOptions } from "../../../api/guard.ts";
+import { TestApi, TOKEN } from "./support.ts";
+
+const PATHS = [
+  "/proxy/v1/clients",
+  "/proxy/v1/status",
+  "/proxy/v1/openapi.json",
+  "/metrics",
+  "/healthz",
+  "/nothing",
+];
+
+Deno.test("over TCP every call needs the token, on loopback too", async (t) => {
+  await using api = await TestApi.start({ tcp: {} });
+  const rows: [name: string, authorization: string, passes: boolean][] = [
+    ["right", `Bearer ${TOKEN}`, true],
+    ["right, scheme in lower case", `bearer ${TOKEN}`, true],
+    ["none", "", false],
+    ["wrong", "Bearer wrong", false],
+    ["a prefix", `Bearer ${TOKEN.slice(0, -1)}`, false],
+    ["longer", `Bearer ${TOKEN}x`, false],
+    ["another case", `Bearer ${TOKEN.toUpperCase()}`, false],
+    ["twice", `Bearer ${TOKEN} ${TOKEN}`, false],
+    ["another scheme", `Basic ${btoa(`:${TOKEN}`)}`, false],
+    ["bare", TOKEN, false],
+  ];
+  for (const [name, authorization, passes] of rows) {
+    await t.step(name, async () => {
+      for (const path of PATHS) {
+        const answer = await api.callTcp(path, { headers: { authorization } });
+        assertEquals(answer.status, passes ? (path === "/nothing" ? 404 : 200) : 401, path);
+        assertEquals(answer.headers["www-authenticate"], passes ? undefined : 'Bearer realm="slicer-proxy"');
+        if (!passes) {
+          assertEquals([TOKEN.slice(4, 20), "wrong\n"].some((text) => answer.text.includes(text)), false);
+        }
+      }
+    });
+  }
+  await t.step("a write without it changes nothing", async () => {
+    const answer = await api.callTcp("/proxy/v1/clients", {
+      body: { name: "a" },
+      headers: { authorization: "" },
+    });
+    assertEquals([answer.status, api.control.listClients()], [401, []]);
+  });
+});
+
+Deno.test("over the unix socket Authorization is ignored", async () => {
+  await using api = await TestApi.start({ tcp: {} });
+  for (const authorization of ["", "Bearer of-another-api", "Basic x"]) {
+    assertEquals((await api.call("/proxy/v1/clients", { headers: { authorization } })).status, 200);
+  }
+});
+
+Deno.test("over TCP the Host must be the API's own", async (t) => {
+  await using api = await TestApi.start({ tcp: { names: ["proxy.internal"] } });
+  const { port } = api.address;
+  const rows: [host: string, status: number][] = [
+    [`127.0.0.1:${port}`, 200],
+    [`localhost:${port}`, 200],
+    [`LOCALHOST:${port}`, 200],
+    [`proxy.internal:${port}`, 200],
+    ["localhost:9000", 200], // ssh -L
+    ["localhost", 200],
+    [`evil.example:${port}`, 421],
+    [`127.0.0.1.evil.example:${port}`, 421],
+    [`localhost.evil.example:${port}`, 421],
+    [`192.0.2.1:${port}`, 421],
+    [`[::1]:${port}`, 421],
+    [`0.0.0.0:${port}`, 421],
+    [`user@127.0.0.1:${port}`, 421],
+  ];
+  for (const [host, status] of rows) {
+    await t.step(host, async () => {
+      const answer = await api.callTcp("/proxy/v1/status", { headers: { host } });
+      assertEquals(answer.status, status, answer.text);
+    });
+  }
+  await t.step("an absolute target must say the same", async () => {
+    const own = `127.0.0.1:${port}`;
+    assertEquals((await api.callTcp(`http://${own}/healthz`)).status, 200);
+    assertEquals((await api.callTcp(`http://evil.example/healthz`)).status, 421);
+    assertEquals(
+      (await api.callTcp(`http://${own}/healthz`, { headers: { host: "evil.example" } })).status,
+      421,
+    );
+  });
+});
+
+Deno.test("over TCP an Origin must be the API's own", async (t) => {
+  await using api = await TestApi.start({ tcp: {} });
+  const { port } = api.address;
+  const rows: [origin: string, status: number][] = [
+    [`http://127.0.0.1:${port}`, 200],
+    [`HTTP://127.0.0.1:${port}`, 200],
+    [`https://127.0.0.1:${port}`, 403],
+    ["http://127.0.0.1", 403],
+    ["http://127.0.0.1:1", 403],
+    [`http://localhost:${port}`, 403],
+    ["http://evil.example", 403],
+    ["null", 403],
+  ];
+  for (const [origin, status] of rows) {
+    await t.step(origin, async () => {
+      assertEquals((await api.callTcp("/proxy/v1/clients", { headers: { origin } })).status, status);
+    });
+  }
+  await t.step("a preflight is refused", async () => {
+    const answer = await api.callTcp("/proxy/v1/clients", {
+      method: "OPTIONS",
+      headers: { origin: "http://evil.example", "access-control-request-method": "POST", authorization: "" },
+    });
+    assertEquals([answer.status, answer.headers["access-control-allow-origin"]], [403, undefined]);
+  });
+});
+
+Deno.test("createGuard() on all addresses takes any address, and no name but its own", async (t) => {
+  const options: GuardOptions = {
+    token: TOKEN,
+    scheme: "https",
+    names: ["0.0.0.0", "proxy.internal", "localhost"],
+    isAnyAddress: true,
+  };
+  const guard = createGuard(options);
+  const rows: [url: string, passes: boolean][] = [
+    ["https://192.168.222.1:9090/healthz", true],
+    ["https://[fd00::1]:9090/healthz", true],
+    ["https://proxy.internal/healthz", true],
+    ["https://localhost:9090/healthz", true],
+    ["https://evil.example:9090/healthz", false],
+  ];
+  for (const [url, passes] of rows) {
+    await t.step(url, async () => {
+      const refused = guard(new Request(url, { headers: { authorization: `Bearer ${TOKEN}` } }));
+      assertEquals(refused?.status, passes ? undefined : 421);
+      if (refused) assertStringIncludes(await refused.text(), "none of this API's names");
+    });
+  }
+});

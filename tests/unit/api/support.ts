@@ -1,0 +1,157 @@
+/**
+ * A running API over a real state folder, and a caller that sends exactly the bytes it is told to: clients that tidy
+ * paths and headers would hide what is tested here.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import type { StatusReport } from "../../../api/control.ts";
+import { type Api, type ApiOptions, startApi } from "../../../api/server.ts";
+import { systemClock } from "../../../core/clock.ts";
+import { State } from "../../../store/state.ts";
+
+/** An answer, read to its end. */
+export interface Answer {
+  readonly status: number;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly text: string;
+}
+
+/** A call. `body` that is no string is sent as JSON with its content type. */
+export interface CallOptions {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+}
+
+export const TOKEN = "spa_test-token-of-the-api-0123456789abcdef";
+
+export const REPORT: StatusReport = {
+  version: "1.2.3",
+  startedAt: Date.UTC(2026, 0, 2, 3, 4, 5),
+  uptimeMs: 61_999,
+  mode: "audit",
+  hostgroup: "sbox",
+  bind: "192.168.222.1",
+  httpPort: 3128,
+  httpsPort: 3129,
+  openConnections: 7,
+  openTunnels: 5,
+  requests: { allow: 11, deny: 12, passthrough: 13 },
+  sentBytes: 100,
+  receivedBytes: 200,
+};
+
+/** An API on a unix socket (and TCP when asked for) over a new state, all of it gone when disposed. */
+export class TestApi implements AsyncDisposable {
+  readonly dir: string;
+  readonly socketPath: string;
+  readonly control: State;
+  readonly api: Api;
+  readonly logged: string[];
+
+  private constructor(dir: string, control: State, api: Api, logged: string[]) {
+    this.dir = dir;
+    this.socketPath = join(dir, "api.sock");
+    this.control = control;
+    this.api = api;
+    this.logged = logged;
+  }
+
+  static async start(
+    options: Partial<Omit<ApiOptions, "tcp">> & { readonly tcp?: Partial<ApiOptions["tcp"]> } = {},
+  ): Promise<TestApi> {
+    const dir = await Deno.makeTempDir();
+    const control = await State.open({ dir: join(dir, "state"), clock: systemClock() });
+    const logged: string[] = [];
+    const api = await startApi({
+      control,
+      status: () => REPORT,
+      log: { error: (line) => logged.push(line) },
+      socketPath: join(dir, "api.sock"),
+      ...options,
+      ...(options.tcp ? { tcp: { hostname: "127.0.0.1", port: 0, token: TOKEN, ...options.tcp } } : {}),
+    } as ApiOptions);
+    return new TestApi(dir, control, api, logged);
+  }
+
+  /** Calls over the unix socket. */
+  async call(path: string, options: CallOptions = {}): Promise<Answer> {
+    return await exchange(await Deno.connect({ transport: "unix", path: this.socketPath }), path, options);
+  }
+
+  /** Calls over TCP with the right Host and token, unless `headers` say otherwise. An empty value leaves one out. */
+  async callTcp(path: string, options: CallOptions = {}): Promise<Answer> {
+    const { hostname, port } = this.address;
+    const headers = {
+      host: `${hostname}:${port}`,
+      authorization: `Bearer ${TOKEN}`,
+      ...options.headers,
+    };
+    return await exchange(await Deno.connect({ hostname, port }), path, { ...options, headers });
+  }
+
+  get address(): { readonly hostname: string; readonly port: number } {
+    if (!this.api.tcpAddress) throw new TypeError("started without tcp");
+    return this.api.tcpAddress;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.api[Symbol.asyncDispose]();
+    await this.control[Symbol.asyncDispose]();
+    await Deno.remove(this.dir, { recursive: true });
+  }
+}
+
+/** Sends one request on a connection and reads until the server closes it. */
+export async function exchange(
+  connection: Deno.Conn,
+  path: string,
+  { method, headers = {}, body }: CallOptions,
+): Promise<Answer> {
+  using _ = connection;
+  const isJson = body !== undefined && typeof body !== "string";
+  const content = isJson ? JSON.stringify(body) : body ?? "";
+  const fields = {
+    host: "localhost",
+    connection: "close",
+    ...(isJson ? { "content-type": "application/json" } : {}),
+    ...(body === undefined
+      ? {}
+      : { "content-length": String(new TextEncoder().encode(content as string).length) }),
+    ...headers,
+  };
+  const head = Object.entries(fields).filter(([, value]) => value !== "").map(([name, value]) =>
+    `${name}: ${value}\r\n`
+  );
+  const verb = method ?? (body === undefined ? "GET" : "POST");
+  const message = new TextEncoder().encode(`${verb} ${path} HTTP/1.1\r\n${head.join("")}\r\n${content}`);
+  // Both at once: a server may answer and close before it has read a body that is too long.
+  const sending = (async () => {
+    for (let at = 0; at < message.length;) at += await connection.write(message.subarray(at));
+  })().catch(() => {});
+  const answer = await readAnswer(connection);
+  await sending;
+  return answer;
+}
+
+async function readAnswer(connection: Deno.Conn): Promise<Answer> {
+  const decoder = new TextDecoder();
+  const buffer = new Uint8Array(65_536);
+  let text = "";
+  try {
+    for (let n: number | null; (n = await connection.read(buffer)) !== null;) {
+      text += decoder.decode(buffer.subarray(0, n), { stream: true });
+    }
+  } catch (error) {
+    if (text === "") throw error; // reset after the answer: part of the body was never read
+  }
+  const end = text.indexOf("\r\n\r\n");
+  const [statusLine = "", ...lines] = text.slice(0, end).split("\r\n");
+  const headers = Object.fromEntries(lines.map((line) => {
+    const colon = line.indexOf(":");
+    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
+  }));
+  return { status: Number(statusLine.split(" ")[1]), headers, text: text.slice(end + 4) };
+}
