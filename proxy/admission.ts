@@ -34,6 +34,7 @@ export class Admission {
   #connections = 0;
   #anonymous = 0;
   #dials = 0;
+  #tunnels = 0;
 
   constructor(limits: Limits) {
     this.#limits = limits;
@@ -41,6 +42,17 @@ export class Admission {
 
   get connections(): number {
     return this.#connections;
+  }
+
+  /** How many tunnels are open. */
+  get tunnels(): number {
+    return this.#tunnels;
+  }
+
+  /** Counts a tunnel; its connection was admitted before. */
+  addTunnel(): Release {
+    this.#tunnels++;
+    return once(() => this.#tunnels--);
   }
 
   /** Any client connection. */

@@ -85,6 +85,9 @@ export function formatRecord(
   return JSON.stringify(json);
 }
 
+/** Records by verdict, and the bytes that they account for, since the start. */
+export type AuditTotals = Readonly<Record<AuditRecord["verdict"] | "sentBytes" | "receivedBytes", number>>;
+
 /** Where lines go. `write` resolves when they are handed to the operating system. */
 export interface AuditSink {
   write(lines: string): Promise<void>;
@@ -112,7 +115,7 @@ export class AuditLog {
   #writing: Promise<void> | undefined;
   #failed: unknown;
   #isClosing = false;
-  #total = { allow: 0, deny: 0, passthrough: 0 };
+  #totals = { allow: 0, deny: 0, passthrough: 0, sentBytes: 0, receivedBytes: 0 };
 
   constructor(
     options: {
@@ -133,13 +136,14 @@ export class AuditLog {
     return this.#failed === undefined;
   }
 
-  /** Records so far, by verdict. */
-  get totals(): Readonly<Record<AuditRecord["verdict"], number>> {
-    return this.#total;
+  get totals(): AuditTotals {
+    return this.#totals;
   }
 
   write(record: AuditRecord): void {
-    this.#total[record.verdict]++;
+    this.#totals[record.verdict]++;
+    this.#totals.sentBytes += record.sent ?? 0;
+    this.#totals.receivedBytes += record.received ?? 0;
     if (record.verdict !== "deny" || !this.#coalesce(record)) this.#append(record);
   }
 

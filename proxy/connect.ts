@@ -74,6 +74,7 @@ export interface InspectedTunnel {
 export async function inspect(session: Session, tunnel: InspectedTunnel): Promise<void> {
   const { context, stream, state } = session;
   const { client, rule, target } = tunnel;
+  const releaseTunnel = context.admission.addTunnel();
   const release = context.grants.hold({ client, ...(rule ? { rule } : {}) }, () => inner.abort());
   let inner: ClientStream = stream;
   try {
@@ -108,6 +109,7 @@ export async function inspect(session: Session, tunnel: InspectedTunnel): Promis
     stream.close();
   } finally {
     release();
+    releaseTunnel();
   }
 }
 

@@ -11,7 +11,7 @@ import { messageOf, ProxyError } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
 import type { Limits } from "../core/limits.ts";
 import { Admission } from "./admission.ts";
-import { AuditLog, type AuditSink, type LogFormat } from "./audit_log.ts";
+import { AuditLog, type AuditSink, type AuditTotals, type LogFormat } from "./audit_log.ts";
 import { closeQuietly } from "./byte_reader.ts";
 import { serveConnection } from "./connection.ts";
 import type { Certificates, ConnectionState, Mode, ProxyContext } from "./context.ts";
@@ -41,7 +41,7 @@ export interface ProxyOptions {
   readonly allowCidrs: readonly Cidr[];
   readonly caCertsFor: (host: string) => readonly string[];
   /** Ports on which this process listens besides the proxy's own: the API. Never dialled. */
-  readonly ownPorts: readonly number[];
+  readonly ownPorts: () => readonly number[];
   readonly audit: { readonly sink: AuditSink; readonly format: LogFormat; readonly logQuery: boolean };
   readonly reportBug: (error: unknown) => void;
 }
@@ -52,7 +52,9 @@ export interface ProxyCounters {
   readonly openGrants: number;
   readonly idleUpstreams: number;
   readonly tlsListeners: number;
-  readonly audit: Readonly<Record<"allow" | "deny" | "passthrough", number>>;
+  /** CONNECT and SOCKS tunnels. */
+  readonly openTunnels: number;
+  readonly audit: AuditTotals;
 }
 
 /** A running proxy. */
@@ -75,15 +77,14 @@ interface OpenConnection {
  */
 export function startProxy(options: ProxyOptions): ProxyServer {
   const { limits, clock, policy } = options;
-  const listeners = options.listen.map(openListener);
+  const listeners = openListeners(options.listen);
   const deadlines = new Deadlines();
   const admission = new Admission(limits);
   const grants = new Grants(policy);
   const interceptor = new Interceptor({ limits, deadlines, now: () => clock.now() });
-  const ownPorts = new Set([
-    ...options.ownPorts,
-    ...listeners.map(({ addr }) => (addr as Deno.NetAddr).port),
-  ]);
+  const ports = new Set(listeners.map(({ addr }) => (addr as Deno.NetAddr).port));
+  const isOwn = (port: number) =>
+    ports.has(port) || interceptor.ports.has(port) || options.ownPorts().includes(port);
   const dialler = new Dialler({
     limits,
     deadlines,
@@ -91,7 +92,7 @@ export function startProxy(options: ProxyOptions): ProxyServer {
     resolve: options.resolve,
     addresses: options,
     caCertsFor: options.caCertsFor,
-    ownAddresses: (port) => ownPorts.has(port) || interceptor.ports.has(port) ? localAddresses(clock) : [],
+    ownAddresses: (port) => isOwn(port) ? localAddresses(clock) : [],
   });
   const pool = new UpstreamPool({ limits, deadlines, grants });
   const { sink, format, logQuery } = options.audit;
@@ -133,6 +134,7 @@ class Server implements ProxyServer {
     return {
       connections: admission.connections,
       openGrants: grants.size,
+      openTunnels: admission.tunnels,
       idleUpstreams: pool.size,
       tlsListeners: interceptor.listenerCount,
       audit: audit.totals,
@@ -219,6 +221,17 @@ class Server implements ProxyServer {
         }),
     };
     this.#open.add(open);
+  }
+}
+
+function openListeners(listen: readonly Listen[]): readonly Deno.TcpListener[] {
+  const opened: Deno.TcpListener[] = [];
+  try {
+    for (const where of listen) opened.push(openListener(where));
+    return opened;
+  } catch (error) {
+    for (const listener of opened) listener.close();
+    throw error;
   }
 }
 

@@ -67,9 +67,11 @@ export async function passThrough(session: Session, tunnel: PassthroughTunnel): 
     afterATimeoutMs: limits.halfCloseTimeoutMs,
     afterBTimeoutMs: limits.halfCloseTimeoutMs,
   });
+  const releaseTunnel = context.admission.addTunnel();
   const release = grants.hold(grant, () => stop("revoked"));
   await joined.done;
   release();
+  releaseTunnel();
   if (joined.timedOut) reason ??= "idle-timeout";
   context.audit.write({
     verdict: reason === "sni-mismatch" || reason === "sni-missing" ? "deny" : "passthrough",

@@ -69,7 +69,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     denyCidrs: (options.denyCidrs ?? []).map(parseCidr),
     allowCidrs: (options.allowCidrs ?? ["127.0.0.0/8"]).map(parseCidr),
     caCertsFor: () => [upstreamCa.caPem],
-    ownPorts: options.ownPorts ?? [],
+    ownPorts: () => options.ownPorts ?? [],
     audit: {
       format: "text",
       logQuery: options.logQuery ?? false,

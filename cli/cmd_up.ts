@@ -1,0 +1,214 @@
+/**
+ * `up`: the composition root. The only file that knows which concrete parts make a proxy, and in which order they start
+ * and stop.
+ *
+ * @module
+ */
+import { loadOrCreateAuthority } from "../ca/authority.ts";
+import { mintLeaf, proxyPortNames } from "../ca/leaf.ts";
+import { LeafCache } from "../ca/leaf_cache.ts";
+import { startRenewal } from "../ca/renewal.ts";
+import { startApi } from "../api/server.ts";
+import { loadApiToken } from "../api/token_file.ts";
+import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import { formatHostPort } from "../core/host_port.ts";
+import { DEFAULT_LIMITS } from "../core/limits.ts";
+import { logger, startLog } from "../core/log.ts";
+import { AuditFile } from "../proxy/audit_file.ts";
+import type { AuditSink } from "../proxy/audit_log.ts";
+import type { Certificates } from "../proxy/context.ts";
+import type { PolicySource } from "../proxy/policy_source.ts";
+import { type ProxyServer, startProxy } from "../proxy/server.ts";
+import { systemResolve } from "../proxy/upstream.ts";
+import { Credentials } from "../secrets/credentials.ts";
+import { State } from "../store/state.ts";
+import { VERSION } from "./cmd_version.ts";
+import type { CommandArgs } from "./command.ts";
+import { lockDownProcess } from "./environment.ts";
+import type { Io } from "./io.ts";
+import { readUpConfig, type UpConfig } from "./up_config.ts";
+import { loadUpstreamTrust } from "./upstream_trust.ts";
+
+/** Runs the proxy until SIGINT or SIGTERM. */
+export async function run(args: CommandArgs, io: Io): Promise<void> {
+  const config = readUpConfig(args);
+  startLog((line) => io.output.note(line));
+  const log = logger("up");
+  if (!lockDownProcess(io.env)) log.warn("native calls are not available: SIGUSR1 would open a debugger");
+  const stopAsked = nextStopSignal();
+  await using running = await start(config, io);
+  log.info(`listening on ${running.where.join(" and ")}, ${config.mode} mode, API on ${config.apiSocket}`);
+  log.info(`stopping after ${await stopAsked}`);
+}
+
+/** Everything that `up` started. Disposing it stops in the opposite order. */
+interface Running extends AsyncDisposable {
+  readonly where: readonly string[];
+}
+
+async function start(config: UpConfig, io: Io): Promise<Running> {
+  const { clock } = io;
+  const log = logger("up");
+  const stack = new AsyncDisposableStack();
+  try {
+    const state = stack.use(
+      await State.open({ dir: config.stateDir, sealKeyFile: config.sealKeyFile, clock }),
+    );
+    const { certificates, caPem } = await openCertificates(config, clock, stack);
+    const caCertsFor = await loadUpstreamTrust(config.upstreamCas, caPem);
+    const file = await AuditFile.open(config.logFile);
+    stack.defer(() => file.close());
+    const startedAt = clock.now();
+    const apiPorts: number[] = [];
+    const proxy = stack.use(startProxy({
+      listen: [
+        { hostname: config.bind, port: config.httpPort, hasTls: false },
+        { hostname: config.bind, port: config.httpsPort, hasTls: true },
+      ],
+      policy: policyOf(state),
+      certificates,
+      mode: config.mode,
+      limits: DEFAULT_LIMITS,
+      clock,
+      resolve: systemResolve,
+      denyCidrs: config.denyCidrs,
+      allowCidrs: config.allowCidrs,
+      caCertsFor,
+      ownPorts: () => apiPorts,
+      audit: { sink: auditSink(file, io), format: config.logFormat, logQuery: config.logQuery },
+      reportBug: (error) =>
+        log.error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`),
+    }));
+    const api = stack.use(
+      await startApi({
+        control: state,
+        status: () => report(config, startedAt, clock, proxy),
+        log: { error: (line) => log.error(line) },
+        socketPath: config.apiSocket,
+        ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, certificates) } : {}),
+      }),
+    );
+    apiPorts.push(...api.ports);
+    const started = stack.move();
+    return {
+      where: proxy.addresses.map(({ hostname, port }) => formatHostPort({ host: hostname, port })),
+      [Symbol.asyncDispose]: () => started.disposeAsync(),
+    };
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+/** The state and its credentials as the data plane sees them. */
+function policyOf(state: State): PolicySource {
+  const credentials = new Credentials(state);
+  return {
+    clientByToken: (token) => state.clientByToken(token),
+    rulesFor: (client, host) => state.rulesFor(client, host),
+    rulesOf: (client) => state.rulesOf(client),
+    credential: (secret) => credentials.credential(secret),
+    isLive: (grant) => state.isLive(grant),
+    onChange: (listener) => state.onChange(listener),
+  };
+}
+
+async function openCertificates(
+  config: UpConfig,
+  clock: Clock,
+  stack: AsyncDisposableStack,
+): Promise<{ readonly certificates: Certificates; readonly caPem: string }> {
+  const log = logger("ca");
+  const options = { dir: config.caDir, hostgroup: config.hostgroup, clock };
+  const loaded = await loadOrCreateAuthority(options);
+  if (loaded.outcome !== "loaded") log.info(`${loaded.outcome} the CA in ${config.caDir}`);
+  if (loaded.renewalError) log.warn(loaded.renewalError.message);
+  let { authority } = loaded;
+  const names = proxyPortNames([config.bind], config.sans);
+  const leaves = new LeafCache(authority, { clock });
+  stack.defer(startRenewal(authority, options, {
+    onRenewed: (renewed) => {
+      authority = renewed;
+      leaves.setAuthority(renewed);
+      log.info("renewed the CA");
+    },
+    onError: (error) => log.error(`the CA cannot be renewed: ${messageOf(error)}`),
+  }));
+  return {
+    certificates: {
+      forHost: (host) => leaves.get(host),
+      forProxy: () => mintLeaf(authority, names, { nowMs: clock.now() }),
+    },
+    caPem: authority.certPem,
+  };
+}
+
+async function apiTcp(
+  config: UpConfig,
+  where: { readonly host: string; readonly port: number },
+  certificates: Certificates,
+) {
+  const { certPem, keyPem } = await certificates.forProxy();
+  return {
+    hostname: where.host,
+    port: where.port,
+    token: await loadApiToken(config.apiTokenFile),
+    ...(where.host.startsWith("127.") || where.host === "::1" || where.host === "localhost"
+      ? {}
+      : { tls: { cert: certPem, key: keyPem }, names: proxyPortNames([config.bind], config.sans) }),
+  };
+}
+
+/** The file is the record that must not fail; stdout is for who watches, and may go away. */
+function auditSink(file: AuditFile, io: Io): AuditSink {
+  let hasReader = true;
+  return {
+    write: async (lines) => {
+      await file.write(lines);
+      if (!hasReader) return;
+      try {
+        io.output.raw(new TextEncoder().encode(lines));
+      } catch {
+        hasReader = false;
+      }
+    },
+  };
+}
+
+function report(config: UpConfig, startedAt: number, clock: Clock, proxy: ProxyServer) {
+  const { connections, openTunnels, audit } = proxy.counters();
+  return {
+    version: VERSION,
+    startedAt,
+    uptimeMs: clock.now() - startedAt,
+    mode: config.mode,
+    hostgroup: config.hostgroup,
+    bind: config.bind,
+    httpPort: config.httpPort,
+    httpsPort: config.httpsPort,
+    openConnections: connections,
+    openTunnels,
+    requests: { allow: audit.allow, deny: audit.deny, passthrough: audit.passthrough },
+    sentBytes: audit.sentBytes,
+    receivedBytes: audit.receivedBytes,
+  };
+}
+
+/** Resolves at the first signal that asks to stop. A second one ends the process at once, as the default does. */
+function nextStopSignal(): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  const listeners = signals.map((signal) => () => {
+    for (const [i, each] of signals.entries()) {
+      const listener = listeners[i];
+      if (listener) Deno.removeSignalListener(each, listener);
+    }
+    resolve(signal);
+  });
+  for (const [i, signal] of signals.entries()) {
+    const listener = listeners[i];
+    if (listener) Deno.addSignalListener(signal, listener);
+  }
+  return promise;
+}

@@ -1,0 +1,102 @@
+/**
+ * The flags of `up` as one frozen configuration, everything checked before anything is opened.
+ *
+ * Not here: opening and starting (`cmd_up.ts`).
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { type Cidr, formatIp, parseCidr, parseIp } from "../core/cidr.ts";
+import { ProxyError } from "../core/errors.ts";
+import { type HostPort, parseAuthority } from "../core/host_port.ts";
+import type { CommandArgs } from "./command.ts";
+import { caFolderOf, portsOf } from "./values.ts";
+
+export interface UpConfig {
+  readonly hostgroup: string;
+  readonly caDir: string;
+  /** An IP literal. */
+  readonly bind: string;
+  readonly httpPort: number;
+  readonly httpsPort: number;
+  readonly sans: readonly string[];
+  readonly denyCidrs: readonly Cidr[];
+  readonly allowCidrs: readonly Cidr[];
+  readonly upstreamCas: readonly string[];
+  readonly mode: "strict" | "audit";
+  readonly stateDir: string;
+  readonly sealKeyFile: string | undefined;
+  readonly apiSocket: string;
+  readonly apiBind: HostPort | undefined;
+  readonly apiTokenFile: string;
+  readonly logFormat: "text" | "json";
+  readonly logFile: string;
+  readonly logQuery: boolean;
+}
+
+/**
+ * Reads the flags.
+ *
+ * @throws ProxyError `input.invalid`, naming the flag's value
+ */
+export function readUpConfig(args: CommandArgs): UpConfig {
+  const stateDir = args.textOf("state-dir");
+  const { dir: caDir, hostgroup } = caFolderOf(args);
+  const [httpPort = 0] = portsOf(args, "http-port");
+  const [httpsPort = 0] = portsOf(args, "https-port");
+  if (httpPort === httpsPort) {
+    throw new ProxyError(
+      "input.invalid",
+      `Cannot use port ${httpPort} twice: --http-port and --https-port must differ`,
+    );
+  }
+  return {
+    hostgroup,
+    caDir,
+    bind: parseBind(args.textOf("bind")),
+    httpPort,
+    httpsPort,
+    sans: args.list("san"),
+    denyCidrs: args.list("deny-cidr").map(parseCidr),
+    allowCidrs: args.list("allow-cidr").map(parseCidr),
+    upstreamCas: args.list("upstream-ca"),
+    mode: args.textOf("mode") === "audit" ? "audit" : "strict",
+    stateDir,
+    sealKeyFile: args.text("seal-key-file"),
+    apiSocket: args.text("api-socket") ?? join(stateDir, "api.sock"),
+    apiBind: parseApiBind(args.text("api-bind")),
+    apiTokenFile: args.text("api-token-file") ?? join(stateDir, "api-token"),
+    logFormat: args.textOf("log-format") === "json" ? "json" : "text",
+    logFile: args.text("log-file") ?? join(stateDir, "audit.log"),
+    logQuery: args.has("log-query"),
+  };
+}
+
+/** An IP literal, with an optional prefix that says how wide the adapter's network is. */
+function parseBind(text: string): string {
+  const [address = "", prefix, ...more] = text.split("/");
+  const ip = parseIp(address);
+  const isPrefix = prefix === undefined ||
+    (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (ip?.length ?? 0) * 8);
+  if (!ip || !isPrefix || more.length > 0) {
+    throw new ProxyError(
+      "input.invalid",
+      `Cannot bind to ${JSON.stringify(text.slice(0, 60))}: it is no IP address`,
+      {
+        hint: "write --bind 192.168.222.1, 192.168.222.1/24 or 0.0.0.0",
+      },
+    );
+  }
+  return formatIp(ip);
+}
+
+function parseApiBind(text: string | undefined): HostPort | undefined {
+  if (text === undefined) return undefined;
+  const where = parseAuthority(text);
+  if (!where || !(parseIp(where.host) || where.host === "localhost")) {
+    throw new ProxyError("input.invalid", `Cannot bind the API to ${JSON.stringify(text.slice(0, 60))}`, {
+      hint: "write --api-bind 127.0.0.1:8443",
+    });
+  }
+  return where;
+}
