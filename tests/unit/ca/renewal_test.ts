@@ -7,11 +7,12 @@ import { SetClock, temporaryFolder } from "./support.ts";
 
 /** Awaits what an unreferenced timer brings: something else has to keep the process alive meanwhile. */
 async function outcomeOf<T>(promise: Promise<T>): Promise<T> {
-  const alive = setInterval(() => {}, 1_000);
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const alive = setTimeout(() => reject(new Error("nothing happened")), 10_000);
   try {
-    return await promise;
+    return await Promise.race([promise, late]);
   } finally {
-    clearInterval(alive);
+    clearTimeout(alive);
   }
 }
 
