@@ -1,0 +1,46 @@
+/**
+ * `version`.
+ *
+ * @module
+ */
+import config from "../deno.json" with { type: "json" };
+import { PROGRAM } from "./command.ts";
+import type { CommandArgs } from "./command.ts";
+import type { Io } from "./io.ts";
+
+/** The program's version, the same text in `--json`, in `status` and in the user agent. */
+export const VERSION: string = config.version;
+
+/** Prints name and version, and what it runs on. */
+// deno-lint-ignore require-await
+export async function run(args: CommandArgs, io: Io): Promise<void> {
+  const commit = buildCommit();
+  const platform = `${Deno.build.os}/${Deno.build.arch}`;
+  if (args.has("json")) {
+    return io.output.json({
+      version: VERSION,
+      ...(commit === undefined ? {} : { commit }),
+      deno: Deno.version.deno,
+      platform,
+    });
+  }
+  const details = [
+    ...(commit === undefined ? [] : [`commit ${commit}`]),
+    `Deno ${Deno.version.deno}`,
+    platform,
+  ];
+  io.output.data(`${PROGRAM} ${VERSION} (${details.join(", ")})`);
+}
+
+/** The commit that a release was built from: the build script puts `build.json` beside `main.ts`. */
+function buildCommit(): string | undefined {
+  try {
+    const build: unknown = JSON.parse(Deno.readTextFileSync(new URL("../build.json", import.meta.url)));
+    const commit = typeof build === "object" && build !== null && "commit" in build
+      ? build.commit
+      : undefined;
+    return typeof commit === "string" && /^[0-9a-f]{7,64}$/.test(commit) ? commit : undefined;
+  } catch {
+    return undefined; // run from a checkout, or without the right to read
+  }
+}
