@@ -69,6 +69,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       policy: policyOf(state),
       certificates,
       mode: config.mode,
+      socksAuth: config.socksAuth,
       limits: DEFAULT_LIMITS,
       clock,
       resolve: systemResolve,
@@ -106,6 +107,7 @@ function policyOf(state: State): PolicySource {
   const credentials = new Credentials(state);
   return {
     clientByToken: (token) => state.clientByToken(token),
+    clients: () => state.listClients(),
     rulesFor: (client, host) => state.rulesFor(client, host),
     rulesOf: (client) => state.rulesOf(client),
     credential: (secret) => credentials.credential(secret),

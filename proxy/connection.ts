@@ -9,8 +9,11 @@ import { ProxyError } from "../core/errors.ts";
 import { ByteReader, closeQuietly } from "./byte_reader.ts";
 import { isTlsRecord } from "./client_hello.ts";
 import type { ClientStream, ConnectionState, ProxyContext } from "./context.ts";
+import { handleConnect } from "./connect.ts";
 import { refusalOf } from "./error_response.ts";
-import { serveSession, type Session } from "./session.ts";
+import { serveSocks, SOCKS4, SOCKS5 } from "./socks.ts";
+import type { Session } from "./exchange.ts";
+import { serveSession } from "./session.ts";
 
 /** Serves a connection until it ends. Owns it. Never rejects. */
 export async function serveConnection(
@@ -25,7 +28,7 @@ export async function serveConnection(
   try {
     const session: Session = { stream, reader: new ByteReader(stream), tunnel: undefined, state, context };
     if (!await waitFirstByte(session)) return stream.close();
-    if (!isTlsRecord(session.reader.available[0])) return await serveSession(session);
+    if (!isTlsRecord(session.reader.available[0])) return await serveProtocol(session);
     if (!hasTls) {
       throw new ProxyError("client.malformed", "Cannot serve TLS on the plain port", { reason: "malformed" });
     }
@@ -37,7 +40,7 @@ export async function serveConnection(
       () => certificates.forProxy(),
     );
     const inside: Session = { ...session, stream: tls, reader: new ByteReader(tls) };
-    if (await waitFirstByte(inside)) await serveSession(inside);
+    if (await waitFirstByte(inside)) await serveProtocol(inside);
     else tls.close();
     await tls.done;
   } catch (error) {
@@ -62,6 +65,19 @@ async function waitFirstByte(
   } finally {
     state.isIdle = false;
     deadline.stop();
+  }
+}
+
+/** Requests one after the other, until one of them is a CONNECT that is admitted. */
+async function serveProtocol(session: Session): Promise<void> {
+  const first = session.reader.available[0];
+  if (first === SOCKS5 || first === SOCKS4) return await serveSocks(session);
+  for (;;) {
+    const connect = await serveSession(session);
+    if (!connect) return;
+    const next = await handleConnect(connect);
+    if (next === "close") session.stream.close();
+    if (next !== "keep") return;
   }
 }
 

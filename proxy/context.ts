@@ -30,6 +30,8 @@ export interface ProxyContext {
   readonly policy: PolicySource;
   readonly certificates: Certificates;
   readonly mode: Mode;
+  /** `required` refuses SOCKS without credentials altogether. */
+  readonly socksAuth: "optional" | "required";
   readonly logQuery: boolean;
   readonly limits: Limits;
   readonly clock: Clock;

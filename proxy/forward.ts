@@ -23,7 +23,7 @@ import {
   type Next,
   refuseExchange,
   wantsClose,
-} from "./session.ts";
+} from "./exchange.ts";
 import { splice } from "./splice.ts";
 import type { UpstreamConnection } from "./upstream.ts";
 

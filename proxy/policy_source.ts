@@ -25,6 +25,8 @@ export interface Grant {
 export interface PolicySource {
   /** The client whose token this is. Takes the same time for any wrong token. */
   clientByToken(token: string): Client | undefined;
+  /** Every client, in a fixed order. */
+  clients(): readonly Client[];
   /** The client's live rules whose host pattern matches `host` (canonical), in declaration order. */
   rulesFor(client: Client, host: string): readonly Rule[];
   /** The client's live rules, in declaration order: for explaining a denial. */

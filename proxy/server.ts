@@ -34,6 +34,7 @@ export interface ProxyOptions {
   readonly policy: PolicySource;
   readonly certificates: Certificates;
   readonly mode: Mode;
+  readonly socksAuth: "optional" | "required";
   readonly limits: Limits;
   readonly clock: Clock;
   readonly resolve: Resolve;

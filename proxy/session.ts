@@ -10,75 +10,44 @@ import { ProxyError } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
 import { decideRequest } from "../policy/decide.ts";
 import { explainDenial } from "../policy/explain.ts";
-import { hostWithin, type Rule } from "../policy/rule.ts";
+import { hostWithin } from "../policy/rule.ts";
 import type { Credential } from "../secrets/credential.ts";
 import type { AuditRecord } from "./audit_log.ts";
-import { authenticate } from "./auth.ts";
-import { type Body, requestBody } from "./body.ts";
-import { type ByteReader, closeWriteQuietly, writeAll } from "./byte_reader.ts";
-import { handleConnect } from "./connect.ts";
-import type { ClientStream, ConnectionState, ProxyContext } from "./context.ts";
-import { formatRefusal, type Refusal, refusalOf } from "./error_response.ts";
+import { requestBody } from "./body.ts";
+import { type Refusal, refusalOf } from "./error_response.ts";
+import {
+  type AdmittedExchange,
+  describeTarget,
+  type Exchange,
+  identify,
+  linger,
+  type Next,
+  refuse,
+  refuseExchange,
+  type Session,
+} from "./exchange.ts";
 import { forward } from "./forward.ts";
-import { findOverride, listOf } from "./headers.ts";
+import { findOverride } from "./headers.ts";
 import { readRequestHead, type RequestHead } from "./http1_reader.ts";
 import type { Client } from "./policy_source.ts";
-import {
-  isRefusedMethod,
-  parseTarget,
-  parseUpgrade,
-  type RequestTarget,
-  type TunnelOrigin,
-  type Upgrade,
-} from "./request.ts";
+import { isRefusedMethod, parseTarget, parseUpgrade, type RequestTarget } from "./request.ts";
 
-/** The tunnel that a session is inside of. Its client is the one that opened it. */
-export interface Tunnel extends TunnelOrigin {
-  readonly client: Client;
-}
-
-/** One client connection in clear. */
-export interface Session {
-  readonly stream: ClientStream;
-  readonly reader: ByteReader;
-  readonly tunnel: Tunnel | undefined;
-  readonly state: ConnectionState;
-  readonly context: ProxyContext;
-}
-
-/** A request on its way through the proxy; every stage adds what it has found out. */
-export interface Exchange {
-  readonly session: Session;
-  readonly head: RequestHead;
-  readonly body: Body;
-  /** By the monotonic clock. */
-  readonly startedAt: number;
-}
-
-/** A request that may go upstream. */
-export interface AdmittedExchange extends Exchange {
-  readonly client: Client;
-  readonly target: RequestTarget;
-  readonly rule: Rule;
-  readonly credential: Credential | undefined;
-  readonly upgrade: Upgrade | undefined;
-}
-
-/** What becomes of the connection: `keep` reads another request, `taken` means that somebody else closes it. */
-export type Next = "keep" | "close" | "taken";
-
-/** Serves requests until the connection ends. Closes the stream unless a tunnel has taken it over. Never rejects. */
-export async function serveSession(session: Session): Promise<void> {
+/**
+ * Serves requests until the connection ends, and closes it then. Never rejects.
+ *
+ * @returns a CONNECT request that came on a proxy port, for the caller to serve; the stream is open then
+ */
+export async function serveSession(session: Session): Promise<Exchange | undefined> {
   let next: Next = "keep";
-  let isFirst = true;
-  while (next === "keep") {
+  for (let isFirst = true; next === "keep"; isFirst = false) {
     const head = await readHead(session, isFirst);
     if (!head) break;
-    isFirst = false;
-    next = await serveRequest(session, head);
-    if (session.state.isStopping && next === "keep") next = "close";
+    const served = await serveRequest(session, head);
+    if (typeof served !== "string") return served;
+    next = session.state.isStopping && served === "keep" ? "close" : served;
   }
   if (next !== "taken") session.stream.close();
+  return undefined;
 }
 
 /** The next head, or undefined when there is none to serve; what is wrong with it has been answered then. */
@@ -117,7 +86,8 @@ async function readHead(session: Session, isFirst: boolean): Promise<RequestHead
   }
 }
 
-async function serveRequest(session: Session, head: RequestHead): Promise<Next> {
+/** Serves one request; a CONNECT on a proxy port is handed back. */
+async function serveRequest(session: Session, head: RequestHead): Promise<Next | Exchange> {
   const { context } = session;
   const startedAt = context.clock.monotonic();
   let known: Partial<AuditRecord> = { method: head.method };
@@ -127,10 +97,10 @@ async function serveRequest(session: Session, head: RequestHead): Promise<Next> 
       throw new ProxyError("audit.write-failed", "Cannot take the request: the audit log cannot be written");
     }
     exchange = { session, head, body: requestBody(head, context.limits), startedAt };
-    if (head.method === "CONNECT" && !session.tunnel) return await handleConnect(exchange);
+    if (head.method === "CONNECT" && !session.tunnel) return exchange;
     const target = parseTarget(head, session.tunnel);
     known = { ...known, ...describeTarget(target, context) };
-    const client = session.tunnel?.client ?? identify(exchange);
+    const client = session.tunnel?.client ?? identify(session, head.fields);
     known = { ...known, client: client.name };
     const admitted = admit(exchange, client, target);
     return "refusal" in admitted
@@ -140,27 +110,6 @@ async function serveRequest(session: Session, head: RequestHead): Promise<Next> 
     if (!(error instanceof ProxyError)) context.reportBug(error);
     return await refuseExchange(exchange ?? { session, head, startedAt }, refusalOf(error), known);
   }
-}
-
-/**
- * Who asks, on a proxy port: each request says it anew (SPEC section 9.2).
- *
- * @throws ProxyError `auth.*`, `limit.reached`
- */
-export function identify({ session, head }: Exchange): Client {
-  const client = authenticate(head.fields, session.context.policy);
-  if (!session.state.identify(client.name)) {
-    throw new ProxyError("limit.reached", "Cannot take the request: this client has too many connections", {
-      reason: "quota",
-    });
-  }
-  return client;
-}
-
-/** The audit fields of a target. */
-export function describeTarget(target: RequestTarget, { logQuery }: ProxyContext): Partial<AuditRecord> {
-  const { scheme, host, port, path, query } = target;
-  return { scheme, host, port, path, ...(logQuery && query !== undefined ? { query } : {}) };
 }
 
 /** Everything that is decided about a request, in one place and without waiting for anything. */
@@ -214,67 +163,4 @@ function admit(
     }
   }
   return { ...exchange, client, target, rule, credential, upgrade };
-}
-
-/** Answers a refusal and logs it. */
-export async function refuseExchange(
-  exchange: Pick<Exchange, "session" | "head" | "startedAt"> & { readonly body?: Body },
-  refusal: Refusal,
-  known: Partial<AuditRecord>,
-): Promise<Next> {
-  const { session, head, body } = exchange;
-  const isFatal = refusal.status === 400 || refusal.status === 431 || refusal.status === 408;
-  const close = isFatal || !body?.done || wantsClose(head) || session.state.isStopping;
-  await refuse(session, refusal, known, { head, close });
-  if (!close) return "keep";
-  await linger(session);
-  return "close";
-}
-
-/** True when the client will not, or cannot, send another request on its connection (RFC 9112 §9.3). */
-export function wantsClose(head: RequestHead): boolean {
-  return head.version === "HTTP/1.0" || listOf(head.fields, "connection").includes("close");
-}
-
-async function refuse(
-  { stream, context, tunnel }: Session,
-  refusal: Refusal,
-  known: Partial<AuditRecord>,
-  { head, close }: { readonly head?: RequestHead; readonly close: boolean } = { close: true },
-): Promise<void> {
-  const isPolicy = refusal.status === 403;
-  context.audit.write({
-    verdict: "deny",
-    ...(tunnel
-      ? { client: tunnel.client.name, scheme: tunnel.scheme, host: tunnel.host, port: tunnel.port }
-      : {}),
-    ...known,
-    ...(isPolicy ? { mode: context.mode } : { status: refusal.status }),
-    reason: refusal.reason,
-  });
-  try {
-    await writeAll(
-      stream,
-      formatRefusal(refusal, { fields: head?.fields ?? [], isHead: head?.method === "HEAD", close }),
-    );
-  } catch {
-    // The client is gone; the line is written.
-  }
-}
-
-/** Reads on for a moment after the last answer, so that unread bytes do not reset the connection under it. */
-export async function linger({ stream, reader, context: { limits, deadlines } }: Session): Promise<void> {
-  const MAX_BYTES = 1_048_576;
-  await closeWriteQuietly(stream);
-  const deadline = deadlines.start(limits.lingerTimeoutMs, () => stream.close());
-  try {
-    for (let bytes = reader.size; bytes < MAX_BYTES; bytes += reader.size) {
-      reader.consume(reader.size);
-      if (!await reader.fill()) break;
-    }
-  } catch {
-    // Closed by the deadline or by the client.
-  } finally {
-    deadline.stop();
-  }
 }

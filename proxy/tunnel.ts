@@ -11,10 +11,10 @@ import type { Reason } from "../policy/reason.ts";
 import type { AuditRecord } from "./audit_log.ts";
 import { type ByteReader, type ByteStream, closeQuietly } from "./byte_reader.ts";
 import { isTlsRecord, peekClientHello } from "./client_hello.ts";
-import { namesHost } from "./connect.ts";
+import { namesHost } from "./inspect.ts";
 import type { ProxyContext } from "./context.ts";
 import type { Client } from "./policy_source.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "./exchange.ts";
 import { splice } from "./splice.ts";
 
 export interface PassthroughTunnel {

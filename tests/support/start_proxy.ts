@@ -25,6 +25,7 @@ export interface TestProxyOptions {
   readonly allowCidrs?: readonly string[];
   readonly ownPorts?: readonly number[];
   readonly logQuery?: boolean;
+  readonly socksAuth?: "optional" | "required";
 }
 
 export interface TestProxy extends AsyncDisposable {
@@ -63,6 +64,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
       forProxy: () => ca.issue(["localhost", "127.0.0.1"]),
     },
     mode: options.mode ?? "strict",
+    socksAuth: options.socksAuth ?? "optional",
     limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 300, ...options.limits },
     clock,
     resolve: options.resolve ?? resolveTestNames,

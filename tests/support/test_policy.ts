@@ -53,6 +53,10 @@ export class TestPolicy implements PolicySource {
     return undefined;
   }
 
+  clients(): readonly Client[] {
+    return [...this.#clients.values()].map(({ client }) => client);
+  }
+
   rulesFor(client: Client, host: string): readonly Rule[] {
     return this.rulesOf(client).filter((rule) => matchHost(rule.host, host));
   }

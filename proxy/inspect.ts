@@ -1,0 +1,143 @@
+/**
+ * The inside of an inspected tunnel: TLS is ended with a leaf for the target, cleartext HTTP is read as it is, and every
+ * request in it is served on its own.
+ *
+ * Not here: whether the tunnel is opened (`connect.ts`), how TLS is ended (`intercept.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import { type HostPort, parseHost } from "../core/host_port.ts";
+import type { Rule } from "../policy/rule.ts";
+import { ByteReader, writeAll } from "./byte_reader.ts";
+import { isTlsRecord, peekClientHello } from "./client_hello.ts";
+import type { ClientStream } from "./context.ts";
+import { refusalOf } from "./error_response.ts";
+import type { Session } from "./exchange.ts";
+import type { Client } from "./policy_source.ts";
+import { serveSession } from "./session.ts";
+
+/** TLS alert `unrecognized_name` (RFC 6066 §3), fatal. */
+const UNRECOGNIZED_NAME = new Uint8Array([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70]);
+
+/** A tunnel to be looked into. Without a rule (audit mode) nothing inside will be allowed by it. */
+export interface InspectedTunnel {
+  readonly client: Client;
+  readonly rule: Rule | undefined;
+  readonly target: HostPort;
+  /** How the tunnel was asked for, for the audit log. */
+  readonly method: string;
+}
+
+/** Serves the inside of a tunnel, TLS or clear, until it ends. Owns the stream. Never rejects. */
+export async function inspect(session: Session, tunnel: InspectedTunnel): Promise<void> {
+  const { context, stream, state } = session;
+  const { client, rule, target, method } = tunnel;
+  const releaseTunnel = context.admission.addTunnel();
+  const release = context.grants.hold({ client, ...(rule ? { rule } : {}) }, () => inner.abort());
+  let inner: ClientStream = stream;
+  try {
+    const isTls = await sniff(session);
+    const scheme = isTls ? "https" : "http";
+    let { reader } = session;
+    if (isTls) {
+      await checkServerName(session, target);
+      const tls = await context.interceptor.terminate(
+        stream,
+        reader.takeAll(),
+        `host ${target.host}`,
+        () => certificateFor(session, tunnel),
+      );
+      inner = tls;
+      reader = new ByteReader(tls);
+      if (!context.policy.isLive({ client, ...(rule ? { rule } : {}) })) return tls.abort();
+      await serveSession({ stream: tls, reader, tunnel: { ...target, scheme, client }, state, context });
+      await tls.done;
+    } else await serveSession({ stream, reader, tunnel: { ...target, scheme, client }, state, context });
+  } catch (error) {
+    if (!(error instanceof ProxyError)) context.reportBug(error);
+    const { reason } = refusalOf(error);
+    context.audit.write({
+      verdict: "deny",
+      client: client.name,
+      method,
+      ...target,
+      mode: context.mode,
+      reason,
+    });
+    stream.close();
+  } finally {
+    release();
+    releaseTunnel();
+  }
+}
+
+/**
+ * Waits for the first byte inside the tunnel.
+ *
+ * @returns whether it begins a TLS handshake
+ */
+async function sniff({ reader, stream, context: { deadlines, limits } }: Session): Promise<boolean> {
+  let isLate = false;
+  const deadline = deadlines.start(limits.headTimeoutMs, () => {
+    isLate = true;
+    stream.close();
+  });
+  try {
+    if (reader.size === 0 && !await reader.fill()) throw silent();
+    return isTlsRecord(reader.available[0]);
+  } catch (error) {
+    throw isLate || !(error instanceof ProxyError) ? silent() : error;
+  } finally {
+    deadline.stop();
+  }
+}
+
+function silent(): ProxyError {
+  return new ProxyError("client.timeout", "Cannot look into the tunnel: nothing was sent through it", {
+    reason: "tls-no-client-hello",
+  });
+}
+
+/** The SNI must be the CONNECT target (SPEC section 2): a permitted host cannot front for another. */
+async function checkServerName(
+  { reader, stream, context: { deadlines, limits } }: Session,
+  { host }: HostPort,
+) {
+  const deadline = deadlines.start(limits.handshakeTimeoutMs, () => stream.close());
+  try {
+    const { serverName } = await peekClientHello(reader, limits);
+    if (serverName === undefined || namesHost(serverName, host)) return;
+    await writeAll(stream, UNRECOGNIZED_NAME);
+  } catch (error) {
+    if (error instanceof ProxyError) throw error;
+    throw silent();
+  } finally {
+    deadline.stop();
+  }
+  throw new ProxyError(
+    "policy.mismatch",
+    "Cannot look into the tunnel: the SNI names another host than CONNECT did",
+    {
+      reason: "host-mismatch",
+    },
+  );
+}
+
+/** True when an SNI names the host. Some Go clients append the port, which RFC 6066 does not allow; it is ignored. */
+export function namesHost(serverName: string, host: string): boolean {
+  return parseHost(serverName.replace(/:\d{1,5}$/, "")) === host;
+}
+
+async function certificateFor({ context }: Session, { client, target }: InspectedTunnel) {
+  if (!context.admission.tryMint(client.name, context.clock.now())) {
+    throw new ProxyError(
+      "limit.reached",
+      "Cannot look into the tunnel: this client asks for too many new hosts",
+      {
+        reason: "quota",
+      },
+    );
+  }
+  return await context.certificates.forHost(target.host);
+}
