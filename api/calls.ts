@@ -8,6 +8,9 @@ import { refuse } from "./errors.ts";
 /** Answers a call. */
 export type Handler = (request: Request) => Response | Promise<Response>;
 
+/** Deno calls a response completed before its last bytes have left (measured: cut at once, a caller gets nothing). */
+const FLUSH_MS = 20;
+
 /** The calls under way on all listeners of an API. A call lasts until its response has been sent, streams included. */
 export class Calls {
   readonly #max: number;
@@ -34,13 +37,15 @@ export class Calls {
     return await handle(request);
   }
 
-  /** Waits until no call is under way, at most `maxMs`. */
+  /** Waits until no call is under way and the last response has left, at most `maxMs` and a moment. */
   async idle(maxMs: number): Promise<void> {
-    if (this.#running === 0) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#onIdle = resolve;
-    const timer = setTimeout(resolve, maxMs);
-    await promise;
-    clearTimeout(timer);
+    if (this.#running > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#onIdle = resolve;
+      const timer = setTimeout(resolve, maxMs);
+      await promise;
+      clearTimeout(timer);
+    }
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
   }
 }

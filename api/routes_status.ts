@@ -78,10 +78,10 @@ export function addStatusRoutes(
   };
   app.openapi(document, async (c) => {
     const { text, tag } = await (known ??= describe());
-    const headers = { etag: tag, "cache-control": "no-cache", "content-type": "application/json" };
+    const headers = { etag: tag, "cache-control": "no-cache" };
     // RFC 9110 §13.1.2: 304 when the caller names this tag; ifNoneMatch() is false then.
     if (!ifNoneMatch(c.req.valid("header")["if-none-match"] ?? null, tag)) return c.body(null, 304, headers);
-    return c.body(text, 200, headers);
+    return c.body(text, 200, { ...headers, "content-type": "application/json" });
   });
 }
 

@@ -9,6 +9,9 @@
 import { dirname, join } from "node:path";
 import { messageOf, ProxyError } from "../core/errors.ts";
 
+/** Bytes of a path in `sockaddr_un` without the final NUL: 104 on macOS, 108 on Linux. */
+const MAX_PATH_BYTES = Deno.build.os === "darwin" ? 103 : 107;
+
 /** A socket in its place. */
 export interface OwnedSocket<Server> {
   readonly server: Server;
@@ -26,6 +29,12 @@ export async function listenOwned<Server extends AsyncDisposable>(
   path: string,
   listen: (path: string) => Server,
 ): Promise<OwnedSocket<Server>> {
+  // The shorter name that it is bound to would do, but nobody could connect to this one.
+  if (new TextEncoder().encode(path).length > MAX_PATH_BYTES) {
+    throw new ProxyError("listen.failed", `Cannot listen on ${path}: the path is too long for a socket`, {
+      hint: `give an --api-socket of at most ${MAX_PATH_BYTES} bytes`,
+    });
+  }
   const stale = await staleSocket(path);
   const temporary = join(dirname(path), `.${crypto.randomUUID().slice(0, 8)}`);
   let server: Server | undefined;
@@ -53,7 +62,7 @@ export async function listenOwned<Server extends AsyncDisposable>(
     if (error instanceof ProxyError) throw error;
     throw new ProxyError("listen.failed", `Cannot listen on ${path}: ${messageOf(error)}`, {
       cause: error,
-      hint: "the folder must exist and be writable, and the whole path have at most 100 bytes",
+      hint: "the folder must exist and be writable for this user",
     });
   }
 }

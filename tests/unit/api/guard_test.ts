@@ -32,7 +32,7 @@ Deno.test("over TCP every call needs the token, on loopback too", async (t) => {
         assertEquals(answer.status, passes ? (path === "/nothing" ? 404 : 200) : 401, path);
         assertEquals(answer.headers["www-authenticate"], passes ? undefined : 'Bearer realm="slicer-proxy"');
         if (!passes) {
-          assertEquals([TOKEN.slice(4, 20), "wrong\n"].some((text) => answer.text.includes(text)), false);
+          assertEquals(answer.text.includes(TOKEN.slice(4, 20)), false);
         }
       }
     });

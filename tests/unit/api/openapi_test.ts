@@ -1,0 +1,187 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { createApp } from "../../../api/app.ts";
+import { type CallOptions, REPORT, TestApi, TOKEN } from "./support.ts";
+
+interface Operation {
+  readonly operationId: string;
+  readonly responses: Record<string, { content?: Record<string, unknown> }>;
+  readonly requestBody?: unknown;
+}
+
+interface Document {
+  readonly openapi: string;
+  readonly info: { readonly title: string; readonly version: string };
+  readonly security: unknown;
+  readonly components: { readonly securitySchemes: unknown; readonly schemas: Record<string, unknown> };
+  readonly paths: Record<string, Record<string, Operation>>;
+}
+
+const V1 = "/proxy/v1";
+
+async function documentOf(api: TestApi): Promise<Document> {
+  return JSON.parse((await api.call(`${V1}/openapi.json`)).text);
+}
+
+Deno.test("openapi.json describes every route of the app and no other", async () => {
+  await using api = await TestApi.start();
+  const document = await documentOf(api);
+  const app = createApp({ control: api.control, status: () => REPORT, log: { error: () => {} } });
+  const routes = app.routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
+    `${method} ${path.replace(/:(\w+)/g, "{$1}")}`
+  );
+  const described = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`)
+  );
+  assertEquals([...new Set(routes)].sort(), described.sort());
+  assertEquals(described, [
+    "DELETE /proxy/v1/allows/{client}/{host}",
+    "DELETE /proxy/v1/clients/{name}",
+    "DELETE /proxy/v1/secrets/{name}",
+    "GET /healthz",
+    "GET /metrics",
+    "GET /proxy/v1/clients",
+    "GET /proxy/v1/clients/{name}",
+    "GET /proxy/v1/openapi.json",
+    "GET /proxy/v1/secrets",
+    "GET /proxy/v1/status",
+    "POST /proxy/v1/allows",
+    "POST /proxy/v1/allows/revoke",
+    "POST /proxy/v1/clients",
+    "POST /proxy/v1/clients/{name}/rotate",
+    "POST /proxy/v1/secrets",
+  ]);
+  assertEquals([document.openapi, document.info.title, document.info.version], [
+    "3.1.0",
+    "Slicer Proxy",
+    "1.2.3",
+  ]);
+  assertEquals(document.security, [{ token: [] }, {}]);
+  assertEquals(Object.keys(document.components.securitySchemes as object), ["token"]);
+});
+
+Deno.test("openapi.json: every reference leads somewhere, and no response schema has a value or a token but two", async () => {
+  await using api = await TestApi.start();
+  const document = await documentOf(api);
+  const text = JSON.stringify(document);
+  for (const [, name] of text.matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)) {
+    assert(name && name in document.components.schemas, name);
+  }
+  const withToken = Object.entries(document.components.schemas).filter(([, schema]) =>
+    /"(token|value)":/.test(JSON.stringify(schema))
+  );
+  assertEquals(withToken.map(([name]) => name).sort(), [
+    "ClientWithToken",
+    "NewClientRequest",
+    "NewSecretRequest",
+  ]);
+});
+
+Deno.test("openapi.json: its ETag saves sending it again", async () => {
+  await using api = await TestApi.start();
+  const first = await api.call(`${V1}/openapi.json`);
+  const etag = first.headers["etag"] ?? "";
+  assertMatch(etag, /^"[^"]+"$/);
+  assertEquals(first.headers["cache-control"], "no-cache");
+  for (const condition of [etag, `"other", ${etag}`, `W/${etag}`, "*"]) {
+    const again = await api.call(`${V1}/openapi.json`, { headers: { "if-none-match": condition } });
+    assertEquals([again.status, again.text, again.headers["etag"]], [304, "", etag]);
+  }
+  const changed = await api.call(`${V1}/openapi.json`, { headers: { "if-none-match": '"other"' } });
+  assertEquals([changed.status, changed.text], [200, first.text]);
+});
+
+/** One call for each response that is described, by operation. Made in this order. */
+const CALLS: readonly [operation: string, status: number, path: string, options?: CallOptions][] = [
+  ["createClient", 201, "/clients", { body: { name: "c" } }],
+  ["createClient", 400, "/clients", { body: {} }],
+  ["createClient", 409, "/clients", { body: { name: "c" } }],
+  ["listClients", 200, "/clients"],
+  ["rotateClient", 200, "/clients/c/rotate", { method: "POST" }],
+  ["rotateClient", 404, "/clients/nobody/rotate", { method: "POST" }],
+  ["createSecret", 201, "/secrets", { body: { name: "s", host: "x.example", value: "v" } }],
+  ["createSecret", 400, "/secrets", { body: { name: "s", host: "x.example" } }],
+  ["createSecret", 409, "/secrets", { body: { name: "s", host: "x.example", value: "v" } }],
+  ["listSecrets", 200, "/secrets"],
+  ["addRule", 201, "/allows", { body: { client: "c", host: "x.example", secret: "s" } }],
+  ["addRule", 400, "/allows", { body: { client: "nobody", host: "x.example" } }],
+  ["addRule", 409, "/allows", { body: { client: "c", host: "x.example" } }],
+  ["listRules", 200, "/clients/c"],
+  ["listRules", 404, "/clients/nobody"],
+  ["revokeRule", 400, "/allows/revoke", { body: { client: "c" } }],
+  ["revokeRule", 404, "/allows/revoke", { body: { client: "c", host: "y.example" } }],
+  ["revokeRule", 204, "/allows/revoke", { body: { client: "c", host: "x.example" } }],
+  ["revokeHost", 404, "/allows/c/x.example", { method: "DELETE" }],
+  ["revokeHost", 400, "/allows/c/a%20b", { method: "DELETE" }],
+  ["addRule", 201, "/allows", { body: { client: "c", host: "x.example" } }],
+  ["revokeHost", 204, "/allows/c/x.example", { method: "DELETE" }],
+  ["deleteSecret", 204, "/secrets/s", { method: "DELETE" }],
+  ["deleteSecret", 404, "/secrets/s", { method: "DELETE" }],
+  ["deleteClient", 204, "/clients/c", { method: "DELETE" }],
+  ["deleteClient", 404, "/clients/c", { method: "DELETE" }],
+  ["getStatus", 200, "/status"],
+  ["getHealth", 200, "/../../healthz"],
+  ["getMetrics", 200, "/../../metrics"],
+  ["getOpenApi", 200, "/openapi.json"],
+  ["getOpenApi", 304, "/openapi.json", { headers: { "if-none-match": "*" } }],
+];
+
+Deno.test("openapi.json: every response that is described is given, in the type that is described", async () => {
+  await using api = await TestApi.start({ tcp: {} });
+  const document = await documentOf(api);
+  const operations = new Map(
+    Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) =>
+        [operation.operationId, { path, method: method.toUpperCase(), operation }] as const
+      )
+    ),
+  );
+  const given = new Map([...operations.keys()].map((id) => [id, new Set(["default"])]));
+  const check = async (id: string, status: number, path: string, options: CallOptions = {}) => {
+    const answer = await api.callTcp(path, options);
+    assertEquals(answer.status, status, `${id} ${answer.text}`);
+    const type = answer.headers["content-type"]?.split(";")[0];
+    const described = Object.keys(operations.get(id)?.operation.responses[status]?.content ?? {});
+    assertEquals(type === undefined ? [] : [type], described, `${id} ${status}`);
+    given.get(id)?.add(String(status));
+  };
+  for (const [id, status, path, options] of CALLS) {
+    await check(id, status, path.startsWith("/..") ? path.slice(6) : V1 + path, options);
+  }
+
+  for (const [id, { path, method, operation }] of operations) {
+    const called = { method, ...(operation.requestBody ? { body: {} } : {}) };
+    await check(id, 401, path, { ...called, headers: { authorization: "" } });
+    await check(id, 403, path, { ...called, headers: { origin: "null" } });
+    await check(id, 421, path, { ...called, headers: { host: "evil.example" } });
+    if (!operation.requestBody) continue;
+    await check(id, 413, path, { method, body: " ".repeat(1_048_577) });
+    await check(id, 415, path, { method, body: "{}", headers: { "content-type": "text/plain" } });
+  }
+
+  const client = await api.control.createClient("c");
+  await api.control.putSecret(
+    { name: "s", host: "x.example", type: "bearer", value: "v", cleartext: false },
+    { force: false },
+  );
+  for (const host of ["a.example", "b.example"]) {
+    await api.control.addRule("c", { host, methods: [], paths: [], ports: [], passthrough: false });
+  }
+  await Deno.remove(`${api.dir}/state/state.kv`);
+  const writes: [string, string, CallOptions][] = [
+    ["createClient", "/clients", { body: { name: "d" } }],
+    ["rotateClient", "/clients/c/rotate", { method: "POST" }],
+    ["createSecret", "/secrets", { body: { name: "t", host: "x.example", value: "v" } }],
+    ["addRule", "/allows", { body: { client: "c", host: "x.example" } }],
+    ["revokeRule", "/allows/revoke", { body: { client: "c", host: "a.example" } }],
+    ["revokeHost", "/allows/c/b.example", { method: "DELETE" }],
+    ["deleteSecret", "/secrets/s", { method: "DELETE" }],
+    ["deleteClient", "/clients/c", { method: "DELETE" }],
+  ];
+  for (const [id, path, options] of writes) await check(id, 507, V1 + path, options);
+  assertEquals(api.control.clientByToken(client.token)?.name, "c");
+
+  for (const [id, { operation }] of operations) {
+    assertEquals([...given.get(id) ?? []].sort(), Object.keys(operation.responses).sort(), id);
+  }
+  assertEquals(api.logged.some((line) => line.includes(TOKEN)), false);
+});
