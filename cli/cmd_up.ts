@@ -24,6 +24,7 @@ import { systemResolve } from "../proxy/upstream.ts";
 import { Credentials } from "../secrets/credentials.ts";
 import { State } from "../store/state.ts";
 import { VERSION } from "./cmd_version.ts";
+import { ensureBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "./command.ts";
 import { lockDownProcess } from "./environment.ts";
 import type { Io } from "./io.ts";
@@ -57,14 +58,19 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     );
     const { certificates, caPem } = await openCertificates(config, clock, stack);
     const caCertsFor = await loadUpstreamTrust(config.upstreamCas, caPem);
+    const made = await ensureBindAddress(config.bind);
+    if (made) {
+      stack.use(made);
+      log.info(`made the address ${config.bind.address} on ${made.adapter}; it goes when the proxy stops`);
+    }
     const file = await AuditFile.open(config.logFile);
     stack.defer(() => file.close());
     const startedAt = clock.now();
     const apiPorts: number[] = [];
     const proxy = stack.use(startProxy({
       listen: [
-        { hostname: config.bind, port: config.httpPort, hasTls: false },
-        { hostname: config.bind, port: config.httpsPort, hasTls: true },
+        { hostname: config.bind.address, port: config.httpPort, hasTls: false },
+        { hostname: config.bind.address, port: config.httpsPort, hasTls: true },
       ],
       policy: policyOf(state),
       certificates,
@@ -127,7 +133,7 @@ async function openCertificates(
   if (loaded.outcome !== "loaded") log.info(`${loaded.outcome} the CA in ${config.caDir}`);
   if (loaded.renewalError) log.warn(loaded.renewalError.message);
   let { authority } = loaded;
-  const names = proxyPortNames([config.bind], config.sans);
+  const names = proxyPortNames([config.bind.address], config.sans);
   const leaves = new LeafCache(authority, { clock });
   stack.defer(startRenewal(authority, options, {
     onRenewed: (renewed) => {
@@ -158,7 +164,7 @@ async function apiTcp(
     token: await loadApiToken(config.apiTokenFile),
     ...(where.host.startsWith("127.") || where.host === "::1" || where.host === "localhost"
       ? {}
-      : { tls: { cert: certPem, key: keyPem }, names: proxyPortNames([config.bind], config.sans) }),
+      : { tls: { cert: certPem, key: keyPem }, names: proxyPortNames([config.bind.address], config.sans) }),
   };
 }
 
@@ -186,7 +192,7 @@ function report(config: UpConfig, startedAt: number, clock: Clock, proxy: ProxyS
     uptimeMs: clock.now() - startedAt,
     mode: config.mode,
     hostgroup: config.hostgroup,
-    bind: config.bind,
+    bind: config.bind.address,
     httpPort: config.httpPort,
     httpsPort: config.httpsPort,
     openConnections: connections,

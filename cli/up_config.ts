@@ -6,17 +6,17 @@
  * @module
  */
 import { join } from "node:path";
-import { type Cidr, formatIp, parseCidr, parseIp } from "../core/cidr.ts";
+import { type Cidr, parseCidr, parseIp } from "../core/cidr.ts";
 import { ProxyError } from "../core/errors.ts";
 import { type HostPort, parseAuthority } from "../core/host_port.ts";
+import { type BindAddress, parseBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "./command.ts";
 import { caFolderOf, portsOf } from "./values.ts";
 
 export interface UpConfig {
   readonly hostgroup: string;
   readonly caDir: string;
-  /** An IP literal. */
-  readonly bind: string;
+  readonly bind: BindAddress;
   readonly httpPort: number;
   readonly httpsPort: number;
   readonly sans: readonly string[];
@@ -54,7 +54,7 @@ export function readUpConfig(args: CommandArgs): UpConfig {
   return {
     hostgroup,
     caDir,
-    bind: parseBind(args.textOf("bind")),
+    bind: parseBindAddress(args.textOf("bind")),
     httpPort,
     httpsPort,
     sans: args.list("san"),
@@ -72,24 +72,6 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     logFile: args.text("log-file") ?? join(stateDir, "audit.log"),
     logQuery: args.has("log-query"),
   };
-}
-
-/** An IP literal, with an optional prefix that says how wide the adapter's network is. */
-function parseBind(text: string): string {
-  const [address = "", prefix, ...more] = text.split("/");
-  const ip = parseIp(address);
-  const isPrefix = prefix === undefined ||
-    (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (ip?.length ?? 0) * 8);
-  if (!ip || !isPrefix || more.length > 0) {
-    throw new ProxyError(
-      "input.invalid",
-      `Cannot bind to ${JSON.stringify(text.slice(0, 60))}: it is no IP address`,
-      {
-        hint: "write --bind 192.168.222.1, 192.168.222.1/24 or 0.0.0.0",
-      },
-    );
-  }
-  return formatIp(ip);
 }
 
 function parseApiBind(text: string | undefined): HostPort | undefined {

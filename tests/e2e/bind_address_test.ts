@@ -1,0 +1,54 @@
+// deno-lint-ignore-file no-console
+/** `up --bind` in a real network namespace: the address appears, and goes again. */
+import { assert, assertStringIncludes } from "@std/assert";
+
+const NAMESPACE = `slicer-test-${Deno.pid}`;
+
+async function ip(...args: string[]): Promise<{ success: boolean; stdout: string }> {
+  try {
+    const { success, stdout } = await new Deno.Command("ip", { args, stdout: "piped", stderr: "null" })
+      .output();
+    return { success, stdout: new TextDecoder().decode(stdout) };
+  } catch {
+    return { success: false, stdout: "" };
+  }
+}
+
+Deno.test("up --bind makes the address and removes it when it stops", async () => {
+  if (!(await ip("netns", "add", NAMESPACE)).success) {
+    console.log("skipped: network namespaces are not permitted here");
+    return;
+  }
+  const dir = await Deno.makeTempDir();
+  try {
+    await ip("-n", NAMESPACE, "link", "set", "lo", "up");
+    const child = new Deno.Command("ip", {
+      args: [
+        ...["netns", "exec", NAMESPACE, Deno.execPath(), "run", "-A", "--quiet"],
+        ...["--config", new URL("../../deno.json", import.meta.url).pathname],
+        new URL("../../main.ts", import.meta.url).pathname,
+        ...["up", "--bind", "192.168.222.1/24"],
+      ],
+      cwd: dir,
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    const words = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    let said = "";
+    while (!said.includes("listening on 192.168.222.1:3128")) {
+      const { value, done } = await words.read();
+      assert(!done, `up ended: ${said}`);
+      said += value;
+    }
+    assertStringIncludes(said, "made the address 192.168.222.1 on ");
+    assertStringIncludes((await ip("-n", NAMESPACE, "address")).stdout, "192.168.222.1/24");
+    child.kill("SIGTERM");
+    while (!(await words.read()).done);
+    assert((await child.status).success);
+    const after = await ip("-n", NAMESPACE, "address");
+    assert(after.success && !after.stdout.includes("192.168.222.1"), after.stdout);
+  } finally {
+    await ip("netns", "delete", NAMESPACE);
+    await Deno.remove(dir, { recursive: true });
+  }
+});
