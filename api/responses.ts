@@ -30,7 +30,9 @@ export const common = {
   401: error("Over TCP: the token is missing or wrong"),
   403: error("Over TCP: the request comes from another origin's page"),
   421: error("Over TCP: the Host is none of this API's names"),
-  default: error("500 for a failure inside, 503 when too many calls are under way"),
+  default: error(
+    "408 when a body comes too slowly, 500 for a failure inside, 503 when too many calls are under way",
+  ),
 };
 
 /** Responses that every call with a JSON body may give. */

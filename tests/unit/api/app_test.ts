@@ -46,6 +46,10 @@ Deno.test("HEAD answers like GET, without the body", async () => {
   assertEquals([head.status, head.text], [200, ""]);
   assertEquals(head.headers["content-length"], String(get.text.length));
   assertEquals(head.headers["content-type"], get.headers["content-type"]);
+  assertEquals([head.headers["cache-control"], head.headers["x-content-type-options"]], [
+    "no-store",
+    "nosniff",
+  ]);
 });
 
 Deno.test("the Host of a call on the socket means nothing", async (t) => {

@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { MAX_BODY_BYTES, parseStrictJson } from "../../../api/json_body.ts";
+import { MAX_BODY_BYTES, parseStrictJson, readBody } from "../../../api/json_body.ts";
 import { ProxyError } from "../../../core/errors.ts";
 import { TestApi } from "./support.ts";
 
@@ -16,9 +16,11 @@ Deno.test("parseStrictJson() returns what JSON.parse() would", async (t) => {
     '"\\\\"',
     "7",
     "null",
+    `{"${"a".repeat(500_000)}":"${"b".repeat(500_000)}"}`,
+    `"${"\\n".repeat(500_000)}"`,
   ];
   for (const text of texts) {
-    await t.step(text, () => assertEquals(parseStrictJson(utf8(text)), JSON.parse(text)));
+    await t.step(text.slice(0, 40), () => assertEquals(parseStrictJson(utf8(text)), JSON.parse(text)));
   }
 });
 
@@ -118,5 +120,41 @@ Deno.test("jsonBody forgets a caller who leaves within the body", async () => {
   await api.call("/healthz"); // by now the first call is waiting for its body
   connection.close();
   assertEquals((await api.call("/healthz")).status, 200);
+  assertEquals(api.logged, []);
+});
+
+Deno.test("readBody() waits for a slow body as long as it may, and no longer", async (t) => {
+  const { promise: address, resolve } = Promise.withResolvers<Deno.NetAddr>();
+  await using _server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: resolve }, async (request) => {
+    const body = await readBody(request, 300);
+    return body instanceof Response ? body : new Response(body);
+  });
+  const rows: [name: string, pauseMs: number, says: string][] = [
+    ["inside", 20, "HTTP/1.1 200 OK"],
+    ["outside", 2_000, "HTTP/1.1 408 Request Timeout"],
+  ];
+  for (const [name, pauseMs, says] of rows) {
+    await t.step(name, async () => {
+      using connection = await Deno.connect({ hostname: "127.0.0.1", port: (await address).port });
+      await connection.write(
+        utf8("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nab"),
+      );
+      const timer = setTimeout(() => connection.write(utf8("cd")).catch(() => {}), pauseMs);
+      const buffer = new Uint8Array(4_096);
+      const length = await connection.read(buffer) ?? 0;
+      clearTimeout(timer);
+      assertStringIncludes(new TextDecoder().decode(buffer.subarray(0, length)), says);
+    });
+  }
+});
+
+Deno.test("jsonBody survives a body that is nothing but nesting", async () => {
+  await using api = await TestApi.start();
+  const type = { "content-type": "application/json" };
+  for (
+    const body of ["[".repeat(1_000_000), "[".repeat(500_000) + "]".repeat(500_000), '{"a":'.repeat(170_000)]
+  ) {
+    assertEquals((await api.call("/proxy/v1/clients", { body, headers: type })).status, 400);
+  }
   assertEquals(api.logged, []);
 });

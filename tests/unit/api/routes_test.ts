@@ -134,6 +134,7 @@ Deno.test("allows: revoking a host takes it escaped or literal", async (t) => {
     ["2001:db8::1", "2001%3Adb8%3A0%3A%3A1"],
     ["2001:db8::1", "[2001:db8::1]"],
     ["2001:db8::1", "%5B2001:db8::1%5D"],
+    ["b\u00fccher.example", "b%C3%BCcher.example"],
     ["revoke", "revoke"],
   ];
   for (const [host, asSent] of hosts) {
@@ -178,6 +179,14 @@ Deno.test("every call refuses what its row of the contract says", async (t) => {
     ["client: empty token", "POST", "/clients", { name: "a", token: "" }, 400, "token: must not be empty"],
     ["client: short token", "POST", "/clients", { name: "a", token: "123456789012345" }, 400, "this token"],
     ["client: unknown field", "POST", "/clients", { name: "a", tokn: "x" }, 400, 'unknown field "tokn"'],
+    [
+      "client: a name of objects",
+      "POST",
+      "/clients",
+      JSON.parse('{"name":"a","__proto__":1}'),
+      400,
+      "__proto__",
+    ],
     ["client: a list", "POST", "/clients", [{ name: "a" }], 400, "the body: "],
     ["client: null", "POST", "/clients", null, 400, "the body: "],
     ["client: rules of nobody", "GET", "/clients/nobody", undefined, 404, "unknown client"],

@@ -185,7 +185,9 @@ Deno.test("the TLS front bounds connections in all and per source", async (t) =>
       await using api = await TestApi.start({ tcp: { tls }, frontLimits: { ...FRONT_LIMITS, ...limits } });
       const inside = [await Deno.connect(api.address), await Deno.connect(api.address)];
       using outside = await Deno.connect(api.address);
+      const startedAt = performance.now();
       assertEquals(await outside.read(new Uint8Array(1)).catch(() => null), null);
+      assert(performance.now() - startedAt < FRONT_LIMITS.idleMs / 2); // not for its silence
       for (const connection of inside) connection.close();
       // Their places are free once the front has seen them go.
       let status = 0;
