@@ -1,0 +1,115 @@
+/**
+ * House rules that `deno lint` enforces: who may import whom, and two things that only one file may do.
+ *
+ * Not here: rules that Deno has already (`deno.json`, `lint.rules`).
+ *
+ * @module
+ */
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+/** Who may import whom beside itself: folders, or single files. `*` is everything but tests, scripts and bench. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  "core": [],
+  "policy": ["core"],
+  "store": ["core", "policy"],
+  "ca": ["core"],
+  "secrets": ["core", "policy", "store/records.ts"],
+  "proxy": ["core", "policy", "ca", "secrets"],
+  "api": ["core", "policy", "store", "secrets"],
+  "agent": ["core"],
+  "cli": ["*"],
+  "deps": [],
+  "main.ts": ["cli"],
+};
+
+/** These may import everything, each other too. */
+const OUTSIDE = ["tests", "scripts", "bench"];
+
+const plugin: Deno.lint.Plugin = {
+  name: "slicer-proxy",
+  rules: {
+    "import-direction": {
+      create(context) {
+        const from = inProject(context.filename);
+        const check = (source: Deno.lint.Node | null | undefined) => {
+          if (source?.type !== "Literal" || typeof source.value !== "string") return;
+          if (!source.value.startsWith(".")) return;
+          const to = inProject(fileURLToPath(new URL(source.value, `file://${ROOT}${from}`)));
+          if (isAllowed(from, to)) return;
+          context.report({
+            node: source,
+            message: `${layerOf(from)} must not import ${to}`,
+            hint: "ARCHITECTURE.md says who may import whom; declare what you need as an interface",
+          });
+        };
+        return {
+          ImportDeclaration: (node) => check(node.source),
+          ExportNamedDeclaration: (node) => check(node.source),
+          ExportAllDeclaration: (node) => check(node.source),
+          ImportExpression: (node) => check(node.source),
+        };
+      },
+    },
+
+    "native-calls": {
+      create(context) {
+        if (inProject(context.filename) === "core/native.ts") return {};
+        return {
+          MemberExpression(node) {
+            if (!isNamed(node.object, "Deno") || !isNamed(node.property, "dlopen")) return;
+            context.report({ node, message: "Only core/native.ts makes native calls" });
+          },
+        };
+      },
+    },
+
+    "console": {
+      create(context) {
+        const file = inProject(context.filename);
+        // Tests and scripts for people may, where they say so: `no-console` is on for them.
+        if (file === "cli/output.ts" || OUTSIDE.includes(layerOf(file))) return {};
+        return {
+          MemberExpression(node) {
+            if (!isNamed(node.object, "console")) return;
+            context.report({
+              node,
+              message: "Only cli/output.ts writes to the terminal",
+              hint: "use core/log.ts for the operational log, Io.output in commands",
+            });
+          },
+        };
+      },
+    },
+  },
+};
+
+export default plugin;
+
+/** True when the import rule lets the file `from` import the file `to`, both relative to the project. */
+export function isAllowed(from: string, to: string): boolean {
+  const [layer, target] = [layerOf(from), layerOf(to)];
+  if (layer === target || OUTSIDE.includes(layer)) return true;
+  if (OUTSIDE.includes(target)) return false;
+  // Values of deno.json (the version) are data, not a dependency on anybody.
+  if (to === "deno.json") return layer === "cli";
+  const allowed = MAY_IMPORT[layer] ?? [];
+  return allowed.includes("*") || allowed.includes(target) || allowed.includes(to);
+}
+
+/** The first folder of a path, or the file's own name at the top. */
+function layerOf(path: string): string {
+  return path.split("/", 1)[0] ?? path;
+}
+
+/** A file's path relative to the project. */
+function inProject(path: string): string {
+  return path.startsWith("/") ? relative(ROOT, path) : path;
+}
+
+function isNamed(node: Deno.lint.Node, name: string): boolean {
+  return (node.type === "Identifier" && node.name === name) ||
+    (node.type === "Literal" && node.value === name);
+}

@@ -1,0 +1,91 @@
+import { assertEquals } from "@std/assert";
+import plugin, { isAllowed } from "../../../scripts/lint_plugin.ts";
+
+/** What the plugin says about a source, as `rule: message`. */
+function lint(file: string, source: string): string[] {
+  return Deno.lint.runPlugin(plugin, file, source).map(({ id, message }) => `${id}: ${message}`);
+}
+
+Deno.test("isAllowed() knows the import rule", async (t) => {
+  const rows: readonly (readonly [name: string, from: string, to: string, expected: boolean])[] = [
+    ["a folder itself", "core/log.ts", "core/escape.ts", true],
+    ["core is below policy", "policy/rule.ts", "core/errors.ts", true],
+    ["policy is not below core", "core/errors.ts", "policy/rule.ts", false],
+    ["store uses policy", "store/rules.ts", "policy/rule.ts", true],
+    ["store does not know the proxy", "store/state.ts", "proxy/server.ts", false],
+    ["ca uses core alone", "ca/leaf.ts", "policy/rule.ts", false],
+    ["secrets sees the records of the store", "secrets/credentials.ts", "store/records.ts", true],
+    ["secrets sees no more of the store", "secrets/credentials.ts", "store/state.ts", false],
+    ["proxy uses secrets", "proxy/session.ts", "secrets/credential.ts", true],
+    ["proxy does not know the store", "proxy/session.ts", "store/records.ts", false],
+    ["api uses the store", "api/control.ts", "store/state.ts", true],
+    ["api does not know the proxy", "api/app.ts", "proxy/server.ts", false],
+    ["agent uses core alone", "agent/dns.ts", "proxy/socks.ts", false],
+    ["cli uses everything", "cli/cmd_up.ts", "proxy/server.ts", true],
+    ["nothing but main.ts uses cli", "api/app.ts", "cli/output.ts", false],
+    ["main.ts uses cli", "main.ts", "cli/run.ts", true],
+    ["main.ts uses nothing else", "main.ts", "proxy/server.ts", false],
+    ["no product file uses tests", "cli/run.ts", "tests/support/raw_peer.ts", false],
+    ["no product file uses scripts", "cli/run.ts", "scripts/demo.ts", false],
+    ["tests use everything", "tests/e2e/x_test.ts", "proxy/server.ts", true],
+    ["scripts use tests", "scripts/demo.ts", "tests/support/raw_peer.ts", true],
+    ["cli reads the version", "cli/cmd_version.ts", "deno.json", true],
+    ["a folder that nobody has named imports nothing", "extra/x.ts", "core/errors.ts", false],
+  ];
+  for (const [name, from, to, expected] of rows) {
+    await t.step(name, () => assertEquals(isAllowed(from, to), expected));
+  }
+});
+
+Deno.test("the plugin reports every form of import that breaks the rule", async (t) => {
+  const wrong = "slicer-proxy/import-direction: core must not import proxy/server.ts";
+  const rows: readonly (readonly [name: string, source: string, expected: readonly string[]])[] = [
+    ["import", `import { startProxy } from "../proxy/server.ts"; startProxy;`, [wrong]],
+    ["import of a type", `import type { Listen } from "../proxy/server.ts"; export type L = Listen;`, [
+      wrong,
+    ]],
+    ["export from", `export { startProxy } from "../proxy/server.ts";`, [wrong]],
+    ["export all", `export * from "../proxy/server.ts";`, [wrong]],
+    ["dynamic import", `await import("../proxy/server.ts");`, [wrong]],
+    ["dot segments", `import "./../core/../proxy/server.ts";`, [wrong]],
+    ["a neighbour", `import "./errors.ts";`, []],
+    ["a package", `import "zod";`, []],
+    ["a built-in module", `import "node:path";`, []],
+  ];
+  for (const [name, source, expected] of rows) {
+    await t.step(name, () => assertEquals(lint("core/x.ts", source), [...expected]));
+  }
+});
+
+Deno.test("the plugin lets one file make native calls", () => {
+  const source = `const libc = Deno.dlopen("libc.so.6", {}); libc;`;
+  assertEquals(lint("proxy/x.ts", source), [
+    "slicer-proxy/native-calls: Only core/native.ts makes native calls",
+  ]);
+  assertEquals(lint("proxy/x.ts", `Deno["dlopen"]("libc.so.6", {});`).length, 1);
+  assertEquals(lint("core/native.ts", source), []);
+});
+
+Deno.test("the plugin keeps console out of the product, whatever is ignored by comment elsewhere", () => {
+  const source = `console.log("x");`;
+  assertEquals(lint("proxy/x.ts", source), [
+    "slicer-proxy/console: Only cli/output.ts writes to the terminal",
+  ]);
+  assertEquals(lint("cli/run.ts", source).length, 1);
+  assertEquals(lint("cli/output.ts", source), []);
+  assertEquals(lint("scripts/demo.ts", source), []);
+});
+
+Deno.test("the tree keeps the house rules", async () => {
+  const root = new URL("../../../", import.meta.url).pathname;
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["lint", "--json"],
+    cwd: root,
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  const found: { filename: string; code: string; message: string }[] = JSON.parse(text).diagnostics;
+  const ours = found.filter(({ code }) => code.startsWith("slicer-proxy/"));
+  assertEquals(ours.map(({ filename, message }) => `${filename}: ${message}`), []);
+  // With nothing found at all the linter must have run, and have loaded the plugin without complaint.
+  if (found.length === 0) assertEquals(code, 0, new TextDecoder().decode(stderr));
+});
