@@ -1,8 +1,10 @@
 /**
  * Listening on a unix socket that nobody else can open, at a path that may hold what an earlier run left.
  *
- * The socket is bound beside its path and renamed there. So it appears with its mode, replaces a stale one in one step,
- * and the name that Deno unlinks when the listener closes (measured) is never one that another process has taken since.
+ * The socket is bound in a folder of its own (0700) beside its path, and renamed there once its mode is 0600. So nobody
+ * else could open it at any moment, as under umask 077, but without a setting of the whole process and Deno's full
+ * `--allow-sys`, which that asks for. It replaces a stale socket in one step, and the name that Deno unlinks when the
+ * listener closes (measured) is never one that another process has taken since.
  *
  * @module
  */
@@ -36,27 +38,27 @@ export async function listenOwned<Server extends AsyncDisposable>(
     });
   }
   const stale = await staleSocket(path);
-  const temporary = join(dirname(path), `.${crypto.randomUUID().slice(0, 8)}`);
+  const room = join(dirname(path), `.${crypto.randomUUID().slice(0, 4)}`);
+  const temporary = join(room, "s");
   let server: Server | undefined;
   try {
-    // No await until the mask is back: it belongs to the whole process.
-    const mask = Deno.umask(0o077);
+    Deno.mkdirSync(room, { mode: 0o700 });
     try {
       server = listen(temporary);
+      Deno.chmodSync(temporary, 0o600);
+      const now = lstat(path);
+      if (now && !isSame(now, stale)) occupied(path, "something was put there meanwhile");
+      const own = Deno.lstatSync(temporary);
+      Deno.renameSync(temporary, path);
+      return {
+        server,
+        remove: () => {
+          if (isSame(lstat(path), own)) Deno.removeSync(path);
+        },
+      };
     } finally {
-      Deno.umask(mask);
+      Deno.removeSync(room, { recursive: true });
     }
-    Deno.chmodSync(temporary, 0o600);
-    const now = lstat(path);
-    if (now && !isSame(now, stale)) occupied(path, "something was put there meanwhile");
-    const own = Deno.lstatSync(temporary);
-    Deno.renameSync(temporary, path);
-    return {
-      server,
-      remove: () => {
-        if (isSame(lstat(path), own)) Deno.removeSync(path);
-      },
-    };
   } catch (error) {
     await server?.[Symbol.asyncDispose]();
     if (error instanceof ProxyError) throw error;

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { listenOwned } from "../../../api/unix_socket.ts";
 import { ProxyError } from "../../../core/errors.ts";
 
@@ -45,27 +45,21 @@ async function isAnswered(path: string): Promise<boolean> {
   }
 }
 
-Deno.test("listenOwned() makes a socket of mode 0600, never wider, and puts the mask back", async () => {
+Deno.test("listenOwned() makes a socket of mode 0600, never within reach of others", async () => {
   await inFolder(async (path, dir) => {
-    const mask = Deno.umask(0o022);
-    try {
-      let modeWhenBound = -1;
-      const { server, remove } = await listenOwned(path, (at) => {
-        const bound = listen(at);
-        modeWhenBound = (Deno.lstatSync(at).mode ?? 0) & 0o077;
-        return bound;
-      });
-      assertEquals([modeWhenBound, Deno.umask()], [0, 0o022]);
-      const info = await Deno.lstat(path);
-      assertEquals([info.isSocket, (info.mode ?? 0) & 0o777], [true, 0o600]);
-      assertEquals(namesIn(dir), ["api.sock"]);
-      assertEquals(await isAnswered(path), true);
-      remove();
-      assertEquals(namesIn(dir), []);
-      await server[Symbol.asyncDispose]();
-    } finally {
-      Deno.umask(mask);
-    }
+    let roomMode: number | undefined;
+    const { server, remove } = await listenOwned(path, (at) => {
+      roomMode = (Deno.lstatSync(dirname(at)).mode ?? 0) & 0o777;
+      return listen(at);
+    });
+    assertEquals(roomMode, 0o700);
+    const info = await Deno.lstat(path);
+    assertEquals([info.isSocket, (info.mode ?? 0) & 0o777], [true, 0o600]);
+    assertEquals(namesIn(dir), ["api.sock"]);
+    assertEquals(await isAnswered(path), true);
+    remove();
+    assertEquals(namesIn(dir), []);
+    await server[Symbol.asyncDispose]();
   });
 });
 
