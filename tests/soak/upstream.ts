@@ -1,0 +1,70 @@
+/**
+ * The upstream of the soak, a process of its own: answers, streams, stalls, dies in the middle, as the path asks. Takes the
+ * folder for its certificate as argument; prints its ports.
+ */
+import { makeAuthority } from "../support/test_authority.ts";
+import { RawPeer } from "../support/raw_peer.ts";
+
+const [dir = "."] = Deno.args;
+const ca = await makeAuthority("soak-upstream");
+await Deno.writeTextFile(`${dir}/upstream-ca.pem`, ca.caPem);
+const { certPem, keyPem } = await ca.issue(["localhost", "127.0.0.1"]);
+
+const tls = Deno.listenTls({
+  hostname: "127.0.0.1",
+  port: 0,
+  cert: certPem,
+  key: keyPem,
+  alpnProtocols: ["http/1.1"],
+});
+const tcp = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+await Deno.stdout.write(
+  new TextEncoder().encode(
+    JSON.stringify({ tls: tls.addr.port, tcp: (tcp.addr as Deno.NetAddr).port }) + "\n",
+  ),
+);
+
+const BODY = "x".repeat(1_024);
+
+async function serveHttp(peer: RawPeer): Promise<void> {
+  for (;;) {
+    const head = await peer.readHead();
+    const path = head.split(" ")[1] ?? "/";
+    const length = Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0);
+    if (path === "/die-early") return;
+    if (length > 0) await peer.readBytes(length);
+    if (path === "/stall") await new Promise((resolve) => setTimeout(resolve, 600_000));
+    else if (path === "/die") {
+      await peer.send(`HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n${BODY}`);
+      return;
+    } else if (path === "/stream") {
+      await peer.send(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+      );
+      for (let i = 0; i < 5; i++) {
+        await peer.send("8\r\ndata: 1\n\r\n");
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      await peer.send("0\r\n\r\n");
+    } else if (path === "/upgrade") {
+      await peer.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+      );
+      await echo(peer);
+      return;
+    } else await peer.send(`HTTP/1.1 200 OK\r\nContent-Length: ${BODY.length}\r\n\r\n${BODY}`);
+  }
+}
+
+async function echo(peer: RawPeer): Promise<void> {
+  for (;;) await peer.send(await peer.readBytes(4));
+}
+
+async function accept(listener: Deno.Listener, serve: (peer: RawPeer) => Promise<void>): Promise<void> {
+  for await (const conn of listener) {
+    const peer = new RawPeer(conn);
+    serve(peer).catch((e) => { if (Deno.env.get("SOAK_DEBUG") && !/ended (before|after)/.test(String(e)))  Deno.stderr.writeSync(new TextEncoder().encode(String(e) + "\n")); }).finally(() => peer[Symbol.dispose]());
+  }
+}
+
+await Promise.all([accept(tls, serveHttp), accept(tcp, echo)]);
