@@ -27,6 +27,7 @@ export interface Body {
 type BodyLimits = Pick<Limits, "maxChunkLineBytes" | "maxTrailerBytes" | "maxHeaderCount">;
 
 const EMPTY: Body = { take: () => 0, done: true, closeDelimited: false };
+const FRAMING = new Set(["content-length", "transfer-encoding"]);
 const LF = 10;
 const CR = 13;
 
@@ -64,6 +65,10 @@ function bodyOf(
 ): Body | undefined {
   const lengths = valuesOf(fields, "content-length");
   const codings = valuesOf(fields, "transfer-encoding");
+  // A tab is legal around a value (RFC 9110 §5.6.3), and servers are known that then do not see `chunked`.
+  if (fields.some(({ key, line }) => FRAMING.has(key) && line.includes("\t"))) {
+    throw malformed(code, "a tab in Content-Length or Transfer-Encoding");
+  }
   if (codings.length > 0) {
     // RFC 9112 §6.1: both fields is an attempt to smuggle; other codings than chunked nobody sends to a proxy.
     if (lengths.length > 0) throw malformed(code, "both Content-Length and Transfer-Encoding");

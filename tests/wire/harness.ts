@@ -1,0 +1,167 @@
+/**
+ * The real engine from `serveSession()` on, between a client and upstreams in memory: policy, framing, forwarding, pool and
+ * audit are the program's own; sockets, TLS and name resolution are not there.
+ *
+ * @module
+ */
+import { systemClock } from "../../core/clock.ts";
+import { Deadlines } from "../../core/deadlines.ts";
+import { ProxyError } from "../../core/errors.ts";
+import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
+import { Admission } from "../../proxy/admission.ts";
+import { AuditLog } from "../../proxy/audit_log.ts";
+import { ByteReader } from "../../proxy/byte_reader.ts";
+import type { ClientStream, Mode, ProxyContext } from "../../proxy/context.ts";
+import { Grants } from "../../proxy/grants.ts";
+import { Interceptor } from "../../proxy/intercept.ts";
+import { handleConnect } from "../../proxy/connect.ts";
+import type { Session } from "../../proxy/exchange.ts";
+import type { TunnelOrigin } from "../../proxy/request.ts";
+import { serveSession } from "../../proxy/session.ts";
+import { Dialler, type DialTarget, type UpstreamConnection } from "../../proxy/upstream.ts";
+import { UpstreamPool } from "../../proxy/upstream_pool.ts";
+import { TestPolicy } from "../support/test_policy.ts";
+import { makePipe, type PipeEnd } from "./pipe.ts";
+
+/** The token of the client `one`. */
+export const TOKEN = "spi_test_token_of_client_one";
+
+/** What an upstream does with the `index`th connection that the proxy opens. */
+export type UpstreamHandler = (stream: PipeEnd, index: number) => void;
+
+export interface EngineOptions {
+  readonly limits?: Partial<Limits>;
+  readonly mode?: Mode;
+  /** Without one every dial is refused. */
+  readonly onDial?: UpstreamHandler;
+}
+
+/** An engine without sockets. Dispose it: bugs that it reported are thrown then. */
+export class Engine implements AsyncDisposable {
+  readonly policy = new TestPolicy();
+  readonly context: ProxyContext;
+  readonly lines: string[] = [];
+  readonly bugs: unknown[] = [];
+  readonly dials: DialTarget[] = [];
+  #sessions: Promise<void>[] = [];
+
+  constructor({ limits: given, mode = "strict", onDial }: EngineOptions = {}) {
+    this.policy.addClient("one", TOKEN);
+    const limits: Limits = { ...DEFAULT_LIMITS, ...given };
+    const clock = systemClock();
+    const deadlines = new Deadlines();
+    const admission = new Admission(limits);
+    const grants = new Grants(this.policy);
+    const now = () => clock.now();
+    this.context = {
+      policy: this.policy,
+      certificates: { forHost: noCertificate, forProxy: noCertificate },
+      mode,
+      socksAuth: "required",
+      logQuery: false,
+      limits,
+      clock,
+      deadlines,
+      admission,
+      grants,
+      interceptor: new Interceptor({ limits, deadlines, now }),
+      dialler: new PipeDialler({ limits, deadlines, admission }, (target) => {
+        this.dials.push(target);
+        return onDial;
+      }),
+      pool: new UpstreamPool({ limits, deadlines, grants }),
+      audit: new AuditLog({
+        format: "text",
+        now,
+        deadlines,
+        sink: {
+          write: (text) => {
+            this.lines.push(...text.split("\n").filter((line) => line !== ""));
+            return Promise.resolve();
+          },
+        },
+      }),
+      reportBug: (error) => this.bugs.push(error),
+    };
+  }
+
+  /** A client connection: on the proxy port, or inside a tunnel that is open already. */
+  connect(tunnel?: TunnelOrigin): PipeEnd {
+    const [client, stream] = makePipe();
+    this.serve(stream, tunnel);
+    return client;
+  }
+
+  /** Serves a stream of the caller's. */
+  serve(stream: ClientStream, tunnel?: TunnelOrigin): void {
+    const client = this.policy.clientByToken(TOKEN);
+    if (!client) throw new TypeError("the client is gone");
+    this.#sessions.push(serveRequests({
+      stream,
+      reader: new ByteReader(stream),
+      tunnel: tunnel && { ...tunnel, client },
+      state: { source: "192.0.2.1", isIdle: false, isStopping: false, identify: () => true },
+      context: this.context,
+    }));
+  }
+
+  /** Waits for every session, then ends what is left. The test ends its clients before. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#sessions);
+    const { pool, grants, audit, interceptor } = this.context;
+    pool.close();
+    grants.close();
+    await interceptor.close();
+    await audit.close();
+    if (this.bugs.length > 0) throw this.bugs[0];
+  }
+}
+
+/** What `connection.ts` does once it knows that a connection speaks HTTP. */
+async function serveRequests(session: Session): Promise<void> {
+  for (;;) {
+    const connect = await serveSession(session);
+    if (!connect) return;
+    const next = await handleConnect(connect);
+    if (next === "close") session.stream.close();
+    if (next !== "keep") return;
+  }
+}
+
+class PipeDialler extends Dialler {
+  readonly #accept: (target: DialTarget) => UpstreamHandler | undefined;
+  #count = 0;
+
+  constructor(
+    options: Pick<ConstructorParameters<typeof Dialler>[0], "limits" | "deadlines" | "admission">,
+    accept: (target: DialTarget) => UpstreamHandler | undefined,
+  ) {
+    super({
+      ...options,
+      resolve: () => Promise.reject(new TypeError("nothing is resolved here")),
+      addresses: { denyCidrs: [], allowCidrs: [] },
+      caCertsFor: () => [],
+      ownAddresses: () => [],
+    });
+    this.#accept = accept;
+  }
+
+  override dial(target: DialTarget, signal: AbortSignal): Promise<UpstreamConnection> {
+    if (signal.aborted) return Promise.reject(signal.reason);
+    const handle = this.#accept(target);
+    if (!handle) {
+      return Promise.reject(
+        new ProxyError("upstream.refused", "Cannot connect: connection refused", {
+          reason: "connect-refused",
+        }),
+      );
+    }
+    const [stream, upstream] = makePipe();
+    handle(upstream, this.#count++);
+    return Promise.resolve({ stream, reader: new ByteReader(stream), isReused: false });
+  }
+}
+
+function noCertificate(): Promise<never> {
+  return Promise.reject(new TypeError("there is no TLS here"));
+}
