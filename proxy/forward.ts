@@ -48,6 +48,7 @@ class Forwarding {
   readonly #isReplayable: boolean;
   #connection: UpstreamConnection | undefined;
   #failure: ProxyError | undefined;
+  #isOver = false;
   /** The status that the client was given, 0 before. */
   #answered = 0;
   #sent = 0;
@@ -78,6 +79,8 @@ class Forwarding {
       this.#log({ reason: refusalOf(failure ?? error).reason });
       return "taken";
     } finally {
+      // The upstream connection may serve another request by now: whoever calls `#fail` late must not touch it.
+      this.#isOver = true;
       release();
       deadline.stop();
     }
@@ -87,7 +90,7 @@ class Forwarding {
 
   /** Ends everything that is under way upstream; pending reads and writes reject. Only the first reason counts. */
   #fail(failure: ProxyError): void {
-    if (this.#failure) return;
+    if (this.#failure || this.#isOver) return;
     this.#failure = failure;
     this.#cancel.abort(failure);
     closeQuietly(this.#connection?.stream);

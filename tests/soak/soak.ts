@@ -185,7 +185,7 @@ const late = await sample();
 // 3. Everybody goes; nothing may stay.
 for (const peer of idle) peer[Symbol.dispose]();
 let after = await sample();
-for (let i = 0; i < 60 && (after.connections > 0 || after.descriptors > before.descriptors + 40); i++) {
+for (let i = 0; i < 60 && (after.connections > 0 || after.descriptors > before.descriptors + 5); i++) {
   await sleep(2_000);
   after = await sample();
 }

@@ -1,0 +1,36 @@
+/**
+ * A finished request watched its client for going away, and when the client left it closed the upstream connection, which by
+ * then carried another request of the same client.
+ */
+import { assertEquals } from "@std/assert";
+import { readRequest, startRawUpstream } from "../support/echo_upstream.ts";
+import { openTlsTunnel } from "../support/raw_peer.ts";
+import { startTestProxy, TOKEN } from "../support/start_proxy.ts";
+
+Deno.test("a client that leaves after its response does not end another request on the reused upstream connection", async () => {
+  const hasLeft = Promise.withResolvers<void>();
+  await using upstream = await startRawUpstream(async (peer) => {
+    await readRequest(peer);
+    await peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    await readRequest(peer);
+    await peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
+    await hasLeft.promise;
+    await peer.send("lf");
+  });
+  await using proxy = await startTestProxy();
+  proxy.policy.allow("one", { host: "up.test", ports: [upstream.port] });
+  const target = `up.test:${upstream.port}`;
+  const request = `GET / HTTP/1.1\r\nHost: ${target}\r\n\r\n`;
+  const first = await openTlsTunnel(proxy.httpPort, target, TOKEN, proxy.caPem);
+  await first.send(request);
+  assertEquals((await first.readResponse()).body, "ok");
+  using second = await openTlsTunnel(proxy.httpPort, target, TOKEN, proxy.caPem);
+  await second.send(request);
+  await second.readHead();
+  assertEquals(await second.readBytes(2), "ha");
+  first[Symbol.dispose]();
+  while (proxy.server.counters().connections > 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  hasLeft.resolve();
+  assertEquals(await second.readBytes(2), "lf");
+  assertEquals(upstream.connections, 1);
+});
