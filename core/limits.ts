@@ -78,7 +78,7 @@ export const DEFAULT_LIMITS: Limits = {
 
   headTimeoutMs: 15_000,
   handshakeTimeoutMs: 15_000,
-  keepAliveTimeoutMs: 120_000,
+  keepAliveTimeoutMs: 300_000,
   bodyIdleTimeoutMs: 600_000,
   responseTimeoutMs: 600_000,
   tunnelIdleTimeoutMs: 4 * 3_600_000,
