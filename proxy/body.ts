@@ -6,7 +6,7 @@
  */
 import { type ErrorCode, ProxyError } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
-import { type HeaderField, isCredentialHeader, isHopByHop, valuesOf } from "./headers.ts";
+import { type HeaderField, isCredentialHeader, isHopByHop, isOverride, valuesOf } from "./headers.ts";
 import { latin1, parseFields, type RequestHead, type ResponseHead } from "./http1_reader.ts";
 
 /** A body under way. */
@@ -207,12 +207,23 @@ class ChunkedBody implements Body {
   }
 }
 
-/** Framing, routing and credentials do not belong in trailers (RFC 9110 §6.5.1, SPEC section 9.3). */
+/** Framing, routing, credentials and what says how to read the content do not belong in trailers (RFC 9110 §6.5.1). */
+const FORBIDDEN_TRAILERS = new Set([
+  ...FRAMING,
+  "host",
+  "trailer",
+  "cookie",
+  "set-cookie",
+  "expect",
+  "content-encoding",
+  "content-type",
+  "content-range",
+]);
+
+/** Some servers merge trailers into the header, after we have checked it (SPEC section 9.3). */
 function isForbiddenTrailer({ key }: HeaderField): boolean {
-  return isHopByHop(key) || isCredentialHeader(key) || key.startsWith("x-slicer-proxy-") ||
-    ["content-length", "transfer-encoding", "host", "trailer", "cookie", "set-cookie", "expect"].includes(
-      key,
-    );
+  return FORBIDDEN_TRAILERS.has(key) || isHopByHop(key) || isCredentialHeader(key) || isOverride(key) ||
+    key.startsWith("x-slicer-proxy-");
 }
 
 function malformed(code: ErrorCode, what: string): ProxyError {

@@ -81,7 +81,6 @@ export function isCredentialHeader(key: string): boolean {
   return CREDENTIAL_HEADERS.has(key);
 }
 
-/** Headers by which some servers take another method or path than the request line's. */
 const OVERRIDE_HEADERS = new Set([
   "x-http-method-override",
   "x-http-method",
@@ -96,9 +95,14 @@ const OVERRIDE_HEADERS = new Set([
   "x-forwarded-method",
 ]);
 
+/** True for a header by which some servers take another method or path than the request line's. */
+export function isOverride(key: string): boolean {
+  return OVERRIDE_HEADERS.has(key);
+}
+
 /** The first override header among the fields. */
 export function findOverride(fields: readonly HeaderField[]): HeaderField | undefined {
-  return fields.find((field) => OVERRIDE_HEADERS.has(field.key));
+  return fields.find((field) => isOverride(field.key));
 }
 
 /** Names that `Connection` must not nominate: removing them would change the message's meaning or its framing. */
