@@ -65,8 +65,11 @@ Deno.test("the tasks start and compile give the program the same permissions, an
     "--allow-read",
     "--allow-write",
     "--allow-sys",
+    "--allow-run",
     "--allow-env",
     "--allow-ffi",
   ]);
-  assert(start.some((flag) => flag.startsWith("--allow-env=")), "the environment is not open as a whole");
+  for (const name of ["--allow-sys", "--allow-run", "--allow-env"]) {
+    assert(start.some((flag) => flag.startsWith(`${name}=`)), `${name} is open as a whole`);
+  }
 });
