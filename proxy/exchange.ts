@@ -78,7 +78,7 @@ export function describeTarget(target: RequestTarget, { logQuery }: ProxyContext
 
 /** Answers a refusal and logs it. */
 export async function refuseExchange(
-  exchange: Pick<Exchange, "session" | "head" | "startedAt"> & { readonly body?: Body },
+  exchange: Pick<Exchange, "session" | "head" | "startedAt"> & { readonly body?: Pick<Body, "done"> },
   refusal: Refusal,
   known: Partial<AuditRecord>,
 ): Promise<Next> {

@@ -134,15 +134,22 @@ class Forwarding {
       ...describeTarget(target, session.context),
       client: client.name,
     };
+    // A piece of the body whose write failed is still in the reader, and must not be read as a request.
+    const exchange = { ...this.#exchange, body: { done: this.#isUploaded } };
     if (refusal.status === 403 || refusal.status === 400) {
-      return await refuseExchange(this.#exchange, refusal, known);
+      return await refuseExchange(exchange, refusal, known);
     }
     // Policy said yes, the upstream failed: the line says both.
-    return await refuseExchange(this.#exchange, refusal, {
+    return await refuseExchange(exchange, refusal, {
       ...known,
       verdict: "allow",
       ...this.#measures(),
     });
+  }
+
+  /** True once the whole request body was sent. */
+  get #isUploaded(): boolean {
+    return this.#exchange.body.done && this.#uploading === "no";
   }
 
   async #exchangeMessages(): Promise<Next> {
@@ -191,7 +198,10 @@ class Forwarding {
     // The last moment: nothing is awaited between this check and the write (SPEC section 9.4).
     if (!context.policy.isLive(this.#grant)) throw revoked();
     await writeAll(stream, bytes);
-    if (body.done) return;
+    if (body.done) {
+      if (!this.#exchange.upgrade) this.#watchClient();
+      return;
+    }
     this.#uploading = "from-client";
     this.#upload(stream).catch((error) => this.#onUploadError(error));
   }
@@ -234,6 +244,7 @@ class Forwarding {
     const { session: { context: { limits } }, head, upgrade } = this.#exchange;
     for (let interim = 0;; interim++) {
       const response = await readResponseHead(connection.reader, limits);
+      if (response.status < 200) responseBody(response, head.method, limits); // it must not announce one
       if (response.status === 101) {
         if (!upgrade || listOf(response.fields, "upgrade").join() !== upgrade.protocol) {
           throw new ProxyError(
@@ -257,7 +268,7 @@ class Forwarding {
   }
 
   async #relayFinal(connection: UpstreamConnection, response: ResponseHead): Promise<Next> {
-    const { session, head, body: upload } = this.#exchange;
+    const { session, head } = this.#exchange;
     const { limits } = session.context;
     if (response.status === 407) {
       throw new ProxyError(
@@ -266,19 +277,19 @@ class Forwarding {
       );
     }
     const body = responseBody(response, head.method, limits);
-    let close = wantsClose(head) || body.closeDelimited || session.state.isStopping;
+    // An early answer to an unfinished upload: the rest of it belongs to nobody.
+    const close = wantsClose(head) || body.closeDelimited || session.state.isStopping || !this.#isUploaded;
     const fields = clean(response);
     if (close) fields.push(makeField("Connection", "close"));
     const headBytes = formatResponseHead({ ...response, version: "HTTP/1.1", fields });
+    // A body that is malformed from its start can still be answered: nothing of the response has left yet.
+    const first = withBody(headBytes, connection.reader, body, (count) => this.#received += count);
     this.#answered = response.status;
     this.#touch(limits.bodyIdleTimeoutMs);
-    await this.#writeClient(withBody(headBytes, connection.reader, body, (count) => this.#received += count));
+    await this.#writeClient(first);
     await this.#download(connection.reader, body);
-    if (upload.done && this.#uploading === "no") this.#keepUpstream(connection, response, body);
-    else {
-      close = true; // an early answer to an unfinished upload: the rest of it belongs to nobody
-      closeQuietly(connection.stream);
-    }
+    if (this.#isUploaded) this.#keepUpstream(connection, response, body);
+    else closeQuietly(connection.stream);
     this.#log({});
     if (!close) return "keep";
     await linger(session);

@@ -124,10 +124,12 @@ export function findBadNomination(fields: readonly HeaderField[]): string | unde
 }
 
 /**
- * The fields without those that are for one hop: the fixed ones, those that `Connection` nominates, and `Proxy-*`.
+ * The fields without those that are for one hop: the fixed ones, those that `Connection` nominates, and `Proxy-*`. What must
+ * not be nominated stays: requests that try are refused before, but servers do send `Connection: Transfer-Encoding`, and
+ * without it the client would not find the end of the response.
  */
 export function removeHopByHop(fields: readonly HeaderField[]): HeaderField[] {
-  const nominated = listOf(fields, "connection");
+  const nominated = listOf(fields, "connection").filter((name) => !NEVER_NOMINATED.has(name));
   return fields.filter((field) => !isHopByHop(field.key) && !nominated.includes(field.key));
 }
 

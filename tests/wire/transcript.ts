@@ -228,10 +228,10 @@ export function describeClientBytes(bytes: string): string[] {
       lines.push(`<! ${status} ${reason}${close ? " close" : ""}${hasBody ? "" : " no-body"}`);
       continue;
     }
-    const at = rest.indexOf("\r\n");
-    const line = at < 0 ? rest : rest.slice(0, at);
-    lines.push(`< ${escapeBytes(line)}${at < 0 ? "\\" : ""}`);
-    rest = at < 0 ? "" : rest.slice(at + 2);
+    // A response may begin right after a body.
+    const [, line = "", end = ""] = /^([^]*?)(\r\n|(?<=.)(?=HTTP\/1\.1 \d{3} )|$)/.exec(rest) ?? [];
+    lines.push(`< ${escapeBytes(line)}${end === "" ? "\\" : ""}`);
+    rest = rest.slice(line.length + end.length);
   }
   return lines;
 }
