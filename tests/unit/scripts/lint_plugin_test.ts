@@ -1,5 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import plugin, { isAllowed } from "../../../scripts/lint_plugin.ts";
+
+const ROOT = new URL("../../../", import.meta.url).pathname;
 
 /** What the plugin says about a source, as `rule: message`. */
 function lint(file: string, source: string): string[] {
@@ -77,10 +79,9 @@ Deno.test("the plugin keeps console out of the product, whatever is ignored by c
 });
 
 Deno.test("the tree keeps the house rules", async () => {
-  const root = new URL("../../../", import.meta.url).pathname;
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["lint", "--json"],
-    cwd: root,
+    cwd: ROOT,
   }).output();
   const text = new TextDecoder().decode(stdout);
   const found: { filename: string; code: string; message: string }[] = JSON.parse(text).diagnostics;
@@ -88,4 +89,20 @@ Deno.test("the tree keeps the house rules", async () => {
   assertEquals(ours.map(({ filename, message }) => `${filename}: ${message}`), []);
   // With nothing found at all the linter must have run, and have loaded the plugin without complaint.
   if (found.length === 0) assertEquals(code, 0, new TextDecoder().decode(stderr));
+});
+
+Deno.test("the documents name files that exist", async (t) => {
+  for (const document of ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"]) {
+    await t.step(document, async () => {
+      const text = await Deno.readTextFile(ROOT + document);
+      const named = [
+        ...text.matchAll(/`((?:[a-z_]+\/)+[a-z0-9_]+\.(?:ts|txt))`/g),
+        ...text.matchAll(/\]\(([A-Z]+\.md)\)/g),
+      ].map(([, path = ""]) => path);
+      assert(named.length > 0);
+      const missing: string[] = [];
+      for (const path of new Set(named)) await Deno.stat(ROOT + path).catch(() => missing.push(path));
+      assertEquals(missing, []);
+    });
+  }
 });
