@@ -34,6 +34,8 @@ export interface EngineOptions {
   readonly mode?: Mode;
   /** Without one every dial is refused. */
   readonly onDial?: UpstreamHandler;
+  /** Bytes that wait at most on the way to an upstream that does not read, and back. */
+  readonly upstreamCapacity?: number;
 }
 
 /** An engine without sockets. Dispose it: bugs that it reported are thrown then. */
@@ -45,7 +47,7 @@ export class Engine implements AsyncDisposable {
   readonly dials: DialTarget[] = [];
   #sessions: Promise<void>[] = [];
 
-  constructor({ limits: given, mode = "strict", onDial }: EngineOptions = {}) {
+  constructor({ limits: given, mode = "strict", onDial, upstreamCapacity }: EngineOptions = {}) {
     this.policy.addClient("one", TOKEN);
     const limits: Limits = { ...DEFAULT_LIMITS, ...given };
     const clock = systemClock();
@@ -68,7 +70,7 @@ export class Engine implements AsyncDisposable {
       dialler: new PipeDialler({ limits, deadlines, admission }, (target) => {
         this.dials.push(target);
         return onDial;
-      }),
+      }, upstreamCapacity),
       pool: new UpstreamPool({ limits, deadlines, grants }),
       audit: new AuditLog({
         format: "text",
@@ -130,11 +132,13 @@ async function serveRequests(session: Session): Promise<void> {
 
 class PipeDialler extends Dialler {
   readonly #accept: (target: DialTarget) => UpstreamHandler | undefined;
+  readonly #capacity: number | undefined;
   #count = 0;
 
   constructor(
     options: Pick<ConstructorParameters<typeof Dialler>[0], "limits" | "deadlines" | "admission">,
     accept: (target: DialTarget) => UpstreamHandler | undefined,
+    capacity: number | undefined,
   ) {
     super({
       ...options,
@@ -144,6 +148,7 @@ class PipeDialler extends Dialler {
       ownAddresses: () => [],
     });
     this.#accept = accept;
+    this.#capacity = capacity;
   }
 
   override dial(target: DialTarget, signal: AbortSignal): Promise<UpstreamConnection> {
@@ -156,7 +161,7 @@ class PipeDialler extends Dialler {
         }),
       );
     }
-    const [stream, upstream] = makePipe();
+    const [stream, upstream] = makePipe(this.#capacity);
     handle(upstream, this.#count++);
     return Promise.resolve({ stream, reader: new ByteReader(stream), isReused: false });
   }
