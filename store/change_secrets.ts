@@ -7,7 +7,7 @@
  */
 import { parseName } from "../core/names.ts";
 import { MAX_SECRETS } from "./limits.ts";
-import type { SecretInput, SecretRecord } from "./records.ts";
+import type { SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
 import { checkRoom, quoted, refuseConflict, refuseNotFound } from "./refuse.ts";
 import { checkStorable, parseSecretHost, removeSecret, writeSecret } from "./secrets.ts";
 import type { Writer } from "./writer.ts";
@@ -31,9 +31,31 @@ export async function putSecret(writer: Writer, input: SecretInput, force: boole
     cleartext: input.cleartext,
     createdAt: old?.createdAt ?? now,
     ...(old ? { updatedAt: now } : {}),
+    ...(input.isAdopted ? { adoptedAt: now } : {}),
     ...(input.sourceFile === undefined ? {} : { sourceFile: input.sourceFile }),
+    ...(input.sourceFile === undefined || input.sourceUid === undefined
+      ? {}
+      : { sourceUid: input.sourceUid }),
   };
   const stored = { record, value: input.value };
+  await writer.commit([await writeSecret(writer.keys.sealing, stored)], () => writer.view.setSecret(stored));
+  return record;
+}
+
+/** See `State.updateSecret`. */
+export async function updateSecret(
+  writer: Writer,
+  name: string,
+  { ifVersion, value, ...change }: SecretUpdate,
+): Promise<SecretRecord | undefined> {
+  const old = writer.view.secret(name);
+  if (old?.record.version !== ifVersion) return undefined;
+  if (value !== undefined) checkStorable(value, undefined);
+  const fields = Object.entries({ ...old.record, ...change }).filter(([, field]) =>
+    field !== null && field !== undefined
+  );
+  const record = Object.fromEntries(fields) as unknown as SecretRecord;
+  const stored = { record, value: value ?? old.value };
   await writer.commit([await writeSecret(writer.keys.sealing, stored)], () => writer.view.setSecret(stored));
   return record;
 }

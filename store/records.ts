@@ -28,10 +28,16 @@ export interface SecretRecord {
   readonly cleartext: boolean;
   readonly createdAt: number;
   readonly updatedAt?: number;
+  /** When a login was taken over, from the caller or from its source file. */
   readonly adoptedAt?: number;
+  /** When its refresh token was last used. */
   readonly refreshedAt?: number;
+  /** Since when a renewal is under way whose outcome is not known. */
+  readonly refreshingSince?: number;
   /** The file that the value was adopted from, when it is to be watched. */
   readonly sourceFile?: string;
+  /** Who owned that file then. */
+  readonly sourceUid?: number;
   /** Why the credential cannot be used, in words without credentials. */
   readonly error?: string;
 }
@@ -44,4 +50,20 @@ export interface SecretInput {
   readonly value: string;
   readonly cleartext: boolean;
   readonly sourceFile?: string;
+  readonly sourceUid?: number;
+  /** The value is a login that is renewed from now on. */
+  readonly isAdopted?: boolean;
+}
+
+/** A change of a secret that is no replacement: its version, name, host and type stay. */
+export interface SecretUpdate {
+  /** The version that the change is for. Another one, or none, is left alone. */
+  readonly ifVersion: string;
+  readonly value?: string;
+  readonly adoptedAt?: number;
+  readonly refreshedAt?: number;
+  /** null removes it. */
+  readonly refreshingSince?: number | null;
+  /** null removes it. */
+  readonly error?: string | null;
 }

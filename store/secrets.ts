@@ -1,9 +1,10 @@
 /**
  * Secrets as rows.
  *
- *     ["secret", name] → { host, type, version, createdAt, updatedAt?, adoptedAt?, refreshedAt?, sealed }
+ *     ["secret", name] → { host, type, version, createdAt, updatedAt?, adoptedAt?, refreshedAt?, refreshingSince?,
+ *                          error?, sealed }
  *
- * `sealed` holds the value and whatever would weaken it when changed on disk: `cleartext` and `sourceFile`. Name, host
+ * `sealed` holds the value and whatever would weaken it when changed on disk: `cleartext`, `sourceFile`, `sourceUid`. Name, host
  * and type are its associated data, so a row cannot be moved to another name, nor aimed at another host.
  *
  * Not here: what a value must look like for its type (`secrets/kinds.ts`).
@@ -73,8 +74,8 @@ export function checkStorable(value: string, sourceFile: string | undefined): vo
 
 /** Seals a secret and writes its row. */
 export async function writeSecret(key: CryptoKey, { record, value }: StoredSecret): Promise<Mutation> {
-  const { name, cleartext, sourceFile, error: _, ...open } = record;
-  const sealedFields = JSON.stringify(sourceFile === undefined ? { cleartext } : { cleartext, sourceFile });
+  const { name, cleartext, sourceFile, sourceUid, ...open } = record;
+  const sealedFields = JSON.stringify({ cleartext, sourceFile, sourceUid }); // leaves out what is undefined
   // JSON has no raw line feed, so the first one ends it; the value stays as it is and does not grow by escaping.
   const plaintext = new TextEncoder().encode(`${sealedFields}\n${value}`);
   return {
@@ -108,19 +109,21 @@ export async function readSecret(key: CryptoKey, row: Row): Promise<StoredSecret
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(plaintext);
   const end = text.indexOf("\n");
   const sealed = new RowReader(`secret ${name}`, JSON.parse(text.slice(0, end)));
-  const sourceFile = sealed.optionalString("sourceFile");
-  const times = ["updatedAt", "adoptedAt", "refreshedAt"] as const;
+  const optional = {
+    updatedAt: fields.optionalNumber("updatedAt"),
+    adoptedAt: fields.optionalNumber("adoptedAt"),
+    refreshedAt: fields.optionalNumber("refreshedAt"),
+    refreshingSince: fields.optionalNumber("refreshingSince"),
+    sourceFile: sealed.optionalString("sourceFile"),
+    sourceUid: sealed.optionalNumber("sourceUid"),
+    error: fields.optionalString("error"),
+  };
   const record: SecretRecord = {
     ...bound,
     version: fields.string("version"),
     cleartext: sealed.boolean("cleartext"),
     createdAt: fields.number("createdAt"),
-    ...Object.fromEntries(
-      times.map((field) => [field, fields.optionalNumber(field)] as const).filter(([, at]) =>
-        at !== undefined
-      ),
-    ),
-    ...(sourceFile === undefined ? {} : { sourceFile }),
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
   };
   return { record, value: text.slice(end + 1) };
 }

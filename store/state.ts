@@ -15,7 +15,7 @@ import * as secrets from "./change_secrets.ts";
 import { digestToken } from "./clients.ts";
 import { Database } from "./kv.ts";
 import { loadState, openKeys } from "./load.ts";
-import type { ClientRecord, NewClient, SecretInput, SecretRecord } from "./records.ts";
+import type { ClientRecord, NewClient, SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
 import type { StoredSecret } from "./secrets.ts";
 import type { Admission, ClientRef, PolicyView } from "./view.ts";
 import { Writer } from "./writer.ts";
@@ -107,6 +107,16 @@ export class State implements AsyncDisposable {
    */
   putSecret(input: SecretInput, { force }: { readonly force: boolean }): Promise<SecretRecord> {
     return this.#writer.write(() => secrets.putSecret(this.#writer, input, force));
+  }
+
+  /**
+   * Changes a secret without replacing it, when it still has the version that the change is for: a renewal neither
+   * overwrites a replacement nor brings back a deleted secret.
+   *
+   * @returns its new record, or undefined when there is no such version any more
+   */
+  updateSecret(name: string, update: SecretUpdate): Promise<SecretRecord | undefined> {
+    return this.#writer.write(() => secrets.updateSecret(this.#writer, name, update));
   }
 
   /** Deletes a secret; rules that name it stay, and deny. @throws ProxyError `input.not-found` */
