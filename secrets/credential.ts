@@ -11,11 +11,21 @@ export type CredentialHeader = readonly [name: string, value: string];
 export interface Credential {
   /** The secret's name. */
   readonly secret: string;
-  /** Changes with every replacement of the secret. */
+  /** Changes with every replacement of the secret, and not when its access token is renewed. */
   readonly version: string;
   /** A host or `*.suffix`: the credential leaves for no other. */
   readonly host: string;
   /** May be sent without TLS. */
   readonly cleartext: boolean;
+  /** Set, in place of the client's own headers of these names. */
   readonly headers: readonly CredentialHeader[];
+  /** Members that a comma-separated list header must have; what the client has in it stays. */
+  readonly merge?: readonly CredentialHeader[];
+  /** Added unless the client sends the header itself. */
+  readonly defaults?: readonly CredentialHeader[];
+  /** Names the access token in use, and says nothing about it. Absent when there is nothing to renew. */
+  readonly generation?: string;
 }
+
+/** What decisions need to know of a secret, without its credential. */
+export type SecretInfo = Pick<Credential, "host" | "version" | "cleartext"> & { readonly type: string };

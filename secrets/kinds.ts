@@ -1,149 +1,82 @@
 /**
- * Kinds of secrets: what a value must look like, and which headers it becomes. A new kind is one row of the table
- * and, when it needs more than a few lines, one file.
+ * The table of kinds: what a value must look like, and what it becomes. A new kind is one row here and one file.
  *
  * Not here: where values are kept (`store/`), and when a credential may be sent (`policy/`).
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import { ProxyError } from "../core/errors.ts";
 import type { CredentialHeader } from "./credential.ts";
+import { CLAUDE } from "./kind_claude.ts";
+import { CLIENT_CREDS } from "./kind_client_creds.ts";
+import { CODEX } from "./kind_codex.ts";
+import { COPILOT } from "./kind_copilot.ts";
+import { GITHUB_APP } from "./kind_github_app.ts";
+import { GITHUB_APP_USER } from "./kind_github_app_user.ts";
+import { MAX_CREDENTIAL_CHARS, STATIC_KINDS, type StaticKind } from "./kind_static.ts";
+import { XAI } from "./kind_xai.ts";
+import type { OAuthKind } from "./oauth_kind.ts";
 
-/** One kind. `Parsed` is whatever `parse` makes of a value for `headers`. */
-export interface Kind<Parsed = unknown> {
-  /** @throws ProxyError `input.invalid`, without the credential */
-  parse(value: string): Parsed;
-  headers(parsed: Parsed): readonly CredentialHeader[];
-}
+export { MAX_CREDENTIAL_CHARS };
 
 /** The kind of a secret that names none. */
 export const DEFAULT_TYPE = "bearer";
 
-const KINDS = new Map<string, Kind>([
-  ["bearer", { parse: parseBearer, headers: (token: string) => [["Authorization", `Bearer ${token}`]] }],
-  ["basic", { parse: parseBasic, headers: (pair: string) => [["Authorization", `Basic ${toBase64(pair)}`]] }],
-  ["header", { parse: parseHeader, headers: (header: CredentialHeader) => [header] }],
+const STATIC = new Map<string, StaticKind>(STATIC_KINDS);
+
+const OAUTH = new Map<string, OAuthKind>([
+  ["oauth-claude", CLAUDE],
+  ["oauth-codex", CODEX],
+  ["oauth-github-copilot", COPILOT],
+  ["oauth-xai", XAI],
+  ["oauth-client-creds", CLIENT_CREDS],
+  ["github-app-user", GITHUB_APP_USER],
+  ["github-app", GITHUB_APP],
 ]);
 
 /** Other spellings of a type. Only the canonical one is stored and listed. */
 const ALIASES = new Map([["basic-auth", "basic"]]);
 
-/** Servers commonly take 8 to 16 KiB of header (nginx 8 KiB a line, Node.js 16 KiB in all): more is never accepted. */
-export const MAX_CREDENTIAL_CHARS = 16_384;
+/** A type in canonical spelling. Whether there is such a type is another question. */
+export function canonicalType(type: string): string {
+  return ALIASES.get(type) ?? type;
+}
+
+/** The kind of a login that is adopted and renewed; undefined for types whose value is the credential. */
+export function oauthKind(type: string): OAuthKind | undefined {
+  return OAUTH.get(type);
+}
 
 /**
- * Fields that frame the message, belong to one hop, or say where it goes (RFC 9110 §7.2 and §7.6.1, RFC 9112 §6). A
- * credential in one of them would smuggle requests, or never arrive.
- */
-const NOT_A_CREDENTIAL = new Set([
-  "connection",
-  "content-length",
-  "expect",
-  "host",
-  "http2-settings",
-  "keep-alive",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
-
-/**
- * The type in canonical spelling, and the value, which is what that type needs. Surrounding white space is refused
- * here: the command line strips what a value file ends with, and nothing else may change a credential.
+ * The type in canonical spelling, and the value as it is stored. A login becomes the JSON that `oauth_kind.ts`
+ * describes. Any other value is taken as it is, and surrounding white space is refused: the command line strips what a
+ * value file ends with, and nothing else may change a credential.
  *
  * @throws ProxyError `input.invalid`, without the credential
  */
 export function parseSecretValue(
   type: string,
   value: string,
+  nowMs: number = Date.now(),
 ): { readonly type: string; readonly value: string } {
-  const canonical = ALIASES.get(type) ?? type;
-  kindOf(canonical).parse(value);
+  const canonical = canonicalType(type);
+  const kind = OAUTH.get(canonical);
+  if (kind) return { type: canonical, value: JSON.stringify(kind.parse(value, nowMs)) };
+  staticKind(canonical).parse(value);
   return { type: canonical, value };
 }
 
-/** The headers that a stored value becomes. @throws ProxyError `input.invalid` */
+/** The headers that a stored value of a type without renewal becomes. @throws ProxyError `input.invalid` */
 export function credentialHeaders(type: string, value: string): readonly CredentialHeader[] {
-  const kind = kindOf(type);
+  const kind = staticKind(type);
   return kind.headers(kind.parse(value));
 }
 
-function kindOf(type: string): Kind {
-  return KINDS.get(type) ?? invalid(
-    `Cannot use ${JSON.stringify(type.slice(0, 40))} as a secret type`,
-    `the types are ${[...KINDS.keys()].join(", ")}; ${[...ALIASES.keys()].join(", ")} is accepted too`,
-  );
-}
-
-function parseBearer(value: string): string {
-  checkHeaderText("bearer token", value);
-  if (/^bearer\s/i.test(value)) {
-    invalid(
-      "Cannot use this bearer token: it begins with the word Bearer",
-      "leave that word out, it is added",
-    );
-  }
-  return value;
-}
-
-function parseBasic(value: string): string {
-  checkText("basic credential", value);
-  if (!value.includes(":")) {
-    invalid("Cannot use this basic credential: it has no colon", "write user:password; either may be empty");
-  }
-  return value;
-}
-
-function parseHeader(value: string): CredentialHeader {
-  checkHeaderText("header", value);
-  const [, name = "", content = ""] = /^([^:]*):[ ]*(.*)$/.exec(value) ?? [];
-  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/.test(name)) { // RFC 9110 §5.6.2 token
-    invalid("Cannot use this header: its name is none", "write Name: value, such as x-api-key: KEY");
-  }
-  if (content === "") {
-    invalid("Cannot use this header: its value is empty", "write Name: value, such as x-api-key: KEY");
-  }
-  if (NOT_A_CREDENTIAL.has(name.toLowerCase()) || /^proxy-/i.test(name)) {
-    invalid(
-      `Cannot use header ${name}: it belongs to the connection, not to the request`,
-      "name the header that the API reads its key from",
-    );
-  }
-  return [name, content];
-}
-
-/** Text without control characters or surrounding white space: nothing that ends a header or differs when sent. */
-function checkText(what: string, value: string): void {
-  if (value === "") invalid(`Cannot use this ${what}: it is empty`, "give the credential itself");
-  // deno-lint-ignore no-control-regex
-  if (/[\x00-\x1f\x7f-\x9f]/.test(value) || !value.isWellFormed()) {
-    invalid(`Cannot use this ${what}: it has line breaks or control characters`, "give one line of text");
-  }
-  if (value.trim() !== value) {
-    invalid(`Cannot use this ${what}: it begins or ends with white space`, "give the credential itself");
-  }
-  if (value.length > MAX_CREDENTIAL_CHARS) {
-    invalid(
-      `Cannot use this ${what}: it is longer than ${MAX_CREDENTIAL_CHARS} characters`,
-      "no server takes such a header",
-    );
-  }
-}
-
-/** Text that is sent as it is: other characters would be encoded differently by different servers (RFC 9110 §5.5). */
-function checkHeaderText(what: string, value: string): void {
-  checkText(what, value);
-  if (!/^[\x20-\x7e]*$/.test(value)) {
-    invalid(`Cannot use this ${what}: it has characters beyond ASCII`, "encode them as the API asks for");
-  }
-}
-
-function toBase64(text: string): string {
-  return Buffer.from(text, "utf8").toString("base64"); // RFC 7617 §2.1: UTF-8
-}
-
-function invalid(message: string, hint: string): never {
-  throw new ProxyError("input.invalid", message, { hint });
+function staticKind(type: string): StaticKind {
+  const kind = STATIC.get(type);
+  if (kind) return kind;
+  const types = [...STATIC.keys(), ...OAUTH.keys()].join(", ");
+  throw new ProxyError("input.invalid", `Cannot use ${JSON.stringify(type.slice(0, 40))} as a secret type`, {
+    hint: `the types are ${types}; ${[...ALIASES.keys()].join(", ")} is accepted too`,
+  });
 }

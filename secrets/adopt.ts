@@ -1,0 +1,38 @@
+/**
+ * From what a caller brings to what the store keeps: files that a value names are read, and a login is adopted.
+ *
+ * @module
+ */
+import { dirname, isAbsolute } from "node:path";
+import type { SecretInput } from "../store/records.ts";
+import { canonicalType, oauthKind, parseSecretValue } from "./kinds.ts";
+import { ownerOf } from "./source_file.ts";
+
+/** A value as it was brought. `sourceFile` is the path that it was read from on this machine. */
+export interface BroughtValue {
+  readonly type: string;
+  readonly value: string;
+  readonly sourceFile?: string | undefined;
+}
+
+/**
+ * The parts of a `SecretInput` that depend on the type. Who adopts a file vouches for its owner of that moment.
+ *
+ * @throws ProxyError `input.invalid`, without the credential
+ */
+export async function adoptValue(
+  { type, value, sourceFile }: BroughtValue,
+  nowMs: number,
+): Promise<Pick<SecretInput, "type" | "value" | "sourceFile" | "sourceUid" | "isAdopted">> {
+  const kind = oauthKind(canonicalType(type));
+  const folder = sourceFile !== undefined && isAbsolute(sourceFile) ? dirname(sourceFile) : undefined;
+  const whole = await kind?.inlineFiles?.(value, folder) ?? value;
+  const parsed = parseSecretValue(type, whole, nowMs);
+  const sourceUid = kind && sourceFile !== undefined ? await ownerOf(sourceFile) : undefined;
+  return {
+    ...parsed,
+    isAdopted: kind !== undefined,
+    ...(sourceFile === undefined ? {} : { sourceFile }),
+    ...(sourceUid === undefined ? {} : { sourceUid }),
+  };
+}

@@ -1,0 +1,420 @@
+/**
+ * One adopted login while the program runs: its tokens, its source file, and how a renewal reaches the disk.
+ *
+ * A rotating renewal goes: mark on the disk that one is under way → ask the provider → commit the new login → use it. Each
+ * commit is a compare-and-set on the secret's version.
+ *
+ * - The mark comes first so that a disk that takes no writes stops us *before* the provider has used up the refresh token.
+ * - When the commit fails, the new login stays in memory, unused, the operator is told, and the commit is tried again; the
+ *   old access token goes on for as long as it lives.
+ * - When the program is killed before the provider was asked, nothing is lost: the next start asks with the same token.
+ * - When it is killed (or the connection cut) after the provider has answered and before our commit, the new refresh token
+ *   is lost, and nobody but the provider has it. That cannot be prevented by a client. The old access token is used until
+ *   it ends, the renewal is tried again at once, because some providers take a token twice for a moment, and the source
+ *   file is read before that. If the provider refuses, the error says that an earlier answer was lost, and the login must
+ *   be made anew on the host.
+ * - After a kill that follows the commit, the next start goes on with the new login.
+ *
+ * Sharing one login with a host CLI remains a hazard that this program can only soften: whoever renews first uses up the
+ * other's refresh token. The file is read before each renewal and after each refusal, and never written.
+ *
+ * Not here: when a renewal starts (`refresh.ts`), and what is asked of a provider (`kind_*.ts`).
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { dirname } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { isProxyError, messageOf, ProxyError } from "../core/errors.ts";
+import type { SecretRecord, SecretUpdate } from "../store/records.ts";
+import type { Credential } from "./credential.ts";
+import type { CredentialRequest, Login, OAuthKind, Renewed, UpstreamAnswer } from "./oauth_kind.ts";
+import type { AccessToken } from "./oauth_kind.ts";
+import type { ProviderCall } from "./provider_call.ts";
+import { type LiveToken, Renewal } from "./refresh.ts";
+import { readTrustedFile } from "./source_file.ts";
+import { RenewalFailure } from "./token_answer.ts";
+
+/** Tokens of one login that are kept: one for each repository of a GitHub App, one for the others. */
+const MAX_SLOTS = 256;
+/** New slots per minute: each costs the provider a look-up, and clients choose the paths. */
+const MAX_NEW_SLOTS_PER_MINUTE = 60;
+/** How often a source file is looked at when the provider has refused what we have. */
+const SOURCE_POLL_MS = 30_000;
+/** How long after a refusal a credential that does not rotate is tried again: asking costs nothing. */
+const FINAL_RETRY_MS = 300_000;
+/** Pauses between readings of a source file that is being written. */
+const HALF_WRITTEN_PAUSES_MS = [50, 150, 400];
+/** An adopted token with less left is renewed rather than used. */
+const FRESH_MS = 60_000;
+
+/** How a renewal ended: a new token, one from the source file, a failure that passes, a refusal for good. */
+export type RenewalOutcome = "renewed" | "adopted" | "failed" | "refused";
+
+/** What every login is given. */
+export interface LoginParts {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly schedule: (atMs: number, callback: () => void) => () => void;
+  readonly call: ProviderCall;
+  /** See `State.updateSecret`. */
+  readonly update: (name: string, update: SecretUpdate) => Promise<SecretRecord | undefined>;
+  readonly log: { warn(line: string): void; error(line: string): void };
+  readonly onOutcome: (outcome: RenewalOutcome) => void;
+  readonly reportBug: (error: unknown) => void;
+}
+
+interface Slot {
+  readonly renewal: Renewal;
+  /** Of the token `generation`, by form. */
+  readonly prepared: Map<string, Credential>;
+  generation: string;
+}
+
+/** A secret whose type is a login. Ends when the secret is replaced or deleted. */
+export class LiveLogin implements AsyncDisposable {
+  readonly #parts: LoginParts;
+  readonly #kind: OAuthKind;
+  readonly #slots = new Map<string, Slot>();
+  #record: SecretRecord;
+  #login: Login;
+  /** Digest of what the source file was last seen to hold. */
+  #seen: string;
+  /** What was renewed and could not be committed. */
+  #unsaved: Renewed<Login> | undefined;
+  /** The provider's last word on this login. */
+  #refusal: RenewalFailure | undefined;
+  /** Since when the outcome of some renewal is unknown. */
+  #lostSince: number | undefined;
+  #lastWarning = "";
+  #slotMinute = 0;
+  #newSlots = 0;
+
+  /** @throws ProxyError `input.invalid` when the stored value is no such login */
+  constructor(
+    parts: LoginParts,
+    kind: OAuthKind,
+    stored: { readonly record: SecretRecord; readonly value: string },
+  ) {
+    this.#parts = parts;
+    this.#kind = kind;
+    this.#record = stored.record;
+    this.#login = kind.parse(stored.value, parts.clock.now());
+    this.#seen = seenIn(stored.value) ?? digestOf(this.#login);
+    this.#lostSince = stored.record.refreshingSince;
+    const { error } = stored.record;
+    if (error !== undefined && kind.rotates) this.#refusal = new RenewalFailure(error, { isFinal: true });
+    const token = kind.stored(this.#login);
+    if (token) this.#slot("").renewal.adopt(token, { isDue: this.#lostSince !== undefined });
+  }
+
+  get version(): string {
+    return this.#record.version;
+  }
+
+  /** The credential for a request, at once when its token is at hand. @throws ProxyError `credential.unavailable` */
+  credential(request: CredentialRequest): Credential | Promise<Credential> {
+    const slot = this.#slot(this.#kind.slotOf?.(this.#login, request) ?? "");
+    const form = this.#kind.formOf?.(this.#login, request) ?? "";
+    const token = slot.renewal.usable();
+    if (token) return this.#prepare(slot, token, form);
+    return slot.renewal.get().then(
+      (renewed) => this.#prepare(slot, renewed, form),
+      (error) => {
+        throw this.#unavailable(error);
+      },
+    );
+  }
+
+  /** See `Credentials.rejected`. */
+  async rejected(credential: Credential, answer: UpstreamAnswer): Promise<Credential | undefined> {
+    const isRefused = this.#kind.isRefused?.(answer) ?? answer.status === 401;
+    const { generation } = credential;
+    if (!isRefused || generation === undefined) return undefined;
+    const origin = origins.get(credential);
+    if (!origin) return undefined;
+    const token = await origin.slot.renewal.refused(generation);
+    return token && this.#prepare(origin.slot, token, origin.form);
+  }
+
+  /** Waits for renewals under way: what they get would be lost otherwise. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const slots = [...this.#slots.values()];
+    for (const { renewal } of slots) renewal[Symbol.dispose]();
+    await Promise.all(slots.map(({ renewal }) => renewal.settled));
+    if (this.#unsaved) await this.#save(this.#unsaved).catch(() => {});
+  }
+
+  #slot(key: string): Slot {
+    const known = this.#slots.get(key);
+    if (known) return known;
+    if (key !== "") this.#countNewSlot();
+    const { clock, random, schedule, reportBug } = this.#parts;
+    const finalRetryMs = this.#record.sourceFile !== undefined
+      ? SOURCE_POLL_MS
+      : this.#kind.rotates
+      ? Infinity
+      : FINAL_RETRY_MS;
+    const renewal = new Renewal({
+      clock,
+      random,
+      schedule,
+      reportBug,
+      finalRetryMs,
+      isEager: this.#kind.rotates,
+      isRenewable: () => this.#kind.isRenewable(this.#login) || this.#record.sourceFile !== undefined,
+      fetch: (signal) => this.#renew(key, signal),
+    });
+    const slot = { renewal, prepared: new Map(), generation: "" };
+    this.#slots.set(key, slot);
+    return slot;
+  }
+
+  #countNewSlot(): void {
+    const minute = Math.floor(this.#parts.clock.now() / 60_000);
+    if (minute !== this.#slotMinute) [this.#slotMinute, this.#newSlots] = [minute, 0];
+    if (++this.#newSlots > MAX_NEW_SLOTS_PER_MINUTE) {
+      throw this.#unavailable(new RenewalFailure("too many repositories were asked for within a minute"));
+    }
+    const oldest = this.#slots.size >= MAX_SLOTS ? this.#slots.entries().next().value : undefined;
+    if (!oldest) return;
+    this.#slots.delete(oldest[0]);
+    oldest[1].renewal[Symbol.dispose]();
+  }
+
+  #prepare(slot: Slot, { token, generation }: LiveToken, form: string): Credential {
+    if (slot.generation !== generation) {
+      slot.prepared.clear();
+      slot.generation = generation;
+    }
+    const known = slot.prepared.get(form);
+    if (known) return known;
+    const { name, version, host, cleartext } = this.#record;
+    const credential = {
+      secret: name,
+      version,
+      host,
+      cleartext,
+      generation,
+      ...this.#kind.inject(this.#login, token, form),
+    };
+    slot.prepared.set(form, credential);
+    origins.set(credential, { slot, form });
+    return credential;
+  }
+
+  /** One renewal, from the source file or from the provider. @throws RenewalFailure; ProxyError */
+  async #renew(slot: string, signal: AbortSignal): Promise<AccessToken> {
+    try {
+      if (this.#unsaved) return await this.#save(this.#unsaved);
+      const adopted = await this.#adoptSource();
+      if (adopted) return adopted;
+      if (this.#refusal && this.#kind.rotates) throw this.#refusal;
+      if (!this.#kind.isRenewable(this.#login)) {
+        throw new RenewalFailure("it has nothing to renew its token with");
+      }
+      return await this.#ask(slot, signal);
+    } catch (error) {
+      this.#parts.onOutcome(error instanceof RenewalFailure && error.isFinal ? "refused" : "failed");
+      this.#warn(`secret ${this.#record.name}: ${isProxyError(error) ? error.message : wordsOf(error)}`);
+      throw error;
+    }
+  }
+
+  async #ask(slot: string, signal: AbortSignal): Promise<AccessToken> {
+    const { clock, call } = this.#parts;
+    if (this.#kind.rotates) await this.#update({ refreshingSince: clock.now() });
+    let made: Renewed<Login>;
+    try {
+      const context = {
+        now: () => clock.now(),
+        call: (request: Parameters<ProviderCall>[0]) => call(request, signal),
+      };
+      made = await this.#kind.renew(this.#login, context, slot);
+    } catch (error) {
+      return await this.#afterFailure(error);
+    }
+    if (made.login) return await this.#save(made);
+    if (this.#record.error !== undefined) await this.#update({ error: null });
+    this.#succeeded("renewed");
+    return made.token;
+  }
+
+  /** Decides what a failure means, and throws it unless the source file has something better. */
+  async #afterFailure(error: unknown): Promise<AccessToken> {
+    const isAnswered = error instanceof RenewalFailure ? error.isAnswered : wasNeverSent(error);
+    if (this.#kind.rotates && !isAnswered) this.#lostSince ??= this.#record.refreshingSince;
+    if (!(error instanceof RenewalFailure) || !error.isFinal) {
+      if (this.#kind.rotates && isAnswered && this.#lostSince === undefined) {
+        await this.#update({ refreshingSince: null }).catch(() => {}); // it only makes a later message too careful
+      }
+      throw error;
+    }
+    // Somebody else may have renewed the login since the file was last read; then the refusal is not about the login.
+    const adopted = await this.#adoptSource();
+    if (adopted) return adopted;
+    const lost = this.#lostSince === undefined
+      ? ""
+      : `; the answer to a renewal of ${new Date(this.#lostSince).toISOString()} was lost`;
+    const words = this.#kind.rotates
+      ? `the login must be renewed on the host: ${error.message}${lost}`
+      : `the provider refuses it: ${error.message}`;
+    const refusal = new RenewalFailure(words, { isFinal: true });
+    this.#refusal = refusal;
+    try {
+      await this.#update({ error: words, refreshingSince: null });
+    } catch (failure) {
+      this.#parts.log.error(`secret ${this.#record.name}: its state cannot be stored: ${wordsOf(failure)}`);
+    }
+    throw refusal;
+  }
+
+  /** Commits a renewed login. Nothing of it is used before that. */
+  async #save(made: Renewed<Login>): Promise<AccessToken> {
+    this.#unsaved = made;
+    try {
+      await this.#update({
+        value: this.#valueOf(made.login ?? this.#login),
+        refreshedAt: this.#parts.clock.now(),
+        refreshingSince: null,
+        error: null,
+      });
+    } catch (error) {
+      if (error instanceof RenewalFailure) this.#unsaved = undefined; // replaced or deleted: nobody wants it
+      else {
+        this.#parts.log.error(
+          `secret ${this.#record.name}: the renewed login cannot be stored and is lost if the proxy ends now`,
+        );
+      }
+      throw error;
+    }
+    this.#unsaved = undefined;
+    this.#login = made.login ?? this.#login;
+    this.#succeeded("renewed");
+    return made.token;
+  }
+
+  /** Takes over what a host CLI has written since, and returns its token when that is fresh. */
+  async #adoptSource(): Promise<AccessToken | undefined> {
+    const { name, sourceFile } = this.#record;
+    if (sourceFile === undefined) return undefined;
+    const login = await this.#readSource(sourceFile);
+    if (!login) return undefined;
+    const digest = digestOf(login);
+    if (digest === this.#seen) return undefined;
+    const ours = this.#kind.identity(this.#login);
+    // What one of them does not say cannot differ.
+    const isOther = this.#kind.identity(login).some((part, i) =>
+      part !== undefined && ours[i] !== undefined && part !== ours[i]
+    );
+    if (isOther) {
+      this.#warn(`secret ${name}: its source file holds another account or endpoint, and is not used`);
+      return undefined;
+    }
+    const [old, found] = [this.#kind.stored(this.#login), this.#kind.stored(login)];
+    // A copy from before our own last renewal would take us back to a refresh token that is used up.
+    const isOlder = !this.#refusal && (found?.expiresAtMs ?? Infinity) <= (old?.expiresAtMs ?? 0);
+    if (isOlder) return undefined;
+    this.#seen = digest;
+    await this.#update({
+      value: this.#valueOf(login),
+      adoptedAt: this.#parts.clock.now(),
+      refreshingSince: null,
+      error: null,
+    });
+    this.#login = login;
+    this.#succeeded("adopted");
+    const isFresh = found && (found.expiresAtMs ?? Infinity) > this.#parts.clock.now() + FRESH_MS;
+    return isFresh ? found : undefined;
+  }
+
+  async #readSource(path: string): Promise<Login | undefined> {
+    let problem = "";
+    for (const pauseMs of [...HALF_WRITTEN_PAUSES_MS, 0]) {
+      try {
+        const text = await readTrustedFile(path, "source file", this.#record.sourceUid);
+        const whole = await this.#kind.inlineFiles?.(text, dirname(path)) ?? text;
+        return this.#kind.parse(whole, this.#parts.clock.now());
+      } catch (error) {
+        problem = messageOf(error);
+        if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      }
+    }
+    this.#warn(`secret ${this.#record.name}: ${problem}`);
+    return undefined;
+  }
+
+  async #update(change: Omit<SecretUpdate, "ifVersion">): Promise<void> {
+    const record = await this.#parts.update(this.#record.name, { ifVersion: this.version, ...change });
+    if (!record) throw new RenewalFailure("the secret was replaced or deleted");
+    this.#record = record;
+  }
+
+  #succeeded(outcome: RenewalOutcome): void {
+    this.#refusal = undefined;
+    this.#lostSince = undefined;
+    this.#lastWarning = "";
+    this.#parts.onOutcome(outcome);
+  }
+
+  #valueOf(login: Login): string {
+    return JSON.stringify({ ...login, source_digest: this.#seen });
+  }
+
+  /** The same trouble is told once. */
+  #warn(line: string): void {
+    if (line !== this.#lastWarning) this.#parts.log.warn(line);
+    this.#lastWarning = line;
+  }
+
+  #unavailable(error: unknown): ProxyError {
+    const isFinal = error instanceof RenewalFailure && error.isFinal;
+    return new ProxyError(
+      "credential.unavailable",
+      `Cannot use secret ${this.#record.name}: ${isFinal ? "" : "its token cannot be renewed now: "}${
+        wordsOf(error)
+      }`,
+      {
+        cause: error,
+        hint: isFinal
+          ? "log in again on the host and store the login with slicer-proxy secret create --force"
+          : "it is tried again by itself; slicer-proxy secret list says more",
+      },
+    );
+  }
+}
+
+/** Where credentials come from: a request may be refused long after its token was renewed. */
+const origins = new WeakMap<Credential, { readonly slot: Slot; readonly form: string }>();
+
+/** Errors after which the provider has certainly not seen the request. */
+function wasNeverSent(error: unknown): boolean {
+  return isProxyError(
+    error,
+    "upstream.dns",
+    "upstream.address-denied",
+    "upstream.refused",
+    "upstream.unreachable",
+    "upstream.tls",
+    "limit.reached",
+  );
+}
+
+/** What an error may say in public. */
+function wordsOf(error: unknown): string {
+  return error instanceof RenewalFailure || isProxyError(error) ? error.message : "unexpected failure";
+}
+
+/** What changes when somebody renews or replaces a login, as a digest that says nothing about it. */
+function digestOf({ access_token, refresh_token, client_secret, private_key }: Login): string {
+  const parts = JSON.stringify([access_token, refresh_token, client_secret, private_key]);
+  return createHash("sha256").update(parts).digest("base64url");
+}
+
+function seenIn(value: string): string | undefined {
+  const fields: unknown = JSON.parse(value);
+  const seen = typeof fields === "object" && fields !== null && "source_digest" in fields
+    ? fields.source_digest
+    : undefined;
+  return typeof seen === "string" ? seen : undefined;
+}

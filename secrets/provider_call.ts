@@ -1,0 +1,31 @@
+/**
+ * Calls to the providers of credentials, as this folder needs them. `proxy/provider_call.ts` makes them, over verified
+ * TLS and under the same address checks as every upstream; only `cli/cmd_up.ts` knows that.
+ *
+ * @module
+ */
+
+/** One request. */
+export interface ProviderRequest {
+  readonly method: "GET" | "POST";
+  /** An https URL. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+/** An answer, whatever its status. Redirects are answers: nothing follows them with a credential. */
+export interface ProviderResponse {
+  readonly status: number;
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/**
+ * Sends one request and reads the whole answer, of bounded size.
+ *
+ * @param signal gives up
+ * @throws ProxyError `upstream.*`, `limit.reached`; the signal's reason
+ */
+export type ProviderCall = (request: ProviderRequest, signal: AbortSignal) => Promise<ProviderResponse>;
