@@ -43,6 +43,8 @@ export interface StatusReport {
   readonly openTunnels: number;
   /** Audit records so far, by verdict. */
   readonly requests: Readonly<Record<"allow" | "deny" | "passthrough", number>>;
+  /** Renewals of credentials so far, by how they ended: `renewed`, `adopted` from a source file, `failed`, `refused`. */
+  readonly renewals: Readonly<Record<"renewed" | "adopted" | "failed" | "refused", number>>;
   /** Body and tunnel bytes from clients so far. */
   readonly sentBytes: number;
   /** Body and tunnel bytes to clients so far. */

@@ -4,7 +4,8 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { DEFAULT_TYPE, parseSecretValue } from "../secrets/kinds.ts";
+import { adoptValue } from "../secrets/adopt.ts";
+import { DEFAULT_TYPE } from "../secrets/kinds.ts";
 import type { ControlPlane } from "./control.ts";
 import { jsonBody } from "./json_body.ts";
 import { common, commonWithBody, error, json, notStored, requestJson } from "./responses.ts";
@@ -61,9 +62,11 @@ export function addSecretRoutes(app: OpenAPIHono, control: ControlPlane): void {
     const secret = await control.putSecret({
       name: body.name,
       host: body.host,
-      ...parseSecretValue(body.type ?? DEFAULT_TYPE, body.value),
+      ...await adoptValue(
+        { type: body.type ?? DEFAULT_TYPE, value: body.value, sourceFile: body.source_file },
+        Date.now(),
+      ),
       cleartext: body.cleartext ?? false,
-      ...(body.source_file === undefined ? {} : { sourceFile: body.source_file }),
     }, { force: body.force ?? false });
     return c.json(schemas.secretBody(secret), 201);
   });

@@ -112,6 +112,8 @@ export const StatusBody = z.strictObject({
   open_connections: count,
   open_tunnels: count,
   requests: z.strictObject({ allow: count, deny: count, passthrough: count }),
+  renewals: z.strictObject({ renewed: count, adopted: count, failed: count, refused: count })
+    .openapi({ description: "Renewals of credentials, by how they ended" }),
   sent_bytes: count,
   received_bytes: count,
   secret_errors: z.array(z.strictObject({ name, error: text }))

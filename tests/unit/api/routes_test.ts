@@ -358,6 +358,7 @@ Deno.test("status says what runs and what it holds", async () => {
     open_connections: 7,
     open_tunnels: 5,
     requests: { allow: 11, deny: 12, passthrough: 13 },
+    renewals: { renewed: 14, adopted: 15, failed: 16, refused: 17 },
     sent_bytes: 100,
     received_bytes: 200,
     secret_errors: [],

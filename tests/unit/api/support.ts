@@ -39,6 +39,7 @@ export const REPORT: StatusReport = {
   openConnections: 7,
   openTunnels: 5,
   requests: { allow: 11, deny: 12, passthrough: 13 },
+  renewals: { renewed: 14, adopted: 15, failed: 16, refused: 17 },
   sentBytes: 100,
   receivedBytes: 200,
 };
