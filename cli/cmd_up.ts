@@ -11,16 +11,20 @@ import { startRenewal } from "../ca/renewal.ts";
 import { startApi } from "../api/server.ts";
 import { loadApiToken } from "../api/token_file.ts";
 import type { Clock } from "../core/clock.ts";
-import { messageOf } from "../core/errors.ts";
+import { Deadlines } from "../core/deadlines.ts";
+import { messageOf, ProxyError } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
 import { logger, startLog } from "../core/log.ts";
+import { Admission } from "../proxy/admission.ts";
 import { AuditFile } from "../proxy/audit_file.ts";
 import type { AuditSink } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
+import { providerCall } from "../proxy/provider_call.ts";
 import { type ProxyServer, startProxy } from "../proxy/server.ts";
-import { systemResolve } from "../proxy/upstream.ts";
+import { Dialler, systemResolve } from "../proxy/upstream.ts";
+import type { Credential } from "../secrets/credential.ts";
 import { Credentials } from "../secrets/credentials.ts";
 import { State } from "../store/state.ts";
 import { VERSION } from "./cmd_version.ts";
@@ -65,6 +69,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     }
     const file = await AuditFile.open(config.logFile);
     stack.defer(() => file.close());
+    const credentials = openCredentials(config, { state, clock, caCertsFor }, stack);
     const startedAt = clock.now();
     const apiPorts: number[] = [];
     const proxy = stack.use(startProxy({
@@ -72,7 +77,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         { hostname: config.bind.address, port: config.httpPort, hasTls: false },
         { hostname: config.bind.address, port: config.httpsPort, hasTls: true },
       ],
-      policy: policyOf(state),
+      policy: policyOf(state, credentials),
       certificates,
       mode: config.mode,
       socksAuth: config.socksAuth,
@@ -90,13 +95,14 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const api = stack.use(
       await startApi({
         control: state,
-        status: () => report(config, startedAt, clock, proxy),
+        status: () => report(config, startedAt, clock, { proxy, credentials }),
         log: { error: (line) => log.error(line) },
         socketPath: config.apiSocket,
         ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, certificates) } : {}),
       }),
     );
     apiPorts.push(...api.ports);
+    credentials.start();
     const started = stack.move();
     return {
       where: proxy.addresses.map(({ hostname, port }) => formatHostPort({ host: hostname, port })),
@@ -109,17 +115,59 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
 }
 
 /** The state and its credentials as the data plane sees them. */
-function policyOf(state: State): PolicySource {
-  const credentials = new Credentials(state);
+function policyOf(state: State, credentials: Credentials): PolicySource {
   return {
     clientByToken: (token) => state.clientByToken(token),
     clients: () => state.listClients(),
     rulesFor: (client, host) => state.rulesFor(client, host),
     rulesOf: (client) => state.rulesOf(client),
-    credential: (secret) => credentials.credential(secret),
+    credential: (secret) => atHand(secret, credentials.credential(secret)),
     isLive: (grant) => state.isLive(grant),
     onChange: (listener) => state.onChange(listener),
   };
+}
+
+/** The credential when no renewal must be waited for. */
+function atHand(secret: string, credential: ReturnType<Credentials["credential"]>): Credential | undefined {
+  if (!(credential instanceof Promise)) return credential;
+  credential.catch(() => {}); // remembered, and said to whoever asks next
+  throw new ProxyError(
+    "credential.unavailable",
+    `Cannot use secret ${secret} yet: its token is being fetched`,
+  );
+}
+
+/** Credentials, whose renewals go out as the data plane's requests do, and are counted apart from them. */
+function openCredentials(
+  config: UpConfig,
+  { state, clock, caCertsFor }: {
+    readonly state: State;
+    readonly clock: Clock;
+    readonly caCertsFor: (host: string) => readonly string[];
+  },
+  stack: AsyncDisposableStack,
+): Credentials {
+  const log = logger("secrets");
+  const dialler = new Dialler({
+    limits: DEFAULT_LIMITS,
+    deadlines: new Deadlines(),
+    admission: new Admission(DEFAULT_LIMITS),
+    resolve: systemResolve,
+    addresses: config,
+    caCertsFor,
+    // Our own listeners show certificates of our own CA, which is never trusted upstream.
+    ownAddresses: () => [],
+  });
+  return stack.use(
+    new Credentials({
+      source: state,
+      call: providerCall(dialler, DEFAULT_LIMITS),
+      clock,
+      log: { warn: (line) => log.warn(line), error: (line) => log.error(line) },
+      reportBug: (error) =>
+        log.error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`),
+    }),
+  );
 }
 
 async function openCertificates(
@@ -184,7 +232,12 @@ function auditSink(file: AuditFile, io: Io): AuditSink {
   };
 }
 
-function report(config: UpConfig, startedAt: number, clock: Clock, proxy: ProxyServer) {
+function report(
+  config: UpConfig,
+  startedAt: number,
+  clock: Clock,
+  { proxy, credentials }: { readonly proxy: ProxyServer; readonly credentials: Credentials },
+) {
   const { connections, openTunnels, audit } = proxy.counters();
   return {
     version: VERSION,
@@ -198,6 +251,7 @@ function report(config: UpConfig, startedAt: number, clock: Clock, proxy: ProxyS
     openConnections: connections,
     openTunnels,
     requests: { allow: audit.allow, deny: audit.deny, passthrough: audit.passthrough },
+    renewals: credentials.outcomes(),
     sentBytes: audit.sentBytes,
     receivedBytes: audit.receivedBytes,
   };
