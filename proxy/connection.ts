@@ -39,7 +39,7 @@ export async function serveConnection(
       "proxy",
       () => certificates.forProxy(),
     );
-    const inside: Session = { ...session, stream: tls, reader: new ByteReader(tls) };
+    const inside: Session = { ...session, stream: tls, reader: new ByteReader(tls), isTls: true };
     if (await waitFirstByte(inside)) await serveProtocol(inside);
     else tls.close();
     await tls.done;

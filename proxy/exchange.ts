@@ -30,6 +30,8 @@ export interface Session {
   readonly stream: ClientStream;
   readonly reader: ByteReader;
   readonly tunnel: Tunnel | undefined;
+  /** True on the proxy's own TLS: what is answered here cannot be read or changed on the way. */
+  readonly isTls?: boolean;
   readonly state: ConnectionState;
   readonly context: ProxyContext;
 }

@@ -27,6 +27,7 @@ import {
   type Session,
 } from "./exchange.ts";
 import { forward } from "./forward.ts";
+import { serveGuest } from "./guest_service.ts";
 import { findOverride } from "./headers.ts";
 import { readRequestHead, type RequestHead } from "./http1_reader.ts";
 import type { Client } from "./policy_source.ts";
@@ -98,6 +99,10 @@ async function serveRequest(session: Session, head: RequestHead): Promise<Next |
     }
     exchange = { session, head, body: requestBody(head, context.limits), startedAt };
     if (head.method === "CONNECT" && !session.tunnel) return exchange;
+    if (!session.tunnel && head.target.startsWith("/")) {
+      const answered = await serveGuest(exchange);
+      if (answered) return answered;
+    }
     const target = parseTarget(head, session.tunnel);
     known = { ...known, ...describeTarget(target, context) };
     const client = session.tunnel?.client ?? identify(session, head.fields);

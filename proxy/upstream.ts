@@ -89,6 +89,15 @@ export class Dialler {
     }
   }
 
+  /**
+   * Every address of the name, checked as for dialling, without dialling: for the name service.
+   *
+   * @throws ProxyError `upstream.dns`, `upstream.address-denied`
+   */
+  addresses(target: DialTarget, signal: AbortSignal): Promise<readonly string[]> {
+    return this.#resolve(target, signal);
+  }
+
   async #resolve({ host, port, ruleHost }: DialTarget, signal: AbortSignal): Promise<readonly string[]> {
     const { resolve, limits, addresses } = this.#options;
     let found: readonly string[];
