@@ -38,7 +38,7 @@ export interface Limits {
   readonly lingerTimeoutMs: number;
   /** Name resolution. */
   readonly resolveTimeoutMs: number;
-  /** One TCP connect. */
+  /** The TCP connect, over all addresses of a name that are tried. */
   readonly connectTimeoutMs: number;
 
   /** Client connections in all. An inspected tunnel takes four descriptors. */
@@ -49,9 +49,13 @@ export interface Limits {
   readonly maxUnauthenticatedPerSource: number;
   /** Connections admitted without credentials (SOCKS), in all. */
   readonly maxAnonymousConnections: number;
-  /** Upstream connects and handshakes under way, in all and per client: each may hold a descriptor that only the peer frees. */
+  /**
+   * Upstream look-ups, connects and handshakes under way, in all, per client and per destination: each may hold a
+   * descriptor that only the peer frees, and one silent place must not use up what the others need.
+   */
   readonly maxPendingDials: number;
   readonly maxPendingDialsPerClient: number;
+  readonly maxPendingDialsPerDestination: number;
   /** Idle upstream connections kept, in all and per pool key. */
   readonly maxIdleUpstream: number;
   readonly maxIdleUpstreamPerKey: number;
@@ -93,6 +97,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxAnonymousConnections: 64,
   maxPendingDials: 512,
   maxPendingDialsPerClient: 128,
+  maxPendingDialsPerDestination: 64,
   maxIdleUpstream: 512,
   maxIdleUpstreamPerKey: 32,
   idleUpstreamTimeoutMs: 60_000,
@@ -101,3 +106,21 @@ export const DEFAULT_LIMITS: Limits = {
   maxMintsPerClientPerMinute: 120,
   drainTimeoutMs: 10_000,
 };
+
+/** What is open beside client connections: loopback TLS listeners, idle upstream connections, files, the runtime's own. */
+const RESERVED_DESCRIPTORS = 1_000;
+const DESCRIPTORS_PER_CONNECTION = 4;
+
+/**
+ * The limits as this process can keep them: no more connections than there are descriptors for, so that a full house
+ * refuses new clients instead of failing those inside.
+ *
+ * @param descriptors how many the process may have open; undefined when that is unknown
+ */
+export function fitLimits(limits: Limits, descriptors: number | undefined): Limits {
+  if (descriptors === undefined) return limits;
+  // A small allowance is shared out rather than reserved away.
+  const reserved = Math.min(RESERVED_DESCRIPTORS, Math.floor(descriptors / 4));
+  const most = Math.floor((descriptors - reserved) / DESCRIPTORS_PER_CONNECTION);
+  return most >= limits.maxConnections ? limits : { ...limits, maxConnections: most };
+}

@@ -1,13 +1,16 @@
 /**
- * The only calls below the runtime. Deno has no API for three things that this program cannot do without for long:
+ * The only calls below the runtime. Deno has no API for four things that this program cannot do without for long:
  * sockets accepted by a TLS listener without Nagle's delay (a token stream would stall 40 ms at a time), ending a TLS
- * handshake whose peer is silent (closing it keeps the descriptor until the peer closes), and ignoring SIGUSR1, which
- * opens a debugger. Each is optional: where the C library cannot be opened, the caller goes on without.
+ * handshake whose peer is silent (closing it keeps the descriptor until the peer closes), how many descriptors the
+ * process may have, and ignoring SIGUSR1, which opens a debugger. Each is optional: where the C library cannot be
+ * opened, the caller goes on without.
  *
  * Needs `--allow-ffi` for the paths of {@linkcode LIBC_PATHS}.
  *
  * @module
  */
+
+import { formatIp, parseIp } from "./cidr.ts";
 
 /** Where the C library is, by `Deno.build.os` and `arch`. `scripts/` and `deno.json` name the same paths. */
 export const LIBC_PATHS: Readonly<Record<string, readonly string[]>> = {
@@ -25,7 +28,8 @@ const SYMBOLS = {
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
   dup: { parameters: ["i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
-  signal: { parameters: ["i32", "pointer"], result: "pointer" },
+  getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
+  signal: { parameters: ["i32", "usize"], result: "usize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** socket(7) and tcp(7); the BSD values of macOS differ. */
@@ -33,12 +37,16 @@ const IS_DARWIN = Deno.build.os === "darwin";
 const SOL_SOCKET = IS_DARWIN ? 0xffff : 1;
 const SO_ACCEPTCONN = IS_DARWIN ? 0x0002 : 30;
 const SIGUSR1 = IS_DARWIN ? 30 : 10;
+/** As a number: making a pointer would need the right to every library, where this file gets by with one path. */
+const SIG_IGN = 1n;
+const RLIMIT_NOFILE = IS_DARWIN ? 8 : 7;
+const AF_INET = 2;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 const SHUT_RDWR = 2;
 const ON = new Uint8Array(new Int32Array([1]).buffer);
-/** No descriptor beyond this is looked at; the search stops at the first match, which is nearly always low. */
-const HIGHEST_DESCRIPTOR = 65_536;
+/** Above the lowest free descriptor sockets lie close together: after so many numbers without one there are no more. */
+const LARGEST_GAP = 4_096;
 const SOCKADDR_BYTES = 28;
 
 type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
@@ -68,40 +76,47 @@ interface Address {
   readonly port: number;
 }
 
+/** How many descriptors this process may have open, or undefined where that cannot be known. */
+export function descriptorLimit(): number | undefined {
+  const limits = new BigUint64Array(2); // rlim_cur, rlim_max
+  return libc()?.getrlimit(RLIMIT_NOFILE, limits) === 0 ? Number(limits[0]) : undefined;
+}
+
 /**
  * Sets TCP_NODELAY on a listener; accepted sockets inherit it (Linux, BSD). To be called right after the listener was
  * opened.
  *
  * @returns false where that is not possible: writes are then only coalesced
  */
-export function setListenerNoDelay({ port }: Address): boolean {
+export function setListenerNoDelay(address: Address): boolean {
   const c = libc();
   if (!c) return false;
+  const wanted = keyOf(address);
   const value = new Uint8Array(4);
   const length = new Uint32Array([4]);
   const fd = findDescriptor(c, (candidate) => {
     length[0] = 4;
-    return c.getsockopt(candidate, SOL_SOCKET, SO_ACCEPTCONN, value, length) === 0 && value.some((byte) =>
-      byte !== 0
-    ) &&
-      portOf(c.getsockname, candidate) === port;
+    return c.getsockopt(candidate, SOL_SOCKET, SO_ACCEPTCONN, value, length) === 0 &&
+      value.some((byte) => byte !== 0) && readAddress(c.getsockname, candidate) === wanted;
   });
   return fd !== undefined && c.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, ON, 4) === 0;
 }
 
 /**
  * Ends a TCP connection in both directions below the runtime, so that a pending TLS handshake fails and its descriptor
- * can be freed by closing.
+ * can be freed by closing. Both whole addresses must be the connection's: the kernel gives one local port to several
+ * connections when their peers differ, and another process may hold our port number on another loopback address.
  *
  * @returns false where that is not possible: the descriptor stays until the peer closes
  */
 export function shutdownSocket(local: Address, remote: Address): boolean {
   const c = libc();
   if (!c) return false;
+  const [here, there] = [keyOf(local), keyOf(remote)];
   const fd = findDescriptor(
     c,
     (candidate) =>
-      portOf(c.getsockname, candidate) === local.port && portOf(c.getpeername, candidate) === remote.port,
+      readAddress(c.getsockname, candidate) === here && readAddress(c.getpeername, candidate) === there,
   );
   return fd !== undefined && c.shutdown(fd, SHUT_RDWR) === 0;
 }
@@ -110,23 +125,38 @@ export function shutdownSocket(local: Address, remote: Address): boolean {
 export function ignoreDebuggerSignal(): boolean {
   const c = libc();
   if (!c) return false;
-  c.signal(SIGUSR1, Deno.UnsafePointer.create(1n)); // SIG_IGN
+  c.signal(SIGUSR1, SIG_IGN);
   return true;
 }
 
-/** The first open descriptor that `isIt`, newest first: sockets just made are near the lowest free number. */
+/** The first open socket that `isIt`, newest first: sockets just made are near the lowest free number. */
 function findDescriptor(c: Libc, isIt: (fd: number) => boolean): number | undefined {
   const free = c.dup(0);
   if (free < 0) return undefined;
   c.close(free);
   for (let fd = free - 1; fd > 2; fd--) if (isIt(fd)) return fd;
-  for (let fd = free + 1; fd < HIGHEST_DESCRIPTOR; fd++) if (isIt(fd)) return fd;
+  for (let fd = free + 1, gap = 0; gap < LARGEST_GAP; fd++, gap++) {
+    if (isIt(fd)) return fd;
+    if (readAddress(c.getsockname, fd) !== undefined) gap = 0;
+  }
   return undefined;
 }
 
-/** sin_port and sin6_port both stand in bytes 2 and 3, in network order, on Linux and macOS. */
-function portOf(call: Libc["getsockname"], fd: number): number {
+/** An address as text that is equal when the addresses are, whichever of its forms Deno or the kernel used. */
+function keyOf({ hostname, port }: Address): string {
+  const ip = parseIp(hostname.replace(/%.*$/, ""));
+  return `${ip ? formatIp(ip) : hostname} ${port}`;
+}
+
+/**
+ * The same of a descriptor. In `sockaddr_in` and `sockaddr_in6` the port stands in bytes 2 and 3 in network order, the
+ * family in byte 0 (Linux, little-endian) or 1 (macOS), the address from byte 4 or 8.
+ */
+function readAddress(call: Libc["getsockname"], fd: number): string | undefined {
   const address = new Uint8Array(SOCKADDR_BYTES);
   const length = new Uint32Array([SOCKADDR_BYTES]);
-  return call(fd, address, length) === 0 ? ((address[2] ?? 0) << 8) | (address[3] ?? 0) : -1;
+  if (call(fd, address, length) !== 0) return undefined;
+  const isIpv4 = address[IS_DARWIN ? 1 : 0] === AF_INET;
+  const ip = isIpv4 ? address.subarray(4, 8) : address.subarray(8, 24);
+  return `${formatIp(ip)} ${((address[2] ?? 0) << 8) | (address[3] ?? 0)}`;
 }

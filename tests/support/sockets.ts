@@ -1,0 +1,88 @@
+/** Real sockets for tests: connected pairs, silent listeners, and how many this process has open. */
+import { closeQuietly } from "../../proxy/byte_reader.ts";
+
+/** Both ends of a connection on loopback; disposing closes what is still open. */
+export interface TcpPair extends Disposable {
+  readonly near: Deno.TcpConn;
+  readonly far: Deno.TcpConn;
+}
+
+/** Connects to ourselves. */
+export async function tcpPair(hostname = "127.0.0.1"): Promise<TcpPair> {
+  using listener = Deno.listen({ hostname, port: 0 });
+  const [near, far] = await Promise.all([
+    Deno.connect({ hostname, port: listener.addr.port }),
+    listener.accept(),
+  ]);
+  return {
+    near,
+    far,
+    [Symbol.dispose]: () => {
+      closeQuietly(near);
+      closeQuietly(far);
+    },
+  };
+}
+
+/** A listener that accepts and says nothing; disposing closes all of it. */
+export interface SilentPeer extends AsyncDisposable {
+  readonly port: number;
+  readonly accepted: readonly Deno.TcpConn[];
+}
+
+/** Starts one. */
+export function startSilentPeer(hostname = "127.0.0.1"): SilentPeer {
+  const listener = Deno.listen({ hostname, port: 0 });
+  const accepted: Deno.TcpConn[] = [];
+  const accepting = (async () => {
+    try {
+      for (;;) accepted.push(await listener.accept());
+    } catch {
+      // closed
+    }
+  })();
+  return {
+    port: listener.addr.port,
+    accepted,
+    [Symbol.asyncDispose]: async () => {
+      listener.close();
+      await accepting;
+      accepted.forEach(closeQuietly);
+    },
+  };
+}
+
+/** How many sockets this process has open. Linux. */
+export function openSockets(): number {
+  let count = 0;
+  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
+    try {
+      if (Deno.readLinkSync(`/proc/self/fd/${name}`).startsWith("socket:")) count++;
+    } catch {
+      // the descriptor of the listing itself
+    }
+  }
+  return count;
+}
+
+/** Waits until `isSo`, for at most `ms`. For states that nothing announces. */
+export async function waitUntil(what: string, isSo: () => boolean, ms = 10_000): Promise<void> {
+  const until = performance.now() + ms;
+  while (!isSo()) {
+    if (performance.now() > until) throw new Error(`waited ${ms} ms in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** The promise's outcome, or a failure after `ms`: a test that hangs says where. */
+export async function soon<T>(what: string, promise: Promise<T>, ms = 10_000): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms in vain: ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,85 @@
+import { assertEquals } from "@std/assert";
+import { descriptorLimit, hasNativeCalls, setListenerNoDelay, shutdownSocket } from "../../../core/native.ts";
+import { closeQuietly } from "../../../proxy/byte_reader.ts";
+import { openSockets, soon, startSilentPeer, tcpPair, waitUntil } from "../../support/sockets.ts";
+import { upstreamAuthority } from "../../support/test_authority.ts";
+
+// The C library stays open for the process; the sanitizer must not count it against the first test.
+const ignore = !hasNativeCalls();
+
+Deno.test({ ignore, name: "descriptorLimit() is the soft limit of this process" }, async () => {
+  const limits = await Deno.readTextFile("/proc/self/limits");
+  const [, soft] = /^Max open files +(\d+)/m.exec(limits) ?? [];
+  assertEquals(descriptorLimit(), Number(soft));
+});
+
+Deno.test(
+  { ignore, name: "shutdownSocket() ends the connection with exactly these two addresses" },
+  async (t) => {
+    for (const hostname of ["127.0.0.1", "::1"]) {
+      await t.step(hostname, async () => {
+        using pair = await tcpPair(hostname);
+        using other = await tcpPair(hostname);
+        const { localAddr, remoteAddr } = pair.near;
+        const elsewhere = hostname === "::1" ? "::2" : "127.0.0.2";
+        assertEquals(shutdownSocket({ ...localAddr, hostname: elsewhere }, remoteAddr), false);
+        assertEquals(shutdownSocket(localAddr, { ...remoteAddr, hostname: elsewhere }), false);
+        assertEquals(shutdownSocket(localAddr, { ...remoteAddr, port: other.near.remoteAddr.port }), false);
+        assertEquals(shutdownSocket(localAddr, remoteAddr), true);
+        assertEquals(await pair.far.read(new Uint8Array(1)), null);
+        await other.near.write(new Uint8Array([1]));
+        assertEquals(await other.far.read(new Uint8Array(1)), 1);
+      });
+    }
+  },
+);
+
+Deno.test(
+  { ignore, name: "shutdownSocket() lets closing free the descriptor of a stuck TLS handshake" },
+  async () => {
+    await using silent = startSilentPeer();
+    const before = openSockets();
+    const tcp = await Deno.connect({ hostname: "127.0.0.1", port: silent.port });
+    await waitUntil("it is accepted", () => silent.accepted.length === 1);
+    const { localAddr, remoteAddr } = tcp;
+    const tls = await Deno.startTls(tcp, { hostname: "up.test" });
+    const handshake = tls.handshake().then(() => "done", () => "failed");
+    assertEquals(openSockets(), before + 2);
+    assertEquals(shutdownSocket(localAddr, remoteAddr), true);
+    closeQuietly(tls);
+    assertEquals(await soon("the handshake", handshake), "failed");
+    await waitUntil("it is freed", () => openSockets() === before + 1); // the peer's end stays
+  },
+);
+
+Deno.test({ ignore, name: "setListenerNoDelay() finds the listener of an address" }, async () => {
+  const { certPem, keyPem } = await (await upstreamAuthority()).issue(["up.test"]);
+  using listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert: certPem, key: keyPem });
+  const addr = listener.addr as Deno.NetAddr;
+  assertEquals(setListenerNoDelay(addr), true);
+  assertEquals(setListenerNoDelay({ ...addr, hostname: "127.0.0.2" }), false);
+  using plain = await Deno.connect({ hostname: "127.0.0.1", port: addr.port });
+  assertEquals(setListenerNoDelay(plain.localAddr as Deno.NetAddr), false, "it is no listener");
+});
+
+Deno.test({ ignore, name: "ignoreDebuggerSignal() keeps SIGUSR1 from opening the inspector" }, async () => {
+  const native = new URL("../../../core/native.ts", import.meta.url);
+  const script = `
+    import { ignoreDebuggerSignal } from ${JSON.stringify(native.href)};
+    if (!ignoreDebuggerSignal()) Deno.exit(3);
+    Deno.kill(Deno.pid, "SIGUSR1");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await Deno.stdout.write(new TextEncoder().encode("alive"));`;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--ext=ts", "-"],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(script));
+  await writer.close();
+  const { stdout, stderr, code } = await child.output();
+  assertEquals([code, new TextDecoder().decode(stdout)], [0, "alive"]);
+  assertEquals(/Debugger listening|Inspector/i.test(new TextDecoder().decode(stderr)), false);
+});
