@@ -115,6 +115,8 @@ export async function refuse(
     ...(isPolicy ? { mode: context.mode } : { status: refusal.status }),
     reason: refusal.reason,
   });
+  // A client that sends requests and reads no answers must not hold its connection for ever.
+  const deadline = context.deadlines.start(context.limits.headTimeoutMs, () => stream.abort());
   try {
     await writeAll(
       stream,
@@ -122,19 +124,20 @@ export async function refuse(
     );
   } catch {
     // The client is gone; the line is written.
+  } finally {
+    deadline.stop();
   }
 }
 
-/** Reads on for a moment after the last answer, so that unread bytes do not reset the connection under it. */
+/**
+ * Reads on for a moment after the last answer, so that unread bytes do not reset the connection under it (RFC 9112 §9.6). Not
+ * bounded in bytes: a client in the middle of an upload would lose the answer that tells it to stop.
+ */
 export async function linger({ stream, reader, context: { limits, deadlines } }: Session): Promise<void> {
-  const MAX_BYTES = 1_048_576;
-  await closeWriteQuietly(stream);
   const deadline = deadlines.start(limits.lingerTimeoutMs, () => stream.close());
   try {
-    for (let bytes = reader.size; bytes < MAX_BYTES; bytes += reader.size) {
-      reader.consume(reader.size);
-      if (!await reader.fill()) break;
-    }
+    await closeWriteQuietly(stream);
+    do reader.consume(reader.size); while (await reader.fill());
   } catch {
     // Closed by the deadline or by the client.
   } finally {

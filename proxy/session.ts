@@ -55,7 +55,8 @@ export async function serveSession(session: Session): Promise<Exchange | undefin
 async function readHead(session: Session, isFirst: boolean): Promise<RequestHead | undefined> {
   const { reader, stream, context: { limits, deadlines }, state } = session;
   let isLate = false;
-  const deadline = deadlines.start(isFirst ? limits.headTimeoutMs : limits.keepAliveTimeoutMs, () => {
+  const isBegun = isFirst || reader.size > 0;
+  const deadline = deadlines.start(isBegun ? limits.headTimeoutMs : limits.keepAliveTimeoutMs, () => {
     isLate = true;
     if (reader.size === 0) return stream.close();
     // Slowloris: the answer is best effort, nobody else writes while a head is read.
