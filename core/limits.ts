@@ -97,7 +97,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxAnonymousConnections: 64,
   maxPendingDials: 512,
   maxPendingDialsPerClient: 128,
-  maxPendingDialsPerDestination: 64,
+  maxPendingDialsPerDestination: 256,
   maxIdleUpstream: 512,
   maxIdleUpstreamPerKey: 32,
   idleUpstreamTimeoutMs: 60_000,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import type { Limits } from "../core/limits.ts";
 
 /** Gives back what was admitted. Safe to call more than once. */
@@ -24,12 +25,13 @@ class Counts {
   }
 }
 
-/** The counters of one proxy. Every `try…` returns undefined when the limit is reached. */
+/** The counters of one proxy. A `try…` returns undefined when the limit is reached, unless it says otherwise. */
 export class Admission {
   readonly #limits: Limits;
   readonly #sources = new Counts();
   readonly #clients = new Counts();
   readonly #dialsByClient = new Counts();
+  readonly #dialsByDestination = new Counts();
   readonly #mints = new Map<string, { minute: number; count: number }>();
   #connections = 0;
   #anonymous = 0;
@@ -83,15 +85,24 @@ export class Admission {
     return once(() => this.#anonymous--);
   }
 
-  /** An upstream connect with its handshake. */
-  tryDial(client: string): Release | undefined {
-    if (this.#dials >= this.#limits.maxPendingDials) return undefined;
-    if (this.#dialsByClient.of(client) >= this.#limits.maxPendingDialsPerClient) return undefined;
+  /**
+   * An upstream connect with its look-up and handshake.
+   *
+   * @returns how to give it back, or which kind of limit refuses it: the client's own (`quota`), or one that it shares
+   */
+  tryDial(client: string, destination: HostPort): Release | "quota" | "overload" {
+    const { maxPendingDials, maxPendingDialsPerClient, maxPendingDialsPerDestination } = this.#limits;
+    const where = formatHostPort(destination);
+    if (this.#dialsByClient.of(client) >= maxPendingDialsPerClient) return "quota";
+    if (this.#dials >= maxPendingDials) return "overload";
+    if (this.#dialsByDestination.of(where) >= maxPendingDialsPerDestination) return "overload";
     this.#dials++;
     this.#dialsByClient.add(client, 1);
+    this.#dialsByDestination.add(where, 1);
     return once(() => {
       this.#dials--;
       this.#dialsByClient.add(client, -1);
+      this.#dialsByDestination.add(where, -1);
     });
   }
 

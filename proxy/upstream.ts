@@ -57,6 +57,9 @@ export interface UpstreamConnection {
   isReused: boolean;
 }
 
+/** A name may have many more addresses than anyone should wait for. */
+const MAX_ADDRESSES_TRIED = 4;
+
 /** Dials. */
 export class Dialler {
   readonly #options: UpstreamOptions;
@@ -72,10 +75,10 @@ export class Dialler {
    * @throws ProxyError `upstream.*`, or `limit.reached`
    */
   async dial(target: DialTarget, signal: AbortSignal): Promise<UpstreamConnection> {
-    const release = this.#options.admission.tryDial(target.client.name);
-    if (!release) {
+    const release = this.#options.admission.tryDial(target.client.name, target);
+    if (typeof release === "string") {
       throw new ProxyError("limit.reached", "Cannot connect: too many connects are under way", {
-        reason: "quota",
+        reason: release,
       });
     }
     try {
@@ -125,25 +128,34 @@ export class Dialler {
     return found;
   }
 
+  /** The first address that answers. All share one time: a name with many dead addresses holds nothing for longer. */
   async #connect(
     addresses: readonly string[],
     { host, port }: DialTarget,
     signal: AbortSignal,
   ): Promise<Deno.TcpConn> {
+    const { deadlines, limits } = this.#options;
+    const tried = addresses.slice(0, MAX_ADDRESSES_TRIED);
     let failure: unknown;
-    for (const hostname of addresses) {
-      const timeout = AbortSignal.timeout(this.#options.limits.connectTimeoutMs);
+    for (const hostname of tried) {
+      const late = new AbortController();
+      const deadline = deadlines.start(
+        limits.connectTimeoutMs / tried.length,
+        () => late.abort(new TimedOut()),
+      );
       try {
-        return await Deno.connect({ hostname, port, signal: AbortSignal.any([signal, timeout]) });
+        return await Deno.connect({ hostname, port, signal: AbortSignal.any([signal, late.signal]) });
       } catch (error) {
         if (signal.aborted) throw signal.reason;
         failure = error;
+      } finally {
+        deadline.stop();
       }
     }
     throw connectError(formatHostPort({ host, port }), failure);
   }
 
-  async #startTls(tcp: Deno.TcpConn, host: string, signal: AbortSignal): Promise<Deno.TlsConn> {
+  async #startTls(tcp: Deno.TcpConn, host: string, signal: AbortSignal): Promise<ByteStream> {
     const { caCertsFor, deadlines, limits } = this.#options;
     const local = tcp.localAddr as Deno.NetAddr;
     const remote = tcp.remoteAddr as Deno.NetAddr;
@@ -165,7 +177,7 @@ export class Dialler {
         alpnProtocols: ["http/1.1"],
       });
       await tls.handshake();
-      return tls;
+      return new TlsStream(tls, cut);
     } catch (error) {
       closeQuietly(tls ?? tcp);
       if (signal.aborted) throw signal.reason;
@@ -194,14 +206,55 @@ function connectError(where: string, error: unknown): ProxyError {
     return new ProxyError(code, `Cannot connect to ${where}: ${words}`, { cause: error, reason });
   };
   if (error instanceof Deno.errors.ConnectionRefused) return fail("upstream.refused", "connection refused");
-  const isTimeout = error instanceof DOMException && error.name === "TimeoutError";
-  if (isTimeout || error instanceof Deno.errors.TimedOut || /timed out/i.test(messageOf(error))) {
+  if (
+    error instanceof TimedOut || error instanceof Deno.errors.TimedOut || /timed out/i.test(messageOf(error))
+  ) {
     return fail("upstream.timeout", "the connect timed out");
   }
   return fail("upstream.unreachable", "the network or host cannot be reached");
 }
 
 class TimedOut extends Error {}
+
+/** A verified connection. Closing a `TlsConn` under a blocked write keeps its descriptor until the peer closes. */
+class TlsStream implements ByteStream {
+  readonly #tls: Deno.TlsConn;
+  readonly #cut: () => void;
+  #writing = 0;
+
+  /** @param cut closes it in any state; it costs a search among the process's descriptors */
+  constructor(tls: Deno.TlsConn, cut: () => void) {
+    this.#tls = tls;
+    this.#cut = cut;
+  }
+
+  read(into: Uint8Array): Promise<number | null> {
+    return this.#tls.read(into);
+  }
+
+  async write(bytes: Uint8Array): Promise<number> {
+    this.#writing++;
+    try {
+      return await this.#tls.write(bytes);
+    } finally {
+      this.#writing--;
+    }
+  }
+
+  async closeWrite(): Promise<void> {
+    this.#writing++;
+    try {
+      await this.#tls.closeWrite();
+    } finally {
+      this.#writing--;
+    }
+  }
+
+  close(): void {
+    if (this.#writing > 0) this.#cut();
+    else this.#tls.close();
+  }
+}
 
 /** The promise's outcome, or a rejection after `ms` or with the signal's reason. */
 async function within<T>(promise: Promise<T>, ms: number, signal: AbortSignal): Promise<T> {

@@ -65,6 +65,16 @@ export function openSockets(): number {
   return count;
 }
 
+/** The same once it no longer changes: what earlier tests closed is freed a moment later. */
+export async function settledSockets(): Promise<number> {
+  for (let last = -1;;) {
+    const now = openSockets();
+    if (now === last) return now;
+    last = now;
+    await new Promise((resolve) => setTimeout(resolve, 150));
+  }
+}
+
 /** Waits until `isSo`, for at most `ms`. For states that nothing announces. */
 export async function waitUntil(what: string, isSo: () => boolean, ms = 10_000): Promise<void> {
   const until = performance.now() + ms;

@@ -1,7 +1,14 @@
 import { assertEquals } from "@std/assert";
 import { descriptorLimit, hasNativeCalls, setListenerNoDelay, shutdownSocket } from "../../../core/native.ts";
 import { closeQuietly } from "../../../proxy/byte_reader.ts";
-import { openSockets, soon, startSilentPeer, tcpPair, waitUntil } from "../../support/sockets.ts";
+import {
+  openSockets,
+  settledSockets,
+  soon,
+  startSilentPeer,
+  tcpPair,
+  waitUntil,
+} from "../../support/sockets.ts";
 import { upstreamAuthority } from "../../support/test_authority.ts";
 
 // The C library stays open for the process; the sanitizer must not count it against the first test.
@@ -38,7 +45,7 @@ Deno.test(
   { ignore, name: "shutdownSocket() lets closing free the descriptor of a stuck TLS handshake" },
   async () => {
     await using silent = startSilentPeer();
-    const before = openSockets();
+    const before = await settledSockets();
     const tcp = await Deno.connect({ hostname: "127.0.0.1", port: silent.port });
     await waitUntil("it is accepted", () => silent.accepted.length === 1);
     const { localAddr, remoteAddr } = tcp;

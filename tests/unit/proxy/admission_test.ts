@@ -1,0 +1,75 @@
+import { assertEquals } from "@std/assert";
+import { DEFAULT_LIMITS } from "../../../core/limits.ts";
+import { Admission } from "../../../proxy/admission.ts";
+
+const LIMITS = {
+  ...DEFAULT_LIMITS,
+  maxConnections: 2,
+  maxConnectionsPerClient: 2,
+  maxUnauthenticatedPerSource: 2,
+  maxAnonymousConnections: 2,
+  maxPendingDials: 5,
+  maxPendingDialsPerClient: 3,
+  maxPendingDialsPerDestination: 2,
+  maxMintsPerClientPerMinute: 2,
+};
+
+Deno.test("each try of Admission gives what the limit holds, no more, and again after a release", async (t) => {
+  type Try = (admission: Admission, key: string) => (() => void) | undefined;
+  const rows: readonly (readonly [string, Try, isPerKey: boolean])[] = [
+    ["tryConnection", (admission) => admission.tryConnection(), false],
+    ["tryUnauthenticated", (admission, key) => admission.tryUnauthenticated(key), true],
+    ["tryClient", (admission, key) => admission.tryClient(key), true],
+    ["tryAnonymous", (admission) => admission.tryAnonymous(), false],
+  ];
+  for (const [name, attempt, isPerKey] of rows) {
+    await t.step(name, () => {
+      const admission = new Admission(LIMITS);
+      const first = attempt(admission, "a");
+      assertEquals(typeof attempt(admission, "a"), "function");
+      assertEquals(attempt(admission, "a"), undefined);
+      assertEquals(typeof attempt(admission, "b"), isPerKey ? "function" : "undefined");
+      first?.();
+      first?.(); // gives back once
+      assertEquals(typeof attempt(admission, "a"), "function");
+      assertEquals(attempt(admission, "a"), undefined);
+    });
+  }
+});
+
+Deno.test("tryDial() keeps a client to its quota and everyone to the shared limits", () => {
+  const admission = new Admission(LIMITS);
+  const dial = (client: string, host: string) => {
+    const release = admission.tryDial(client, { host, port: 443 });
+    return typeof release === "string" ? release : "ok";
+  };
+  const first = admission.tryDial("a", { host: "x", port: 443 });
+  assertEquals(dial("a", "x"), "ok");
+  assertEquals(dial("b", "x"), "overload"); // the destination is full, for everyone
+  assertEquals(dial("a", "y"), "ok");
+  assertEquals(dial("a", "z"), "quota");
+  assertEquals(dial("b", "y"), "ok");
+  assertEquals(dial("b", "z"), "ok");
+  assertEquals(dial("b", "w"), "overload"); // five in all
+  if (typeof first === "function") first();
+  assertEquals(dial("b", "x"), "ok");
+});
+
+Deno.test("tryMint() starts anew with every minute of the clock, per client", () => {
+  const admission = new Admission(LIMITS);
+  const minute = 60_000;
+  const mints = (client: string, at: number) => admission.tryMint(client, at);
+  assertEquals([mints("a", 0), mints("a", 1), mints("a", minute - 1)], [true, true, false]);
+  assertEquals(mints("b", minute - 1), true);
+  assertEquals([mints("a", minute), mints("a", minute), mints("a", minute)], [true, true, false]);
+});
+
+Deno.test("addTunnel() counts until it is given back", () => {
+  const admission = new Admission(LIMITS);
+  const release = admission.addTunnel();
+  admission.addTunnel();
+  assertEquals(admission.tunnels, 2);
+  release();
+  release();
+  assertEquals(admission.tunnels, 1);
+});
