@@ -57,6 +57,11 @@ export class UpstreamPool {
     if (!idle) return undefined;
     if (!isReplayable && performance.now() - idle.since > this.#limits.freshUpstreamMs) return undefined;
     this.#remove(idle);
+    const { reader } = idle.connection;
+    if (reader.size > 0 || reader.ended) { // just now, and its watcher has not run yet
+      closeQuietly(idle.connection.stream);
+      return undefined;
+    }
     idle.connection.isReused = true;
     return idle.connection;
   }
@@ -113,8 +118,19 @@ export class UpstreamPool {
   }
 }
 
-function keyOf({ scheme, host, port, grant: { client, credential } }: PoolKey): string {
-  return [client.name, client.version, scheme, host, port, credential?.secret, credential?.version].join(
-    "\n",
-  );
+/**
+ * The rule's host pattern belongs to it: a rule that names the host exactly may reach a private address, and a connection
+ * to that must not serve a request under `*`.
+ */
+function keyOf({ scheme, host, port, grant: { client, rule, credential } }: PoolKey): string {
+  return [
+    client.name,
+    client.version,
+    scheme,
+    host,
+    port,
+    rule?.host,
+    credential?.secret,
+    credential?.version,
+  ].join("\n");
 }
