@@ -26,6 +26,7 @@ export async function serveConnection(
 ): Promise<void> {
   const stream = tcpStream(conn);
   try {
+    conn.setNoDelay(true);
     const session: Session = { stream, reader: new ByteReader(stream), tunnel: undefined, state, context };
     if (!await waitFirstByte(session)) return stream.close();
     if (!isTlsRecord(session.reader.available[0])) return await serveProtocol(session);

@@ -4,16 +4,19 @@
  *
  * @module
  */
-import type { Grant, PolicySource } from "./policy_source.ts";
+import type { Client, Grant, PolicySource } from "./policy_source.ts";
 
 /** Ends what a grant had opened. Must not throw. */
-export type EndGrant = () => void;
+export type EndGrant = (why: "revoked" | "shutdown") => void;
 
 /** The open grants of a proxy. */
 export class Grants {
   readonly #policy: PolicySource;
   readonly #open = new Map<symbol, { readonly grant: Grant; readonly end: EndGrant }>();
   readonly #unsubscribe: () => void;
+  /** By name, until the next change. */
+  #clients: ReadonlyMap<string, Client> | undefined;
+  #isClosed = false;
 
   constructor(policy: PolicySource) {
     this.#policy = policy;
@@ -26,13 +29,13 @@ export class Grants {
   }
 
   /**
-   * Calls `end` once, as soon as the grant is no longer in force: at once when it is not now.
+   * Calls `end` once, as soon as the grant is no longer in force or the proxy stops: at once when that is so now.
    *
    * @returns a function that lets go
    */
   hold(grant: Grant, end: EndGrant): () => void {
-    if (!this.#policy.isLive(grant)) {
-      end();
+    if (this.#isClosed || !this.#policy.isLive(grant)) {
+      end(this.#isClosed ? "shutdown" : "revoked");
       return () => {};
     }
     const key = Symbol();
@@ -40,17 +43,28 @@ export class Grants {
     return () => this.#open.delete(key);
   }
 
-  /** Stops listening for changes. */
+  /** The same for all that a client has, as it is now. Nobody of that name holds nothing. */
+  holdClient(name: string, end: EndGrant): () => void {
+    this.#clients ??= new Map(this.#policy.clients().map((client) => [client.name, client]));
+    const client = this.#clients.get(name);
+    return client ? this.hold({ client }, end) : () => {};
+  }
+
+  /** Ends everything that is open, and whatever is still opened. */
   close(): void {
+    this.#isClosed = true;
     this.#unsubscribe();
+    const open = [...this.#open.values()];
     this.#open.clear();
+    for (const { end } of open) end("shutdown");
   }
 
   #sweep(): void {
+    this.#clients = undefined;
     for (const [key, { grant, end }] of this.#open) {
       if (this.#policy.isLive(grant)) continue;
       this.#open.delete(key);
-      end();
+      end("revoked");
     }
   }
 }

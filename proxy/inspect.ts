@@ -8,6 +8,7 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import { type HostPort, parseHost } from "../core/host_port.ts";
+import type { Reason } from "../policy/reason.ts";
 import type { Rule } from "../policy/rule.ts";
 import { ByteReader, writeAll } from "./byte_reader.ts";
 import { isTlsRecord, peekClientHello } from "./client_hello.ts";
@@ -34,8 +35,12 @@ export async function inspect(session: Session, tunnel: InspectedTunnel): Promis
   const { context, stream, state } = session;
   const { client, rule, target, method } = tunnel;
   const releaseTunnel = context.admission.addTunnel();
-  const release = context.grants.hold({ client, ...(rule ? { rule } : {}) }, () => inner.abort());
   let inner: ClientStream = stream;
+  let reason: Reason | undefined;
+  const release = context.grants.hold({ client, ...(rule ? { rule } : {}) }, (why) => {
+    reason = why;
+    inner.abort();
+  });
   try {
     const isTls = await sniff(session);
     const scheme = isTls ? "https" : "http";
@@ -50,20 +55,19 @@ export async function inspect(session: Session, tunnel: InspectedTunnel): Promis
       );
       inner = tls;
       reader = new ByteReader(tls);
-      if (!context.policy.isLive({ client, ...(rule ? { rule } : {}) })) return tls.abort();
-      await serveSession({ stream: tls, reader, tunnel: { ...target, scheme, client }, state, context });
+      if (reason) tls.abort(); // during the handshake
+      else await serveSession({ stream: tls, reader, tunnel: { ...target, scheme, client }, state, context });
       await tls.done;
     } else await serveSession({ stream, reader, tunnel: { ...target, scheme, client }, state, context });
   } catch (error) {
     if (!(error instanceof ProxyError)) context.reportBug(error);
-    const { reason } = refusalOf(error);
     context.audit.write({
       verdict: "deny",
       client: client.name,
       method,
       ...target,
       mode: context.mode,
-      reason,
+      reason: reason ?? refusalOf(error).reason,
     });
     stream.close();
   } finally {
@@ -77,18 +81,20 @@ export async function inspect(session: Session, tunnel: InspectedTunnel): Promis
  *
  * @returns whether it begins a TLS handshake
  */
-async function sniff({ reader, stream, context: { deadlines, limits } }: Session): Promise<boolean> {
+async function sniff({ reader, stream, state, context: { deadlines, limits } }: Session): Promise<boolean> {
   let isLate = false;
   const deadline = deadlines.start(limits.headTimeoutMs, () => {
     isLate = true;
     stream.close();
   });
   try {
+    state.isIdle = reader.size === 0;
     if (reader.size === 0 && !await reader.fill()) throw silent();
     return isTlsRecord(reader.available[0]);
   } catch (error) {
     throw isLate || !(error instanceof ProxyError) ? silent() : error;
   } finally {
+    state.isIdle = false;
     deadline.stop();
   }
 }

@@ -9,8 +9,10 @@ import type { Clock } from "../core/clock.ts";
 import { Deadlines } from "../core/deadlines.ts";
 import { messageOf, ProxyError } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
-import type { Limits } from "../core/limits.ts";
-import { Admission } from "./admission.ts";
+import { fitLimits, type Limits } from "../core/limits.ts";
+import { logger } from "../core/log.ts";
+import { descriptorLimit } from "../core/native.ts";
+import { Admission, type Release } from "./admission.ts";
 import { AuditLog, type AuditSink, type AuditTotals, type LogFormat } from "./audit_log.ts";
 import { closeQuietly } from "./byte_reader.ts";
 import { serveConnection } from "./connection.ts";
@@ -77,7 +79,13 @@ interface OpenConnection {
  * @throws ProxyError `listen.failed`
  */
 export function startProxy(options: ProxyOptions): ProxyServer {
-  const { limits, clock, policy } = options;
+  const { clock, policy } = options;
+  const limits = fitLimits(options.limits, descriptorLimit());
+  if (limits !== options.limits) {
+    logger("proxy").warn(
+      `only ${limits.maxConnections} connections fit the limit of open files: raise it (ulimit -n, LimitNOFILE=)`,
+    );
+  }
   const listeners = openListeners(options.listen);
   const deadlines = new Deadlines();
   const admission = new Admission(limits);
@@ -100,6 +108,7 @@ export function startProxy(options: ProxyOptions): ProxyServer {
   const audit = new AuditLog({ sink, format, now: () => clock.now(), deadlines });
   const context: ProxyContext = {
     ...options,
+    limits,
     logQuery,
     deadlines,
     admission,
@@ -153,11 +162,11 @@ class Server implements ProxyServer {
       if (state.isIdle) closeQuietly(conn);
     }
     await this.#drained(limits.drainTimeoutMs);
+    grants.close(); // what waits for an upstream that is stuck would not notice that its client is gone
     for (const { conn } of this.#open) closeQuietly(conn);
     pool.close();
     await this.#drained(limits.drainTimeoutMs);
     await interceptor.close();
-    grants.close();
     await audit.close();
   }
 
@@ -183,45 +192,70 @@ class Server implements ProxyServer {
   }
 
   #serve(conn: Deno.TcpConn, hasTls: boolean): void {
-    const { admission } = this.#context;
+    const { admission, audit, reportBug } = this.#context;
     const source = (conn.remoteAddr as Deno.NetAddr).hostname;
     const release = admission.tryConnection();
     const releaseSource = release && admission.tryUnauthenticated(source);
     if (!release || !releaseSource) {
-      this.#context.audit.write({ verdict: "deny", reason: release ? "quota" : "overload" });
+      audit.write({ verdict: "deny", reason: release ? "quota" : "overload" });
       release?.();
       closeQuietly(conn);
       return;
     }
-    conn.setNoDelay(true);
+    const { state, forget } = this.#newState(conn, source, releaseSource);
+    const done = serveConnection(conn, { hasTls, state, context: this.#context }).catch(reportBug).finally(
+      () => {
+        this.#open.delete(open);
+        closeQuietly(conn);
+        forget();
+        release();
+      },
+    );
+    const open: OpenConnection = { conn, state, done };
+    this.#open.add(open);
+  }
+
+  /** A connection counts against its source until it has said who it is, then against that client and ends with it. */
+  #newState(
+    conn: Deno.TcpConn,
+    source: string,
+    releaseSource: Release,
+  ): { readonly state: ConnectionState; readonly forget: () => void } {
+    const { admission, grants } = this.#context;
     let holder: { readonly client: string; readonly release: () => void } | undefined;
+    const end = () => {
+      // A request under way ends by its own grant, with an answer that says why.
+      state.isStopping = true;
+      if (state.isIdle) closeQuietly(conn);
+    };
     const state: ConnectionState = {
       source,
       isIdle: false,
       isStopping: false,
-      identify: (client) => {
-        if (holder?.client === client) return true;
-        const releaseClient = admission.tryClient(client);
-        if (!releaseClient) return false;
+      identify: (name) => {
+        if (holder?.client === name) return true;
+        const releaseQuota = admission.tryClient(name);
+        if (!releaseQuota) return false;
         releaseSource();
         holder?.release();
-        holder = { client, release: releaseClient };
+        const releaseGrant = grants.holdClient(name, end);
+        holder = {
+          client: name,
+          release: () => {
+            releaseQuota();
+            releaseGrant();
+          },
+        };
         return true;
       },
     };
-    const open: OpenConnection = {
-      conn,
+    return {
       state,
-      done: serveConnection(conn, { hasTls, state, context: this.#context }).catch(this.#context.reportBug)
-        .finally(() => {
-          this.#open.delete(open);
-          closeQuietly(conn);
-          release();
-          releaseSource();
-          holder?.release();
-        }),
+      forget: () => {
+        releaseSource();
+        holder?.release();
+      },
     };
-    this.#open.add(open);
   }
 }
 

@@ -39,7 +39,7 @@ export async function passThrough(session: Session, tunnel: PassthroughTunnel): 
   const { limits, deadlines, grants, dialler, policy } = context;
   const grant = { client, rule };
   const cancel = new AbortController();
-  const releaseDial = grants.hold(grant, () => cancel.abort(revoked()));
+  const releaseDial = grants.hold(grant, (why) => cancel.abort(ended(why)));
   const upstream = await dialler.dial(
     { scheme: "tcp", ...target, client, ruleHost: rule.host },
     cancel.signal,
@@ -47,13 +47,13 @@ export async function passThrough(session: Session, tunnel: PassthroughTunnel): 
     .finally(releaseDial);
   if (!policy.isLive(grant)) {
     closeQuietly(upstream.stream);
-    throw revoked();
+    throw ended("revoked");
   }
   let reason: Reason | undefined;
   const stop = (why: Reason) => {
     reason ??= why;
-    joined?.abort();
-    stream.close();
+    stream.abort();
+    closeQuietly(upstream.stream);
   };
   try {
     await tunnel.admit();
@@ -68,13 +68,13 @@ export async function passThrough(session: Session, tunnel: PassthroughTunnel): 
     afterBTimeoutMs: limits.halfCloseTimeoutMs,
   });
   const releaseTunnel = context.admission.addTunnel();
-  const release = grants.hold(grant, () => stop("revoked"));
+  const release = grants.hold(grant, stop);
   await joined.done;
   release();
   releaseTunnel();
   if (joined.timedOut) reason ??= "idle-timeout";
   context.audit.write({
-    verdict: reason === "sni-mismatch" || reason === "sni-missing" ? "deny" : "passthrough",
+    verdict: reason !== undefined && REFUSED.has(reason) ? "deny" : "passthrough",
     client: client.name,
     ...tunnel.identity,
     ...target,
@@ -84,6 +84,9 @@ export async function passThrough(session: Session, tunnel: PassthroughTunnel): 
     durationMs: context.clock.monotonic() - startedAt,
   });
 }
+
+/** Reasons for which nothing of what the client sent was passed through. */
+const REFUSED: ReadonlySet<Reason> = new Set(["sni-mismatch", "sni-missing", "tls-no-client-hello"]);
 
 /** SPEC section 9.5: TLS in a passthrough must be for the host that the rule names. Other protocols are not looked into. */
 async function checkFirstBytes(
@@ -145,9 +148,11 @@ class GuardedStream implements ByteStream {
   }
 }
 
-function revoked(): ProxyError {
-  return new ProxyError(
-    "policy.revoked",
-    "Cannot open the tunnel: the client or rule that admitted it is gone",
-  );
+function ended(why: "revoked" | "shutdown"): ProxyError {
+  return why === "revoked"
+    ? new ProxyError(
+      "policy.revoked",
+      "Cannot open the tunnel: the client or rule that admitted it is gone",
+    )
+    : new ProxyError("limit.reached", "Cannot open the tunnel: the proxy is stopping", { reason: why });
 }
