@@ -15,7 +15,7 @@ import { ProxyError } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import { setListenerNoDelay, shutdownSocket } from "../core/native.ts";
 import { type ByteStream, closeQuietly, closeWriteQuietly } from "./byte_reader.ts";
-import { splice } from "./splice.ts";
+import { type Splice, splice } from "./splice.ts";
 import { clientTlsFailure } from "./tls_errors.ts";
 
 /** A certificate chain with its key. */
@@ -75,9 +75,7 @@ export class Interceptor {
   ): Promise<TlsSession> {
     let link: Link;
     try {
-      let listener = await this.#listener(name, load);
-      while (listener.isClosed) listener = await this.#listener(name, load); // dropped while we waited
-      link = await listener.connect();
+      link = await (await this.#reserve(name, load)).connect();
     } catch (error) {
       closeQuietly(raw);
       throw error;
@@ -115,7 +113,7 @@ export class Interceptor {
         throw error;
       }
       link.claimed();
-      return new LoopbackSession(tls, joined);
+      return new LoopbackSession(tls, joined, this.#limits.halfCloseTimeoutMs);
     } catch (error) {
       link.end();
       await settleAlert(joined, isLate);
@@ -138,21 +136,30 @@ export class Interceptor {
     }
   }
 
-  async #listener(name: string, load: () => Promise<ServerCertificate>): Promise<LoopbackListener> {
-    const known = this.#listeners.get(name);
-    if (known) {
-      const listener = await known;
-      if (this.#now() < listener.renewAt && this.#listeners.get(name) === known) {
-        this.#listeners.delete(name); // moves to the end: the map is in order of use
-        this.#listeners.set(name, known);
+  /** An open listener that stays open at least until its `connect` is over. */
+  async #reserve(name: string, load: () => Promise<ServerCertificate>): Promise<LoopbackListener> {
+    for (;;) {
+      const known = this.#listeners.get(name);
+      if (!known) return await this.#open(name, load);
+      const listener = await known.catch(() => undefined); // why it failed concerns whoever opened it
+      if (!listener || this.#listeners.get(name) !== known) continue; // dropped while we waited
+      this.#listeners.delete(name);
+      if (this.#now() < listener.renewAt) {
+        this.#listeners.set(name, known); // at the end: the map is in order of use
+        listener.reserve();
         return listener;
       }
-      if (this.#listeners.get(name) === known) this.#drop(name, known);
-      else return await this.#listener(name, load);
+      await listener.close();
     }
-    const opening = load().then((certificate) =>
-      new LoopbackListener(certificate, this.ports, this.#deadlines)
-    );
+  }
+
+  /** Opens a listener, which is reserved before anyone can drop it: whoever opens one gets to use it. */
+  #open(name: string, load: () => Promise<ServerCertificate>): Promise<LoopbackListener> {
+    const opening = load().then((certificate) => {
+      const listener = new LoopbackListener(certificate, this.ports, this.#deadlines);
+      listener.reserve();
+      return listener;
+    });
     this.#listeners.set(name, opening);
     opening.catch(() => {
       if (this.#listeners.get(name) === opening) this.#listeners.delete(name);
@@ -161,7 +168,7 @@ export class Interceptor {
       if (this.#listeners.size <= this.#limits.maxTlsListeners) break;
       this.#drop(oldName, old);
     }
-    return await opening;
+    return opening;
   }
 
   #drop(name: string, listener: Promise<LoopbackListener>): void {
@@ -171,10 +178,7 @@ export class Interceptor {
 }
 
 /** After a failed handshake our alert is still on its way to the client; give it a moment, then cut. */
-async function settleAlert(
-  joined: { readonly done: Promise<void>; abort(): void },
-  isLate: boolean,
-): Promise<void> {
+async function settleAlert(joined: Splice, isLate: boolean): Promise<void> {
   if (!isLate) {
     let timer: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([joined.done, new Promise<void>((resolve) => timer = setTimeout(resolve, 100))]);
@@ -229,16 +233,16 @@ class LoopbackListener {
     this.#accepting = this.#accept();
   }
 
-  get isClosed(): boolean {
-    return this.#isClosed;
-  }
-
   get #address(): Deno.NetAddr {
     return this.#listener.addr as Deno.NetAddr;
   }
 
-  async connect(): Promise<Link> {
+  /** Keeps it open until the link of the one {@linkcode connect} that follows is claimed or ended. */
+  reserve(): void {
     this.#users++;
+  }
+
+  async connect(): Promise<Link> {
     let outer: Deno.TcpConn;
     try {
       outer = await Deno.connect({ hostname: this.#address.hostname, port: this.#address.port });
@@ -314,15 +318,22 @@ class LoopbackListener {
       if (claim) {
         this.#waiting.delete(key);
         claim(conn);
-      } else if (this.#unclaimed.size >= MAX_UNCLAIMED) reject(conn);
-      else {
-        const deadline = this.#deadlines.start(UNCLAIMED_MS, () => {
-          this.#forget(key);
-          reject(conn);
-        });
-        this.#unclaimed.set(key, { conn, deadline });
-      }
+      } else this.#keepUnclaimed(key, conn);
     }
+  }
+
+  /** The newest may be ours: where there are too many, the oldest goes. */
+  #keepUnclaimed(key: string, conn: Deno.TlsConn): void {
+    for (const [oldKey, old] of this.#unclaimed) {
+      if (this.#unclaimed.size < MAX_UNCLAIMED) break;
+      this.#forget(oldKey);
+      reject(old.conn);
+    }
+    const deadline = this.#deadlines.start(UNCLAIMED_MS, () => {
+      this.#forget(key);
+      reject(conn);
+    });
+    this.#unclaimed.set(key, { conn, deadline });
   }
 }
 
@@ -340,11 +351,13 @@ function tupleOf(dialler: Deno.Addr, listener: Deno.Addr): string {
 class LoopbackSession implements TlsSession {
   readonly done: Promise<void>;
   readonly #tls: Deno.TlsConn;
-  readonly #abortSplice: () => void;
+  readonly #joined: Splice;
+  readonly #patienceMs: number;
 
-  constructor(tls: Deno.TlsConn, joined: { readonly done: Promise<void>; abort(): void }) {
+  constructor(tls: Deno.TlsConn, joined: Splice, patienceMs: number) {
     this.#tls = tls;
-    this.#abortSplice = () => joined.abort();
+    this.#joined = joined;
+    this.#patienceMs = patienceMs;
     // The client is gone: whatever waits on the TLS side must wake up.
     this.done = joined.done.then(() => closeQuietly(tls));
   }
@@ -361,13 +374,14 @@ class LoopbackSession implements TlsSession {
     return this.#tls.closeWrite();
   }
 
-  /** Says close_notify, then lets the splice hand over the rest and close. */
+  /** Says close_notify, then lets the splice hand over the rest and close. A client that reads nothing is cut. */
   close(): void {
+    this.#joined.expectEnd(this.#patienceMs);
     closeWriteQuietly(this.#tls).then(() => closeQuietly(this.#tls));
   }
 
   abort(): void {
-    this.#abortSplice();
+    this.#joined.abort();
     closeQuietly(this.#tls);
   }
 }

@@ -30,6 +30,8 @@ export interface Splice {
   readonly bytesToA: number;
   /** True once it was ended by a time-out. */
   readonly timedOut: boolean;
+  /** From now on `ms` without a byte are enough to close both. */
+  expectEnd(ms: number): void;
   /** Closes both at once. */
   abort(): void;
 }
@@ -44,8 +46,12 @@ export function splice(a: ByteStream, b: ByteStream, options: SpliceOptions): Sp
       closeQuietly(a);
       closeQuietly(b);
     },
+    expectEnd: (ms: number) => {
+      if (!isOver) impatient(ms);
+    },
     done: Promise.resolve(),
   };
+  let isOver = false;
   let patienceMs = options.idleTimeoutMs;
   const onDue = () => {
     state.timedOut = true;
@@ -71,6 +77,7 @@ export function splice(a: ByteStream, b: ByteStream, options: SpliceOptions): Sp
     touch();
   }).then(() => impatient(options.afterBTimeoutMs));
   state.done = Promise.all([toB, toA]).then(() => {
+    isOver = true;
     deadline?.stop();
     state.abort();
   });
