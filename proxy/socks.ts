@@ -172,7 +172,7 @@ export function isLocalSource(source: string): boolean {
 /**
  * The client's side of the handshake up to its request.
  *
- * @throws ProxyError `client.malformed`, `client.unsupported`, `client.closed`, `auth.missing`, `auth.invalid`; where the
+ * @throws ProxyError `client.malformed`, `client.closed`, `auth.missing`, `auth.invalid`; where the
  * protocol has an answer for that it was given
  */
 export async function readSocksRequest(dialogue: SocksDialogue): Promise<SocksRequest> {
@@ -201,7 +201,7 @@ async function readSocks5(bytes: Fields, dialogue: SocksDialogue): Promise<Socks
   if (version !== SOCKS5 || reserved !== 0) throw malformed("the request is none");
   const fail = async (code: number, what: string): Promise<never> => {
     await reply(formatReply(SOCKS5, code));
-    throw new ProxyError("client.unsupported", `Cannot serve SOCKS: ${what}`, { reason: "malformed" });
+    throw malformed(what);
   };
   let host: string | undefined;
   if (addressType === 1) host = formatIp(await bytes.take(4));
