@@ -66,6 +66,13 @@ const CA_FLAGS: readonly FlagSpec[] = [
   },
 ];
 
+/** Both logins talk to a server that may be a company's own. */
+const PROVIDER_CA_FLAG: FlagSpec = {
+  name: "ca-file",
+  placeholder: "FILE",
+  description: "trust the certificates in this PEM file too",
+};
+
 /** The values of `secret create --type`. */
 const SECRET_TYPES: readonly string[] = [
   "bearer",
@@ -235,6 +242,52 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("./cmd_rules.ts")).run,
   },
   {
+    name: "oauth xai",
+    summary: "log in to xAI and print JSON for secret create",
+    flags: [
+      {
+        name: "port",
+        placeholder: "PORT",
+        description: "where the browser comes back to, on 127.0.0.1; 0 takes any free port",
+        default: "56121",
+      },
+      { name: "device", description: "log in with a code on any device, without a callback" },
+      {
+        name: "issuer",
+        placeholder: "URL",
+        description: "another provider of the same kind, for tests and enterprises",
+        default: "https://auth.x.ai",
+      },
+      PROVIDER_CA_FLAG,
+    ],
+    examples: [
+      "slicer-proxy oauth xai > xai.json",
+      "slicer-proxy oauth xai --device | slicer-proxy secret create xai --host api.x.ai --type oauth-xai --value-file -",
+    ],
+    load: async () => (await import("./cmd_oauth_xai.ts")).run,
+  },
+  {
+    name: "oauth github-app-user",
+    summary: "log in to a GitHub App and print JSON for secret create",
+    flags: [
+      {
+        name: "client-id",
+        placeholder: "ID",
+        description: "the app's client id; its device flow has to be enabled",
+        isRequired: true,
+      },
+      {
+        name: "github-url",
+        placeholder: "URL",
+        description: "the server, for GitHub Enterprise",
+        default: "https://github.com",
+      },
+      PROVIDER_CA_FLAG,
+    ],
+    examples: ["slicer-proxy oauth github-app-user --client-id Iv1.0123456789abcdef > github.json"],
+    load: async () => (await import("./cmd_oauth_github.ts")).run,
+  },
+  {
     name: "status",
     summary: "show whether the proxy is up, since when, and what it holds",
     flags: [JSON_FLAG, URL_FLAG],
@@ -275,6 +328,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: [JSON_FLAG, ...CA_FLAGS],
     examples: ["slicer-proxy ca show --hostgroup sbox"],
     load: async () => (await import("./cmd_ca.ts")).showCa,
+  },
+  {
+    name: "completion",
+    summary: "print what a shell needs to complete commands and flags",
+    arguments: [{ name: "SHELL", description: "bash, zsh or fish", choices: ["bash", "zsh", "fish"] }],
+    examples: [
+      "source <(slicer-proxy completion bash)",
+      "slicer-proxy completion fish > ~/.config/fish/completions/slicer-proxy.fish",
+    ],
+    load: async () => (await import("./cmd_completion.ts")).run,
   },
   {
     name: "version",
