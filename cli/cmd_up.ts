@@ -12,7 +12,7 @@ import { startApi } from "../api/server.ts";
 import { loadApiToken } from "../api/token_file.ts";
 import type { Clock } from "../core/clock.ts";
 import { Deadlines } from "../core/deadlines.ts";
-import { messageOf, ProxyError } from "../core/errors.ts";
+import { messageOf } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
 import { logger, startLog } from "../core/log.ts";
@@ -24,7 +24,6 @@ import type { PolicySource } from "../proxy/policy_source.ts";
 import { providerCall } from "../proxy/provider_call.ts";
 import { type ProxyServer, startProxy } from "../proxy/server.ts";
 import { Dialler, systemResolve } from "../proxy/upstream.ts";
-import type { Credential } from "../secrets/credential.ts";
 import { Credentials } from "../secrets/credentials.ts";
 import { State } from "../store/state.ts";
 import { VERSION } from "./cmd_version.ts";
@@ -121,20 +120,13 @@ function policyOf(state: State, credentials: Credentials): PolicySource {
     clients: () => state.listClients(),
     rulesFor: (client, host) => state.rulesFor(client, host),
     rulesOf: (client) => state.rulesOf(client),
-    credential: (secret) => atHand(secret, credentials.credential(secret)),
+    secretInfo: (secret) => credentials.secretInfo(secret),
+    credential: (secret, request) => credentials.credential(secret, request),
+    rejected: (credential, answer) => credentials.rejected(credential, answer),
+    isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
     isLive: (grant) => state.isLive(grant),
     onChange: (listener) => state.onChange(listener),
   };
-}
-
-/** The credential when no renewal must be waited for. */
-function atHand(secret: string, credential: ReturnType<Credentials["credential"]>): Credential | undefined {
-  if (!(credential instanceof Promise)) return credential;
-  credential.catch(() => {}); // remembered, and said to whoever asks next
-  throw new ProxyError(
-    "credential.unavailable",
-    `Cannot use secret ${secret} yet: its token is being fetched`,
-  );
 }
 
 /** Credentials, whose renewals go out as the data plane's requests do, and are counted apart from them. */

@@ -71,6 +71,12 @@ export async function openTunnel(session: Session, request: TunnelRequest): Prom
     const detail = `Client "${client.name}" may not connect to ${formatHostPort(target)}`;
     return await refuse({ status: 403, reason: decision.reason, detail, explanation });
   }
+  if (policy.isTokenEndpoint({ host: target.host })) {
+    const detail = `Client "${client.name}" may not connect to ${
+      formatHostPort(target)
+    }: the proxy renews its credentials there`;
+    return await refuse({ status: 403, reason: "token-endpoint", detail });
+  }
   if (decision.verdict === "passthrough") {
     await passThrough(session, { client, rule: decision.rule, target, startedAt, admit });
   } else {

@@ -8,7 +8,6 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import type { Rule } from "../policy/rule.ts";
-import type { Credential } from "../secrets/credential.ts";
 import type { AuditRecord } from "./audit_log.ts";
 import { authenticate } from "./auth.ts";
 import type { Body } from "./body.ts";
@@ -50,7 +49,8 @@ export interface AdmittedExchange extends Exchange {
   readonly client: Client;
   readonly target: RequestTarget;
   readonly rule: Rule;
-  readonly credential: Credential | undefined;
+  /** The secret whose credential it gets. */
+  readonly secret: { readonly name: string; readonly version: string } | undefined;
   readonly upgrade: Upgrade | undefined;
 }
 

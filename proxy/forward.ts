@@ -6,14 +6,16 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { ProxyError } from "../core/errors.ts";
+import type { Credential } from "../secrets/credential.ts";
 import type { AuditRecord } from "./audit_log.ts";
 import { type Body, responseBody } from "./body.ts";
 import { type ByteReader, closeQuietly, writeAll } from "./byte_reader.ts";
 import type { ByteStream } from "./byte_reader.ts";
 import { refusalOf } from "./error_response.ts";
 import { type HeaderField, injectCredential, listOf, makeField, removeHopByHop } from "./headers.ts";
-import { readResponseHead, type RequestHead, type ResponseHead } from "./http1_reader.ts";
+import { latin1, readResponseHead, type RequestHead, type ResponseHead } from "./http1_reader.ts";
 import { formatRequestHead, formatResponseHead } from "./http1_writer.ts";
 import type { Grant } from "./policy_source.ts";
 import {
@@ -36,6 +38,10 @@ export async function forward(exchange: AdmittedExchange): Promise<Next> {
 const REPLAYABLE = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 /** A body up to this size leaves in one write with its head. */
 const COALESCE_BYTES = 65_536;
+/** The largest body that is kept, so that a request whose access token is refused can be sent again with the next one. */
+const MAX_KEPT_BYTES = 1_048_576;
+/** How much of a refusing answer is shown to the credential's kind: the error of a JSON body stands at its start. */
+const ANSWER_START_BYTES = 4_096;
 
 /**
  * States: before the response head, a failure is answered (`#answered` is 0); after it, the client's connection is cut. `#fail`
@@ -44,8 +50,14 @@ const COALESCE_BYTES = 65_536;
 class Forwarding {
   readonly #exchange: AdmittedExchange;
   readonly #grant: Grant;
-  readonly #cancel = new AbortController();
+  /** Made when a dial begins, which it can end. */
+  #cancel: AbortController | undefined;
   readonly #isReplayable: boolean;
+  /** In use; another one after the upstream has refused it. */
+  #credential: Credential | undefined;
+  /** What was sent of the body, while the request could be sent again with another credential. */
+  #kept: SentBody | undefined;
+  #isReplay = false;
   #connection: UpstreamConnection | undefined;
   #failure: ProxyError | undefined;
   #isOver = false;
@@ -57,8 +69,12 @@ class Forwarding {
 
   constructor(exchange: AdmittedExchange) {
     this.#exchange = exchange;
-    const { client, rule, credential } = exchange;
-    this.#grant = { client, rule, ...(credential ? { credential } : {}) };
+    const { client, rule, secret } = exchange;
+    this.#grant = {
+      client,
+      rule,
+      ...(secret ? { credential: { secret: secret.name, version: secret.version } } : {}),
+    };
     this.#isReplayable = exchange.body.done && REPLAYABLE.has(exchange.head.method);
   }
 
@@ -92,7 +108,7 @@ class Forwarding {
   #fail(failure: ProxyError): void {
     if (this.#failure || this.#isOver) return;
     this.#failure = failure;
-    this.#cancel.abort(failure);
+    this.#cancel?.abort(failure);
     closeQuietly(this.#connection?.stream);
     if (this.#answered > 0) this.#exchange.session.stream.abort();
   }
@@ -154,12 +170,15 @@ class Forwarding {
 
   async #exchangeMessages(): Promise<Next> {
     const { session: { context } } = this.#exchange;
+    await this.#fetchCredential();
     let isRetry = false;
     for (;;) {
       const connection = await this.#connect(isRetry);
       try {
         await this.#sendHead(connection);
-        return await this.#relayResponse(connection);
+        const next = await this.#relayResponse(connection);
+        if (next !== "replay") return next;
+        isRetry = false;
       } catch (error) {
         closeQuietly(connection.stream);
         if (this.#failure) throw this.#failure;
@@ -172,12 +191,52 @@ class Forwarding {
     }
   }
 
+  /** @throws ProxyError `credential.unavailable`, `policy.revoked` */
+  async #fetchCredential(): Promise<void> {
+    const { session: { context: { policy } }, secret, target, head } = this.#exchange;
+    if (!secret) return;
+    const found = policy.credential(secret.name, {
+      host: target.host,
+      method: head.method,
+      path: target.path,
+    });
+    const credential = found instanceof Promise ? await found : found;
+    if (this.#failure) throw this.#failure;
+    if (credential?.version !== secret.version) throw revoked();
+    this.#credential = credential;
+    if (credential.generation !== undefined) this.#kept = new SentBody();
+  }
+
+  /**
+   * Whether the upstream refused the access token, and the request can be sent again with a newer one. What is at hand of
+   * the body tells some refusals from others; nothing of the response has left for the client yet.
+   */
+  async #isWorthReplay(
+    { stream, reader }: UpstreamConnection,
+    { status }: ResponseHead,
+    body: Body,
+  ): Promise<boolean> {
+    const { session: { context: { policy } } } = this.#exchange;
+    const refused = this.#credential;
+    if (refused?.generation === undefined || this.#isReplay || (status !== 401 && status !== 403)) {
+      return false;
+    }
+    if (!body.done && reader.size === 0) await reader.fill();
+    const bodyStart = latin1(reader.available.subarray(0, ANSWER_START_BYTES));
+    const next = await policy.rejected(refused, { status, bodyStart });
+    if (this.#failure) throw this.#failure;
+    if (!next || !this.#isUploaded || !this.#kept?.isWhole) return false;
+    this.#credential = next;
+    this.#isReplay = true;
+    closeQuietly(stream);
+    return true;
+  }
+
   async #connect(isRetry: boolean): Promise<UpstreamConnection> {
-    const { session: { context }, target, rule, client } = this.#exchange;
+    const { session: { context }, target } = this.#exchange;
     const key = { ...target, grant: this.#grant };
     const pooled = isRetry ? undefined : context.pool.take(key, this.#isReplayable);
-    const connection = pooled ??
-      await context.dialler.dial({ ...target, client, ruleHost: rule.host }, this.#cancel.signal);
+    const connection = pooled ?? await this.#dial();
     this.#connection = connection;
     if (this.#failure) {
       closeQuietly(connection.stream);
@@ -186,15 +245,19 @@ class Forwarding {
     return connection;
   }
 
+  async #dial(): Promise<UpstreamConnection> {
+    const { session: { context }, target, rule, client } = this.#exchange;
+    this.#cancel = new AbortController();
+    return await context.dialler.dial({ ...target, client, ruleHost: rule.host }, this.#cancel.signal);
+  }
+
   /** The head, with what is here of the body, in one write; then the rest of the body beside the response. */
   async #sendHead({ stream }: UpstreamConnection): Promise<void> {
     const { session: { context, reader }, body } = this.#exchange;
-    const bytes = withBody(
-      formatRequestHead(this.#upstreamHead()),
-      reader,
-      body,
-      (count) => this.#sent += count,
-    );
+    const headBytes = formatRequestHead(this.#upstreamHead());
+    const bytes = this.#isReplay && this.#kept
+      ? this.#kept.after(headBytes)
+      : withBody(headBytes, reader, body, (piece) => this.#onSent(piece));
     // The last moment: nothing is awaited between this check and the write (SPEC section 9.4).
     if (!context.policy.isLive(this.#grant)) throw revoked();
     await writeAll(stream, bytes);
@@ -207,9 +270,9 @@ class Forwarding {
   }
 
   #upstreamHead(): RequestHead {
-    const { head, target, credential, upgrade } = this.#exchange;
+    const { head, target, upgrade } = this.#exchange;
     let fields = removeHopByHop(head.fields);
-    if (credential) fields = injectCredential(fields, credential.headers);
+    if (this.#credential) fields = injectCredential(fields, this.#credential);
     if (upgrade) fields = [...fields, makeField("Connection", "Upgrade"), ...upgrade.fields];
     return { method: head.method, target: target.originForm, version: head.version, fields };
   }
@@ -220,9 +283,10 @@ class Forwarding {
       const count = body.take(reader.available);
       if (count > 0) {
         this.#uploading = "to-upstream";
-        await writeAll(stream, reader.available.subarray(0, count));
+        const piece = reader.available.subarray(0, count);
+        await writeAll(stream, piece);
+        this.#onSent(piece);
         reader.consume(count);
-        this.#sent += count;
       }
       if (body.done) break;
       this.#uploading = "from-client";
@@ -234,13 +298,18 @@ class Forwarding {
     if (this.#answered === 0) this.#watchClient();
   }
 
+  #onSent(piece: Uint8Array): void {
+    this.#sent += piece.length;
+    this.#kept?.add(piece);
+  }
+
   #onUploadError(error: unknown): void {
     // The upstream may have answered early and closed: whoever reads its answer says what it is.
     if (error instanceof ProxyError) this.#fail(error);
     else if (this.#uploading === "from-client") this.#fail(clientGone());
   }
 
-  async #relayResponse(connection: UpstreamConnection): Promise<Next> {
+  async #relayResponse(connection: UpstreamConnection): Promise<Next | "replay"> {
     const { session: { context: { limits } }, head, upgrade } = this.#exchange;
     for (let interim = 0;; interim++) {
       const response = await readResponseHead(connection.reader, limits);
@@ -267,7 +336,7 @@ class Forwarding {
     }
   }
 
-  async #relayFinal(connection: UpstreamConnection, response: ResponseHead): Promise<Next> {
+  async #relayFinal(connection: UpstreamConnection, response: ResponseHead): Promise<Next | "replay"> {
     const { session, head } = this.#exchange;
     const { limits } = session.context;
     if (response.status === 407) {
@@ -277,13 +346,14 @@ class Forwarding {
       );
     }
     const body = responseBody(response, head.method, limits);
+    if (await this.#isWorthReplay(connection, response, body)) return "replay";
     // An early answer to an unfinished upload: the rest of it belongs to nobody.
     const close = wantsClose(head) || body.closeDelimited || session.state.isStopping || !this.#isUploaded;
     const fields = clean(response);
     if (close) fields.push(makeField("Connection", "close"));
     const headBytes = formatResponseHead({ ...response, version: "HTTP/1.1", fields });
     // A body that is malformed from its start can still be answered: nothing of the response has left yet.
-    const first = withBody(headBytes, connection.reader, body, (count) => this.#received += count);
+    const first = withBody(headBytes, connection.reader, body, (piece) => this.#received += piece.length);
     this.#answered = response.status;
     this.#touch(limits.bodyIdleTimeoutMs);
     await this.#writeClient(first);
@@ -371,17 +441,38 @@ class Forwarding {
   }
 
   #log(more: Partial<AuditRecord>): void {
-    const { session: { context }, client, head, target, credential } = this.#exchange;
+    const { session: { context }, client, head, target } = this.#exchange;
     context.audit.write({
       verdict: "allow",
       client: client.name,
       method: head.method,
       ...describeTarget(target, context),
       ...(this.#answered > 0 ? { status: this.#answered } : {}),
-      ...(credential ? { secret: credential.secret } : {}),
+      ...(this.#credential ? { secret: this.#credential.secret } : {}),
       ...more,
       ...this.#measures(),
     });
+  }
+}
+
+/** A copy of the body bytes that were sent, up to {@linkcode MAX_KEPT_BYTES}: beyond that it is not whole. */
+class SentBody {
+  readonly #pieces: Uint8Array[] = [];
+  #size = 0;
+  isWhole = true;
+
+  add(piece: Uint8Array): void {
+    this.#size += piece.length;
+    if (this.#size > MAX_KEPT_BYTES) {
+      this.isWhole = false;
+      this.#pieces.length = 0;
+    }
+    if (this.isWhole) this.#pieces.push(piece.slice());
+  }
+
+  /** The head and the whole body. */
+  after(head: Uint8Array): Uint8Array {
+    return Buffer.concat([head, ...this.#pieces]);
   }
 }
 
@@ -390,15 +481,16 @@ function withBody(
   head: Uint8Array,
   reader: ByteReader,
   body: Body,
-  onBody: (count: number) => void,
+  onBody: (piece: Uint8Array) => void,
 ): Uint8Array {
   if (body.done || reader.size === 0 || reader.size > COALESCE_BYTES) return head;
   const count = body.take(reader.available);
+  const piece = reader.available.subarray(0, count);
   const bytes = new Uint8Array(head.length + count);
   bytes.set(head);
-  bytes.set(reader.available.subarray(0, count), head.length);
+  bytes.set(piece, head.length);
+  onBody(piece);
   reader.consume(count);
-  onBody(count);
   return bytes;
 }
 

@@ -133,15 +133,22 @@ export function removeHopByHop(fields: readonly HeaderField[]): HeaderField[] {
   return fields.filter((field) => !isHopByHop(field.key) && !nominated.includes(field.key));
 }
 
+/** What a credential does to a request's fields. */
+export interface Injection {
+  /** Set, in place of the client's own credentials and of its fields of these names. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /** Members that a comma-separated list field must have; what the client has in it stays. */
+  readonly merge?: readonly (readonly [name: string, value: string])[];
+  /** Added unless the client sends the field itself. */
+  readonly defaults?: readonly (readonly [name: string, value: string])[];
+}
+
 /**
  * The fields with a credential in place of the client's own. Everything known to carry a credential goes, and so does
  * any field of an injected name; the credential stands where the first of them stood, or at the end.
  */
-export function injectCredential(
-  fields: readonly HeaderField[],
-  credential: readonly (readonly [name: string, value: string])[],
-): HeaderField[] {
-  const injected = credential.map(([name, value]) => makeField(name, value));
+export function injectCredential(fields: readonly HeaderField[], injection: Injection): HeaderField[] {
+  const injected = injection.headers.map(([name, value]) => makeField(name, value));
   const names = new Set(injected.map((field) => field.key));
   const out: HeaderField[] = [];
   let isPlaced = false;
@@ -153,5 +160,19 @@ export function injectCredential(
     }
   }
   if (!isPlaced) out.push(...injected);
+  for (const [name, value] of injection.merge ?? []) mergeMember(out, name, value);
+  for (const [name, value] of injection.defaults ?? []) {
+    if (!out.some(({ key }) => key === name.toLowerCase())) out.push(makeField(name, value));
+  }
   return out;
+}
+
+/** Makes sure that a list field has a member (RFC 9110 §5.6.1): behind those of the field's last line, or in a new one. */
+function mergeMember(fields: HeaderField[], name: string, member: string): void {
+  const key = name.toLowerCase();
+  if (listOf(fields, key).includes(member.toLowerCase())) return;
+  const at = fields.findLastIndex((field) => field.key === key);
+  const field = fields[at];
+  if (!field) fields.push(makeField(name, member));
+  else fields[at] = makeField(field.name, field.value === "" ? member : `${field.value},${member}`);
 }

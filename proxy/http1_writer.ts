@@ -20,5 +20,14 @@ export function formatResponseHead(head: ResponseHead): Uint8Array {
 function formatHead(startLine: string, fields: readonly HeaderField[]): Uint8Array {
   let text = startLine + "\r\n";
   for (const field of fields) text += field.line + "\r\n";
-  return Buffer.from(text + "\r\n", "latin1");
+  return encodeLatin1(text + "\r\n");
+}
+
+const encoder = new TextEncoder();
+
+/** One byte a character. Heads are nearly always ASCII, for which UTF-8 is the same and encoded natively. */
+function encodeLatin1(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  const { read } = encoder.encodeInto(text, bytes);
+  return read === text.length ? bytes : Buffer.from(text, "latin1");
 }

@@ -1,11 +1,12 @@
 /**
  * What the data plane needs to know about clients, rules and secrets, as the proxy declares it. `store/` provides it;
- * only `cli/cmd_up.ts` knows that. Every call answers from memory, synchronously: the request path never waits for a disk.
+ * only `cli/cmd_up.ts` knows that. What decides answers from memory, synchronously: the request path
+ * never waits for a disk. Only a credential may have to be fetched.
  *
  * @module
  */
 import type { Rule } from "../policy/rule.ts";
-import type { Credential } from "../secrets/credential.ts";
+import type { Credential, SecretInfo } from "../secrets/credential.ts";
 
 /** A client that proved who it is. */
 export interface Client {
@@ -21,6 +22,20 @@ export interface Grant {
   readonly credential?: Pick<Credential, "secret" | "version">;
 }
 
+/** What a credential is for: some types need another token for each repository. */
+export interface CredentialRequest {
+  readonly host: string;
+  readonly method: string;
+  readonly path: string;
+}
+
+/** An upstream's answer that may mean a refused credential. */
+export interface UpstreamAnswer {
+  readonly status: number;
+  /** The beginning of the body as text, where it is at hand. */
+  readonly bodyStart?: string;
+}
+
 /** The live policy. */
 export interface PolicySource {
   /** The client whose token this is. Takes the same time for any wrong token. */
@@ -31,8 +46,17 @@ export interface PolicySource {
   rulesFor(client: Client, host: string): readonly Rule[];
   /** The client's live rules, in declaration order: for explaining a denial. */
   rulesOf(client: Client): readonly Rule[];
-  /** The credential of a secret, or undefined when there is no such secret. */
-  credential(secret: string): Credential | undefined;
+  /** What decisions need to know of a secret, or undefined when there is none of that name. */
+  secretInfo(secret: string): SecretInfo | undefined;
+  /**
+   * The credential of a secret: at once when it is at hand, else when it has been fetched; policy must be checked again
+   * then. Throws or rejects with ProxyError `credential.unavailable`, in words that the client may read.
+   */
+  credential(secret: string, request: CredentialRequest): Credential | Promise<Credential> | undefined;
+  /** The credential to send a refused request again with, once; undefined when the upstream's answer is the client's. */
+  rejected(credential: Credential, answer: UpstreamAnswer): Promise<Credential | undefined>;
+  /** True for a place where the proxy itself renews credentials. Without a path only whole hosts count. */
+  isTokenEndpoint(place: { readonly host: string; readonly path?: string }): boolean;
   /** True while the client, the rule and the secret of a grant are all still in force. */
   isLive(grant: Grant): boolean;
   /** Calls `listener` after every change that may have ended a grant. Returns a function that stops it. */

@@ -11,7 +11,6 @@ import { formatHostPort } from "../core/host_port.ts";
 import { decideRequest } from "../policy/decide.ts";
 import { explainDenial } from "../policy/explain.ts";
 import { hostWithin } from "../policy/rule.ts";
-import type { Credential } from "../secrets/credential.ts";
 import type { AuditRecord } from "./audit_log.ts";
 import { requestBody } from "./body.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
@@ -142,6 +141,7 @@ function admit(
     );
     return { refusal: { status: 403, reason: decision.reason, detail: what, explanation } };
   }
+  if (policy.isTokenEndpoint(target)) return deny("token-endpoint", "the proxy renews its credentials there");
   const { rule } = decision;
   const isLimited = rule.methods.length > 0 || rule.paths.length > 0;
   const override = isLimited ? findOverride(head.fields) : undefined;
@@ -155,18 +155,20 @@ function admit(
   if (upgrade && !body.done) {
     throw new ProxyError("client.malformed", "Cannot read the request: an upgrade with a body");
   }
-  let credential: Credential | undefined;
+  const secret = rule.secret === undefined ? undefined : policy.secretInfo(rule.secret);
   if (rule.secret !== undefined) {
-    credential = policy.credential(rule.secret);
-    if (!credential) {
+    if (!secret) {
       return deny("secret-missing", `the rule names the secret "${rule.secret}", which does not exist`);
     }
-    if (!hostWithin(rule.host, credential.host) || !hostWithin(target.host, credential.host)) {
+    if (!hostWithin(rule.host, secret.host) || !hostWithin(target.host, secret.host)) {
       return deny("secret-host", `the secret "${rule.secret}" is bound to another host`);
     }
-    if (target.scheme === "http" && !credential.cleartext) {
+    if (target.scheme === "http" && !secret.cleartext) {
       return deny("cleartext-secret", `the secret "${rule.secret}" is not sent without TLS`);
     }
   }
-  return { ...exchange, client, target, rule, credential, upgrade };
+  const named = rule.secret !== undefined && secret
+    ? { name: rule.secret, version: secret.version }
+    : undefined;
+  return { ...exchange, client, target, rule, secret: named, upgrade };
 }

@@ -2,7 +2,7 @@
 import { parseRule, type Rule, type RuleInput } from "../../policy/rule.ts";
 import { matchHost } from "../../policy/match.ts";
 import type { Client, Grant, PolicySource } from "../../proxy/policy_source.ts";
-import type { Credential } from "../../secrets/credential.ts";
+import type { Credential, SecretInfo } from "../../secrets/credential.ts";
 
 /** Clients, rules and credentials that a test sets up and takes away. */
 export class TestPolicy implements PolicySource {
@@ -67,6 +67,19 @@ export class TestPolicy implements PolicySource {
 
   credential(secret: string): Credential | undefined {
     return this.#credentials.get(secret);
+  }
+
+  secretInfo(secret: string): SecretInfo | undefined {
+    const credential = this.#credentials.get(secret);
+    return credential && { ...credential, type: "bearer" };
+  }
+
+  rejected(): Promise<Credential | undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  isTokenEndpoint(): boolean {
+    return false;
   }
 
   isLive({ client, rule, credential }: Grant): boolean {
