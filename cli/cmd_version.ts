@@ -32,14 +32,14 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   io.output.data(`${PROGRAM} ${VERSION} (${details.join(", ")})`);
 }
 
-/** The commit that a release was built from: the build script puts `build.json` beside `main.ts`. */
+/** The commit that a binary was built from: `scripts/compile_steps.ts` puts `build.json` one folder above the code. */
 function buildCommit(): string | undefined {
   try {
     const build: unknown = JSON.parse(Deno.readTextFileSync(new URL("../build.json", import.meta.url)));
     const commit = typeof build === "object" && build !== null && "commit" in build
       ? build.commit
       : undefined;
-    return typeof commit === "string" && /^[0-9a-f]{7,64}$/.test(commit) ? commit : undefined;
+    return typeof commit === "string" && /^[0-9a-f]{7,64}(-dirty)?$/.test(commit) ? commit : undefined;
   } catch {
     return undefined; // run from a checkout, or without the right to read
   }

@@ -37,6 +37,8 @@ export interface ArgumentSpec {
   /** Upper case, as in the usage line; also the key to read it by. */
   readonly name: string;
   readonly description: string;
+  /** The only values that are accepted. */
+  readonly choices?: readonly string[];
 }
 
 /** What a command does. The number is the exit code; nothing means 0. */

@@ -174,6 +174,13 @@ function namePositional(spec: CommandSpec, given: readonly string[]): ReadonlyMa
     if (value === "") {
       throw usageError(`Cannot run "${spec.name}": ${argument.name} is empty`, "is a variable unset?");
     }
+    if (argument.choices && !argument.choices.includes(value)) {
+      const meant = nearest(value, argument.choices);
+      throw usageError(
+        `Cannot run "${spec.name}" with this ${argument.name}: it is one of ${argument.choices.join(", ")}`,
+        meant === undefined ? `usage: ${usageLine(spec)}` : `did you mean ${meant}?`,
+      );
+    }
     return [argument.name, value];
   }));
 }

@@ -8,6 +8,7 @@
 import { isProxyError, messageOf } from "../core/errors.ts";
 import { type CommandSpec, PROGRAM } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
+import { refuseLeakyEnvironment } from "./environment.ts";
 import { commandHelp, overview } from "./help.ts";
 import { type Io, systemIo } from "./io.ts";
 import { nearest } from "./nearest.ts";
@@ -43,6 +44,7 @@ async function dispatch(words: readonly string[], io: Io): Promise<number> {
   const { spec, tokens } = found;
   if (asksForHelp(spec, tokens)) return show(commandHelp(spec, HELP_FLAG), io);
   const args = parseCommandLine(spec, tokens);
+  refuseLeakyEnvironment(io.env);
   const command = await spec.load();
   return await command(args, io) ?? 0;
 }

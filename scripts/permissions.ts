@@ -1,0 +1,43 @@
+/**
+ * What the program may do, for the compiled binary and for `deno task start` alike. It may read, write and dial anything,
+ * because where the state is and what is dialled is known only at run time; all else is named one by one.
+ *
+ * @module
+ */
+import { GUARDED_VARIABLES } from "../cli/environment.ts";
+import { LIBC_PATHS } from "../core/native.ts";
+
+/** What commands are told by variables, and which roots the runtime trusts. */
+const VARIABLES = [
+  "HOME",
+  "SLICER_URL",
+  "SLICER_TOKEN",
+  "SLICER_TOKEN_FILE",
+  "SLICER_CA_FILE",
+  "DENO_TLS_CA_STORE",
+];
+
+/** iproute2, for the address of `up --bind`. Whole paths: a name would be looked up in the caller's PATH. */
+const PROGRAMS = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"];
+
+/** The proxy's own addresses, and whether a credential's file belongs to this user. */
+const SYSTEM = ["networkInterfaces", "uid"];
+
+/**
+ * The flags.
+ *
+ * @param os as `Deno.build.os` has it; without it, those of every system
+ */
+export function permissionFlags(os?: "linux" | "darwin", arch?: "x86_64" | "aarch64"): readonly string[] {
+  const libraries = os && arch ? LIBC_PATHS[`${os}-${arch}`] ?? [] : Object.values(LIBC_PATHS).flat();
+  return [
+    "--no-prompt",
+    "--allow-net",
+    "--allow-read",
+    "--allow-write",
+    `--allow-sys=${SYSTEM.join(",")}`,
+    ...(os === "darwin" ? [] : [`--allow-run=${PROGRAMS.join(",")}`]),
+    `--allow-env=${[...VARIABLES, ...GUARDED_VARIABLES].join(",")}`,
+    `--allow-ffi=${[...new Set(libraries)].join(",")}`,
+  ];
+}
