@@ -61,6 +61,8 @@ export type ErrorCode =
   /** A limit of `core/limits.ts` refuses new work. */
   | "limit.reached"
   | "audit.write-failed"
+  /** The helper inside a VM cannot do what it has to; the message says which part. */
+  | "agent.failed"
   | "internal";
 
 /** What else an error may carry. `hint` says what to do, in one line. */
