@@ -6,6 +6,7 @@
 import { dirname, isAbsolute } from "node:path";
 import type { SecretInput } from "../store/records.ts";
 import { canonicalType, oauthKind, parseSecretValue } from "./kinds.ts";
+import type { Login } from "./oauth_kind.ts";
 import { ownerOf } from "./source_file.ts";
 
 /** A value as it was brought. `sourceFile` is the path that it was read from on this machine. */
@@ -23,7 +24,7 @@ export interface BroughtValue {
 export async function adoptValue(
   { type, value, sourceFile }: BroughtValue,
   nowMs: number,
-): Promise<Pick<SecretInput, "type" | "value" | "sourceFile" | "sourceUid" | "isAdopted">> {
+): Promise<Pick<SecretInput, "type" | "value" | "sourceFile" | "sourceUid" | "isAdopted" | "isRival">> {
   const kind = oauthKind(canonicalType(type));
   const folder = sourceFile !== undefined && isAbsolute(sourceFile) ? dirname(sourceFile) : undefined;
   const whole = await kind?.inlineFiles?.(value, folder) ?? value;
@@ -32,7 +33,20 @@ export async function adoptValue(
   return {
     ...parsed,
     isAdopted: kind !== undefined,
+    ...(kind?.rotates ? { isRival: sharesLogin(parsed) } : {}),
     ...(sourceFile === undefined ? {} : { sourceFile }),
     ...(sourceUid === undefined ? {} : { sourceUid }),
+  };
+}
+
+/** Two secrets with one refresh token would use it up for each other, and some providers revoke the login then. */
+function sharesLogin(
+  { type, value }: Pick<SecretInput, "type" | "value">,
+): NonNullable<SecretInput["isRival"]> {
+  const { refresh_token }: Login = JSON.parse(value);
+  return (other) => {
+    if (refresh_token === undefined || other.type !== type) return false;
+    const login: Login = JSON.parse(other.value);
+    return login.refresh_token === refresh_token;
   };
 }

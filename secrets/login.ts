@@ -31,7 +31,7 @@ import type { Credential } from "./credential.ts";
 import type { CredentialRequest, Login, OAuthKind, Renewed, UpstreamAnswer } from "./oauth_kind.ts";
 import type { AccessToken } from "./oauth_kind.ts";
 import type { ProviderCall } from "./provider_call.ts";
-import { type LiveToken, Renewal } from "./refresh.ts";
+import { LAST_MOMENT_MS, type LiveToken, Renewal } from "./refresh.ts";
 import { readTrustedFile } from "./source_file.ts";
 import { RenewalFailure } from "./token_answer.ts";
 
@@ -210,9 +210,7 @@ export class LiveLogin implements AsyncDisposable {
       const adopted = await this.#adoptSource();
       if (adopted) return adopted;
       if (this.#refusal && this.#kind.rotates) throw this.#refusal;
-      if (!this.#kind.isRenewable(this.#login)) {
-        throw new RenewalFailure("it has nothing to renew its token with");
-      }
+      if (!this.#kind.isRenewable(this.#login)) return await this.#afterFailure(this.#notRenewable());
       return await this.#ask(slot, signal);
     } catch (error) {
       this.#parts.onOutcome(error instanceof RenewalFailure && error.isFinal ? "refused" : "failed");
@@ -238,6 +236,15 @@ export class LiveLogin implements AsyncDisposable {
     if (this.#record.error !== undefined) await this.#update({ error: null });
     this.#succeeded("renewed");
     return made.token;
+  }
+
+  /** Without a refresh token the end of a token is the end of the login; a 401 before that may be about one request only. */
+  #notRenewable(): RenewalFailure {
+    const endsAtMs = this.#kind.stored(this.#login)?.expiresAtMs ?? Infinity;
+    const hasEnded = this.#parts.clock.now() >= endsAtMs - LAST_MOMENT_MS;
+    return new RenewalFailure("its token cannot be renewed, for it has no refresh token", {
+      isFinal: hasEnded,
+    });
   }
 
   /** Decides what a failure means, and throws it unless the source file has something better. */

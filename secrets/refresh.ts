@@ -21,11 +21,11 @@ const MARGIN_OF_LIFE = 0.2;
 /** How much of the margin chance takes away, so that logins adopted together are not renewed together. */
 const JITTER = 0.2;
 /** A token is not sent in its last moments: it would end on the way. */
-const LAST_MOMENT_MS = 5_000;
+export const LAST_MOMENT_MS = 5_000;
 /** A new token is used this long whatever it says of its life: a provider that says 1 s is not asked for every request. */
 const SHORTEST_USE_MS = 30_000;
 /** A renewal that takes longer has failed. */
-export const RENEWAL_LIMIT_MS = 30_000;
+const RENEWAL_LIMIT_MS = 30_000;
 /** Waits after failures: doubled each time. The first is short, for a provider may still take a token twice for a moment. */
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 300_000;
@@ -111,9 +111,6 @@ export class Renewal implements Disposable {
     if (token) return token;
     if (this.#pending) return await this.#pending;
     if (this.#failure && this.#parts.clock.now() < this.#retryAtMs) throw this.#failure;
-    if (!this.#parts.isRenewable()) {
-      throw new RenewalFailure("its token has ended, and it has none to renew it with", { isFinal: true });
-    }
     return await this.#start();
   }
 

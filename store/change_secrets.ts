@@ -21,6 +21,14 @@ export async function putSecret(writer: Writer, input: SecretInput, force: boole
   if (old && !force) {
     refuseConflict(`Cannot create secret ${name}: the name is taken`, "replace it with --force");
   }
+  for (const other of writer.view.secrets()) {
+    const value = writer.view.secret(other.name)?.value;
+    if (other.name === name || value === undefined || !input.isRival?.({ type: other.type, value })) continue;
+    refuseConflict(
+      `Cannot create secret ${name}: secret ${other.name} holds the same login, and each would end the other's`,
+      "use that secret, or log in once more for this one",
+    );
+  }
   if (!old) checkRoom("secret", writer.view.secretCount, MAX_SECRETS);
   const now = writer.clock.now();
   const record: SecretRecord = {

@@ -53,6 +53,8 @@ export interface SecretInput {
   readonly sourceUid?: number;
   /** The value is a login that is renewed from now on. */
   readonly isAdopted?: boolean;
+  /** True for another secret that must not exist beside this one. Given values, which it must not keep or show. */
+  readonly isRival?: (other: { readonly type: string; readonly value: string }) => boolean;
 }
 
 /** A change of a secret that is no replacement: its version, name, host and type stay. */

@@ -373,3 +373,28 @@ Deno.test("no token is in any byte of the state folder, the log, the list or an 
   assertEquals(provider.issued.length, 8);
   for (const token of provider.issued) assert(!all.includes(token), `${token} was found`);
 });
+
+Deno.test("a token without a refresh token is used until it ends, and the list says so then", async () => {
+  await using rig = await Rig.start();
+  await rig.adopt("github-app-user", { access_token: "ghu_x", expires_at: rig.clock.now() + HOUR });
+  rig.clock.advance(HOUR - 5_001);
+  const credential = await rig.credential();
+  assertEquals(tokenOf(credential), "ghu_x");
+  assertEquals(await rig.credentials.rejected(credential, { status: 401 }), undefined);
+  assertEquals(rig.state.getSecret("login")?.error, undefined);
+  rig.clock.advance(1);
+  await assertUnavailable(rig.bearer(), "must be renewed on the host");
+  assertStringIncludes(rig.state.getSecret("login")?.error ?? "", "no refresh token");
+});
+
+Deno.test("one login is not adopted under two names, and may replace itself", async () => {
+  await using provider = await FakeProvider.start();
+  await using rig = await rigWithLogin(provider);
+  const again = loginOf(provider, rig.clock);
+  const error = await assertRejects(() => rig.adopt("oauth-claude", again, { name: "second" }), ProxyError);
+  assertEquals(error.code, "input.conflict");
+  assertStringIncludes(error.message, "secret login holds the same login");
+  await rig.adopt("oauth-claude", again, { force: true });
+  await rig.adopt("oauth-claude", { accessToken: "a", refreshToken: "r" }, { name: "second" });
+  await rig.adopt("oauth-xai", { access_token: "a", refresh_token: "r" }, { name: "third" });
+});
