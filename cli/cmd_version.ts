@@ -19,7 +19,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   if (args.has("json")) {
     return io.output.json({
       version: VERSION,
-      ...(commit === undefined ? {} : { commit }),
+      commit: commit ?? null,
       deno: Deno.version.deno,
       platform,
     });

@@ -1,5 +1,7 @@
 /**
- * The steps of a release build, each a run of the `deno` that runs this script.
+ * The steps of a release build, each a run of the `deno` that runs this script. Where only the denort of another version
+ * is at hand, `DENORT_BIN` names it and `COMPILE_DENO` a `deno` of its version, which then does the compiling; bundling
+ * stays with this one, for older ones make a bundle that does not run (2.7.11 loses the default export of tslib).
  *
  * Not here: options and what goes where (`compile.ts`).
  *
@@ -33,6 +35,8 @@ export class CompileError extends Error {
   }
 }
 
+const RECORDED_TIME = new Date("2000-01-01T00:00:00Z");
+
 /** This machine's target. */
 export function hostTarget(): Target {
   const found = TARGETS.find(({ os, arch }) => os === Deno.build.os && arch === Deno.build.arch);
@@ -58,6 +62,9 @@ export async function bundle(folder: URL, isChecked: boolean): Promise<{ entry: 
   await deno(["bundle", "--quiet", ...output, "main.ts"], root, { DENO_TLS_CA_STORE: "system,mozilla" });
   const data = new URL("build.json", folder).pathname;
   await Deno.writeTextFile(data, JSON.stringify({ commit: await commitOf(root) }));
+  // The binary records when its files were written: the same for all, so that the same sources give the same bytes.
+  const times = [data, ...[...Deno.readDirSync(app)].map(({ name }) => `${app}${name}`)];
+  for (const path of times) await Deno.utime(path, RECORDED_TIME, RECORDED_TIME);
   return { entry: `${app}main.js`, data };
 }
 
@@ -72,15 +79,20 @@ export async function compile(
   await deno(
     ["compile", "--quiet", ...options, ...permissionFlags(target.os, target.arch), ...what, app.entry],
     new URL(".", `file://${app.entry}`).pathname,
+    {},
+    Deno.env.get("COMPILE_DENO") || Deno.execPath(),
   );
 }
 
-/** Runs the binary as a user would, from an empty folder and with nothing in the environment. Returns its version. */
+/**
+ * Runs the binary as a user would, from an empty folder and with nothing in the environment: its version, and a CA, which
+ * loads the packages that bundling is hardest on. Returns the version.
+ */
 export async function smokeTest(path: string): Promise<string> {
   const cwd = await Deno.makeTempDir();
-  try {
+  const run = async (...args: string[]) => {
     const { success, stdout, stderr } = await new Deno.Command(path, {
-      args: ["version"],
+      args,
       cwd,
       clearEnv: true,
       stdout: "piped",
@@ -88,9 +100,13 @@ export async function smokeTest(path: string): Promise<string> {
     }).output();
     if (success) return new TextDecoder().decode(stdout).trim();
     throw new CompileError(
-      `Cannot run ${path}: ${new TextDecoder().decode(stderr).trim()}`,
-      Deno.env.get("DENORT_BIN") ? `DENORT_BIN has to be the denort of Deno ${Deno.version.deno}` : undefined,
+      `Cannot run ${path} ${args.join(" ")}: ${new TextDecoder().decode(stderr).trim()}`,
+      Deno.env.get("DENORT_BIN") && "DENORT_BIN and the deno that compiles have to be of the same version",
     );
+  };
+  try {
+    await run("ca", "init");
+    return await run("version");
   } finally {
     await Deno.remove(cwd, { recursive: true });
   }
@@ -110,8 +126,13 @@ async function commitOf(root: string): Promise<string | undefined> {
   }
 }
 
-async function deno(args: readonly string[], cwd: string, env: Record<string, string> = {}): Promise<void> {
-  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+async function deno(
+  args: readonly string[],
+  cwd: string,
+  env: Record<string, string> = {},
+  program = Deno.execPath(),
+): Promise<void> {
+  const { success, stderr } = await new Deno.Command(program, {
     args: [...args],
     cwd,
     env: { ...env, NO_COLOR: "1" },
@@ -130,7 +151,7 @@ function explain(verb: string, stderr: string): CompileError {
   if (verb === "compile" && isOffline) {
     return new CompileError(
       `Cannot download denort ${Deno.version.deno}, the runtime that the binary embeds`,
-      `allow https://dl.deno.land, or set DENORT_BIN to a denort of Deno ${Deno.version.deno} that is already here`,
+      `allow https://dl.deno.land, or set DENORT_BIN to a denort that is already here, of Deno ${Deno.version.deno} or of the one that COMPILE_DENO names`,
     );
   }
   if (verb === "bundle" && isOffline) {

@@ -77,7 +77,7 @@ function splitCommand(text: string): { env: Record<string, string>; args: string
     word.replace(/'([^']*)'|"([^"]*)"/g, (_all, single?: string, double?: string) => single ?? double ?? "")
   );
   const env: Record<string, string> = {};
-  while (/^[A-Z_]+=/.test(words[0] ?? "")) {
+  while (/^[A-Z0-9_]+=/.test(words[0] ?? "")) {
     const [name = "", ...value] = (words.shift() ?? "").split("=");
     env[name] = value.join("=");
   }

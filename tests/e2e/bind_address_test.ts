@@ -1,6 +1,7 @@
 // deno-lint-ignore-file no-console
 /** `up --bind` in a real network namespace: the address appears, and goes again. */
 import { assert, assertStringIncludes } from "@std/assert";
+import { Collected, Program, programCommand } from "../support/program.ts";
 
 const NAMESPACE = `slicer-test-${Deno.pid}`;
 
@@ -22,28 +23,21 @@ Deno.test("up --bind makes the address and removes it when it stops", async () =
   const dir = await Deno.makeTempDir();
   try {
     await ip("-n", NAMESPACE, "link", "set", "lo", "up");
+    const { command, args } = programCommand(["up", "--bind", "192.168.222.1/24"]);
     const child = new Deno.Command("ip", {
-      args: [
-        ...["netns", "exec", NAMESPACE, Deno.execPath(), "run", "-A", "--quiet"],
-        ...["--config", new URL("../../deno.json", import.meta.url).pathname],
-        new URL("../../main.ts", import.meta.url).pathname,
-        ...["up", "--bind", "192.168.222.1/24"],
-      ],
+      args: ["netns", "exec", NAMESPACE, command, ...args],
       cwd: dir,
+      clearEnv: true,
+      env: new Program(dir, { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }).environment(),
       stdout: "null",
       stderr: "piped",
     }).spawn();
-    const words = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
-    let said = "";
-    while (!said.includes("listening on 192.168.222.1:3128")) {
-      const { value, done } = await words.read();
-      assert(!done, `up ended: ${said}`);
-      said += value;
-    }
-    assertStringIncludes(said, "made the address 192.168.222.1 on ");
+    const words = new Collected(child.stderr);
+    await words.wait(/listening on 192\.168\.222\.1:3128/, 30_000);
+    assertStringIncludes(words.text, "made the address 192.168.222.1 on ");
     assertStringIncludes((await ip("-n", NAMESPACE, "address")).stdout, "192.168.222.1/24");
     child.kill("SIGTERM");
-    while (!(await words.read()).done);
+    await words.ended;
     assert((await child.status).success);
     const after = await ip("-n", NAMESPACE, "address");
     assert(after.success && !after.stdout.includes("192.168.222.1"), after.stdout);
