@@ -66,19 +66,30 @@ export class AuditFile {
     this.#file.close();
   }
 
+  /** The new file is made first: were it to fail after the old ones have moved, each further try would drop one of them. */
   async #rotate(): Promise<void> {
-    for (let i = this.#kept - 1; i >= 0; i--) {
-      const from = i === 0 ? this.#path : `${this.#path}.${i}`;
-      try {
-        await Deno.rename(from, `${this.#path}.${i + 1}`);
-      } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
+    const fresh = `${this.#path}.new`;
+    const next = await openAppend(fresh);
+    try {
+      for (let i = this.#kept - 1; i >= 0; i--) {
+        await renameIfThere(i === 0 ? this.#path : `${this.#path}.${i}`, `${this.#path}.${i + 1}`);
       }
+      await Deno.rename(fresh, this.#path);
+    } catch (error) {
+      next.close();
+      throw error;
     }
-    const next = await openAppend(this.#path);
     this.#file.close();
     this.#file = next;
     this.#size = 0;
+  }
+}
+
+async function renameIfThere(from: string, to: string): Promise<void> {
+  try {
+    await Deno.rename(from, to);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

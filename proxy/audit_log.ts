@@ -188,7 +188,7 @@ export class AuditLog {
     const key = formatRecord(record, "text", 0);
     const known = this.#repeats.get(key);
     if (known) {
-      if (known.written++ < REPEATS_WRITTEN - 1) return false;
+      if (known.written++ < REPEATS_WRITTEN) return false;
       known.pending++;
       return true;
     }

@@ -105,7 +105,8 @@ export function formatRefusal(refusal: Refusal, { fields, isHead, close }: Refus
 }
 
 /** What a status means beyond its reason, for whoever reads the body. */
-function advice({ status }: Refusal): string | undefined {
+function advice({ status, explanation }: Refusal): string | undefined {
+  if (status === 403 && !explanation) return "This is the proxy's policy, not a bad credential.";
   if (status === 407) {
     return "Send the client's token as the proxy password: HTTPS_PROXY=http://proxy:TOKEN@host:port";
   }

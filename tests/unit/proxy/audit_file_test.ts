@@ -1,0 +1,93 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { ProxyError } from "../../../core/errors.ts";
+import { AuditFile } from "../../../proxy/audit_file.ts";
+
+/** An empty folder that goes away. */
+async function makeFolder(): Promise<
+  AsyncDisposable & { readonly path: string; list(): Promise<Record<string, string>> }
+> {
+  const path = await Deno.makeTempDir({ prefix: "slicer-test-audit-" });
+  return {
+    path,
+    list: async () => {
+      const names = (await Array.fromAsync(Deno.readDir(path))).filter(({ isFile }) => isFile).map((
+        { name },
+      ) => name);
+      const entries = names.sort().map(async (name) =>
+        [name, await Deno.readTextFile(`${path}/${name}`)] as const
+      );
+      return Object.fromEntries(await Promise.all(entries));
+    },
+    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
+  };
+}
+
+Deno.test("AuditFile appends to what is there, readable by nobody else", async () => {
+  await using folder = await makeFolder();
+  const path = `${folder.path}/audit.log`;
+  for (const line of ["a\n", "b\n"]) {
+    const file = await AuditFile.open(path);
+    await file.write(line);
+    file.close();
+  }
+  assertEquals(await folder.list(), { "audit.log": "a\nb\n" });
+  assertEquals(((await Deno.stat(path)).mode ?? 0) & 0o777, 0o600);
+});
+
+Deno.test("AuditFile turns to a new file when the next lines would not fit, and keeps so many old ones", async () => {
+  await using folder = await makeFolder();
+  const file = await AuditFile.open(`${folder.path}/audit.log`, { maxBytes: 6, kept: 2 });
+  for (const line of ["1\n", "2\n", "3\n", "4\n", "55555555\n", "6\n", "7\n"]) await file.write(line);
+  file.close();
+  assertEquals(await folder.list(), {
+    "audit.log": "6\n7\n",
+    "audit.log.1": "55555555\n", // longer than a file may be: whole all the same
+    "audit.log.2": "4\n",
+  });
+});
+
+Deno.test("AuditFile fills a file to just its limit", async () => {
+  await using folder = await makeFolder();
+  const file = await AuditFile.open(`${folder.path}/audit.log`, { maxBytes: 4, kept: 2 });
+  for (const line of ["1\n", "2\n"]) await file.write(line);
+  assertEquals(await folder.list(), { "audit.log": "1\n2\n" });
+  await file.write("3\n");
+  file.close();
+  assertEquals(await folder.list(), { "audit.log": "3\n", "audit.log.1": "1\n2\n" });
+});
+
+Deno.test("AuditFile counts what a file held when it was opened", async () => {
+  await using folder = await makeFolder();
+  await Deno.writeTextFile(`${folder.path}/audit.log`, "old\n");
+  const file = await AuditFile.open(`${folder.path}/audit.log`, { maxBytes: 5, kept: 1 });
+  await file.write("new\n");
+  file.close();
+  assertEquals(await folder.list(), { "audit.log": "new\n", "audit.log.1": "old\n" });
+});
+
+Deno.test("AuditFile loses no old file while a new one cannot be made, however often it is tried", async () => {
+  await using folder = await makeFolder();
+  const path = `${folder.path}/audit.log`;
+  const file = await AuditFile.open(path, { maxBytes: 2, kept: 3 });
+  for (const line of ["1\n", "2\n", "3\n"]) await file.write(line);
+  const before = await folder.list();
+  await Deno.mkdir(`${path}.new`); // in the way of the next file
+  for (let i = 0; i < 5; i++) await assertRejects(() => file.write("4\n"));
+  assertEquals(await folder.list(), before);
+  await Deno.remove(`${path}.new`);
+  await file.write("4\n");
+  file.close();
+  assertEquals(await folder.list(), {
+    "audit.log": "4\n",
+    "audit.log.1": "3\n",
+    "audit.log.2": "2\n",
+    "audit.log.3": "1\n",
+  });
+});
+
+Deno.test("AuditFile.open() says what to do when it cannot", async () => {
+  await using folder = await makeFolder();
+  const error = await assertRejects(() => AuditFile.open(`${folder.path}/none/audit.log`), ProxyError);
+  assertEquals(error.code, "audit.write-failed");
+  assertEquals(error.hint?.includes("--log-file"), true);
+});

@@ -1,0 +1,165 @@
+import { Buffer } from "node:buffer";
+import { assert, assertEquals, assertMatch, assertNotMatch, assertStringIncludes } from "@std/assert";
+import { type ErrorCode, ProxyError } from "../../../core/errors.ts";
+import { explainDenial } from "../../../policy/explain.ts";
+import { formatRefusal, type Refusal, refusalOf } from "../../../proxy/error_response.ts";
+import { parseFields } from "../../../proxy/http1_reader.ts";
+
+Deno.test("refusalOf() has a status and a reason for every code of the request path", async (t) => {
+  const rows: [ErrorCode, number, string][] = [
+    ["client.malformed", 400, "malformed"],
+    ["client.head-too-large", 431, "head-too-large"],
+    ["client.timeout", 408, "idle-timeout"],
+    ["auth.missing", 407, "auth-missing"],
+    ["auth.invalid", 407, "auth-invalid"],
+    ["policy.mismatch", 403, "host-mismatch"],
+    ["policy.revoked", 403, "revoked"],
+    ["upstream.address-denied", 403, "address-denied"],
+    ["upstream.dns", 502, "dns"],
+    ["upstream.refused", 502, "connect-refused"],
+    ["upstream.unreachable", 502, "connect-unreachable"],
+    ["upstream.tls", 502, "tls-protocol"],
+    ["upstream.closed", 502, "upstream-closed"],
+    ["upstream.malformed", 502, "upstream-malformed"],
+    ["upstream.timeout", 504, "upstream-timeout"],
+    ["credential.unavailable", 502, "secret-unavailable"],
+    ["limit.reached", 503, "overload"],
+    ["audit.write-failed", 503, "audit-write-failed"],
+  ];
+  for (const [code, status, reason] of rows) {
+    await t.step(code, () => {
+      const refusal = refusalOf(new ProxyError(code, "Cannot go on: x"));
+      assertEquals([refusal.status, refusal.reason, refusal.detail], [status, reason, "Cannot go on: x"]);
+    });
+  }
+});
+
+Deno.test("refusalOf() takes the finer reason of an error, and 429 for a quota", () => {
+  assertEquals(
+    refusalOf(new ProxyError("upstream.tls", "x", { reason: "tls-expired" })).reason,
+    "tls-expired",
+  );
+  assertEquals(refusalOf(new ProxyError("upstream.tls", "x", { reason: "no such" })).reason, "tls-protocol");
+  const { status, reason } = refusalOf(new ProxyError("limit.reached", "x", { reason: "quota" }));
+  assertEquals([status, reason], [429, "quota"]);
+});
+
+Deno.test("refusalOf() says nothing of an error that is a bug", () => {
+  for (
+    const error of [
+      new TypeError("secret text"),
+      "secret text",
+      undefined,
+      new ProxyError("state.locked", "secret text"),
+    ]
+  ) {
+    const refusal = refusalOf(error);
+    assertEquals([refusal.status, refusal.reason], [500, "internal"]);
+    assertNotMatch(refusal.detail, /secret text/);
+  }
+});
+
+interface Answer {
+  readonly statusLine: string;
+  readonly fields: readonly string[];
+  readonly body: string;
+}
+
+function answer(
+  refusal: Refusal,
+  { accept, isHead = false, close = false }: { accept?: string; isHead?: boolean; close?: boolean } = {},
+): Answer {
+  const fields = accept === undefined
+    ? []
+    : parseFields([`Accept: ${accept}`], { maxHeaderCount: 9 }, "client.malformed");
+  const text = Buffer.from(formatRefusal(refusal, { fields, isHead, close })).toString("utf8");
+  const at = text.indexOf("\r\n\r\n");
+  const [statusLine = "", ...lines] = text.slice(0, at).split("\r\n");
+  return { statusLine, fields: lines, body: text.slice(at + 4) };
+}
+
+const PLAIN: Refusal = { status: 502, reason: "dns", detail: "Cannot find a.test: the name has no address" };
+
+Deno.test("formatRefusal() frames the answer by its bytes", () => {
+  const umlaut = { ...PLAIN, detail: "Cannot find \u00fc" };
+  const { statusLine, fields, body } = answer(umlaut, { close: true });
+  assertEquals(statusLine, "HTTP/1.1 502 Bad Gateway");
+  assertEquals(fields, [
+    "Content-Type: text/plain; charset=utf-8",
+    `Content-Length: ${new TextEncoder().encode(body).length}`,
+    "Cache-Control: no-store",
+    "X-Slicer-Proxy-Reason: dns",
+    "Connection: close",
+  ]);
+  assertStringIncludes(body, "Cannot find \u00fc.");
+  assertStringIncludes(body, "The proxy allowed this request");
+});
+
+Deno.test("formatRefusal() gives HEAD the same head and no body", () => {
+  const get = answer(PLAIN);
+  const head = answer(PLAIN, { isHead: true });
+  assertEquals([head.fields, head.body], [get.fields, ""]);
+});
+
+Deno.test("formatRefusal() asks for proxy credentials with 407 and nowhere else", () => {
+  const missing = answer({ status: 407, reason: "auth-missing", detail: "Cannot tell who is asking" });
+  assert(missing.fields.includes('Proxy-Authenticate: Basic realm="slicer-proxy"'));
+  assertStringIncludes(missing.body, "HTTPS_PROXY=http://proxy:TOKEN@host:port");
+  assert(!answer(PLAIN).fields.some((field) => field.startsWith("Proxy-")));
+});
+
+Deno.test("formatRefusal() answers in JSON when the client prefers it", async (t) => {
+  const rows = [
+    { accept: undefined, isJson: false },
+    { accept: "*/*", isJson: false },
+    { accept: "text/html, application/xhtml+xml, */*;q=0.8", isJson: false },
+    { accept: "application/json", isJson: true },
+    { accept: "application/problem+json", isJson: true },
+    { accept: "application/vnd.github+json", isJson: true },
+    { accept: "APPLICATION/JSON;q=0.9, text/plain;q=0.8", isJson: true },
+    { accept: "application/json, text/plain, */*", isJson: true },
+    { accept: "application/json;q=0.5, text/plain", isJson: false },
+    { accept: "application/json;q=0", isJson: false },
+    { accept: "application/json;q=x", isJson: false },
+    { accept: "application/jsonp", isJson: false },
+  ];
+  for (const { accept, isJson } of rows) {
+    await t.step(accept ?? "no Accept", () => {
+      const { fields, body } = answer(PLAIN, accept === undefined ? {} : { accept });
+      assertEquals(
+        fields[0],
+        `Content-Type: ${isJson ? "application/problem+json" : "text/plain; charset=utf-8"}`,
+      );
+      if (isJson) assertEquals(JSON.parse(body).reason, "dns");
+    });
+  }
+});
+
+Deno.test("formatRefusal() says that a denial is policy, whether or not there is a rule to explain", () => {
+  const explanation = explainDenial(
+    { client: "ci-1", host: "a.test", port: 443, method: "GET", path: "/" },
+    "no-rule",
+    [],
+  );
+  const explained: Refusal = { status: 403, reason: "no-rule", detail: "x", explanation };
+  const bare: Refusal = {
+    status: 403,
+    reason: "secret-missing",
+    detail: "Client may not: the secret does not exist",
+  };
+  for (const refusal of [explained, bare]) {
+    assertMatch(answer(refusal).body, /policy, not a bad credential/);
+    const problem = JSON.stringify(JSON.parse(answer(refusal, { accept: "application/json" }).body));
+    assertMatch(problem, /policy, not a bad credential/);
+  }
+  assertStringIncludes(answer(explained).body, `\n  ${explanation.command}\n`);
+  assertEquals(
+    JSON.parse(answer(explained, { accept: "application/json" }).body).allow_command,
+    explanation.command,
+  );
+});
+
+Deno.test("formatRefusal() lets nothing act on a terminal", () => {
+  const { body } = answer({ ...PLAIN, detail: "Cannot find \x1b[31m\u202e" });
+  assertStringIncludes(body, "\\u{1b}[31m\\u{202e}");
+});
