@@ -13,7 +13,7 @@ import type { Credential, SecretInfo } from "./credential.ts";
 import { ClosedPlaces, type Place } from "./endpoints.ts";
 import { credentialHeaders, oauthKind } from "./kinds.ts";
 import { LiveLogin, type LoginParts, type RenewalOutcome } from "./login.ts";
-import type { CredentialRequest, UpstreamAnswer } from "./oauth_kind.ts";
+import type { CredentialRequest, TokenEndpoint, UpstreamAnswer } from "./oauth_kind.ts";
 import type { ProviderCall } from "./provider_call.ts";
 
 /** Where secrets come from. `record` must be another object whenever the secret was changed. */
@@ -46,6 +46,8 @@ export class Credentials implements AsyncDisposable {
   readonly #parts: LoginParts;
   /** Of types without renewal. Keyed weakly: what is replaced or deleted is forgotten, its headers included. */
   readonly #prepared = new WeakMap<SecretRecord, Credential>();
+  /** Where each login is renewed. Reading a login costs more than looking it up, and any change asks for all of them. */
+  readonly #endpoints = new WeakMap<SecretRecord, readonly TokenEndpoint[]>();
   readonly #logins = new Map<string, LiveLogin>();
   readonly #ending = new Set<Promise<void>>();
   readonly #outcomes: Record<RenewalOutcome, number> = { renewed: 0, adopted: 0, failed: 0, refused: 0 };
@@ -179,17 +181,23 @@ export class Credentials implements AsyncDisposable {
 
   #listClosed(): ClosedPlaces {
     const closed = new ClosedPlaces();
-    for (const { name, type, host } of this.#source.listSecrets()) {
-      const kind = oauthKind(type);
-      const stored = kind && this.#source.secretValue(name);
-      if (!stored) continue;
-      try {
-        closed.add(kind.endpoints(kind.parse(stored.value, this.#parts.clock.now())), host);
-      } catch {
-        // An unusable login is renewed nowhere.
-      }
-    }
+    for (const record of this.#source.listSecrets()) closed.add(this.#endpointsOf(record), record.host);
     return closed;
+  }
+
+  #endpointsOf(record: SecretRecord): readonly TokenEndpoint[] {
+    const known = this.#endpoints.get(record);
+    if (known) return known;
+    const kind = oauthKind(record.type);
+    const stored = kind && this.#source.secretValue(record.name);
+    let endpoints: readonly TokenEndpoint[] = [];
+    try {
+      if (stored) endpoints = kind.endpoints(kind.parse(stored.value, this.#parts.clock.now()));
+    } catch {
+      // An unusable login is renewed nowhere.
+    }
+    this.#endpoints.set(record, endpoints);
+    return endpoints;
   }
 }
 

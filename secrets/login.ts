@@ -22,17 +22,21 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
-import { dirname } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { isProxyError, messageOf, ProxyError } from "../core/errors.ts";
 import type { SecretRecord, SecretUpdate } from "../store/records.ts";
 import type { Credential } from "./credential.ts";
-import type { CredentialRequest, Login, OAuthKind, Renewed, UpstreamAnswer } from "./oauth_kind.ts";
-import type { AccessToken } from "./oauth_kind.ts";
+import type {
+  AccessToken,
+  CredentialRequest,
+  Login,
+  OAuthKind,
+  Renewed,
+  UpstreamAnswer,
+} from "./oauth_kind.ts";
 import type { ProviderCall } from "./provider_call.ts";
 import { LAST_MOMENT_MS, type LiveToken, Renewal } from "./refresh.ts";
-import { readTrustedFile } from "./source_file.ts";
+import { digestOf, isAnotherLogin, readSourceLogin, seenIn } from "./source_login.ts";
 import { RenewalFailure } from "./token_answer.ts";
 
 /** Tokens of one login that are kept: one for each repository of a GitHub App, one for the others. */
@@ -43,8 +47,6 @@ const MAX_NEW_SLOTS_PER_MINUTE = 60;
 const SOURCE_POLL_MS = 30_000;
 /** How long after a refusal a credential that does not rotate is tried again: asking costs nothing. */
 const FINAL_RETRY_MS = 300_000;
-/** Pauses between readings of a source file that is being written. */
-const HALF_WRITTEN_PAUSES_MS = [50, 150, 400];
 /** An adopted token with less left is renewed rather than used. */
 const FRESH_MS = 60_000;
 
@@ -305,16 +307,16 @@ export class LiveLogin implements AsyncDisposable {
   async #adoptSource(): Promise<AccessToken | undefined> {
     const { name, sourceFile } = this.#record;
     if (sourceFile === undefined) return undefined;
-    const login = await this.#readSource(sourceFile);
-    if (!login) return undefined;
+    let login: Login;
+    try {
+      login = await readSourceLogin(this.#kind, this.#record, () => this.#parts.clock.now());
+    } catch (error) {
+      this.#warn(`secret ${name}: ${messageOf(error)}`);
+      return undefined;
+    }
     const digest = digestOf(login);
     if (digest === this.#seen) return undefined;
-    const ours = this.#kind.identity(this.#login);
-    // What one of them does not say cannot differ.
-    const isOther = this.#kind.identity(login).some((part, i) =>
-      part !== undefined && ours[i] !== undefined && part !== ours[i]
-    );
-    if (isOther) {
+    if (isAnotherLogin(this.#kind, this.#login, login)) {
       this.#warn(`secret ${name}: its source file holds another account or endpoint, and is not used`);
       return undefined;
     }
@@ -333,22 +335,6 @@ export class LiveLogin implements AsyncDisposable {
     this.#succeeded("adopted");
     const isFresh = found && (found.expiresAtMs ?? Infinity) > this.#parts.clock.now() + FRESH_MS;
     return isFresh ? found : undefined;
-  }
-
-  async #readSource(path: string): Promise<Login | undefined> {
-    let problem = "";
-    for (const pauseMs of [...HALF_WRITTEN_PAUSES_MS, 0]) {
-      try {
-        const text = await readTrustedFile(path, "source file", this.#record.sourceUid);
-        const whole = await this.#kind.inlineFiles?.(text, dirname(path)) ?? text;
-        return this.#kind.parse(whole, this.#parts.clock.now());
-      } catch (error) {
-        problem = messageOf(error);
-        if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
-      }
-    }
-    this.#warn(`secret ${this.#record.name}: ${problem}`);
-    return undefined;
   }
 
   async #update(change: Omit<SecretUpdate, "ifVersion">): Promise<void> {
@@ -410,18 +396,4 @@ function wasNeverSent(error: unknown): boolean {
 /** What an error may say in public. */
 function wordsOf(error: unknown): string {
   return error instanceof RenewalFailure || isProxyError(error) ? error.message : "unexpected failure";
-}
-
-/** What changes when somebody renews or replaces a login, as a digest that says nothing about it. */
-function digestOf({ access_token, refresh_token, client_secret, private_key }: Login): string {
-  const parts = JSON.stringify([access_token, refresh_token, client_secret, private_key]);
-  return createHash("sha256").update(parts).digest("base64url");
-}
-
-function seenIn(value: string): string | undefined {
-  const fields: unknown = JSON.parse(value);
-  const seen = typeof fields === "object" && fields !== null && "source_digest" in fields
-    ? fields.source_digest
-    : undefined;
-  return typeof seen === "string" ? seen : undefined;
 }

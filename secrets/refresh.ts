@@ -136,6 +136,7 @@ export class Renewal implements Disposable {
       this.#forcedGeneration = generation;
       this.#forcedAtMs = now;
       this.#forces++;
+      this.#renewAtMs = -Infinity; // when this fails in passing, it is tried again like any other
       const renewed = await this.#start();
       return renewed.generation === generation ? undefined : renewed;
     } catch (error) {

@@ -307,6 +307,19 @@ Deno.test("rejected() forces one renewal per token, with growing waits, and shar
   assert(forced >= 4 && forced <= 8, `${forced} renewals were forced within an hour`);
 });
 
+Deno.test("a forced renewal that fails in passing is tried again in the background", async () => {
+  await using provider = await FakeProvider.start();
+  await using rig = await rigWithLogin(provider);
+  const credential = await rig.credential();
+  provider.moods.push({ status: 503, body: "" });
+  assertEquals(await rig.credentials.rejected(credential, { status: 401 }), undefined);
+  assertEquals(await rig.credentials.rejected(credential, { status: 401 }), undefined);
+  assertEquals([await rig.credential(), provider.refreshes], [credential, 1]);
+  rig.clock.advance(1_000);
+  await rig.until(() => rig.credentials.outcomes().renewed === 1, "a second attempt");
+  assertEquals([await rig.bearer(), provider.refreshes], [provider.accessToken, 2]);
+});
+
 Deno.test("rejected() and a dead login: the token is not sent again", async () => {
   await using provider = await FakeProvider.start();
   await using rig = await rigWithLogin(provider);

@@ -68,6 +68,25 @@ Deno.test("a source file that has not changed never takes back our own renewal, 
   });
 });
 
+Deno.test("a source file that does not say when its token ends never takes back our own renewal either", async () => {
+  await withFile(async (path) => {
+    await using provider = await FakeProvider.start();
+    await using rig = await Rig.start();
+    const login = { ...codexLogin(provider, 1), expires_at: undefined };
+    await write(path, login);
+    await rig.adopt("oauth-codex", login, { sourceFile: path });
+    for (const renewals of [1, 2]) {
+      assertEquals(
+        await rig.credentials.rejected(await rig.credential(), { status: 401 }),
+        await rig.credential(),
+      );
+      assertEquals([await rig.bearer(), provider.refreshes], [provider.accessToken, renewals]);
+      rig.clock.advance(120_000);
+    }
+    assertEquals(rig.credentials.outcomes(), { renewed: 2, adopted: 0, failed: 0, refused: 0 });
+  });
+});
+
 Deno.test("a refused login is taken up again as soon as its source file has a new one", async () => {
   await withFile(async (path) => {
     await using provider = await FakeProvider.start();
