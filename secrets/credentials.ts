@@ -15,6 +15,7 @@ import { credentialHeaders, oauthKind } from "./kinds.ts";
 import { LiveLogin, type LoginParts, type RenewalOutcome } from "./login.ts";
 import type { CredentialRequest, TokenEndpoint, UpstreamAnswer } from "./oauth_kind.ts";
 import type { ProviderCall } from "./provider_call.ts";
+import { RENEWAL_LIMIT_MS } from "./refresh.ts";
 
 /** Where secrets come from. `record` must be another object whenever the secret was changed. */
 export interface SecretSource {
@@ -38,6 +39,8 @@ export interface CredentialsOptions {
   readonly random?: () => number;
   /** Calls back once the clock has reached a time. Returns a function that cancels. */
   readonly schedule?: LoginParts["schedule"];
+  /** How long a renewal may take, in milliseconds. */
+  readonly limitMs?: number;
 }
 
 /** All credentials. Dispose it before the state: it waits for renewals under way and commits what they got. */
@@ -56,7 +59,7 @@ export class Credentials implements AsyncDisposable {
   #isStarted = false;
   #isClosed = false;
 
-  constructor({ source, call, clock, log, reportBug, random, schedule }: CredentialsOptions) {
+  constructor({ source, call, clock, log, reportBug, random, schedule, limitMs }: CredentialsOptions) {
     this.#source = source;
     this.#parts = {
       clock,
@@ -64,6 +67,7 @@ export class Credentials implements AsyncDisposable {
       log,
       reportBug,
       random: random ?? Math.random,
+      limitMs: limitMs ?? RENEWAL_LIMIT_MS,
       schedule: schedule ?? ((atMs, callback) => callAt(clock, atMs, callback)),
       update: (name, update) => source.updateSecret(name, update),
       onOutcome: (outcome) => this.#outcomes[outcome]++,

@@ -59,6 +59,8 @@ export interface LoginParts {
   readonly random: () => number;
   readonly schedule: (atMs: number, callback: () => void) => () => void;
   readonly call: ProviderCall;
+  /** How long a renewal may take. */
+  readonly limitMs: number;
   /** See `State.updateSecret`. */
   readonly update: (name: string, update: SecretUpdate) => Promise<SecretRecord | undefined>;
   readonly log: { warn(line: string): void; error(line: string): void };
@@ -151,7 +153,7 @@ export class LiveLogin implements AsyncDisposable {
     const known = this.#slots.get(key);
     if (known) return known;
     if (key !== "") this.#countNewSlot();
-    const { clock, random, schedule, reportBug } = this.#parts;
+    const { clock, random, schedule, limitMs, reportBug } = this.#parts;
     const finalRetryMs = this.#record.sourceFile !== undefined
       ? SOURCE_POLL_MS
       : this.#kind.rotates
@@ -161,6 +163,7 @@ export class LiveLogin implements AsyncDisposable {
       clock,
       random,
       schedule,
+      limitMs,
       reportBug,
       finalRetryMs,
       isEager: this.#kind.rotates,

@@ -24,8 +24,8 @@ const JITTER = 0.2;
 export const LAST_MOMENT_MS = 5_000;
 /** A new token is used this long whatever it says of its life: a provider that says 1 s is not asked for every request. */
 const SHORTEST_USE_MS = 30_000;
-/** A renewal that takes longer has failed. */
-const RENEWAL_LIMIT_MS = 30_000;
+/** A renewal that takes longer has failed. By a timer and not by the clock: one that is set must not cut an answer off. */
+export const RENEWAL_LIMIT_MS = 30_000;
 /** Waits after failures: doubled each time. The first is short, for a provider may still take a token twice for a moment. */
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 300_000;
@@ -53,6 +53,8 @@ export interface RenewalParts {
   readonly isRenewable: () => boolean;
   /** Renews also when nobody uses the token, so that the login itself does not end. */
   readonly isEager: boolean;
+  /** How long a renewal may take. */
+  readonly limitMs: number;
   /** How long after a refusal for good to ask again; Infinity is never. */
   readonly finalRetryMs: number;
   /** Takes what must not happen. */
@@ -166,7 +168,7 @@ export class Renewal implements Disposable {
     const timer = setTimeout(
       () =>
         limit.abort(new RenewalFailure("the token endpoint did not answer in time", { isAnswered: false })),
-      RENEWAL_LIMIT_MS,
+      this.#parts.limitMs,
     );
     const run = async (): Promise<LiveToken> => {
       try {

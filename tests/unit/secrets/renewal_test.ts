@@ -411,3 +411,44 @@ Deno.test("one login is not adopted under two names, and may replace itself", as
   await rig.adopt("oauth-claude", { accessToken: "a", refreshToken: "r" }, { name: "second" });
   await rig.adopt("oauth-xai", { access_token: "a", refresh_token: "r" }, { name: "third" });
 });
+
+Deno.test("a provider that never answers is given up, and asked again later", async () => {
+  await using provider = await FakeProvider.start();
+  await using rig = await Rig.start({ limitMs: 50 });
+  provider.moods.push("stuck");
+  await rig.adopt("oauth-claude", loginOf(provider, rig.clock, -1_000));
+  await assertUnavailable(rig.bearer(), "did not answer in time");
+  rig.clock.advance(1_000);
+  await rig.until(() => rig.credentials.outcomes().renewed === 1, "a second attempt");
+  assertEquals([await rig.bearer(), provider.refreshes], [provider.accessToken, 2]);
+});
+
+Deno.test("a stop waits for the renewal under way, and what it got is on the disk", async () => {
+  await using provider = await FakeProvider.start();
+  const first = await rigWithLogin(provider, -1_000);
+  try {
+    provider.moods.push("slow");
+    const waiting = first.bearer();
+    await first.until(() => provider.refreshes === 1, "a renewal under way");
+    const closing = first.close();
+    provider.release();
+    await closing;
+    assertEquals(await waiting, provider.accessToken);
+    await using second = await Rig.start({ dir: first.dir, clock: first.clock });
+    assertEquals([await second.bearer(), provider.refreshes], [provider.accessToken, 1]);
+  } finally {
+    await Deno.remove(first.dir, { recursive: true });
+  }
+});
+
+Deno.test("a request that goes away does not end the renewal that others wait for", async () => {
+  await using provider = await FakeProvider.start();
+  await using rig = await rigWithLogin(provider, -1_000);
+  provider.moods.push("slow");
+  const gone = Promise.race([rig.bearer(), Promise.resolve("gone")]);
+  const other = rig.bearer();
+  assertEquals(await gone, "gone");
+  await rig.until(() => provider.refreshes === 1, "a renewal under way");
+  provider.release();
+  assertEquals([await other, provider.refreshes], [provider.accessToken, 1]);
+});

@@ -19,6 +19,7 @@ export interface RigOptions {
   readonly clock?: FakeClock;
   readonly call?: ProviderCall;
   readonly isStarted?: boolean;
+  readonly limitMs?: number;
 }
 
 export class Rig implements AsyncDisposable {
@@ -45,7 +46,7 @@ export class Rig implements AsyncDisposable {
   }
 
   static async start(
-    { dir, clock = new FakeClock(), call, isStarted = true }: RigOptions = {},
+    { dir, clock = new FakeClock(), call, isStarted = true, limitMs }: RigOptions = {},
   ): Promise<Rig> {
     const folder = dir ?? await Deno.makeTempDir({ prefix: "slicer-renewal-" });
     const state = await State.open({ dir: folder, clock });
@@ -59,6 +60,7 @@ export class Rig implements AsyncDisposable {
       reportBug: (error) => bugs.push(error),
       random: () => 0,
       schedule: clock.schedule,
+      ...(limitMs === undefined ? {} : { limitMs }),
     });
     if (isStarted) credentials.start();
     return new Rig({ dir: folder, clock, state, credentials, log, bugs }, dir !== undefined);
