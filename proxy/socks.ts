@@ -122,6 +122,15 @@ async function serveAnonymous(
   const { context } = session;
   const found = findAnonymousRule(context.policy, target);
   if (!found) throw socksError("auth.missing", "no passthrough rule names this host and port for everyone");
+  if (context.policy.isTokenEndpoint({ host: target.host })) {
+    throw new ProxyError(
+      "policy.mismatch",
+      "Cannot open the tunnel: the proxy renews its credentials there",
+      {
+        reason: "token-endpoint",
+      },
+    );
+  }
   const release = context.admission.tryAnonymous();
   if (!release) {
     throw new ProxyError("limit.reached", "Cannot open the tunnel: too many", { reason: "quota" });
