@@ -12,7 +12,7 @@
 import { Buffer } from "node:buffer";
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { isAbsolute, resolve } from "node:path";
-import { parse as parseYaml } from "yaml";
+import { CORE_SCHEMA, load } from "js-yaml";
 import { ProxyError } from "../core/errors.ts";
 import { Fields, isToken } from "./fields.ts";
 import { githubForm, githubInjection } from "./github.ts";
@@ -212,7 +212,7 @@ async function makeJwt({ app_id, private_key }: GithubApp, nowMs: number): Promi
 function readFields(text: string): Fields {
   let value: unknown;
   try {
-    value = parseYaml(text, { maxAliasCount: 0 }); // JSON is YAML
+    value = load(text, { schema: CORE_SCHEMA }); // JSON is YAML
   } catch {
     value = undefined; // the error quotes the text, which may hold the key
   }

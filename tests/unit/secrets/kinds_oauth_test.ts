@@ -291,6 +291,14 @@ Deno.test("every documented form of a login is taken, and what is stored reads b
   }
 });
 
+Deno.test({
+  name: "reading a login needs no permission: a library that reads the environment would fail in the binary",
+  permissions: "none",
+  fn: () => {
+    for (const { type, value } of GOOD) parsed(type, value);
+  },
+});
+
 Deno.test("a login may name its own token endpoint, over https only", async (t) => {
   const types: readonly (readonly [string, Record<string, unknown>])[] = [
     ["oauth-claude", { accessToken: "a", refreshToken: "r" }],
