@@ -1,0 +1,103 @@
+/**
+ * This proxy, started as `deno task start` starts it (or as the compiled binary), with its REST API for clients and rules.
+ *
+ * @module
+ */
+import { ApiClient } from "../cli/api_client.ts";
+import { parseApiUrl } from "../cli/api_url.ts";
+import config from "../deno.json" with { type: "json" };
+import type { Peer } from "./peer.ts";
+import type { Rig, Started } from "./rig.ts";
+import { HOST, TOKEN, UPSTREAM_PORT } from "./settings.ts";
+
+const ROOT = new URL("../", import.meta.url);
+/** The client whose one rule is a passthrough. */
+const PASSTHROUGH_TOKEN = "spi_bench_token_for_passthrough";
+
+/** This proxy as a peer, and what only it has. */
+export interface SlicerPeer extends Peer {
+  readonly port: number;
+  readonly api: ApiClient;
+  readonly passthroughToken: string;
+}
+
+/** Starts it and admits one client with one rule. */
+export async function startSlicer(rig: Rig, name = "slicer-proxy"): Promise<SlicerPeer> {
+  const dir = await rig.folder("slicer");
+  const { started, port, command } = await startBare(rig, dir, denoCommand());
+  const api = await openApi(`${dir}/.slicer/proxy/api.sock`);
+  await addClient(api, "bench", TOKEN, [HOST]);
+  await api.call("POST", "clients", { name: "passing", token: PASSTHROUGH_TOKEN });
+  await api.call("POST", "allows", { client: "passing", host: HOST, passthrough: true });
+  return {
+    name,
+    port,
+    api,
+    passthroughToken: PASSTHROUGH_TOKEN,
+    inspected: { proxyPort: port, originPort: UPSTREAM_PORT, caFile: rig.interceptCa },
+    passthrough: {
+      proxyPort: port,
+      originPort: UPSTREAM_PORT,
+      caFile: rig.upstreamCa,
+      token: PASSTHROUGH_TOKEN,
+    },
+    pids: [started.pid],
+    startMs: started.startMs,
+    settings: command.join(" ") + "\nclient bench: allow --host localhost\n",
+    logFile: `${dir}/.slicer/proxy/audit.log`,
+    stop: started.stop,
+  };
+}
+
+/** Starts it in a folder, without clients. */
+export async function startBare(
+  rig: Rig,
+  dir: string,
+  program: readonly string[],
+): Promise<{ readonly started: Started; readonly port: number; readonly command: readonly string[] }> {
+  const [port, tlsPort] = [rig.port(), rig.port()];
+  const command = [
+    ...program,
+    "up",
+    `--http-port=${port}`,
+    `--https-port=${tlsPort}`,
+    `--ca-dir=${rig.dir}/intercept`,
+    "--allow-cidr=127.0.0.0/8,::1/128",
+    `--upstream-ca=${HOST}=${rig.upstreamCa}`,
+  ];
+  return { started: await rig.start(command, { dir, port }), port, command };
+}
+
+/** The proxy's ports accept a moment before its API does. */
+export async function openApi(socket: string): Promise<ApiClient> {
+  const api = new ApiClient(parseApiUrl(socket, undefined));
+  for (let tries = 0;; tries++) {
+    try {
+      await api.call("GET", "status");
+      return api;
+    } catch (error) {
+      if (tries > 500) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+/** A client and a rule for each host, in that order. */
+export async function addClient(
+  api: ApiClient,
+  name: string,
+  token: string | undefined,
+  hosts: readonly string[],
+): Promise<void> {
+  await api.call("POST", "clients", { name, ...(token === undefined ? {} : { token }) });
+  for (const host of hosts) await api.call("POST", "allows", { client: name, host });
+}
+
+/** What `deno task start` runs, with whole paths. */
+export function denoCommand(): readonly string[] {
+  const [deno, run = "run", ...flags] = config.tasks.start.split(" ");
+  const entry = flags.pop();
+  if (deno !== "deno" || entry !== "main.ts") throw new Error("the task start is another now");
+  const inRoot = (file: string) => new URL(file, ROOT).pathname;
+  return [Deno.execPath(), run, "--config", inRoot("deno.json"), ...flags, inRoot(entry)];
+}

@@ -1,0 +1,74 @@
+/**
+ * How long and how often things are measured, and what is the same for every proxy.
+ *
+ * @module
+ */
+
+/** One run of the bench. */
+export interface Settings {
+  readonly isQuick: boolean;
+  /** Interleaved rounds: every proxy is measured once in each. */
+  readonly rounds: number;
+  /** Seconds of load per sample. */
+  readonly seconds: number;
+  /** Keep-alive connections of the throughput rows. */
+  readonly connections: readonly number[];
+  /** Requests of a latency sample, one after the other. */
+  readonly latencyRequests: number;
+  /** Rounds of the 1 GiB download, which takes some ten seconds each. */
+  readonly downloads: number;
+  /** Idle tunnels wanted; the proxy's own connection limit may allow fewer. */
+  readonly idleTunnels: number;
+  readonly clients: number;
+  readonly rulesPerClient: number;
+  /** Starts that are timed. */
+  readonly starts: number;
+  /** Rule changes that are timed under load. */
+  readonly ruleChanges: number;
+  /** Seconds to wait, in all, for other processes of the machine to be quiet. */
+  readonly patienceSeconds: number;
+}
+
+const FULL: Settings = {
+  isQuick: false,
+  rounds: 5,
+  seconds: 3,
+  connections: [1, 50, 500],
+  latencyRequests: 4_000,
+  downloads: 3,
+  idleTunnels: 5_000,
+  clients: 1_000,
+  rulesPerClient: 10,
+  starts: 9,
+  ruleChanges: 100,
+  patienceSeconds: 180,
+};
+
+const QUICK: Settings = {
+  isQuick: true,
+  rounds: 1,
+  seconds: 2,
+  connections: [1, 50, 500],
+  latencyRequests: 1_000,
+  downloads: 1,
+  idleTunnels: 500,
+  clients: 100,
+  rulesPerClient: 10,
+  starts: 3,
+  ruleChanges: 20,
+  patienceSeconds: 0,
+};
+
+/** `BENCH_QUICK=1` takes about three minutes, the full run about twenty. */
+export function readSettings(): Settings {
+  return Deno.env.get("BENCH_QUICK") ? QUICK : FULL;
+}
+
+/** hey puts the port into the SNI when it is another than 443, which TLS servers may refuse (RFC 6066 §3). */
+export const UPSTREAM_PORT = 443;
+export const HOST = "localhost";
+/** The first suite of Go and one that every proxy has; nginx takes no other, so all upstream sides use it. */
+export const CIPHER = "TLS_AES_128_GCM_SHA256";
+/** What every client and proxy here knows; of no value outside. */
+export const USER = "proxy";
+export const TOKEN = "spi_bench_token_of_no_value";
