@@ -3,7 +3,7 @@
  * minutes; then nothing may be left. Exit code 0 only if all of it held. `deno task soak`; SOAK_TUNNELS and SOAK_SECONDS
  * change its size. Linux only: it counts descriptors in /proc.
  */
-// deno-lint-ignore-file no-console slicer-proxy/console
+// deno-lint-ignore-file no-console
 import { openTlsTunnel, openTunnel, type RawPeer } from "../support/raw_peer.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
