@@ -39,6 +39,9 @@ const SO_ACCEPTCONN = IS_DARWIN ? 0x0002 : 30;
 const SIGUSR1 = IS_DARWIN ? 30 : 10;
 /** As a number: making a pointer would need the right to every library, where this file gets by with one path. */
 const SIG_IGN = 1n;
+/** The handler comes within this time, and is gone again one check later. */
+const HANDLER_CHECK_MS = 10;
+const HANDLER_CHECKS = 1_000;
 const RLIMIT_NOFILE = IS_DARWIN ? 8 : 7;
 const AF_INET = 2;
 const IPPROTO_TCP = 6;
@@ -121,11 +124,23 @@ export function shutdownSocket(local: Address, remote: Address): boolean {
   return fd !== undefined && c.shutdown(fd, SHUT_RDWR) === 0;
 }
 
-/** Makes the process ignore SIGUSR1, by which the runtime would open V8's inspector without authentication. */
+/**
+ * Makes the process ignore SIGUSR1, by which the runtime would open V8's inspector without authentication. Deno 2.9.6
+ * installs its handler only when the event loop has run for half a second, over what was set before (measured), so this
+ * looks again until it has replaced a handler. A binary compiled with 2.7.11 never installs one.
+ *
+ * @returns false where that is not possible
+ */
 export function ignoreDebuggerSignal(): boolean {
   const c = libc();
   if (!c) return false;
-  c.signal(SIGUSR1, SIG_IGN);
+  const replacesHandler = () => c.signal(SIGUSR1, SIG_IGN) > SIG_IGN; // 0 and 1 are SIG_DFL and SIG_IGN
+  if (replacesHandler()) return true;
+  let checksLeft = HANDLER_CHECKS;
+  const timer = setInterval(() => {
+    if (replacesHandler() || --checksLeft === 0) clearInterval(timer);
+  }, HANDLER_CHECK_MS);
+  Deno.unrefTimer(timer);
   return true;
 }
 

@@ -74,8 +74,11 @@ Deno.test({ ignore, name: "ignoreDebuggerSignal() keeps SIGUSR1 from opening the
   const script = `
     import { ignoreDebuggerSignal } from ${JSON.stringify(native.href)};
     if (!ignoreDebuggerSignal()) Deno.exit(3);
-    Deno.kill(Deno.pid, "SIGUSR1");
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    for (const delayMs of [0, 300, 600, 600]) { // the runtime installs its handler after some 500 ms
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      Deno.kill(Deno.pid, "SIGUSR1");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 300));
     await Deno.stdout.write(new TextEncoder().encode("alive"));`;
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--ext=ts", "-"],
