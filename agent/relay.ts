@@ -5,7 +5,9 @@
  */
 import { closeQuietly, writeAll } from "./proxy_link.ts";
 
-type Stream = Pick<Deno.Conn, "read" | "write" | "closeWrite" | "close">;
+type Source = Pick<Deno.Conn, "read" | "close">;
+type Sink = Pick<Deno.Conn, "write" | "closeWrite" | "close">;
+type Stream = Source & Sink;
 
 const SMALLEST_BUFFER = 4_096;
 const LARGEST_BUFFER = 262_144;
@@ -25,7 +27,8 @@ export async function relay(
   closeQuietly(b);
 }
 
-async function pump(from: Stream, to: Stream, first: Uint8Array | undefined): Promise<void> {
+/** Copies until `from` ends, then half-closes `to`; when either fails, both are closed. Never rejects. */
+export async function pump(from: Source, to: Sink, first: Uint8Array | undefined): Promise<void> {
   try {
     if (first && first.length > 0) await writeAll(to, first);
     let buffer = new Uint8Array(SMALLEST_BUFFER);

@@ -32,13 +32,15 @@ export interface FlagSpec {
   readonly isRequired?: boolean;
 }
 
-/** One positional argument, always required. */
+/** One positional argument. */
 export interface ArgumentSpec {
   /** Upper case, as in the usage line; also the key to read it by. */
   readonly name: string;
   readonly description: string;
   /** The only values that are accepted. */
   readonly choices?: readonly string[];
+  /** May be left out; only the last one can. */
+  readonly isOptional?: boolean;
 }
 
 /** What a command does. The number is the exit code; nothing means 0. */
@@ -46,7 +48,7 @@ export type CommandRun = (args: CommandArgs, io: Io) => Promise<number | void>;
 
 /** One row of the command table. */
 export interface CommandSpec {
-  /** One or two words: `status`, `client create`. */
+  /** One to three words: `status`, `client create`, `agent tunnel add`. */
   readonly name: string;
   /** One line, lower case, no full stop. */
   readonly summary: string;
@@ -54,6 +56,8 @@ export interface CommandSpec {
   readonly flags?: readonly FlagSpec[];
   /** Whole command lines, shown in the help. */
   readonly examples: readonly string[];
+  /** Left out of the overview: another name of a command, or one that only the program itself runs. */
+  readonly isHidden?: boolean;
   /** Loads the implementation only when the command runs, so that help and `version` start fast. */
   readonly load: () => Promise<CommandRun>;
 }
@@ -79,6 +83,14 @@ export class CommandArgs {
     const value = this.#values.positional.get(name);
     if (value === undefined) throw new TypeError(`"${this.spec.name}" declares no argument ${name}`);
     return value;
+  }
+
+  /** The positional argument `name`, or undefined when it is optional and was left out. */
+  optionalArgument(name: string): string | undefined {
+    if (!this.spec.arguments?.some((argument) => argument.name === name)) {
+      throw new TypeError(`"${this.spec.name}" declares no argument ${name}`);
+    }
+    return this.#values.positional.get(name);
   }
 
   /** The value of a flag, its default, or undefined. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { AGENT_COMMANDS } from "./agent_commands.ts";
 import { type CommandSpec, type FlagSpec, splitCommas, splitPaths } from "./command.ts";
 import { UP_FLAGS } from "./up_flags.ts";
 
@@ -339,6 +340,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     load: async () => (await import("./cmd_completion.ts")).run,
   },
+  ...AGENT_COMMANDS,
   {
     name: "version",
     summary: "print the version",

@@ -14,7 +14,7 @@ export function usageLine(spec: CommandSpec): string {
   return [
     PROGRAM,
     spec.name,
-    ...(spec.arguments ?? []).map((argument) => argument.name),
+    ...(spec.arguments ?? []).map(({ name, isOptional }) => isOptional ? `[${name}]` : name),
     ...required.map((flag) => `--${flag.name} ${flag.placeholder ?? ""}`.trimEnd()),
     ...((spec.flags ?? []).length > required.length ? ["[flags]"] : []),
   ].join(" ");
@@ -43,7 +43,8 @@ export function overview(commands: readonly CommandSpec[], noun?: string): strin
       ? `${PROGRAM}: an egress proxy for untrusted microVMs that checks policy and injects credentials`
       : `The "${noun}" commands.`,
     `Usage: ${PROGRAM} ${noun ?? "COMMAND"}${noun === undefined ? "" : " COMMAND"} [flags]`,
-    "Commands:\n" + columns(commands.map(({ name, summary }) => [name, summary])),
+    "Commands:\n" +
+    columns(commands.filter(({ isHidden }) => !isHidden).map(({ name, summary }) => [name, summary])),
     `"${PROGRAM} COMMAND --help" explains one, with an example.`,
     ...(noun === undefined
       ? [

@@ -160,7 +160,7 @@ function checkValues(spec: CommandSpec, flag: FlagSpec, given: readonly string[]
 function namePositional(spec: CommandSpec, given: readonly string[]): ReadonlyMap<string, string> {
   const wanted = spec.arguments ?? [];
   const missing = wanted[given.length];
-  if (missing !== undefined) {
+  if (missing !== undefined && !missing.isOptional) {
     throw usageError(`Cannot run "${spec.name}": ${missing.name} is missing`, `usage: ${usageLine(spec)}`);
   }
   if (given.length > wanted.length) {
@@ -169,20 +169,22 @@ function namePositional(spec: CommandSpec, given: readonly string[]): ReadonlyMa
       `usage: ${usageLine(spec)}`,
     );
   }
-  return new Map(wanted.map((argument, i) => {
-    const value = given[i] ?? "";
-    if (value === "") {
-      throw usageError(`Cannot run "${spec.name}": ${argument.name} is empty`, "is a variable unset?");
-    }
-    if (argument.choices && !argument.choices.includes(value)) {
-      const meant = nearest(value, argument.choices);
-      throw usageError(
-        `Cannot run "${spec.name}" with this ${argument.name}: it is one of ${argument.choices.join(", ")}`,
-        meant === undefined ? `usage: ${usageLine(spec)}` : `did you mean ${meant}?`,
-      );
-    }
-    return [argument.name, value];
-  }));
+  return new Map(
+    wanted.slice(0, given.length).map((argument, i) => {
+      const value = given[i] ?? "";
+      if (value === "") {
+        throw usageError(`Cannot run "${spec.name}": ${argument.name} is empty`, "is a variable unset?");
+      }
+      if (argument.choices && !argument.choices.includes(value)) {
+        const meant = nearest(value, argument.choices);
+        throw usageError(
+          `Cannot run "${spec.name}" with this ${argument.name}: it is one of ${argument.choices.join(", ")}`,
+          meant === undefined ? `usage: ${usageLine(spec)}` : `did you mean ${meant}?`,
+        );
+      }
+      return [argument.name, value];
+    }),
+  );
 }
 
 function countOf(count: number): string {

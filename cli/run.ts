@@ -51,7 +51,7 @@ async function dispatch(words: readonly string[], io: Io): Promise<number> {
 
 /** The row that the words begin with, longest name first, and the words after its name. */
 function findCommand(words: readonly string[]): { spec: CommandSpec; tokens: readonly string[] } | undefined {
-  for (const length of [2, 1]) {
+  for (const length of [3, 2, 1]) {
     const name = words.slice(0, length).join(" ");
     const spec = COMMANDS.find((each) => each.name === name && name.split(" ").length === length);
     if (spec) return { spec, tokens: words.slice(length) };

@@ -1,0 +1,161 @@
+/**
+ * Keeps the helper running where there is no systemd: starts it, and starts it again when it ends. A socket that only root
+ * may open stands for it: who can connect knows that it runs, and may ask it to stop.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { messageOf, ProxyError } from "../core/errors.ts";
+import { closeQuietly } from "./proxy_link.ts";
+
+/** Where the supervisor listens. */
+export const SUPERVISOR_SOCKET = "/run/slicer-agent.sock";
+/** Where the supervisor and the helper write what they have to say. */
+export const HELPER_LOG = "/var/log/slicer-agent.log";
+
+const FIRST_PAUSE_MS = 200;
+const LONGEST_PAUSE_MS = 10_000;
+/** A helper that has run for so long was well: the next pause is the first again. */
+const WELL_AFTER_MS = 30_000;
+
+/** Starts a supervisor that outlives this process. */
+export function startSupervisor(command: readonly string[]): void {
+  const [program = "", ...args] = command;
+  const log = openSync(HELPER_LOG, "a", 0o600);
+  try {
+    // Only node:child_process can put a process into a session of its own, where no terminal's end reaches it.
+    spawn(program, args, { detached: true, stdio: ["ignore", log, log], cwd: "/" }).unref();
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** True when a supervisor answers. */
+export async function isSupervised(socket = SUPERVISOR_SOCKET): Promise<boolean> {
+  try {
+    (await Deno.connect({ transport: "unix", path: socket })).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Asks the supervisor to stop, and waits until it and its helper have. None running is no failure. */
+export async function stopSupervisor(socket = SUPERVISOR_SOCKET): Promise<void> {
+  let conn: Deno.UnixConn;
+  try {
+    conn = await Deno.connect({ transport: "unix", path: socket });
+  } catch {
+    return;
+  }
+  const timer = setTimeout(() => closeQuietly(conn), 15_000);
+  try {
+    await conn.write(new TextEncoder().encode("stop\n"));
+    while (await conn.read(new Uint8Array(16)) !== null); // it closes when the helper has ended
+  } catch {
+    // It went away at once.
+  } finally {
+    clearTimeout(timer);
+    closeQuietly(conn);
+  }
+}
+
+export interface SuperviseOptions {
+  /** Starts one helper; it is ended by `kill`, and ends by itself when its standard input does. */
+  readonly command: readonly string[];
+  readonly socket?: string;
+  readonly log: (line: string) => void;
+  /** Ends the supervision from outside: a signal. */
+  readonly stopAsked: Promise<unknown>;
+}
+
+/**
+ * Supervises until it is asked to stop.
+ *
+ * @throws ProxyError `agent.failed` when another one is running
+ */
+export async function supervise(options: SuperviseOptions): Promise<void> {
+  const { command, socket = SUPERVISOR_SOCKET, log } = options;
+  if (await isSupervised(socket)) {
+    throw new ProxyError("agent.failed", "Cannot supervise the helper: another supervisor is running");
+  }
+  await Deno.remove(socket).catch(() => {}); // left behind by kill -9
+  const listener = Deno.listen({ transport: "unix", path: socket });
+  await Deno.chmod(socket, 0o600);
+  const asked = Promise.withResolvers<void>();
+  const waiting: Deno.UnixConn[] = [];
+  const accepting = acceptRequests(listener, waiting, asked.resolve);
+  options.stopAsked.then(() => asked.resolve());
+  try {
+    await keepRunning(command, asked.promise, log);
+  } finally {
+    listener.close();
+    await accepting;
+    await Deno.remove(socket).catch(() => {});
+    for (const conn of waiting) closeQuietly(conn);
+  }
+}
+
+async function acceptRequests(
+  listener: Deno.UnixListener,
+  waiting: Deno.UnixConn[],
+  onStop: () => void,
+): Promise<void> {
+  for (;;) {
+    let conn: Deno.UnixConn;
+    try {
+      conn = await listener.accept();
+    } catch {
+      return;
+    }
+    const buffer = new Uint8Array(16);
+    const count = await conn.read(buffer).catch(() => null);
+    if (count !== null && new TextDecoder().decode(buffer.subarray(0, count)).startsWith("stop")) {
+      waiting.push(conn);
+      onStop();
+    } else closeQuietly(conn);
+  }
+}
+
+async function keepRunning(
+  [program = "", ...args]: readonly string[],
+  stop: Promise<void>,
+  log: (line: string) => void,
+): Promise<void> {
+  let isStopping = false;
+  stop.then(() => isStopping = true);
+  for (let pauseMs = FIRST_PAUSE_MS; !isStopping;) {
+    const startedAt = performance.now();
+    const child = new Deno.Command(program, {
+      args: [...args],
+      cwd: "/",
+      stdin: "piped", // ends with us, and the helper with it
+      stdout: "inherit",
+      stderr: "inherit",
+    }).spawn();
+    await Promise.race([child.status, stop]);
+    if (isStopping) {
+      kill(child);
+      await child.stdin.close().catch(() => {});
+      await child.status;
+      return;
+    }
+    await child.stdin.close().catch(() => {});
+    const { code, signal } = await child.status;
+    if (performance.now() - startedAt > WELL_AFTER_MS) pauseMs = FIRST_PAUSE_MS;
+    log(`the helper ended (${signal ?? `code ${code}`}); it starts again in ${pauseMs} ms`);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await Promise.race([stop, new Promise<void>((resolve) => timer = setTimeout(resolve, pauseMs))]);
+    clearTimeout(timer);
+    pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+  }
+}
+
+function kill(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGTERM");
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw new Error(messageOf(error), { cause: error }); // it has ended already
+  }
+}
