@@ -3,6 +3,8 @@
  * inspected keep-alive request costs. With the engine that this proxy has, sends and receives are more than half of a
  * request's CPU time, and their number is exact: a response that leaves in two writes instead of one shows at once.
  *
+ * Writes are left out: among them are the wake-ups of threads, whose number is a matter of timing.
+ *
  * The proxy runs under `strace -c` twice, with few and with many requests; the difference is what the requests cost.
  *
  * @module
@@ -18,14 +20,11 @@ export interface SyscallCost {
   readonly sends: number;
   /** As many, on the same ways. */
   readonly receives: number;
-  /** The audit line (file and stdout), and wake-ups of the thread that writes it. */
-  readonly writes: number;
 }
 
 const FAMILIES: Readonly<Record<keyof SyscallCost, readonly string[]>> = {
   sends: ["sendto", "sendmsg"],
   receives: ["recvfrom", "recvmsg"],
-  writes: ["write", "writev", "pwrite64"],
 };
 
 /** True when `strace` is installed and may trace. */
@@ -47,7 +46,7 @@ export async function measureSyscalls(requests: number): Promise<SyscallCost> {
   const many = await trace(upstreamCa, BASE + requests);
   const cost = (family: keyof SyscallCost) =>
     FAMILIES[family].reduce((sum, name) => sum + (many.get(name) ?? 0) - (few.get(name) ?? 0), 0) / requests;
-  return { sends: cost("sends"), receives: cost("receives"), writes: cost("writes") };
+  return { sends: cost("sends"), receives: cost("receives") };
 }
 
 /** The successful calls of a proxy that serves `requests` in one tunnel, one after the other, by name. */
