@@ -1,0 +1,393 @@
+/** Every limit of `core/limits.ts` that a peer can run into, just inside and just outside: new work is refused, old work goes on. */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
+import { makeClientHello } from "../support/client_hello.ts";
+import { basic, dialRaw, openTlsTunnel, openTunnel, RawPeer } from "../support/raw_peer.ts";
+import { soon, startSilentPeer, waitUntil } from "../support/sockets.ts";
+import { startTestProxy, type TestProxy, TOKEN } from "../support/start_proxy.ts";
+
+const TWO = "token_of_client_two_0000";
+
+/** A request in absolute-form. */
+function get(host: string, token = TOKEN, path = "/"): string {
+  return `GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${
+    basic(token)
+  }\r\n\r\n`;
+}
+
+function connectText(target: string, token = TOKEN): string {
+  return `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: ${basic(token)}\r\n\r\n`;
+}
+
+async function statusOf(peer: RawPeer, request: string): Promise<string> {
+  await peer.send(request);
+  const { status, head } = await soon("an answer", peer.readResponse());
+  const reason = /X-Slicer-Proxy-Reason: (\S+)/.exec(head)?.[1];
+  return reason ? `${status} ${reason}` : `${status}`;
+}
+
+/** Waits until the proxy has as many connections: accepting is asynchronous. */
+async function connections(proxy: TestProxy, count: number): Promise<void> {
+  await waitUntil(`there are ${count} connections`, () => proxy.server.counters().connections === count);
+}
+
+Deno.test("maxConnections: the one too many is closed, the others go on, a place that is left can be taken", async () => {
+  await using upstream = await startEchoUpstream({ names: [] });
+  await using proxy = await startTestProxy({ limits: { maxConnections: 2 } });
+  const host = `plain.test:${upstream.port}`;
+  proxy.policy.allow("one", { host: "plain.test", ports: [upstream.port] });
+  using first = await dialRaw(proxy.httpPort);
+  using second = await dialRaw(proxy.httpPort);
+  await connections(proxy, 2);
+  using third = await dialRaw(proxy.tlsPort); // the limit is for both ports
+  assertEquals(await soon("the end", third.isClosed()), true);
+  await proxy.waitLine(/^deny client=- reason=overload$/);
+  assertEquals([await statusOf(first, get(host)), await statusOf(second, get(host))], ["200", "200"]);
+  first[Symbol.dispose]();
+  await connections(proxy, 1);
+  using fourth = await dialRaw(proxy.httpPort);
+  assertEquals(await statusOf(fourth, get(host)), "200");
+});
+
+Deno.test("maxConnectionsPerClient: one client's connections do not take another's", async () => {
+  await using upstream = await startEchoUpstream({ names: [] });
+  await using proxy = await startTestProxy({ limits: { maxConnectionsPerClient: 2 } });
+  const host = `plain.test:${upstream.port}`;
+  proxy.policy.addClient("two", TWO);
+  for (const client of ["one", "two"]) {
+    proxy.policy.allow(client, { host: "plain.test", ports: [upstream.port] });
+  }
+  using first = await dialRaw(proxy.httpPort);
+  using second = await dialRaw(proxy.httpPort);
+  using third = await dialRaw(proxy.httpPort);
+  using other = await dialRaw(proxy.httpPort);
+  assertEquals([await statusOf(first, get(host)), await statusOf(second, get(host))], ["200", "200"]);
+  assertEquals(await statusOf(third, get(host)), "429 quota");
+  assertEquals([await statusOf(other, get(host, TWO)), await statusOf(first, get(host))], ["200", "200"]);
+  await proxy.waitLine(/^deny client=- method=GET .* status=429 reason=quota$/);
+  first[Symbol.dispose]();
+  await connections(proxy, 3);
+  assertEquals(await statusOf(third, get(host)), "200");
+});
+
+Deno.test("maxUnauthenticatedPerSource: only connections that have not said who they are count", async () => {
+  await using upstream = await startEchoUpstream({ names: [] });
+  await using proxy = await startTestProxy({ limits: { maxUnauthenticatedPerSource: 2 } });
+  const host = `plain.test:${upstream.port}`;
+  proxy.policy.allow("one", { host: "plain.test", ports: [upstream.port] });
+  using first = await dialRaw(proxy.httpPort);
+  using second = await dialRaw(proxy.httpPort);
+  await connections(proxy, 2);
+  using third = await dialRaw(proxy.httpPort);
+  assertEquals(await soon("the end", third.isClosed()), true);
+  await proxy.waitLine(/^deny client=- reason=quota$/);
+  assertEquals(await statusOf(first, get(host, "wrong")), "407 auth-invalid"); // still counts
+  using fourth = await dialRaw(proxy.httpPort);
+  assertEquals(await soon("the end", fourth.isClosed()), true);
+  assertEquals(await statusOf(first, get(host)), "200"); // does not count any more
+  using fifth = await dialRaw(proxy.httpPort);
+  assertEquals([await statusOf(fifth, get(host)), await statusOf(second, get(host))], ["200", "200"]);
+});
+
+Deno.test("maxPendingDials: per client, per destination and in all; a dial that is over counts no more", async () => {
+  await using silent = startSilentPeer();
+  await using other = startSilentPeer();
+  await using upstream = await startEchoUpstream();
+  const limits = { maxPendingDialsPerClient: 2, maxPendingDialsPerDestination: 3, maxPendingDials: 4 };
+  await using proxy = await startTestProxy({ limits });
+  const tokens = { one: TOKEN, two: TWO, three: "token_of_client_three_00" };
+  proxy.policy.addClient("two", TWO);
+  proxy.policy.addClient("three", tokens.three);
+  const ports = [silent.port, other.port, upstream.port];
+  for (const client of Object.keys(tokens)) proxy.policy.allow(client, { host: "up.test", ports });
+  const open: RawPeer[] = [];
+  const ask = async (client: keyof typeof tokens, port: number) => {
+    const tunnel = await openTlsTunnel(proxy.httpPort, `up.test:${port}`, tokens[client], proxy.caPem);
+    open.push(tunnel);
+    await tunnel.send(`GET / HTTP/1.1\r\nHost: up.test:${port}\r\n\r\n`);
+    return tunnel;
+  };
+  const answer = async (tunnel: RawPeer) => {
+    const { status, head } = await soon("an answer", tunnel.readResponse());
+    return `${status} ${/X-Slicer-Proxy-Reason: (\S+)/.exec(head)?.[1] ?? ""}`.trim();
+  };
+  const pending = async (count: number) =>
+    await waitUntil(
+      `${count} dials are pending`,
+      () => silent.accepted.length + other.accepted.length === count,
+    );
+  await ask("one", silent.port);
+  await ask("one", silent.port);
+  await pending(2);
+  assertEquals(await answer(await ask("one", upstream.port)), "429 quota");
+  assertEquals(await answer(await ask("two", upstream.port)), "200"); // and is over
+  await ask("two", silent.port);
+  await pending(3);
+  assertEquals(await answer(await ask("two", silent.port)), "503 overload"); // the destination's
+  const last = await ask("two", other.port);
+  await pending(4);
+  assertEquals(await answer(await ask("three", upstream.port)), "503 overload"); // all
+  last[Symbol.dispose]();
+  await waitUntil("a place is free", () => proxy.server.counters().connections < open.length);
+  const late = await ask("three", upstream.port);
+  assertEquals(await answer(late), "200");
+  for (const tunnel of open) tunnel[Symbol.dispose]();
+});
+
+Deno.test("maxMintsPerClientPerMinute: new hosts are refused, known hosts and other clients are not", async () => {
+  let now = Date.now() - Date.now() % 60_000;
+  const clock = { now: () => now, monotonic: () => performance.now() };
+  await using upstream = await startEchoUpstream();
+  await using proxy = await startTestProxy({ clock, limits: { maxMintsPerClientPerMinute: 2 } });
+  proxy.policy.addClient("two", TWO);
+  for (const client of ["one", "two"]) proxy.policy.allow(client, { host: "*", ports: [upstream.port] });
+  const open = async (host: string, token = TOKEN) => {
+    const { conn } = await openTunnel(proxy.httpPort, `${host}:${upstream.port}`, token);
+    using tls = await Deno.startTls(conn as Deno.TcpConn, { hostname: host, caCerts: [proxy.caPem] });
+    return await tls.handshake().then(() => true, () => false);
+  };
+  assertEquals([await open("a.test"), await open("b.test"), await open("c.test")], [true, true, false]);
+  assertEquals([await open("a.test"), await open("c.test", TWO), await open("c.test")], [true, true, true]);
+  assertEquals(await open("d.test"), false);
+  now += 60_000;
+  assertEquals(await open("d.test"), true);
+  await proxy.waitLine(/^deny client=one method=CONNECT host=c\.test port=\d+ mode=strict reason=quota$/);
+});
+
+Deno.test("maxTlsListeners: the one unused for longest is closed, sessions in it live on, and it comes back", async () => {
+  await using upstream = await startEchoUpstream({
+    names: ["a.test", "b.test", "c.test", "d.test", "e.test", "f.test"],
+  });
+  await using proxy = await startTestProxy({ limits: { maxTlsListeners: 3 } });
+  proxy.policy.allow("one", { host: "*.test", ports: [upstream.port] });
+  const tunnels: RawPeer[] = [];
+  for (const name of ["a", "b", "c", "d", "e", "f"]) {
+    tunnels.push(await openTlsTunnel(proxy.httpPort, `${name}.test:${upstream.port}`, TOKEN, proxy.caPem));
+    assert(proxy.server.counters().tlsListeners <= 3);
+  }
+  for (const [i, name] of ["a", "b", "c", "d", "e", "f"].entries()) {
+    const peer = tunnels[i];
+    await peer?.send(`GET / HTTP/1.1\r\nHost: ${name}.test:${upstream.port}\r\n\r\n`);
+    assertEquals((await peer?.readResponse())?.status, 200);
+  }
+  tunnels.push(await openTlsTunnel(proxy.httpPort, `a.test:${upstream.port}`, TOKEN, proxy.caPem));
+  for (const tunnel of tunnels) tunnel[Symbol.dispose]();
+});
+
+Deno.test("many more hosts at once than maxTlsListeners all get through", async () => {
+  await using proxy = await startTestProxy({
+    limits: { maxTlsListeners: 2, maxMintsPerClientPerMinute: 40 },
+  });
+  proxy.policy.allow("one", { host: "*.test", ports: [443] });
+  const tunnels = await soon(
+    "all tunnels",
+    Promise.all(
+      Array.from(
+        { length: 20 },
+        (_, i) => openTlsTunnel(proxy.httpPort, `h${i}.test:443`, TOKEN, proxy.caPem),
+      ),
+    ),
+    30_000,
+  );
+  assert(proxy.server.counters().tlsListeners <= 2);
+  for (const tunnel of tunnels) tunnel[Symbol.dispose]();
+});
+
+Deno.test("headTimeoutMs: silence, and a head that takes too long", async (t) => {
+  await using proxy = await startTestProxy({ limits: { headTimeoutMs: 200 } });
+  for (const port of [proxy.httpPort, proxy.tlsPort]) {
+    await t.step("silence", async () => {
+      using peer = await dialRaw(port);
+      assertEquals(await soon("the end", peer.isClosed()), true);
+    });
+  }
+  await t.step("slowloris", async () => {
+    using peer = await dialRaw(proxy.httpPort);
+    await peer.send("GET http://plain.test/ HTTP/1.1\r\nHost: plain");
+    assertMatch(await soon("an answer", peer.readAll()), /^HTTP\/1\.1 408 /);
+    await proxy.waitLine(/^deny client=- status=408 reason=idle-timeout$/);
+  });
+  await t.step("silence in a tunnel", async () => {
+    proxy.policy.allow("one", { host: "up.test", ports: [443] });
+    using tunnel = await openTunnel(proxy.httpPort, "up.test:443", TOKEN);
+    assertEquals(await soon("the end", tunnel.isClosed()), true);
+    await proxy.waitLine(/^deny client=one method=CONNECT host=up\.test .* reason=tls-no-client-hello$/);
+  });
+});
+
+Deno.test("headTimeoutMs does not cut a head that comes in time", async () => {
+  await using upstream = await startEchoUpstream({ names: [] });
+  await using proxy = await startTestProxy({ limits: { headTimeoutMs: 5_000 } });
+  proxy.policy.allow("one", { host: "plain.test", ports: [upstream.port] });
+  using peer = await dialRaw(proxy.httpPort);
+  const text = get(`plain.test:${upstream.port}`);
+  for (const letter of text.slice(0, -4)) await peer.send(letter);
+  assertEquals(await statusOf(peer, text.slice(-4)), "200");
+});
+
+Deno.test("keepAliveTimeoutMs: an idle connection is closed, one that is used is not", async () => {
+  await using upstream = await startEchoUpstream({ names: [] });
+  await using proxy = await startTestProxy({ limits: { keepAliveTimeoutMs: 700 } });
+  proxy.policy.allow("one", { host: "plain.test", ports: [upstream.port] });
+  using peer = await dialRaw(proxy.httpPort);
+  for (let i = 0; i < 5; i++) {
+    assertEquals(await statusOf(peer, get(`plain.test:${upstream.port}`)), "200");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  const restedAt = performance.now();
+  assertEquals(await soon("the end", peer.isClosed()), true);
+  assert(performance.now() - restedAt > 300);
+});
+
+Deno.test("handshakeTimeoutMs: half a ClientHello, on the TLS port and in a tunnel", async (t) => {
+  await using proxy = await startTestProxy({ limits: { handshakeTimeoutMs: 200 } });
+  proxy.policy.allow("one", { host: "up.test", ports: [443] });
+  const half = makeClientHello({ serverName: "up.test" }).subarray(0, 40);
+  await t.step("TLS port", async () => {
+    using peer = await dialRaw(proxy.tlsPort);
+    await peer.sendBytes(half);
+    assertEquals(await soon("the end", peer.isClosed()), true);
+    await proxy.waitLine(/^deny client=- reason=tls-handshake$/);
+  });
+  await t.step("tunnel", async () => {
+    using tunnel = await openTunnel(proxy.httpPort, "up.test:443", TOKEN);
+    await tunnel.sendBytes(half);
+    assertEquals(await soon("the end", tunnel.isClosed()), true);
+    await proxy.waitLine(/^deny client=one method=CONNECT .* reason=tls-no-client-hello$/);
+  });
+  await t.step("tunnel, after the ClientHello", async () => {
+    using tunnel = await openTunnel(proxy.httpPort, "up.test:443", TOKEN);
+    await tunnel.conn.write(await realClientHello("up.test"));
+    await soon("the end", tunnel.readAll());
+    await proxy.waitLine(/^deny client=one method=CONNECT .* reason=tls-handshake$/);
+  });
+  await waitUntil("all are over", () => proxy.server.counters().connections === 0);
+});
+
+Deno.test("responseTimeoutMs: 504; bodyIdleTimeoutMs: the body is cut, or the request answered 408", async (t) => {
+  const held = Promise.withResolvers<void>();
+  await using upstream = await startRawUpstream(async (peer) => {
+    if ((await peer.readHead()).includes("/body")) {
+      await peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+    }
+    await held.promise;
+  }, { names: [] });
+  await using proxy = await startTestProxy({ limits: { responseTimeoutMs: 300, bodyIdleTimeoutMs: 200 } });
+  const host = `plain.test:${upstream.port}`;
+  proxy.policy.allow("one", { host: "plain.test", ports: [upstream.port] });
+  await t.step("no response", async () => {
+    using peer = await dialRaw(proxy.httpPort);
+    assertEquals(await statusOf(peer, get(host)), "504 upstream-timeout");
+  });
+  await t.step("half a response body", async () => {
+    using peer = await dialRaw(proxy.httpPort);
+    await peer.send(get(host, TOKEN, "/body"));
+    assertStringIncludes(await soon("the end", peer.readAll()), "\r\n\r\nhalf");
+    await proxy.waitLine(/^allow client=one method=GET .* status=200 reason=upstream-timeout /);
+  });
+  await t.step("half a request body", async () => {
+    using peer = await dialRaw(proxy.httpPort);
+    await peer.send(
+      `POST http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${
+        basic(TOKEN)
+      }\r\nContent-Length: 9\r\n\r\nhalf`,
+    );
+    const answer = await soon("an answer", peer.readAll());
+    assertMatch(answer, /^HTTP\/1\.1 408 /);
+  });
+  held.resolve();
+});
+
+Deno.test("tunnelIdleTimeoutMs and halfCloseTimeoutMs end a WebSocket", async (t) => {
+  for (
+    const [name, limits, ends] of [
+      ["idle", { tunnelIdleTimeoutMs: 250 }, false],
+      ["half-closed", { halfCloseTimeoutMs: 250 }, true],
+    ] as const
+  ) {
+    await t.step(name, async () => {
+      const held = Promise.withResolvers<void>();
+      await using upstream = await startRawUpstream(async (peer) => {
+        await peer.readHead();
+        await peer.send(
+          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        );
+        await held.promise;
+      }, { names: [] });
+      await using proxy = await startTestProxy({ limits });
+      proxy.policy.allow("one", { host: "plain.test", ports: [upstream.port] });
+      const host = `plain.test:${upstream.port}`;
+      using peer = await dialRaw(proxy.httpPort);
+      await peer.send(
+        `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${
+          basic(TOKEN)
+        }\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+      );
+      assertMatch(await peer.readHead(), /^HTTP\/1\.1 101 /);
+      if (ends) await peer.conn.closeWrite();
+      assertEquals(await soon("the end", peer.isClosed()), true);
+      await proxy.waitLine(/^allow .* status=101 reason=idle-timeout /);
+      held.resolve();
+    });
+  }
+});
+
+Deno.test("repeated denials are coalesced into one line that counts them", async () => {
+  const lines: string[] = [];
+  {
+    await using proxy = await startTestProxy();
+    using peer = await dialRaw(proxy.httpPort);
+    for (let i = 0; i < 40; i++) {
+      assertEquals(await statusOf(peer, connectText("no.test:443")), "403 no-rule");
+    }
+    for (let i = 0; i < 3; i++) {
+      assertEquals(await statusOf(peer, connectText("other.test:443")), "403 no-rule");
+    }
+    await proxy.server[Symbol.asyncDispose]();
+    lines.push(...proxy.lines);
+  }
+  const of = (host: string) => lines.filter((line) => line.includes(`host=${host}`));
+  assertEquals(of("no.test").length, 6);
+  assertMatch(of("no.test").at(-1) ?? "", /^deny client=one method=CONNECT .* reason=no-rule repeated=35$/);
+  assertEquals(of("other.test").length, 3);
+});
+
+Deno.test("a client that holds all it may does not keep another from working", async () => {
+  await using silent = startSilentPeer();
+  await using upstream = await startEchoUpstream();
+  await using proxy = await startTestProxy({
+    limits: { maxConnectionsPerClient: 8, maxPendingDialsPerClient: 4, maxMintsPerClientPerMinute: 4 },
+  });
+  proxy.policy.addClient("two", TWO);
+  proxy.policy.allow("one", { host: "*", ports: [silent.port] });
+  proxy.policy.allow("two", { host: "up.test", ports: [upstream.port] });
+  const greedy: RawPeer[] = [];
+  for (let i = 0; i < 12; i++) {
+    const peer = await dialRaw(proxy.httpPort);
+    greedy.push(peer);
+    await peer.send(get(`h${i}.test:${silent.port}`));
+  }
+  await waitUntil("it has all it may", () => silent.accepted.length === 8);
+  using tunnel = await openTlsTunnel(proxy.httpPort, `up.test:${upstream.port}`, TWO, proxy.caPem);
+  for (let i = 0; i < 20; i++) {
+    await tunnel.send(`GET / HTTP/1.1\r\nHost: up.test:${upstream.port}\r\n\r\n`);
+    assertEquals((await soon("an answer", tunnel.readResponse())).status, 200);
+  }
+  for (const peer of greedy) peer[Symbol.dispose]();
+});
+
+/** What a TLS library sends first, and then nothing. */
+async function realClientHello(hostname: string): Promise<Uint8Array<ArrayBuffer>> {
+  await using silent = startSilentPeer();
+  const tls = await Deno.startTls(await Deno.connect({ hostname: "127.0.0.1", port: silent.port }), {
+    hostname,
+  });
+  const handshake = tls.handshake().catch(() => {});
+  await waitUntil("it is connected", () => silent.accepted.length === 1);
+  const buffer = new Uint8Array(16_384);
+  const count = await silent.accepted[0]?.read(buffer) ?? 0;
+  silent.accepted[0]?.close();
+  await handshake;
+  tls.close();
+  return buffer.slice(0, count);
+}
