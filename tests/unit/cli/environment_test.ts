@@ -1,0 +1,30 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { ProxyError } from "../../../core/errors.ts";
+import { refuseLeakyEnvironment } from "../../../cli/environment.ts";
+
+Deno.test("refuseLeakyEnvironment() refuses what gives away keys, and nothing else", async (t) => {
+  const rows: readonly (readonly [name: string, value: string, isRefused: boolean])[] = [
+    ["SSLKEYLOGFILE", "k.log", true],
+    ["NODE_OPTIONS", "--inspect", true],
+    ["NODE_OPTIONS", "--no-warnings '--inspect-brk=0'", true],
+    ["NODE_OPTIONS", "--require ./a.cjs", true],
+    ["NODE_OPTIONS", "-r ./a.cjs", true],
+    ["NODE_OPTIONS", "--max-old-space-size=8192 --dns-result-order=ipv4first", false],
+    ["DENO_V8_FLAGS", "--max-old-space-size=512", false],
+    ["DENO_V8_FLAGS", "--max-old-space-size=512,--max-semi-space-size=8", false],
+    ["DENO_V8_FLAGS", "--max-old-space-size=512,--prof", true],
+    ["NODE_DEBUG", "http", true],
+    ["OTEL_DENO", "true", true],
+    ["OTEL_DENO", "false", false],
+    ["NODE_EXTRA_CA_CERTS", "ca.pem", false],
+    ["PATH", "/bin", false],
+  ];
+  for (const [name, value, isRefused] of rows) {
+    await t.step(`${name}=${value}`, () => {
+      const check = () => refuseLeakyEnvironment((asked) => asked === name ? value : undefined);
+      if (!isRefused) return check();
+      const error = assertThrows(check, ProxyError, `Cannot run with ${name} set`);
+      assertEquals(error.code, "input.invalid");
+    });
+  }
+});
