@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import type { ClientStream } from "../../proxy/context.ts";
 
 /** One end. */
