@@ -117,7 +117,7 @@ export function nftScript({ proxyAddress, httpPort, httpsPort }: Redirects): str
   return `table inet ${TABLE}
 delete table inet ${TABLE}
 table inet ${TABLE} {
-  chain redirect {
+  chain to_helper {
     type nat hook output priority -100; policy accept;
     ${family} daddr ${proxyAddress} return
     fib daddr type local return
@@ -125,7 +125,7 @@ table inet ${TABLE} {
     tcp dport 80 redirect to :${httpPort}
     tcp dport 443 redirect to :${httpsPort}
   }
-  chain refuse {
+  chain no_quic {
     type filter hook output priority 0; policy accept;
     ${family} daddr ${proxyAddress} return
     fib daddr type local return

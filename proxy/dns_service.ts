@@ -58,15 +58,14 @@ export async function serveDns(exchange: Exchange): Promise<Next> {
   const query = parseDnsQuery(await readQuery(exchange));
   const host = parseHost(query.name) ?? "";
   const { answer, reason } = await answerFor(client, host, query.type, context);
-  context.audit.write({
-    verdict: reason === undefined || reason === "dns" ? "allow" : "deny",
-    client: client.name,
-    method: "DNS",
-    host: host === "" ? query.name : host,
-    ...(reason === undefined || reason === "dns" ? {} : { mode: context.mode }),
-    ...(reason === undefined ? {} : { reason }),
-    durationMs: context.clock.monotonic() - startedAt,
-  });
+  const known = { client: client.name, method: "DNS", host: host === "" ? query.name : host };
+  if (reason === undefined || reason === "dns") {
+    const durationMs = context.clock.monotonic() - startedAt;
+    context.audit.write({ verdict: "allow", ...known, ...(reason ? { reason } : {}), durationMs });
+  } else if (!isReserved(host)) {
+    // Without a duration: lines that are the same are counted instead of written.
+    context.audit.write({ verdict: "deny", ...known, mode: context.mode, reason });
+  }
   const close = wantsClose(head) || session.state.isStopping;
   const body = formatDnsAnswer(query, answer);
   const fields: [string, string][] = [
@@ -97,9 +96,9 @@ async function answerFor(
   context: ProxyContext,
 ): Promise<{ readonly answer: DnsAnswer; readonly reason?: Reason }> {
   const empty = (rcode: number): DnsAnswer => ({ rcode, addresses: [], ttl: 0 });
-  const rules = host === "" ? [] : context.policy.rulesFor(client, host);
+  const rules = host === "" || isReserved(host) ? [] : context.policy.rulesFor(client, host);
   if (rules.length === 0) {
-    const answer = context.mode === "audit" && host !== ""
+    const answer = context.mode === "audit" && host !== "" && !isReserved(host)
       ? { rcode: RCODE.noError, addresses: type === TYPE_A ? [AUDIT_ADDRESS] : [], ttl: 0 }
       : empty(RCODE.nxDomain);
     return { answer, reason: "no-rule" };
@@ -117,6 +116,11 @@ async function answerFor(
     const reason = error.reason !== undefined && isReason(error.reason) ? error.reason : "internal";
     return { answer: empty(isTransient(error) ? RCODE.servFail : RCODE.nxDomain), reason };
   }
+}
+
+/** `.invalid` (RFC 6761 §6.4) is nobody's, and is never looked up: the helper asks for it to see whether it is known here. */
+function isReserved(host: string): boolean {
+  return host.endsWith(".invalid");
 }
 
 /** The addresses of a host, when they may be dialled under at least one of the rules that match it. */
