@@ -10,7 +10,15 @@ import { exists, readIfThere } from "./files.ts";
 import { checkProxy } from "./name_lookup.ts";
 import { PIECES } from "./pieces.ts";
 import { findProgram, runProgram, whyFailed } from "./programs.ts";
-import { findTrustStore, fingerprintsOf, holdsCertificates, updateTrustStore, validityOf } from "./trust.ts";
+import {
+  findTrustStore,
+  fingerprintsOf,
+  holdsCertificates,
+  JAVA_ALIAS,
+  JAVA_STORE,
+  updateTrustStore,
+  validityOf,
+} from "./trust.ts";
 
 /** What was found about one tool. */
 export interface Finding {
@@ -242,13 +250,12 @@ async function checkDocker({ config }: Patient): Promise<Finding | undefined> {
   };
 }
 
-async function checkJava({ caPem }: Patient): Promise<Finding | undefined> {
+async function checkJava({ caPem, config }: Patient): Promise<Finding | undefined> {
   const tool = "java";
   if (await findProgram("java") === undefined || await findProgram("keytool") === undefined) return undefined;
-  const wanted = fingerprintsOf(caPem)[0];
-  if (wanted === undefined) return undefined;
-  const password = ["-storepass", "changeit"]; // the JDK's own, known to everyone
-  const list = await runProgram("keytool", ["-list", "-cacerts", ...password], { timeoutMs: 60_000 });
+  const [wanted, ...more] = fingerprintsOf(caPem);
+  if (wanted === undefined || more.length > 0) return undefined; // the whole trust store: which one is not known
+  const list = await runProgram("keytool", ["-list", ...JAVA_STORE], { timeoutMs: 60_000 });
   if (!list.isOk) {
     return {
       tool,
@@ -259,15 +266,14 @@ async function checkJava({ caPem }: Patient): Promise<Finding | undefined> {
   }
   const known = list.stdout.replaceAll(":", "").toLowerCase();
   if (known.includes(wanted)) return { tool, ok: true, state: "the keystore holds the CA" };
-  const file = "/etc/slicer-agent/ca.crt";
-  const args = ["-importcert", "-noprompt", "-cacerts", ...password, "-alias", "slicer-proxy", "-file", file];
+  const args = ["-importcert", "-noprompt", ...JAVA_STORE, "-alias", JAVA_ALIAS, "-file", config.caFile];
   return {
     tool,
     ok: false,
     state: "the keystore does not hold the CA",
     advice: `keytool ${args.join(" ")}`,
     fix: async () => {
-      await runProgram("keytool", ["-delete", "-cacerts", ...password, "-alias", "slicer-proxy"]);
+      await runProgram("keytool", ["-delete", ...JAVA_STORE, "-alias", JAVA_ALIAS]);
       const ran = await runProgram("keytool", args);
       if (!ran.isOk) throw new Error(`keytool: ${whyFailed(ran)}`);
     },

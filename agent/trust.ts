@@ -21,6 +21,8 @@ export interface TrustStore {
   readonly anchors: string;
   readonly program: string;
   readonly args: readonly string[];
+  /** Beside `args`, after something was taken away: else its links would stay, leading nowhere. */
+  readonly removalArgs: readonly string[];
   /** All of it in one file. */
   readonly bundle: string;
 }
@@ -30,25 +32,30 @@ const STORES: readonly TrustStore[] = [
     anchors: "/usr/local/share/ca-certificates",
     program: "update-ca-certificates",
     args: [],
+    removalArgs: ["--fresh"],
     bundle: "/etc/ssl/certs/ca-certificates.crt",
   },
   { // Fedora, RHEL, Amazon Linux
     anchors: "/etc/pki/ca-trust/source/anchors",
     program: "update-ca-trust",
     args: ["extract"],
+    removalArgs: [],
     bundle: "/etc/pki/tls/certs/ca-bundle.crt",
   },
   { // Arch
     anchors: "/etc/ca-certificates/trust-source/anchors",
     program: "trust",
     args: ["extract-compat"],
+    removalArgs: [],
     bundle: "/etc/ssl/certs/ca-certificates.crt",
   },
 ];
 
+const ANCHOR = "slicer-proxy-agent.crt";
+
 /** The file of ours in a trust store. */
 export function anchorPath(store: TrustStore): string {
-  return `${store.anchors}/slicer-proxy-agent.crt`;
+  return `${store.anchors}/${ANCHOR}`;
 }
 
 /** The trust store of this VM, or undefined where there is none, as in very small images. */
@@ -60,11 +67,33 @@ export async function findTrustStore(): Promise<TrustStore | undefined> {
 }
 
 /**
- * Makes the store take in, or let go of, what is in its folder.
+ * Makes the store take in what is in its folder.
  *
  * @throws ProxyError `agent.failed`
  */
 export async function updateTrustStore({ program, args }: TrustStore): Promise<void> {
+  await update(program, args);
+}
+
+/**
+ * Makes the store let go of what was taken out of its folder. Java's keystore is another: Debian's hook puts the CA into it
+ * and never takes it out.
+ *
+ * @throws ProxyError `agent.failed`
+ */
+export async function cleanTrustStore({ program, args, removalArgs }: TrustStore): Promise<void> {
+  await update(program, [...args, ...removalArgs]);
+  for (const alias of [`debian:${ANCHOR.replace(/crt$/, "pem")}`, JAVA_ALIAS]) {
+    await runProgram("keytool", ["-delete", ...JAVA_STORE, "-alias", alias]);
+  }
+}
+
+/** The JDK's own keystore; its password is known to everyone. */
+export const JAVA_STORE: readonly string[] = ["-cacerts", "-storepass", "changeit"];
+/** The name that `agent doctor --fix` gives to the CA there. */
+export const JAVA_ALIAS = "slicer-proxy";
+
+async function update(program: string, args: readonly string[]): Promise<void> {
   const ran = await runProgram(program, args, { timeoutMs: 180_000 });
   if (!ran.isOk) {
     throw new ProxyError("agent.failed", `Cannot update the trust store: ${program}: ${whyFailed(ran)}`);
@@ -81,7 +110,7 @@ export interface CaChoice {
 
 /**
  * The certificates to verify the proxy with: those of `--ca`, that of `--ca-sha256`, that which Slicer has put into the VM,
- * or all that the VM trusts.
+ * that which the proxy names when the VM trusts it, or all that the VM trusts.
  *
  * @returns `pem`, and `isSystem` when it is the whole trust store
  * @throws ProxyError `input.invalid`, `upstream.*`
@@ -103,8 +132,15 @@ export async function findCa(
     return { pem, isSystem: false };
   }
   const store = await findTrustStore();
-  const pem = store && await readIfThere(store.bundle);
-  if (pem) return { pem, isSystem: true };
+  const bundle = store && await readIfThere(store.bundle);
+  if (bundle) {
+    // Of all that the VM trusts, only the one that the proxy names: no public authority can stand in for it.
+    const named = await fetchCa(proxy).catch(() => "");
+    const isKnown = holdsCertificates(bundle, named);
+    return isKnown
+      ? { pem: parseCertificates(named, "the proxy's CA"), isSystem: false }
+      : { pem: bundle, isSystem: true };
+  }
   throw new ProxyError("input.invalid", "Cannot verify the proxy: no CA was named, and this VM trusts none", {
     hint: `name it with --ca FILE or --ca-sha256 HEX, or put it at ${RUNNER_CA}`,
   });

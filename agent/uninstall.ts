@@ -9,7 +9,7 @@ import { agentFiles } from "./config.ts";
 import { removeRedirects } from "./firewall.ts";
 import { type Change, Journal, undoFile, undoFolder } from "./journal.ts";
 import { forgetService, stopService } from "./service.ts";
-import { findTrustStore, updateTrustStore } from "./trust.ts";
+import { cleanTrustStore, findTrustStore } from "./trust.ts";
 
 /**
  * Undoes everything.
@@ -62,7 +62,7 @@ async function undo(change: Change, say: (line: string) => void): Promise<void> 
       return await removeRedirects(change.firewall);
     case "trust-store": {
       const store = await findTrustStore();
-      if (store) await updateTrustStore(store);
+      if (store) await cleanTrustStore(store);
       return;
     }
     case "complete":
