@@ -6,7 +6,6 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import { ProxyError } from "../core/errors.ts";
 import type { Credential } from "../secrets/credential.ts";
 import type { AuditRecord } from "./audit_log.ts";
@@ -26,6 +25,7 @@ import {
   refuseExchange,
   wantsClose,
 } from "./exchange.ts";
+import { SentBody } from "./sent_body.ts";
 import { splice } from "./splice.ts";
 import type { UpstreamConnection } from "./upstream.ts";
 
@@ -38,8 +38,6 @@ export async function forward(exchange: AdmittedExchange): Promise<Next> {
 const REPLAYABLE = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 /** A body up to this size leaves in one write with its head. */
 const COALESCE_BYTES = 65_536;
-/** The largest body that is kept, so that a request whose access token is refused can be sent again with the next one. */
-const MAX_KEPT_BYTES = 1_048_576;
 /** How much of a refusing answer is shown to the credential's kind: the error of a JSON body stands at its start. */
 const ANSWER_START_BYTES = 4_096;
 
@@ -452,27 +450,6 @@ class Forwarding {
       ...more,
       ...this.#measures(),
     });
-  }
-}
-
-/** A copy of the body bytes that were sent, up to {@linkcode MAX_KEPT_BYTES}: beyond that it is not whole. */
-class SentBody {
-  readonly #pieces: Uint8Array[] = [];
-  #size = 0;
-  isWhole = true;
-
-  add(piece: Uint8Array): void {
-    this.#size += piece.length;
-    if (this.#size > MAX_KEPT_BYTES) {
-      this.isWhole = false;
-      this.#pieces.length = 0;
-    }
-    if (this.isWhole) this.#pieces.push(piece.slice());
-  }
-
-  /** The head and the whole body. */
-  after(head: Uint8Array): Uint8Array {
-    return Buffer.concat([head, ...this.#pieces]);
   }
 }
 
