@@ -4,7 +4,8 @@
  * spliced to it. This is the one file that knows of that; its interface is `terminate()`.
  *
  * The hop is safe because an inner connection counts only when its full 4-tuple was registered by our own splice: another
- * local process that dials the listener is closed without a handshake.
+ * local process that dials the listener is closed and never read. (The runtime begins a handshake by itself with whoever
+ * connects, so a quick stranger may see the certificate, which is public.)
  *
  * Not here: which certificate (`ca/`), what is said inside (`session.ts`).
  *
@@ -198,7 +199,7 @@ interface Link {
   end(): void;
 }
 
-/** How long an accepted connection that nobody has registered is kept: our own registration is microseconds behind. */
+/** How long an accepted connection that nobody has registered is kept at most: ours are microseconds behind. */
 const UNCLAIMED_MS = 2_000;
 /** More than that many are other processes knocking. */
 const MAX_UNCLAIMED = 64;
@@ -214,6 +215,8 @@ class LoopbackListener {
   readonly #unclaimed = new Map<string, { readonly conn: Deno.TlsConn; readonly deadline: Deadline }>();
   /** Connects and handshakes under way: until they are over the listener stays. */
   #users = 0;
+  /** Connects of our own that are not registered yet. While there are none, whoever is not registered is a stranger. */
+  #connecting = 0;
   #isClosed = false;
   readonly #accepting: Promise<void>;
 
@@ -244,13 +247,16 @@ class LoopbackListener {
 
   async connect(): Promise<Link> {
     let outer: Deno.TcpConn;
+    this.#connecting++;
     try {
       outer = await Deno.connect({ hostname: this.#address.hostname, port: this.#address.port });
     } catch (error) {
+      this.#connecting--;
+      this.#rejectStrangers();
       this.#letGo();
       throw error;
     }
-    outer.setNoDelay(true);
+    this.#connecting--;
     const key = tupleOf(outer.localAddr, outer.remoteAddr);
     const { promise, resolve } = Promise.withResolvers<Deno.TlsConn>();
     const early = this.#unclaimed.get(key);
@@ -258,6 +264,8 @@ class LoopbackListener {
       this.#forget(key);
       resolve(early.conn);
     } else this.#waiting.set(key, resolve);
+    this.#rejectStrangers();
+    outer.setNoDelay(true);
     let isOver = false;
     return {
       outer,
@@ -292,6 +300,11 @@ class LoopbackListener {
     if (!this.#isClosed || this.#users > 0) return;
     this.#ports.delete(this.#address.port);
     closeQuietly(this.#listener);
+    this.#rejectStrangers();
+  }
+
+  #rejectStrangers(): void {
+    if (this.#connecting > 0) return;
     for (const [key, { conn }] of this.#unclaimed) {
       this.#forget(key);
       reject(conn);
@@ -318,7 +331,8 @@ class LoopbackListener {
       if (claim) {
         this.#waiting.delete(key);
         claim(conn);
-      } else this.#keepUnclaimed(key, conn);
+      } else if (this.#connecting === 0) reject(conn);
+      else this.#keepUnclaimed(key, conn);
     }
   }
 

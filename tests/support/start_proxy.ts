@@ -3,7 +3,7 @@ import { parseCidr } from "../../core/cidr.ts";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
-import type { Mode } from "../../proxy/context.ts";
+import type { Certificates, Mode } from "../../proxy/context.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import type { Resolve } from "../../proxy/upstream.ts";
 import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
@@ -26,6 +26,8 @@ export interface TestProxyOptions {
   readonly ownPorts?: readonly number[];
   readonly logQuery?: boolean;
   readonly socksAuth?: "optional" | "required";
+  /** Default: a new leaf of the test CA for each call. */
+  readonly certificates?: Partial<Certificates>;
 }
 
 export interface TestProxy extends AsyncDisposable {
@@ -62,6 +64,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     certificates: {
       forHost: (host) => ca.issue([host]),
       forProxy: () => ca.issue(["localhost", "127.0.0.1"]),
+      ...options.certificates,
     },
     mode: options.mode ?? "strict",
     socksAuth: options.socksAuth ?? "optional",

@@ -6,8 +6,10 @@ import { mintLeaf } from "../../ca/leaf.ts";
 /** A certificate authority and what it issues. */
 export interface TestAuthority {
   readonly caPem: string;
+  /** @param nowMs what the certificate takes for the present, epoch milliseconds */
   issue(
     names: readonly string[],
+    nowMs?: number,
   ): Promise<{ readonly certPem: string; readonly keyPem: string; readonly renewAt: number }>;
 }
 
@@ -20,7 +22,7 @@ export async function makeAuthority(hostgroup: string): Promise<TestAuthority> {
   await Deno.remove(dir, { recursive: true });
   return {
     caPem,
-    issue: (names) => mintLeaf(authority, names, { nowMs: clock.now() }),
+    issue: (names, nowMs = clock.now()) => mintLeaf(authority, names, { nowMs }),
   };
 }
 
