@@ -9,6 +9,7 @@
 import { messageOf, ProxyError } from "../core/errors.ts";
 import { StateFolder } from "./folder.ts";
 import { RowReader } from "./row.ts";
+import { decodeRow, encodeRow } from "./row_codec.ts";
 
 /** The layout of the rows. A change that an older program would misread adds one. */
 export const SCHEMA_VERSION = 1;
@@ -75,7 +76,9 @@ export class Database implements Disposable {
    */
   async *rows(prefix: Deno.KvKey): AsyncGenerator<Row> {
     try {
-      for await (const { key, value } of this.#kv.list({ prefix }, { batchSize: 500 })) yield { key, value };
+      for await (const { key, value } of this.#kv.list({ prefix }, { batchSize: 500 })) {
+        yield { key, value: decodeRow(value) };
+      }
     } catch (error) {
       throw asStateError(error, "read", this.#folder.dbPath, "state.damaged");
     }
@@ -93,7 +96,7 @@ export class Database implements Disposable {
       const atomic = this.#kv.atomic();
       for (const { key, value, expireInMs } of mutations) {
         if (value === undefined) atomic.delete(key);
-        else atomic.set(key, value, expireInMs === undefined ? {} : { expireIn: expireInMs });
+        else atomic.set(key, encodeRow(value), expireInMs === undefined ? {} : { expireIn: expireInMs });
       }
       const { ok } = await atomic.commit();
       if (!ok) throw new Error("the commit was not taken");
@@ -122,7 +125,7 @@ function readMeta(folder: StateFolder, meta: unknown): Uint8Array<ArrayBuffer> |
       },
     );
   }
-  const row = new RowReader("the state file itself", meta);
+  const row = new RowReader("the state file itself", decodeRow(meta));
   const schema = row.number("schema");
   if (schema > SCHEMA_VERSION) {
     throw new ProxyError(

@@ -1,5 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { Database, SCHEMA_VERSION } from "../../../store/kv.ts";
+import { encodeRow } from "../../../store/row_codec.ts";
 import { assertCode, modeOf, openState, rule, secret, tempFolder } from "./support.ts";
 
 /** Closes a state that was opened only to leave its files behind. */
@@ -117,13 +118,16 @@ Deno.test("State.open() tells damaged, foreign and newer state files apart", asy
     {
       name: "a client row of another shape",
       code: "state.damaged",
-      damage: (dir) => withKv(dir, (kv) => kv.set(["client", "ci-1"], { id: 1 })),
+      damage: (dir) => withKv(dir, (kv) => kv.set(["client", "ci-1"], encodeRow({ id: 1 }))),
     },
     {
       name: "a newer layout",
       code: "state.newer",
       damage: (dir) =>
-        withKv(dir, (kv) => kv.set(["meta"], { schema: SCHEMA_VERSION + 1, sealCheck: new Uint8Array(1) })),
+        withKv(
+          dir,
+          (kv) => kv.set(["meta"], encodeRow({ schema: SCHEMA_VERSION + 1, sealCheck: new Uint8Array(1) })),
+        ),
     },
   ];
   for (const { name, damage, code } of rows) {

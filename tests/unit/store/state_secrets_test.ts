@@ -1,3 +1,4 @@
+import { decodeRow, encodeRow } from "../../../store/row_codec.ts";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { MAX_SECRET_VALUE_BYTES, MAX_SOURCE_FILE_BYTES } from "../../../store/limits.ts";
 import { assertCode, HandClock, openState, rule, secret, tempFolder } from "./support.ts";
@@ -15,8 +16,11 @@ async function withKv(dir: string, change: (kv: Deno.Kv) => Promise<unknown>): P
 }
 
 async function valueAt(kv: Deno.Kv, name: string): Promise<Record<string, unknown>> {
-  const { value } = await kv.get<Record<string, unknown>>(["secret", name]);
-  return value ?? {};
+  return decodeRow((await kv.get(["secret", name])).value) ?? {};
+}
+
+async function setAt(kv: Deno.Kv, name: string, fields: Record<string, unknown>): Promise<void> {
+  await kv.set(["secret", name], encodeRow(fields));
 }
 
 Deno.test("putSecret() stores every field and value exactly, across a restart", async () => {
@@ -174,21 +178,21 @@ Deno.test("putSecret() refuses what it cannot keep as it is", async (t) => {
 
 Deno.test("State.open() refuses a secret's row that was changed or moved", async (t) => {
   const rows: readonly { name: string; damage: (kv: Deno.Kv) => Promise<unknown> }[] = [
-    { name: "moved to another name", damage: async (kv) => kv.set(["secret", "b"], await valueAt(kv, "a")) },
+    { name: "moved to another name", damage: async (kv) => setAt(kv, "b", await valueAt(kv, "a")) },
     {
       name: "swapped with another",
       damage: async (kv) => {
         const [a, b] = [await valueAt(kv, "a"), await valueAt(kv, "b")];
-        await kv.set(["secret", "a"], { ...a, sealed: b.sealed });
+        await setAt(kv, "a", { ...a, sealed: b.sealed });
       },
     },
     {
       name: "aimed at another host",
-      damage: async (kv) => kv.set(["secret", "a"], { ...await valueAt(kv, "a"), host: "evil.example" }),
+      damage: async (kv) => setAt(kv, "a", { ...await valueAt(kv, "a"), host: "evil.example" }),
     },
     {
       name: "turned into another type",
-      damage: async (kv) => kv.set(["secret", "a"], { ...await valueAt(kv, "a"), type: "header" }),
+      damage: async (kv) => setAt(kv, "a", { ...await valueAt(kv, "a"), type: "header" }),
     },
     {
       name: "one bit of the value",
@@ -196,7 +200,7 @@ Deno.test("State.open() refuses a secret's row that was changed or moved", async
         const a = await valueAt(kv, "a");
         assert(a.sealed instanceof Uint8Array);
         a.sealed[30] = (a.sealed[30] ?? 0) ^ 1;
-        await kv.set(["secret", "a"], a);
+        await setAt(kv, "a", a);
       },
     },
   ];
@@ -222,7 +226,7 @@ Deno.test("cleartext and the source file cannot be changed in the state file", a
     await state.putSecret(secret("a", { sourceFile: "/right" }), NEW);
   }
   await withKv(folder.state, async (kv) => {
-    await kv.set(["secret", "a"], { ...await valueAt(kv, "a"), cleartext: true, sourceFile: "/wrong" });
+    await setAt(kv, "a", { ...await valueAt(kv, "a"), cleartext: true, sourceFile: "/wrong" });
   });
   await using state = await openState(folder.state);
   assertEquals(state.getSecret("a")?.cleartext, false);

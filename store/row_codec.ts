@@ -1,0 +1,58 @@
+/**
+ * Rows as bytes. Deno KV would store an object in V8's own serialisation, which another version of the runtime may not read;
+ * bytes it stores as they are, so that state survives an update of the program and the way back.
+ *
+ * A row is a 4-byte big-endian length, that many bytes of JSON, and the byte fields one after the other. In the JSON a byte
+ * field is `{"bytes": <length>}`, which no other field looks like: rows are flat.
+ *
+ * @module
+ */
+
+const HEADER_BYTES = 4;
+
+/** The bytes of a flat record of strings, numbers, booleans, lists of them, and byte arrays. */
+export function encodeRow(fields: Readonly<Record<string, unknown>>): Uint8Array<ArrayBuffer> {
+  const blobs: Uint8Array[] = [];
+  const plain = Object.entries(fields).map(([name, value]) => {
+    if (!(value instanceof Uint8Array)) return [name, value];
+    blobs.push(value);
+    return [name, { bytes: value.length }];
+  });
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(plain)));
+  const row = new Uint8Array(HEADER_BYTES + json.length + blobs.reduce((sum, blob) => sum + blob.length, 0));
+  new DataView(row.buffer).setUint32(0, json.length);
+  row.set(json, HEADER_BYTES);
+  let at = HEADER_BYTES + json.length;
+  for (const blob of blobs) {
+    row.set(blob, at);
+    at += blob.length;
+  }
+  return row;
+}
+
+/** The record of a row, or undefined when it is none. */
+export function decodeRow(row: unknown): Record<string, unknown> | undefined {
+  if (!(row instanceof Uint8Array) || row.length < HEADER_BYTES) return undefined;
+  let at = HEADER_BYTES + new DataView(row.buffer, row.byteOffset).getUint32(0);
+  let plain: unknown;
+  try {
+    plain = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(row.subarray(HEADER_BYTES, at)));
+  } catch {
+    return undefined;
+  }
+  if (typeof plain !== "object" || plain === null) return undefined;
+  const fields: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(plain)) {
+    const length = blobLength(value);
+    if (length === undefined) fields[name] = value;
+    else fields[name] = row.slice(at, at += length);
+  }
+  return at === row.length ? fields : undefined;
+}
+
+function blobLength(value: unknown): number | undefined {
+  if (typeof value !== "object" || value === null || !("bytes" in value)) return undefined;
+  return typeof value.bytes === "number" && Number.isSafeInteger(value.bytes) && value.bytes >= 0
+    ? value.bytes
+    : undefined;
+}
