@@ -108,10 +108,20 @@ export class Dialler {
       found = isIpLiteral(host) ? [host] : await within(resolve(host), limits.resolveTimeoutMs, signal);
     } catch (cause) {
       if (signal.aborted) throw signal.reason;
-      const words = cause instanceof TimedOut
-        ? "the name server did not answer in time"
-        : "the name has no address";
-      throw new ProxyError("upstream.dns", `Cannot find ${host}: ${words}`, { cause, reason: "dns" });
+      if (cause instanceof TimedOut) {
+        throw new ProxyError(
+          "upstream.timeout",
+          `Cannot find ${host}: the name server did not answer in time`,
+          {
+            cause,
+            reason: "dns",
+          },
+        );
+      }
+      throw new ProxyError("upstream.dns", `Cannot find ${host}: the name has no address`, {
+        cause,
+        reason: "dns",
+      });
     }
     const ips = found.map(parseIp).filter((ip) => ip !== undefined);
     if (ips.length === 0 || ips.length !== found.length) {

@@ -11,8 +11,15 @@ export interface Forwarder extends AsyncDisposable {
   readonly port: number;
 }
 
-/** Joins every connection to one that `open` makes, half-close kept. */
-export function startForwarder(open: OpenFar): Forwarder {
+/**
+ * Joins every connection to one that `open` makes, half-close kept.
+ *
+ * @param isSlow sends each byte to the far side on its own
+ */
+export function startForwarder(
+  open: OpenFar,
+  { isSlow = false }: { readonly isSlow?: boolean } = {},
+): Forwarder {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const conns = new Set<Deno.Conn>();
   const work = new Set<Promise<void>>();
@@ -22,7 +29,7 @@ export function startForwarder(open: OpenFar): Forwarder {
     try {
       far = await open();
       conns.add(far);
-      await Promise.all([copy(near, far), copy(far, near)]);
+      await Promise.all([copy(near, far, isSlow ? 1 : Infinity), copy(far, near)]);
     } catch {
       // the far side cannot be had: the near one is closed
     }
@@ -62,11 +69,11 @@ export function startTlsWrap(port: number, caPem: string): Forwarder {
   });
 }
 
-async function copy(from: Deno.Conn, to: Deno.Conn): Promise<void> {
+async function copy(from: Deno.Conn, to: Deno.Conn, most = Infinity): Promise<void> {
   const buffer = new Uint8Array(65_536);
   try {
     for (let count = await from.read(buffer); count !== null; count = await from.read(buffer)) {
-      for (let at = 0; at < count;) at += await to.write(buffer.subarray(at, count));
+      for (let at = 0; at < count;) at += await to.write(buffer.subarray(at, Math.min(count, at + most)));
     }
   } catch {
     // reset: the other side gets an end

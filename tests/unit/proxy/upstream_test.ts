@@ -96,7 +96,7 @@ Deno.test("dial() says what kept it from connecting", async (t) => {
         limits: { resolveTimeoutMs: 100 },
       },
       {},
-      "upstream.dns dns",
+      "upstream.timeout dns",
     ],
     ["refused", {}, { port: 1 }, "upstream.refused connect-refused"],
     [
