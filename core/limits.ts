@@ -93,7 +93,7 @@ export const DEFAULT_LIMITS: Limits = {
 
   maxConnections: 4_700,
   maxConnectionsPerClient: 1_200,
-  maxUnauthenticatedPerSource: 256,
+  maxUnauthenticatedPerSource: 1_024,
   maxAnonymousConnections: 64,
   maxPendingDials: 512,
   maxPendingDialsPerClient: 128,
