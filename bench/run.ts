@@ -149,7 +149,7 @@ async function findTools(): Promise<Map<string, string>> {
     try {
       const { stdout, stderr } = await new Deno.Command(command, { args: [...version ?? []] }).output();
       const [first = ""] = new TextDecoder().decode(stdout.length > 0 ? stdout : stderr).trim().split("\n");
-      found.set(command, version ? first.replace(/\s+(\(|http).*$/, "").trim() : command);
+      found.set(command, version ? first.replace(/\s+(\(|http|[\d/]+ -).*$/, "").trim() : command);
     } catch {
       // Not installed.
     }
