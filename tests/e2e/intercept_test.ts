@@ -4,7 +4,7 @@ import { makeClientHello } from "../support/client_hello.ts";
 import { startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
 import { startForwarder } from "../support/forwarder.ts";
 import { hasFullBacklog, startFullBacklog } from "../support/full_backlog.ts";
-import { hasProgram, runProgram } from "../support/programs.ts";
+import { freePort, hasProgram, runProgram, waitForPort } from "../support/programs.ts";
 import { openTlsTunnel, openTunnel, RawPeer } from "../support/raw_peer.ts";
 import { settledSockets, soon, startSilentPeer, waitUntil } from "../support/sockets.ts";
 import { startTestProxy, type TestProxy, TOKEN } from "../support/start_proxy.ts";
@@ -398,20 +398,3 @@ Deno.test("an upstream that cannot be reached or does not speak TLS is 502 or 50
   });
   await waitUntil("all are over", () => proxy.server.counters().connections === 0);
 });
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
-async function waitForPort(port: number): Promise<void> {
-  for (const until = performance.now() + 10_000;;) {
-    try {
-      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-      return;
-    } catch (error) {
-      if (performance.now() > until) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-}

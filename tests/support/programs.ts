@@ -38,18 +38,8 @@ export async function runProgram(
 ): Promise<Outcome> {
   const child = new Deno.Command(name, {
     args: [...args],
-    // What the machine has set for its own way out must not lead a test there.
-    env: {
-      http_proxy: "",
-      https_proxy: "",
-      HTTPS_PROXY: "",
-      HTTP_PROXY: "",
-      ALL_PROXY: "",
-      all_proxy: "",
-      NO_PROXY: "",
-      no_proxy: "",
-      ...env,
-    },
+    clearEnv: true,
+    env: { ...ownEnvironment(), ...env },
     ...(cwd === undefined ? {} : { cwd }),
     stdin: "piped",
     stdout: "piped",
@@ -65,5 +55,29 @@ export async function runProgram(
     return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** Without what the machine has set for its own way out: that must not lead a test there. */
+function ownEnvironment(): Record<string, string> {
+  return Object.fromEntries(Object.entries(Deno.env.toObject()).filter(([name]) => !/_proxy$/i.test(name)));
+}
+
+/** A port that is free now. Somebody else could take it in the meantime; then the test fails and says so. */
+export function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+/** Waits until something accepts connections there. */
+export async function waitForPort(port: number): Promise<void> {
+  for (const until = performance.now() + 20_000;;) {
+    try {
+      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+      return;
+    } catch (error) {
+      if (performance.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   }
 }
