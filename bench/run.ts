@@ -116,6 +116,8 @@ async function main(): Promise<number> {
   });
   const out = Deno.env.get("BENCH_OUT") ?? new URL(".", import.meta.url).pathname;
   await Deno.writeTextFile(`${out}/results.md`, report);
+  // `deno task ok` checks its form, as of every Markdown file.
+  await new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", `${out}/results.md`] }).output();
   await Deno.writeTextFile(`${out}/results.svg`, plot(results.rows, columns));
   await Deno.stdout.write(new TextEncoder().encode(report.split("## Settings")[0]));
   const failed = results.rows.filter((row) => judge(row, "slicer-proxy")?.ok === false);
