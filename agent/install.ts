@@ -28,7 +28,7 @@ import {
 } from "./pieces.ts";
 import { findProgram } from "./programs.ts";
 import { dialProxy } from "./proxy_link.ts";
-import { findService, logCommand, startService } from "./service.ts";
+import { findService, isServiceRunning, logCommand, startService } from "./service.ts";
 import {
   anchorPath,
   type CaChoice,
@@ -54,6 +54,8 @@ export interface InstallOptions {
 
 /** Loopback ports that are tried first; any free one will do. */
 const PREFERRED_PORTS = { httpPort: 18_080, httpsPort: 18_443, proxyPort: 18_128 } as const;
+
+const TAKEN_OVER_MS = 4_000;
 
 /** What the checks have found out. */
 interface Checked {
@@ -222,8 +224,9 @@ async function change(options: InstallOptions, checked: Checked, existing: Agent
     if (ca !== undefined) await replaceFile(agentFiles().ca, ca, { mode: 0o644 });
     await writeToken(token);
     await writeConfig(wanted);
-    const needsStart = wanted.dohUrl !== existing.dohUrl || wanted.dohUrl !== config.dohUrl;
-    if (needsStart || !await exists(PIECES.resolvConf)) await startService(wanted.service, self);
+    // A running helper takes over what is in the files, but for where it asks for names.
+    const isOtherService = config.dohUrl !== existing.dohUrl;
+    if (isOtherService || !await isServiceRunning(wanted.service)) await startService(wanted.service, self);
   };
   try {
     await write(config, options.token, ownsCa ? caPem : before.ca);
@@ -242,9 +245,12 @@ async function mustAnswer(config: AgentConfig, { say }: InstallOptions): Promise
       hint: logCommand(config.service),
     });
   }
-  // A name that nobody has: the proxy says so, a helper without a way to the proxy says SERVFAIL.
-  const isWell = await askLocalDns(DNS_PLACE, "check.slicer-agent.invalid");
-  if (isWell) return;
+  // A name that nobody has: the proxy says so, a helper without a way to the proxy says SERVFAIL. A helper that was running
+  // takes a moment to see the new token.
+  for (const end = performance.now() + TAKEN_OVER_MS; performance.now() < end;) {
+    if (await askLocalDns(DNS_PLACE, "check.slicer-agent.invalid")) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
   if (config.dohUrl !== undefined) {
     say("names cannot be looked up yet: the client needs a rule for the host of --doh-url");
     return;

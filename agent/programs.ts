@@ -7,6 +7,25 @@ import { exists } from "./files.ts";
 
 const FOLDERS = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/bin", "/usr/local/sbin"];
 
+/** Every program that is run by name here: a release has the right to run these and no others. */
+const PROGRAMS = [
+  ...["ip", "iptables", "ip6tables", "nft", "systemctl"],
+  ...["update-ca-certificates", "update-ca-trust", "trust", "keytool"],
+  ...["python3", "git"], // `agent doctor` asks them which certificates they use
+];
+
+/** What they find in their environment. */
+export const SMALL_ENVIRONMENT: Readonly<Record<string, string>> = { PATH: FOLDERS.join(":"), LC_ALL: "C" };
+
+/** This program itself, wherever it lies and whatever it is called. Linux only, as the helper is. */
+export const SELF = "/proc/self/exe";
+
+/** All that may be run, as full paths. */
+export const PROGRAM_PATHS: readonly string[] = [
+  SELF,
+  ...FOLDERS.flatMap((folder) => PROGRAMS.map((name) => `${folder}/${name}`)),
+];
+
 /** What a program did. */
 export interface Ran {
   readonly isOk: boolean;
@@ -40,7 +59,7 @@ export async function runProgram(
     const child = new Deno.Command(path, {
       args: [...args],
       clearEnv: true,
-      env: { PATH: FOLDERS.join(":"), LC_ALL: "C", ...env },
+      env: { ...SMALL_ENVIRONMENT, ...env },
       stdin: stdin === undefined ? "null" : "piped",
       stdout: "piped",
       stderr: "piped",

@@ -7,6 +7,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { messageOf, ProxyError } from "../core/errors.ts";
+import { SELF, SMALL_ENVIRONMENT } from "./programs.ts";
 import { closeQuietly } from "./proxy_link.ts";
 
 /** Where the supervisor listens. */
@@ -19,13 +20,19 @@ const LONGEST_PAUSE_MS = 10_000;
 /** A helper that has run for so long was well: the next pause is the first again. */
 const WELL_AFTER_MS = 30_000;
 
+/** The command, with the compiled program by the one name that it has the right to run. */
+function throughSelf([program = "", ...args]: readonly string[]): readonly string[] {
+  return [Deno.build.standalone && program === Deno.execPath() ? SELF : program, ...args];
+}
+
 /** Starts a supervisor that outlives this process. */
 export function startSupervisor(command: readonly string[]): void {
-  const [program = "", ...args] = command;
+  const [program = "", ...args] = throughSelf(command);
   const log = openSync(HELPER_LOG, "a", 0o600);
   try {
     // Only node:child_process can put a process into a session of its own, where no terminal's end reaches it.
-    spawn(program, args, { detached: true, stdio: ["ignore", log, log], cwd: "/" }).unref();
+    spawn(program, args, { detached: true, stdio: ["ignore", log, log], cwd: "/", env: SMALL_ENVIRONMENT })
+      .unref();
   } finally {
     closeSync(log);
   }
@@ -119,10 +126,11 @@ async function acceptRequests(
 }
 
 async function keepRunning(
-  [program = "", ...args]: readonly string[],
+  command: readonly string[],
   stop: Promise<void>,
   log: (line: string) => void,
 ): Promise<void> {
+  const [program = "", ...args] = throughSelf(command);
   let isStopping = false;
   stop.then(() => isStopping = true);
   for (let pauseMs = FIRST_PAUSE_MS; !isStopping;) {

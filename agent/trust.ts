@@ -94,11 +94,26 @@ export const JAVA_STORE: readonly string[] = ["-cacerts", "-storepass", "changei
 export const JAVA_ALIAS = "slicer-proxy";
 
 async function update(program: string, args: readonly string[]): Promise<void> {
+  await waitForOthers(program);
   const ran = await runProgram(program, args, { timeoutMs: 180_000 });
   if (!ran.isOk) {
     throw new ProxyError("agent.failed", `Cannot update the trust store: ${program}: ${whyFailed(ran)}`);
   }
 }
+
+/**
+ * Waits until nobody else runs the store's program: it takes no lock, and two at a time mix up their output. One may be left
+ * over from an installation that was killed.
+ */
+async function waitForOthers(program: string): Promise<void> {
+  const name = program.slice(0, 15); // what the kernel keeps of it (proc(5), comm)
+  for (const end = performance.now() + OTHERS_MS; performance.now() < end;) {
+    if (!(await runProgram("pgrep", ["-x", name])).isOk) return; // none, or no pgrep
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+const OTHERS_MS = 60_000;
 
 /** Which CA to use. */
 export interface CaChoice {

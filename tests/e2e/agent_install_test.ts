@@ -1,0 +1,168 @@
+// deno-lint-ignore-file no-console
+/**
+ * Installing the helper in other ways, failing in the middle and being killed in the middle: afterwards the VM is either as
+ * it was or completely set up.
+ */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { AgentVm, PROXY_IP, VM_CLIENT, whyNoVm } from "../support/agent_vm.ts";
+
+async function outsideFiles(www: string): Promise<void> {
+  await Deno.mkdir(`${www}/api.example.com`);
+  await Deno.writeTextFile(`${www}/api.example.com/index.html`, "hello from outside\n");
+}
+
+Deno.test("installing the helper is all or nothing", async (t) => {
+  const why = await whyNoVm();
+  if (why !== undefined) return console.log(`skipped: ${why}`);
+  await using vm = await AgentVm.start(outsideFiles);
+  await vm.host(`allow ${VM_CLIENT} --host api.example.com`);
+  await vm.ok("printf 'LANG=C\\nHTTP_PROXY=http://old:1\\n' > /etc/environment; chmod 640 /etc/environment");
+  await vm.ok(
+    "mkdir /run/resolve && mv /etc/resolv.conf /run/resolve/stub && ln -s /run/resolve/stub /etc/resolv.conf",
+  );
+  await vm.ok("printf 'search corp.example\\nnameserver 10.0.0.1\\noptions ndots:2\\n' > /run/resolve/stub");
+  await vm.ok('mkdir -p /etc/docker && printf \'{"log-driver": "local"}\' > /etc/docker/daemon.json');
+  await vm.ok(`printf %s '${vm.token}' > /root/token`);
+  const before = await vm.fingerprint();
+  const install = (args = "") => vm.run(`slicer-agent install ${PROXY_IP} --token-file /root/token ${args}`);
+  const fetch = () => vm.run("curl -sS https://api.example.com/");
+
+  await t.step("what was in the files stays, what the helper needs is added", async () => {
+    const ran = await install();
+    assertEquals(ran.code, 0, ran.all);
+    assertMatch(
+      await vm.ok("cat /etc/resolv.conf"),
+      /nameserver 127\.0\.0\.1\nsearch corp\.example\noptions ndots:2\n/,
+    );
+    const environment = await vm.ok("cat /etc/environment");
+    assertStringIncludes(environment, "LANG=C\n");
+    assert(!environment.includes("old"), environment);
+    assertEquals(await vm.ok("stat -c %a /etc/environment"), "640\n");
+    const docker = JSON.parse(await vm.ok("cat /etc/docker/daemon.json"));
+    assertEquals(docker["log-driver"], "local");
+    assertEquals(docker.proxies["https-proxy"], "http://127.0.0.1:18128");
+    assertEquals((await fetch()).stdout, "hello from outside\n");
+    await vm.ok("echo '{}' > /etc/docker/daemon.json");
+    const status = await vm.run("slicer-agent agent status");
+    assertMatch(status.stdout, /daemon\.json +NO +changed by somebody else/);
+    const gone = await vm.run("slicer-agent uninstall");
+    assertStringIncludes(gone.stderr, "/etc/docker/daemon.json.before-uninstall");
+    assertEquals(await vm.fingerprint(), before);
+  });
+
+  await t.step("a step that fails takes back those before it", async () => {
+    const breakages = [
+      {
+        name: "daemon.json is no JSON",
+        make: "cp -a /etc/docker/daemon.json /root/d; echo '{' > /etc/docker/daemon.json",
+        undo: "cp -a /root/d /etc/docker/daemon.json",
+        isEarly: true,
+      },
+      {
+        name: "port 53 is taken",
+        make:
+          "/usr/bin/python3 -c \"import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', 53)); s.listen(); open('/tmp/taken', 'w'); s.accept()\" >/dev/null 2>&1 & while ! [ -e /tmp/taken ]; do sleep 0.1; done",
+        undo: "pkill -9 python3; rm /tmp/taken",
+        isEarly: true,
+      },
+      {
+        name: "a late file cannot be written",
+        make: "mv /etc/environment /root/e; mkdir /etc/environment",
+        undo: "rmdir /etc/environment; mv /root/e /etc/environment",
+        isEarly: false,
+      },
+      {
+        name: "the trust store fails",
+        make:
+          "mv /usr/sbin/update-ca-certificates /root/u; printf '#!/bin/sh\\nexit 3\\n' > /usr/sbin/update-ca-certificates; chmod 755 /usr/sbin/update-ca-certificates",
+        undo: "mv /root/u /usr/sbin/update-ca-certificates",
+        isEarly: false,
+      },
+    ];
+    for (const { name, make, undo, isEarly } of breakages) {
+      await vm.ok(make);
+      const broken = await vm.fingerprint();
+      const ran = await install();
+      assertEquals(ran.code, 1, `${name}: ${ran.all}`);
+      assertEquals(ran.stderr.includes("putting everything back"), !isEarly, `${name}: ${ran.all}`);
+      // A trust store whose program fails cannot be cleaned with it: that is said, and tried again later.
+      if (name.startsWith("the trust")) {
+        await vm.ok(undo);
+        await vm.ok("slicer-agent uninstall");
+        assertEquals(await vm.fingerprint(), before, name);
+        continue;
+      }
+      assertEquals(await vm.fingerprint(), broken, name);
+      await vm.ok(undo);
+    }
+    assertEquals(await vm.fingerprint(), before);
+  });
+
+  await t.step("kill -9 at any moment: uninstall, or installing again, makes it whole", async () => {
+    for (const ms of [300, 500, 700, 900, 1_100, 1_300, 1_500]) {
+      const ran = await vm.run(
+        `slicer-agent install ${PROXY_IP} --token-file /root/token >/dev/null 2>&1 & p=$!; sleep ${
+          ms / 1_000
+        }; kill -9 $p; ` +
+          "wait $p 2>/dev/null; cat /etc/slicer-agent/journal.jsonl 2>/dev/null | wc -l",
+      );
+      if (ms % 200 === 100) {
+        await vm.ok("slicer-agent uninstall");
+      } else {
+        const again = await install();
+        assertEquals(again.code, 0, `after ${ms} ms and ${ran.stdout.trim()} changes: ${again.all}`);
+        assertEquals((await fetch()).stdout, "hello from outside\n");
+        await vm.ok("slicer-agent uninstall");
+      }
+      assertEquals(await vm.fingerprint(), before, `after ${ms} ms and ${ran.stdout.trim()} changes`);
+    }
+  });
+
+  await t.step("the CA by its hash, and from the trust store", async () => {
+    await vm.ok("mv /runner/ca.crt /root/ca.crt");
+    const unknown = await install();
+    assertEquals(unknown.code, 1, unknown.all);
+    assertStringIncludes(unknown.stderr, "not signed by a CA that this VM trusts");
+    const sha256 = JSON.parse(await vm.host("ca show --json --ca-dir ./ca")).fingerprint;
+    const ran = await install(`--ca-sha256 ${sha256}`);
+    assertEquals(ran.code, 0, ran.all);
+    assertEquals((await fetch()).stdout, "hello from outside\n");
+    await vm.ok("slicer-agent uninstall");
+    await vm.ok(
+      "cp /root/ca.crt /usr/local/share/ca-certificates/own.crt; update-ca-certificates >/dev/null 2>&1",
+    );
+    const trusted = await install();
+    assertEquals(trusted.code, 0, trusted.all);
+    assertStringIncludes(trusted.stderr, "in the trust store already");
+    assertEquals((await fetch()).stdout, "hello from outside\n");
+    await vm.ok("slicer-agent uninstall");
+    await vm.ok(
+      "rm /usr/local/share/ca-certificates/own.crt; update-ca-certificates --fresh >/dev/null 2>&1; mv /root/ca.crt /runner/ca.crt",
+    );
+    assertEquals(await vm.fingerprint(), before);
+  });
+
+  await t.step("DNS-over-HTTPS through the proxy", async () => {
+    const ran = await install("--doh-url https://api.example.com/dns-query");
+    assertEquals(ran.code, 0, ran.all);
+    // The test's server answers 404 there: asked it was, and the failure is one of names.
+    const failed = await fetch();
+    assertEquals(failed.code, 6, failed.all);
+    await vm.waitLine(
+      /^allow client=vm-1 method=POST scheme=https host=api\.example\.com port=443 path=\/dns-query status=404/m,
+    );
+    await vm.ok("slicer-agent uninstall");
+  });
+
+  await t.step("from HTTPS_PROXY, and with iptables where there is no nft", async () => {
+    await vm.ok("mv /usr/sbin/nft /root/nft");
+    const ran = await vm.run(`HTTPS_PROXY=http://proxy:${vm.token}@${PROXY_IP}:3128 slicer-agent install`);
+    if (/neither nft nor iptables/.test(ran.all)) return;
+    assertEquals(ran.code, 0, ran.all);
+    assertStringIncludes(ran.stderr, "(iptables)");
+    assertEquals((await fetch()).stdout, "hello from outside\n");
+    assertEquals((await vm.run("slicer-agent agent status")).code, 0);
+    await vm.ok("slicer-agent uninstall; mv /root/nft /usr/sbin/nft");
+    assert(!(await vm.ok("nft list ruleset 2>/dev/null; ip rule")).includes("SLICER"));
+  });
+});
