@@ -29,7 +29,7 @@ import { State } from "../store/state.ts";
 import { VERSION } from "./cmd_version.ts";
 import { ensureBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "./command.ts";
-import { lockDownProcess } from "./environment.ts";
+import { dropProgramRights, lockDownProcess } from "./environment.ts";
 import type { Io } from "./io.ts";
 import { readUpConfig, type UpConfig } from "./up_config.ts";
 import { loadUpstreamTrust } from "./upstream_trust.ts";
@@ -40,6 +40,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   startLog((line) => io.output.note(line));
   const log = logger("up");
   if (!lockDownProcess(io.env)) log.warn("native calls are not available: SIGUSR1 would open a debugger");
+  dropProgramRights();
   const stopAsked = nextStopSignal();
   await using running = await start(config, io);
   log.info(`listening on ${running.where.join(" and ")}, ${config.mode} mode, API on ${config.apiSocket}`);

@@ -336,7 +336,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     arguments: [{ name: "SHELL", description: "bash, zsh or fish", choices: ["bash", "zsh", "fish"] }],
     examples: [
       "source <(slicer-proxy completion bash)",
-      "slicer-proxy completion fish > ~/.config/fish/completions/slicer-proxy.fish",
+      "slicer-proxy completion fish",
     ],
     load: async () => (await import("./cmd_completion.ts")).run,
   },

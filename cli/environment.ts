@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { PROGRAM_PATHS } from "../agent/programs.ts";
 import { ProxyError } from "../core/errors.ts";
 import { logger } from "../core/log.ts";
 import { ignoreDebuggerSignal } from "../core/native.ts";
@@ -83,4 +84,14 @@ export function lockDownProcess(env: (name: string) => string | undefined): bool
     logger("up").info(`${name} is set and has no effect: ${instead}`);
   }
   return ignoreDebuggerSignal();
+}
+
+/**
+ * Gives up the right to run anything but `ip`: what the helper in a VM runs is nothing to a process that holds secrets. From
+ * source with all rights there is no list to take from, and nothing changes.
+ */
+export function dropProgramRights(): void {
+  for (const command of PROGRAM_PATHS) {
+    if (!command.endsWith("/ip")) Deno.permissions.revokeSync({ name: "run", command });
+  }
 }

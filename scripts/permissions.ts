@@ -1,9 +1,11 @@
 /**
  * What the program may do, for the compiled binary and for `deno task start` alike. It may read, write and dial anything,
- * because where the state is and what is dialled is known only at run time; all else is named one by one.
+ * because where the state is and what is dialled is known only at run time; all else is named one by one. Programs are named by
+ * whole paths, for a name would be looked up in the caller's PATH; the proxy keeps only `ip` of them (`dropProgramRights()`).
  *
  * @module
  */
+import { PROGRAM_PATHS } from "../agent/programs.ts";
 import { GUARDED_VARIABLES } from "../cli/environment.ts";
 import { LIBC_PATHS } from "../core/native.ts";
 
@@ -15,10 +17,14 @@ const VARIABLES = [
   "SLICER_TOKEN_FILE",
   "SLICER_CA_FILE",
   "DENO_TLS_CA_STORE",
+  "NODE_V8_COVERAGE", // node:child_process asks for it
+  // Of the helper in a VM: the proxy it is to use, and what `agent doctor` looks at.
+  "HTTPS_PROXY",
+  "https_proxy",
+  "PATH",
+  "REQUESTS_CA_BUNDLE",
+  "SSL_CERT_FILE",
 ];
-
-/** iproute2, for the address of `up --bind`. Whole paths: a name would be looked up in the caller's PATH. */
-const PROGRAMS = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"];
 
 /** The proxy's own addresses, and whether a credential's file belongs to this user. */
 const SYSTEM = ["networkInterfaces", "uid"];
@@ -36,7 +42,7 @@ export function permissionFlags(os?: "linux" | "darwin", arch?: "x86_64" | "aarc
     "--allow-read",
     "--allow-write",
     `--allow-sys=${SYSTEM.join(",")}`,
-    ...(os === "darwin" ? [] : [`--allow-run=${PROGRAMS.join(",")}`]),
+    ...(os === "darwin" ? [] : [`--allow-run=${PROGRAM_PATHS.join(",")}`]),
     `--allow-env=${[...VARIABLES, ...GUARDED_VARIABLES].join(",")}`,
     `--allow-ffi=${[...new Set(libraries)].join(",")}`,
   ];

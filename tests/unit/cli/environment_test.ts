@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
 import { refuseLeakyEnvironment } from "../../../cli/environment.ts";
+import { permissionFlags } from "../../../scripts/permissions.ts";
 
 Deno.test("refuseLeakyEnvironment() refuses what gives away keys, and nothing else", async (t) => {
   const rows: readonly (readonly [name: string, value: string, isRefused: boolean])[] = [
@@ -27,4 +28,33 @@ Deno.test("refuseLeakyEnvironment() refuses what gives away keys, and nothing el
       assertEquals(error.code, "input.invalid");
     });
   }
+});
+
+Deno.test("dropProgramRights() leaves the right to run ip, and no other", async () => {
+  const url = (path: string) => JSON.stringify(new URL(`../../../${path}`, import.meta.url).href);
+  const script = `
+    import { PROGRAM_PATHS } from ${url("agent/programs.ts")};
+    import { dropProgramRights } from ${url("cli/environment.ts")};
+    const runnable = () => PROGRAM_PATHS.filter((command) =>
+      Deno.permissions.querySync({ name: "run", command }).state === "granted");
+    const before = runnable().length === PROGRAM_PATHS.length;
+    dropProgramRights();
+    await Deno.stdout.write(new TextEncoder().encode([before, ...runnable()].join(" ")));`;
+  const config = new URL("../../../deno.json", import.meta.url).pathname;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", ...permissionFlags(), "--config", config, "--ext=ts", "-"],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(script));
+  await writer.close();
+  const { stdout, stderr } = await child.output();
+  const folders = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/bin", "/usr/local/sbin"];
+  assertEquals(
+    new TextDecoder().decode(stdout),
+    ["true", ...folders.map((folder) => `${folder}/ip`)].join(" "),
+    new TextDecoder().decode(stderr),
+  );
 });
