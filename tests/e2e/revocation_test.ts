@@ -323,6 +323,36 @@ Deno.test("revocation during the dial of a passthrough tunnel is answered 403, w
   assertEquals(silent.accepted.length, 0);
 });
 
+Deno.test("what has expired during the dial counts, also before anyone was told", async (t) => {
+  for (const passthrough of [true, false]) {
+    await t.step(passthrough ? "passthrough" : "request", async () => {
+      await using upstream = await startEchoUpstream({ names: [] });
+      const resolving = Promise.withResolvers<string[]>();
+      let asked = false;
+      await using proxy = await startTestProxy({
+        resolve: () => {
+          asked = true;
+          return resolving.promise;
+        },
+      });
+      proxy.policy.allow("one", { host: "raw.test", ports: [upstream.port], passthrough });
+      using peer = await dialRaw(proxy.httpPort);
+      const target = `raw.test:${upstream.port}`;
+      await peer.send(
+        `${passthrough ? `CONNECT ${target}` : `GET http://${target}/`} HTTP/1.1\r\nHost: ${target}\r\n` +
+          `Proxy-Authorization: ${basic(TOKEN)}\r\n\r\n`,
+      );
+      await waitUntil("it resolves", () => asked);
+      proxy.policy.isLive = () => false;
+      resolving.resolve(["127.0.0.1"]);
+      const { status, head } = await soon("an answer", peer.readResponse());
+      assertEquals(status, 403);
+      assertMatch(head, /X-Slicer-Proxy-Reason: revoked/);
+      assertEquals(upstream.seen.length, 0);
+    });
+  }
+});
+
 Deno.test("a new rule counts for the next request on an open tunnel", async (t) => {
   for (const mode of ["strict", "audit"] as const) {
     await t.step(mode, async () => {
