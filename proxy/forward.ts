@@ -385,6 +385,7 @@ class Forwarding {
 
   #keepUpstream(connection: UpstreamConnection, response: ResponseHead, body: Body): void {
     const { session: { context }, head, target } = this.#exchange;
+    this.#connection = undefined; // it may carry another request while this one still lingers
     const isPersistent = response.version === "HTTP/1.1" && head.version === "HTTP/1.1" &&
       !body.closeDelimited &&
       !listOf(response.fields, "connection").includes("close");

@@ -3,7 +3,7 @@
  * then carried another request of the same client.
  */
 import { assertEquals } from "@std/assert";
-import { readRequest, startRawUpstream } from "../support/echo_upstream.ts";
+import { readRequest, startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
 import { openTlsTunnel } from "../support/raw_peer.ts";
 import { startTestProxy, TOKEN } from "../support/start_proxy.ts";
 
@@ -32,5 +32,24 @@ Deno.test("a client that leaves after its response does not end another request 
   while (proxy.server.counters().connections > 1) await new Promise((resolve) => setTimeout(resolve, 5));
   hasLeft.resolve();
   assertEquals(await second.readBytes(2), "lf");
+  assertEquals(upstream.connections, 1);
+});
+
+Deno.test("a client that asked to close does not take the kept upstream connection with it", async () => {
+  await using upstream = await startEchoUpstream();
+  await using proxy = await startTestProxy({ limits: { lingerTimeoutMs: 10_000 } });
+  proxy.policy.allow("one", { host: "up.test", ports: [upstream.port] });
+  const target = `up.test:${upstream.port}`;
+  const head = `GET / HTTP/1.1\r\nHost: ${target}\r\n`;
+  const first = await openTlsTunnel(proxy.httpPort, target, TOKEN, proxy.caPem);
+  await first.send(`${head}Connection: close\r\n\r\n`);
+  await first.readResponse();
+  while (proxy.server.counters().idleUpstreams < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  first[Symbol.dispose]();
+  while (proxy.server.counters().connections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals(proxy.server.counters().idleUpstreams, 1);
+  using second = await openTlsTunnel(proxy.httpPort, target, TOKEN, proxy.caPem);
+  await second.send(`${head}\r\n`);
+  assertEquals((await second.readResponse()).status, 200);
   assertEquals(upstream.connections, 1);
 });
