@@ -108,7 +108,8 @@ async function update(program: string, args: readonly string[]): Promise<void> {
 async function waitForOthers(program: string): Promise<void> {
   const name = program.slice(0, 15); // what the kernel keeps of it (proc(5), comm)
   for (const end = performance.now() + OTHERS_MS; performance.now() < end;) {
-    if (!(await runProgram("pgrep", ["-x", name])).isOk) return; // none, or no pgrep
+    // Running or waiting, but not ended: some containers have no init that would reap it.
+    if (!(await runProgram("pgrep", ["-r", "R,S,D", "-x", name])).isOk) return; // none, or no such pgrep
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }

@@ -5,6 +5,7 @@
  *
  * Nothing of the real machine is changed.
  */
+import { dirname } from "node:path";
 import { BINARY, Collected } from "./program.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -280,7 +281,12 @@ async function startVm(dir: string): Promise<{ child: Deno.ChildProcess; pid: st
     "mount --rbind /dev root/dev",
     "mount -t tmpfs run root/run",
     "mount -t tmpfs tmp root/tmp -o mode=1777",
-    "exec chroot root sh -c 'echo up; exec sleep 100000'",
+    // The checkout and the binary may be below what has just been covered.
+    ...[ROOT, ...(BINARY ? [dirname(BINARY)] : [])].map((path) =>
+      `mkdir -p root${path} && mount --bind ${path} root${path}`
+    ),
+    // A shell that waits reaps what it inherits, as an init does.
+    "exec chroot root sh -c 'echo up; while :; do sleep 1; done'",
   ].join("\n");
   const child = spawn("ip", [
     ...["netns", "exec", VM_NS, "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c"],
