@@ -9,8 +9,8 @@ const FOLDERS = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/bin", "/u
 
 /** Every program that is run by name here: a release has the right to run these and no others. */
 const PROGRAMS = [
-  ...["ip", "iptables", "ip6tables", "nft", "systemctl"],
-  ...["update-ca-certificates", "update-ca-trust", "trust", "keytool"],
+  ...["ip", "nft", "iptables", "iptables-restore", "ip6tables", "ip6tables-restore", "systemctl"],
+  ...["update-ca-certificates", "update-ca-trust", "trust", "pgrep", "keytool"],
   ...["python3", "git"], // `agent doctor` asks them which certificates they use
 ];
 
