@@ -45,11 +45,14 @@ export type Undone = "restored" | "restored-beside-changed";
 /** The journal of one VM. */
 export class Journal {
   readonly #dir: string;
-  #changes: Change[];
+  readonly #changes: Change[];
+  /** Where a last line begins that is cut short. */
+  #cutAt: number | undefined;
 
-  private constructor(dir: string, changes: Change[]) {
+  private constructor(dir: string, changes: Change[], cutAt: number | undefined) {
     this.#dir = dir;
     this.#changes = changes;
+    this.#cutAt = cutAt;
   }
 
   /**
@@ -73,7 +76,9 @@ export class Journal {
         throw new ProxyError("state.damaged", `Cannot read ${files.journal}: a line is damaged`, { cause });
       }
     });
-    return new Journal(files.dir, changes);
+    const whole = text.lastIndexOf("\n") + 1;
+    const cutAt = whole === text.length ? undefined : new TextEncoder().encode(text.slice(0, whole)).length;
+    return new Journal(files.dir, changes, cutAt);
   }
 
   /** In the order in which they were made. */
@@ -90,6 +95,8 @@ export class Journal {
   /** Writes a change down, durably. To be called before the change. */
   async add(change: Change): Promise<void> {
     const { journal } = agentFiles(this.#dir);
+    if (this.#cutAt !== undefined) await Deno.truncate(journal, this.#cutAt);
+    this.#cutAt = undefined;
     using file = await Deno.open(journal, { append: true, create: true, mode: 0o600 });
     const bytes = new TextEncoder().encode(JSON.stringify(change) + "\n");
     for (let sent = 0; sent < bytes.length;) sent += await file.write(bytes.subarray(sent));

@@ -49,6 +49,7 @@ export async function uninstallAgent(_args: CommandArgs, io: Io): Promise<void> 
 
 /** Lists the pieces; exit code 1 when one is not as it should be. */
 export async function showAgent(args: CommandArgs, io: Io): Promise<number> {
+  mustBeRoot(); // the token and the journal are root's
   const pieces = await agentStatus();
   if (args.has("json")) io.output.json(pieces);
   else if (pieces.length === 0) io.output.note("no helper is installed in this VM");
