@@ -143,13 +143,17 @@ Deno.test("installing the helper is all or nothing", async (t) => {
   });
 
   await t.step("DNS-over-HTTPS through the proxy", async () => {
-    const ran = await install("--doh-url https://api.example.com/dns-query");
+    const ran = await install("--doh-url https://dns.example.com/dns-query");
     assertEquals(ran.code, 0, ran.all);
-    // The test's server answers 404 there: asked it was, and the failure is one of names.
-    const failed = await fetch();
-    assertEquals(failed.code, 6, failed.all);
+    assertStringIncludes(ran.stderr, "the client needs a rule");
+    assertEquals((await fetch()).code, 6, "no rule for the resolver, no names");
+    await vm.host(`allow ${VM_CLIENT} --host dns.example.com --method POST --path /dns-query`);
+    const found = await fetch();
+    assertEquals(found.stdout, "hello from outside\n", found.all);
+    assertEquals((await vm.run("slicer-agent agent status")).code, 0);
+    assertEquals((await vm.run("curl -sS https://nobody.example.com/")).code, 6);
     await vm.waitLine(
-      /^allow client=vm-1 method=POST scheme=https host=api\.example\.com port=443 path=\/dns-query status=404/m,
+      /^allow client=vm-1 method=POST scheme=https host=dns\.example\.com .*path=\/dns-query status=200/m,
     );
     await vm.ok("slicer-agent uninstall");
   });

@@ -1,13 +1,13 @@
 /**
  * The servers of the outside world for the helper's tests, as a process of its own: files by host name over HTTP and
- * HTTPS, and a name server that knows nothing and writes down what it is asked.
+ * HTTPS, a resolver over HTTPS that knows one name, and a name server that knows none and writes down what it is asked.
  *
  *     deno run -A agent_upstream.ts FOLDER ADDRESS CERT KEY
  *
  * @module
  */
 import { createSocket } from "node:dgram";
-import { parseDnsQuery } from "../../core/dns_message.ts";
+import { formatDnsAnswer, parseDnsQuery } from "../../core/dns_message.ts";
 
 const [folder = "", hostname = "", certFile = "", keyFile = ""] = Deno.args;
 
@@ -16,6 +16,14 @@ async function serveFile(request: Request): Promise<Response> {
   const host = (request.headers.get("host") ?? "").replace(/:.*/, "");
   const seen = `${request.method} ${url.protocol}//${host}${url.pathname}`;
   await Deno.writeTextFile(`${folder}/seen.log`, seen + "\n", { append: true });
+  if (host === "dns.example.com" && request.method === "POST") {
+    const query = parseDnsQuery(new Uint8Array(await request.arrayBuffer()));
+    const isKnown = query.name === "api.example.com";
+    const answer = { rcode: isKnown ? 0 : 3, addresses: isKnown ? [hostname] : [], ttl: 60 };
+    return new Response(new Uint8Array(formatDnsAnswer(query, answer)), {
+      headers: { "content-type": "application/dns-message" },
+    });
+  }
   const path = `${folder}/${host}${decodeURIComponent(url.pathname)}`.replace(/\/$/, "/index.html");
   if (path.includes("..")) return new Response("no", { status: 400 });
   try {

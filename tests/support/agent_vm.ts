@@ -27,6 +27,7 @@ const NAMES = [
   "git.example.com",
   "pypi.example.com",
   "denied.example.com",
+  "dns.example.com",
   "ssh-host.example.com",
   "db.internal.example",
 ];
