@@ -6,7 +6,7 @@
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
-import { ByteReader, closeQuietly } from "./byte_reader.ts";
+import { ByteReader } from "./byte_reader.ts";
 import { isTlsRecord } from "./client_hello.ts";
 import type { ClientStream, ConnectionState, ProxyContext } from "./context.ts";
 import { handleConnect } from "./connect.ts";
@@ -17,16 +17,14 @@ import { serveSession } from "./session.ts";
 
 /** Serves a connection until it ends. Owns it. Never rejects. */
 export async function serveConnection(
-  conn: Deno.TcpConn,
+  stream: ClientStream,
   { hasTls, state, context }: {
     readonly hasTls: boolean;
     readonly state: ConnectionState;
     readonly context: ProxyContext;
   },
 ): Promise<void> {
-  const stream = tcpStream(conn);
   try {
-    conn.setNoDelay(true);
     const session: Session = { stream, reader: new ByteReader(stream), tunnel: undefined, state, context };
     if (!await waitFirstByte(session)) return stream.close();
     if (!isTlsRecord(session.reader.available[0])) return await serveProtocol(session);
@@ -80,15 +78,4 @@ async function serveProtocol(session: Session): Promise<void> {
     if (next === "close") session.stream.close();
     if (next !== "keep") return;
   }
-}
-
-/** A TCP connection as a client's stream. Deno cannot send a reset: cut or closed, the peer sees a FIN. */
-function tcpStream(conn: Deno.TcpConn): ClientStream {
-  return {
-    read: (into) => conn.read(into),
-    write: (bytes) => conn.write(bytes),
-    closeWrite: () => conn.closeWrite(),
-    close: () => closeQuietly(conn),
-    abort: () => closeQuietly(conn),
-  };
 }

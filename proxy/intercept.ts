@@ -16,6 +16,7 @@ import { ProxyError } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import { setListenerNoDelay, shutdownSocket } from "../core/native.ts";
 import { type ByteStream, closeQuietly, closeWriteQuietly } from "./byte_reader.ts";
+import { SocketStream } from "./socket_stream.ts";
 import { type Splice, splice } from "./splice.ts";
 import { clientTlsFailure } from "./tls_errors.ts";
 
@@ -268,7 +269,7 @@ class LoopbackListener {
     outer.setNoDelay(true);
     let isOver = false;
     return {
-      outer,
+      outer: new SocketStream(outer),
       accepted: promise,
       end: () => {
         if (isOver) return;

@@ -16,10 +16,11 @@ import { Admission, type Release } from "./admission.ts";
 import { AuditLog, type AuditSink, type AuditTotals, type LogFormat } from "./audit_log.ts";
 import { closeQuietly } from "./byte_reader.ts";
 import { serveConnection } from "./connection.ts";
-import type { Certificates, ConnectionState, Mode, ProxyContext } from "./context.ts";
+import type { Certificates, ClientStream, ConnectionState, Mode, ProxyContext } from "./context.ts";
 import { Grants } from "./grants.ts";
 import { Interceptor } from "./intercept.ts";
 import type { PolicySource } from "./policy_source.ts";
+import { SocketStream } from "./socket_stream.ts";
 import { Dialler, type Resolve } from "./upstream.ts";
 import { UpstreamPool } from "./upstream_pool.ts";
 
@@ -68,7 +69,7 @@ export interface ProxyServer extends AsyncDisposable {
 }
 
 interface OpenConnection {
-  readonly conn: Deno.TcpConn;
+  readonly stream: ClientStream;
   readonly state: ConnectionState;
   readonly done: Promise<void>;
 }
@@ -157,13 +158,13 @@ class Server implements ProxyServer {
     const { pool, grants, interceptor, audit, limits } = this.#context;
     for (const listener of this.#listeners) closeQuietly(listener);
     await Promise.all(this.#accepting);
-    for (const { conn, state } of this.#open) {
+    for (const { stream, state } of this.#open) {
       state.isStopping = true;
-      if (state.isIdle) closeQuietly(conn);
+      if (state.isIdle) stream.close();
     }
     await this.#drained(limits.drainTimeoutMs);
     grants.close(); // what waits for an upstream that is stuck would not notice that its client is gone
-    for (const { conn } of this.#open) closeQuietly(conn);
+    for (const { stream } of this.#open) stream.close();
     pool.close();
     await this.#drained(limits.drainTimeoutMs);
     await interceptor.close();
@@ -202,22 +203,23 @@ class Server implements ProxyServer {
       closeQuietly(conn);
       return;
     }
-    const { state, forget } = this.#newState(conn, source, releaseSource);
-    const done = serveConnection(conn, { hasTls, state, context: this.#context }).catch(reportBug).finally(
+    const stream = clientStream(conn);
+    const { state, forget } = this.#newState(stream, source, releaseSource);
+    const done = serveConnection(stream, { hasTls, state, context: this.#context }).catch(reportBug).finally(
       () => {
         this.#open.delete(open);
-        closeQuietly(conn);
+        stream.close();
         forget();
         release();
       },
     );
-    const open: OpenConnection = { conn, state, done };
+    const open: OpenConnection = { stream, state, done };
     this.#open.add(open);
   }
 
   /** A connection counts against its source until it has said who it is, then against that client and ends with it. */
   #newState(
-    conn: Deno.TcpConn,
+    stream: ClientStream,
     source: string,
     releaseSource: Release,
   ): { readonly state: ConnectionState; readonly forget: () => void } {
@@ -226,7 +228,7 @@ class Server implements ProxyServer {
     const end = () => {
       // A request under way ends by its own grant, with an answer that says why.
       state.isStopping = true;
-      if (state.isIdle) closeQuietly(conn);
+      if (state.isIdle) stream.close();
     };
     const state: ConnectionState = {
       source,
@@ -257,6 +259,19 @@ class Server implements ProxyServer {
       },
     };
   }
+}
+
+/** The client's side in clear. Deno cannot send a reset: cut or closed, the peer sees a FIN. */
+function clientStream(conn: Deno.TcpConn): ClientStream {
+  const socket = new SocketStream(conn);
+  conn.setNoDelay(true);
+  return {
+    read: (into) => socket.read(into),
+    write: (bytes) => socket.write(bytes),
+    closeWrite: () => socket.closeWrite(),
+    close: () => closeQuietly(socket),
+    abort: () => closeQuietly(socket),
+  };
 }
 
 function openListeners(listen: readonly Listen[]): readonly Deno.TcpListener[] {

@@ -17,6 +17,7 @@ import { type AddressOptions, checkAll } from "../policy/address.ts";
 import type { Admission } from "./admission.ts";
 import { ByteReader, type ByteStream, closeQuietly } from "./byte_reader.ts";
 import type { Client } from "./policy_source.ts";
+import { SocketStream } from "./socket_stream.ts";
 import { upstreamTlsError } from "./tls_errors.ts";
 
 /** All addresses of a name. Rejects when it has none. */
@@ -85,7 +86,8 @@ export class Dialler {
       const addresses = await this.#resolve(target, signal);
       const tcp = await this.#connect(addresses, target, signal);
       tcp.setNoDelay(true);
-      const stream = target.scheme === "https" ? await this.#startTls(tcp, target.host, signal) : tcp;
+      const conn = target.scheme === "https" ? await this.#startTls(tcp, target.host, signal) : tcp;
+      const stream = new SocketStream(conn);
       return { stream, reader: new ByteReader(stream), isReused: false };
     } finally {
       release();
@@ -165,7 +167,7 @@ export class Dialler {
     throw connectError(formatHostPort({ host, port }), failure);
   }
 
-  async #startTls(tcp: Deno.TcpConn, host: string, signal: AbortSignal): Promise<ByteStream> {
+  async #startTls(tcp: Deno.TcpConn, host: string, signal: AbortSignal): Promise<Deno.TlsConn> {
     const { caCertsFor, deadlines, limits } = this.#options;
     const local = tcp.localAddr as Deno.NetAddr;
     const remote = tcp.remoteAddr as Deno.NetAddr;
@@ -187,7 +189,7 @@ export class Dialler {
         alpnProtocols: ["http/1.1"],
       });
       await tls.handshake();
-      return new TlsStream(tls, cut);
+      return tls;
     } catch (error) {
       closeQuietly(tls ?? tcp);
       if (signal.aborted) throw signal.reason;
@@ -225,46 +227,6 @@ function connectError(where: string, error: unknown): ProxyError {
 }
 
 class TimedOut extends Error {}
-
-/** A verified connection. Closing a `TlsConn` under a blocked write keeps its descriptor until the peer closes. */
-class TlsStream implements ByteStream {
-  readonly #tls: Deno.TlsConn;
-  readonly #cut: () => void;
-  #writing = 0;
-
-  /** @param cut closes it in any state; it costs a search among the process's descriptors */
-  constructor(tls: Deno.TlsConn, cut: () => void) {
-    this.#tls = tls;
-    this.#cut = cut;
-  }
-
-  read(into: Uint8Array): Promise<number | null> {
-    return this.#tls.read(into);
-  }
-
-  async write(bytes: Uint8Array): Promise<number> {
-    this.#writing++;
-    try {
-      return await this.#tls.write(bytes);
-    } finally {
-      this.#writing--;
-    }
-  }
-
-  async closeWrite(): Promise<void> {
-    this.#writing++;
-    try {
-      await this.#tls.closeWrite();
-    } finally {
-      this.#writing--;
-    }
-  }
-
-  close(): void {
-    if (this.#writing > 0) this.#cut();
-    else this.#tls.close();
-  }
-}
 
 /** The promise's outcome, or a rejection after `ms` or with the signal's reason. */
 async function within<T>(promise: Promise<T>, ms: number, signal: AbortSignal): Promise<T> {

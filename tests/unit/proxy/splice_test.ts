@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { Deadlines } from "../../../core/deadlines.ts";
 import { closeQuietly } from "../../../proxy/byte_reader.ts";
+import { SocketStream } from "../../../proxy/socket_stream.ts";
 import { splice, type SpliceOptions } from "../../../proxy/splice.ts";
 import { RawPeer } from "../../support/raw_peer.ts";
 import { soon, tcpPair } from "../../support/sockets.ts";
@@ -10,7 +11,8 @@ const PATIENT = { afterATimeoutMs: 60_000, afterBTimeoutMs: 60_000 };
 /** `a` and `b` are the outer ends: what is written to one arrives at the other. */
 async function startSplice(options: Partial<SpliceOptions> = {}) {
   const [left, right] = [await tcpPair(), await tcpPair()];
-  const joined = splice(left.far, right.far, { deadlines: new Deadlines(), ...PATIENT, ...options });
+  const [a, b] = [new SocketStream(left.far), new SocketStream(right.far)];
+  const joined = splice(a, b, { deadlines: new Deadlines(), ...PATIENT, ...options });
   return {
     joined,
     a: new RawPeer(left.near),

@@ -121,7 +121,7 @@ Deno.test("take() gives no connection on which bytes came in the same turn", asy
   using setup = setUp();
   const connection = new FakeUpstream();
   setup.pool.put(setup.key, connection);
-  const taken = connection.read().then(() => undefined).then(() => setup.pool.take(setup.key, true));
+  const taken = connection.read().then(() => setup.pool.take(setup.key, true));
   connection.say(5);
   assertEquals(await taken, undefined);
   assertEquals(connection.isClosed, true);
