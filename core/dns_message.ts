@@ -9,8 +9,9 @@
 import { formatIp, parseIp } from "./cidr.ts";
 import { ProxyError } from "./errors.ts";
 
-/** Record types (RFC 1035 §3.2.2, RFC 3596 §2.1). */
+/** An IPv4 address (RFC 1035 §3.2.2). */
 export const TYPE_A = 1;
+/** An IPv6 address (RFC 3596 §2.1). */
 export const TYPE_AAAA = 28;
 
 /** Response codes (RFC 1035 §4.1.1). */
@@ -28,9 +29,11 @@ const MAX_NAME_BYTES = 255;
 
 /** A standard query of class IN. */
 export interface DnsQuery {
+  /** 16 bits, chosen by who asks. */
   readonly id: number;
   /** As asked, dots between labels; `""` is the root. A label never holds a dot. */
   readonly name: string;
+  /** 16 bits: {@linkcode TYPE_A} and others. */
   readonly type: number;
   /** Question section as sent, for the answer: resolvers check that even its letter case comes back. */
   readonly question: Uint8Array;
@@ -38,6 +41,7 @@ export interface DnsQuery {
 
 /** What an answer says. */
 export interface DnsAnswer {
+  /** One of {@linkcode RCODE}, or another. */
   readonly rcode: number;
   /** Addresses of the type that was asked for, in their canonical text. */
   readonly addresses: readonly string[];
