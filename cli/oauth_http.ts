@@ -45,7 +45,7 @@ export interface ProviderHttp extends Disposable {
 export interface ProviderHttpOptions {
   /** PEM certificates to trust besides the usual roots. */
   readonly caCerts: readonly string[];
-  /** Ends every call. Its reason is what the call throws. */
+  /** Ends every call. Its reason, a ProxyError, is what the call throws. */
   readonly signal: AbortSignal;
   /** Default: 15 s. */
   readonly timeoutMs?: number;
@@ -68,7 +68,6 @@ export function openProviderHttp(options: ProviderHttpOptions): ProviderHttp {
         return await readAnswer(response, host);
       } catch (error) {
         if (isProxyError(error)) throw error;
-        options.signal.throwIfAborted();
         throw unreachable(host, error, late.signal.aborted);
       } finally {
         clearTimeout(timer);

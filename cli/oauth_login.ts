@@ -61,7 +61,9 @@ export async function runLogin(
   io.output.json(result);
   const { name, host, type, warning } = adoption;
   io.output.note("");
-  io.output.note("Logged in. To let the proxy use it, with the JSON in a file:");
+  io.output.note(
+    "Logged in. To let the proxy use it (it keeps its own copy, so FILE can be deleted afterwards):",
+  );
   io.output.note("");
   io.output.note(
     `    ${PROGRAM} secret create ${name} --host ${quoteShell(host)} --type ${type} --value-file FILE`,
