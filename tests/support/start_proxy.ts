@@ -25,6 +25,8 @@ export interface TestProxyOptions {
   readonly allowCidrs?: readonly string[];
   readonly ownPorts?: readonly number[];
   readonly logQuery?: boolean;
+  /** While it is true, audit lines cannot be written. */
+  readonly isDiskFull?: () => boolean;
   readonly socksAuth?: "optional" | "required";
   /** Default: a new leaf of the test CA for each call. */
   readonly certificates?: Partial<Certificates>;
@@ -80,6 +82,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
       logQuery: options.logQuery ?? false,
       sink: {
         write: (text) => {
+          if (options.isDiskFull?.()) return Promise.reject(new Error("no space left on device"));
           lines.push(...text.split("\n").filter((line) => line !== ""));
           for (const wake of waiting) wake();
           return Promise.resolve();
