@@ -7,6 +7,8 @@ import type { Certificates, Mode } from "../../proxy/context.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import type { Resolve } from "../../proxy/upstream.ts";
 import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
+import type { PolicySource } from "../../proxy/policy_source.ts";
+import type { Credentials } from "../../secrets/credentials.ts";
 import { TestPolicy } from "./test_policy.ts";
 
 // Opens the C library here: it stays open for the process, which the sanitizer would count against the first test.
@@ -25,6 +27,8 @@ export interface TestProxyOptions {
   readonly allowCidrs?: readonly string[];
   readonly ownPorts?: readonly number[];
   readonly logQuery?: boolean;
+  /** Real credentials, in place of those of the test policy. */
+  readonly credentials?: Credentials;
   /** While it is true, audit lines cannot be written. */
   readonly isDiskFull?: () => boolean;
   readonly socksAuth?: "optional" | "required";
@@ -62,7 +66,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
       { hostname: "127.0.0.1", port: 0, hasTls: false },
       { hostname: "127.0.0.1", port: 0, hasTls: true },
     ],
-    policy,
+    policy: options.credentials ? withCredentials(policy, options.credentials) : policy,
     certificates: {
       forHost: (host) => ca.issue([host]),
       forProxy: () => ca.issue(["localhost", "127.0.0.1"]),
@@ -124,6 +128,24 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
         throw new Error(`the proxy reported a bug: ${inspectError(bugs[0])}`, { cause: bugs[0] });
       }
     },
+  };
+}
+
+/** Clients and rules of a test policy, with the program's own credentials. */
+function withCredentials(policy: TestPolicy, credentials: Credentials): PolicySource {
+  return {
+    clientByToken: (token) => policy.clientByToken(token),
+    clients: () => policy.clients(),
+    rulesFor: (client, host) => policy.rulesFor(client, host),
+    rulesOf: (client) => policy.rulesOf(client),
+    secretInfo: (secret) => credentials.secretInfo(secret),
+    credential: (secret, request) => credentials.credential(secret, request),
+    rejected: (credential, answer) => credentials.rejected(credential, answer),
+    isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
+    isLive: ({ client, rule, credential }) =>
+      policy.isLive({ client, ...(rule ? { rule } : {}) }) &&
+      (!credential || credentials.secretInfo(credential.secret)?.version === credential.version),
+    onChange: (listener) => policy.onChange(listener),
   };
 }
 
