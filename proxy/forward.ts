@@ -78,7 +78,10 @@ class Forwarding {
 
   async run(): Promise<Next> {
     const { session: { context, stream }, body, upgrade } = this.#exchange;
-    const release = context.grants.hold(this.#grant, () => this.#fail(revoked()));
+    const release = context.grants.hold(
+      this.#grant,
+      (why) => this.#fail(why === "shutdown" ? stopping() : revoked()),
+    );
     const deadline = context.deadlines.start(context.limits.responseTimeoutMs, () => this.#onIdle());
     this.#touch = (ms) => deadline.restart(ms);
     if (body.done && !upgrade) this.#watchClient();
@@ -493,6 +496,10 @@ function toUpstreamError(error: unknown): unknown {
 
 function clientGone(): ProxyError {
   return new ProxyError("client.closed", "Cannot answer: the client closed the connection");
+}
+
+function stopping(): ProxyError {
+  return new ProxyError("limit.reached", "Cannot go on: the proxy is stopping", { reason: "shutdown" });
 }
 
 function revoked(): ProxyError {
