@@ -10,11 +10,12 @@ import { ProxyError } from "../core/errors.ts";
 import type { Credential } from "../secrets/credential.ts";
 import type { AuditRecord } from "./audit_log.ts";
 import { type Body, responseBody } from "./body.ts";
+import { readBodyStart } from "./body_text.ts";
 import { type ByteReader, closeQuietly, writeAll } from "./byte_reader.ts";
 import type { ByteStream } from "./byte_reader.ts";
 import { refusalOf } from "./error_response.ts";
 import { type HeaderField, injectCredential, listOf, makeField, removeHopByHop } from "./headers.ts";
-import { latin1, readResponseHead, type RequestHead, type ResponseHead } from "./http1_reader.ts";
+import { readResponseHead, type RequestHead, type ResponseHead } from "./http1_reader.ts";
 import { formatRequestHead, formatResponseHead } from "./http1_writer.ts";
 import type { Grant } from "./policy_source.ts";
 import {
@@ -38,8 +39,6 @@ export async function forward(exchange: AdmittedExchange): Promise<Next> {
 const REPLAYABLE = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 /** A body up to this size leaves in one write with its head. */
 const COALESCE_BYTES = 65_536;
-/** How much of a refusing answer is shown to the credential's kind: the error of a JSON body stands at its start. */
-const ANSWER_START_BYTES = 4_096;
 
 /**
  * States: before the response head, a failure is answered (`#answered` is 0); after it, the client's connection is cut. `#fail`
@@ -209,21 +208,20 @@ class Forwarding {
   }
 
   /**
-   * Whether the upstream refused the access token, and the request can be sent again with a newer one. What is at hand of
-   * the body tells some refusals from others; nothing of the response has left for the client yet.
+   * Whether the upstream refused the access token, and the request can be sent again with a newer one. Nothing of the
+   * response has left for the client yet.
    */
-  async #isWorthReplay(
-    { stream, reader }: UpstreamConnection,
-    { status }: ResponseHead,
-    body: Body,
-  ): Promise<boolean> {
-    const { session: { context: { policy } } } = this.#exchange;
+  async #isWorthReplay({ stream, reader }: UpstreamConnection, response: ResponseHead): Promise<boolean> {
+    const { session: { context: { policy, limits, deadlines } }, head: { method } } = this.#exchange;
+    const { status } = response;
     const refused = this.#credential;
     if (refused?.generation === undefined || this.#isReplay || (status !== 401 && status !== 403)) {
       return false;
     }
-    if (!body.done && reader.size === 0) await reader.fill();
-    const bodyStart = latin1(reader.available.subarray(0, ANSWER_START_BYTES));
+    // A 403 means many things: what it says tells a refused token from a refused request.
+    const bodyStart = status === 403
+      ? await readBodyStart(reader, response, { method, limits, deadlines })
+      : "";
     const next = await policy.rejected(refused, { status, bodyStart });
     if (this.#failure) throw this.#failure;
     if (!next || !this.#isUploaded || !this.#kept?.isWhole) return false;
@@ -347,7 +345,7 @@ class Forwarding {
       );
     }
     const body = responseBody(response, head.method, limits);
-    if (await this.#isWorthReplay(connection, response, body)) return "replay";
+    if (await this.#isWorthReplay(connection, response)) return "replay";
     // An early answer to an unfinished upload: the rest of it belongs to nobody.
     const close = wantsClose(head) || body.closeDelimited || session.state.isStopping || !this.#isUploaded;
     const fields = clean(response);

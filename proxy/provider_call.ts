@@ -12,6 +12,7 @@ import { formatHostPort, parseHost } from "../core/host_port.ts";
 import type { Limits } from "../core/limits.ts";
 import type { ProviderCall, ProviderRequest, ProviderResponse } from "../secrets/provider_call.ts";
 import { type Body, responseBody } from "./body.ts";
+import { dechunk } from "./body_text.ts";
 import { closeQuietly, writeAll } from "./byte_reader.ts";
 import { makeField, valuesOf } from "./headers.ts";
 import { readResponseHead } from "./http1_reader.ts";
@@ -125,18 +126,6 @@ async function readBody({ reader }: UpstreamConnection, body: Body): Promise<Buf
     }
   }
   return Buffer.concat(parts);
-}
-
-/** The data of a chunked body that `body.ts` has found well formed (RFC 9112 §7.1). */
-function dechunk(raw: Buffer): Buffer {
-  const parts: Buffer[] = [];
-  for (let at = 0;;) {
-    const end = raw.indexOf("\r\n", at, "latin1");
-    const size = parseInt(raw.toString("latin1", at, end), 16);
-    if (!(size > 0)) return Buffer.concat(parts);
-    parts.push(raw.subarray(end + 2, end + 2 + size));
-    at = end + 2 + size + 2;
-  }
 }
 
 function unusable(what: string): ProxyError {
