@@ -29,6 +29,8 @@ export interface TestProxyOptions {
   readonly logQuery?: boolean;
   /** Real credentials, in place of those of the test policy. */
   readonly credentials?: Credentials;
+  /** Tells of changes to their secrets. */
+  readonly onSecretChange?: PolicySource["onChange"];
   /** While it is true, audit lines cannot be written. */
   readonly isDiskFull?: () => boolean;
   readonly socksAuth?: "optional" | "required";
@@ -66,7 +68,9 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
       { hostname: "127.0.0.1", port: 0, hasTls: false },
       { hostname: "127.0.0.1", port: 0, hasTls: true },
     ],
-    policy: options.credentials ? withCredentials(policy, options.credentials) : policy,
+    policy: options.credentials
+      ? withCredentials(policy, options.credentials, options.onSecretChange)
+      : policy,
     certificates: {
       forHost: (host) => ca.issue([host]),
       forProxy: () => ca.issue(["localhost", "127.0.0.1"]),
@@ -132,7 +136,11 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
 }
 
 /** Clients and rules of a test policy, with the program's own credentials. */
-function withCredentials(policy: TestPolicy, credentials: Credentials): PolicySource {
+function withCredentials(
+  policy: TestPolicy,
+  credentials: Credentials,
+  onSecretChange: PolicySource["onChange"] = () => () => {},
+): PolicySource {
   return {
     clientByToken: (token) => policy.clientByToken(token),
     clients: () => policy.clients(),
@@ -145,7 +153,10 @@ function withCredentials(policy: TestPolicy, credentials: Credentials): PolicySo
     isLive: ({ client, rule, credential }) =>
       policy.isLive({ client, ...(rule ? { rule } : {}) }) &&
       (!credential || credentials.secretInfo(credential.secret)?.version === credential.version),
-    onChange: (listener) => policy.onChange(listener),
+    onChange: (listener) => {
+      const stops = [policy.onChange(listener), onSecretChange(listener)];
+      return () => stops.forEach((stop) => stop());
+    },
   };
 }
 
