@@ -37,6 +37,8 @@ export interface FakeProviderOptions {
   readonly expiresIn?: number | string | null;
   /** The public key that a GitHub App's tokens must verify with. */
   readonly appPublicKeyPem?: string;
+  /** Its name; the default is one that only tests resolve. */
+  readonly host?: string;
   /** What token answers hold beside the usual. */
   readonly extra?: Readonly<Record<string, unknown>>;
 }
@@ -62,7 +64,7 @@ export class FakeProvider implements AsyncDisposable {
 
   private constructor(port: number, options: FakeProviderOptions, close: () => PromiseLike<void>) {
     this.port = port;
-    this.origin = `https://auth.test:${port}`;
+    this.origin = `https://${options.host ?? "auth.test"}:${port}`;
     this.#options = options;
     this.#close = close;
     this.expiresIn = options.expiresIn === undefined ? 3_600 : options.expiresIn;
@@ -87,7 +89,7 @@ export class FakeProvider implements AsyncDisposable {
         `HTTP/1.1 ${answer.status} X\r\nContent-Type: application/json\r\n${headers}` +
           `Content-Length: ${body.length}\r\n\r\n${body}`,
       );
-    }, { names: ["auth.test"] });
+    }, { names: [options.host ?? "auth.test"] });
     const provider = new FakeProvider(upstream.port, options, () => upstream[Symbol.asyncDispose]());
     return provider;
   }
