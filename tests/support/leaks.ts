@@ -25,6 +25,6 @@ function formsOf(secret: string): string[] {
     const shifted = Buffer.concat([Buffer.alloc(before), bytes]);
     return (["base64", "base64url"] as const).map((form) => shifted.toString(form).slice(before + 1, -4));
   });
-  const utf16 = Buffer.from(secret, "utf16le").toString("latin1");
+  const utf16 = Buffer.from(secret, "utf16le").toString("latin1").slice(0, -1);
   return [bytes.toString("latin1"), utf16, encodeURIComponent(secret), hex, hex.toUpperCase(), ...base64];
 }
