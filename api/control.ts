@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { RecordFilter, StoredRecord } from "../policy/audit_record.ts";
 import type { State } from "../store/state.ts";
 
 /** The part of the state that the API reads and changes. */
@@ -23,6 +24,20 @@ export type ControlPlane = Pick<
   | "revokeHost"
   | "revokeRule"
 >;
+
+/** The audit records that are kept, and those to come. */
+export interface AuditSource {
+  /** Stored records, oldest first. */
+  records(filter: RecordFilter): AsyncIterable<StoredRecord>;
+  /**
+   * Records from now on, until `signal` aborts. Never slows whoever writes: a reader that falls behind gets, in the place
+   * of what it missed, the number of records missed.
+   */
+  follow(
+    filter: RecordFilter,
+    signal: AbortSignal,
+  ): AsyncIterable<StoredRecord | { readonly missed: number }>;
+}
 
 /** What the running proxy says of itself. Counters start at 0 with the process and never fall. */
 export interface StatusReport {

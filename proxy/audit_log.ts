@@ -1,89 +1,13 @@
 /**
- * The audit log: one canonical line per request or tunnel, written in order and never lost while the process lives. Field
- * names are here and nowhere else. There is no field that could hold a credential, a header or a body.
+ * The audit log: one canonical line per request or tunnel, written in order and never lost while the process lives.
  *
- * Not here: operational messages (`core/log.ts`), the file (`audit_file.ts`).
+ * Not here: what a record and its line are (`policy/audit_record.ts`), operational messages (`core/log.ts`), the file
+ * (`audit_file.ts`).
  *
  * @module
  */
 import type { Deadlines } from "../core/deadlines.ts";
-import { formatDuration } from "../core/duration.ts";
-import { escapeLogValue } from "../core/escape.ts";
-import type { Reason } from "../policy/reason.ts";
-
-/** What happened to one request or tunnel. Absent fields are left out of the line; an absent client is `-`. */
-export interface AuditRecord {
-  readonly verdict: "allow" | "deny" | "passthrough";
-  readonly client?: string | undefined;
-  /** `none` when no credential was shown; then `ruleOwner` says whose rule admitted it. */
-  readonly auth?: "none" | undefined;
-  readonly ruleOwner?: string | undefined;
-  readonly method?: string | undefined;
-  readonly scheme?: "http" | "https" | undefined;
-  readonly host?: string | undefined;
-  readonly port?: number | undefined;
-  /** Without the query. */
-  readonly path?: string | undefined;
-  /** Only with `--log-query`. */
-  readonly query?: string | undefined;
-  /** What the client was answered. */
-  readonly status?: number | undefined;
-  /** The name of the secret that was injected. */
-  readonly secret?: string | undefined;
-  readonly mode?: "strict" | "audit" | undefined;
-  readonly reason?: Reason | undefined;
-  /** Body or tunnel bytes from the client, and to it. */
-  readonly sent?: number | undefined;
-  readonly received?: number | undefined;
-  readonly durationMs?: number | undefined;
-}
-
-export type LogFormat = "text" | "json";
-
-/** The line of a record, without a line end. */
-export function formatRecord(
-  record: AuditRecord,
-  format: LogFormat,
-  timeMs: number,
-  repeated?: number,
-): string {
-  const fields: [string, string | number | undefined][] = [
-    ["client", record.client ?? "-"],
-    ["auth", record.auth],
-    ["rule-owner", record.ruleOwner],
-    ["method", record.method],
-    ["scheme", record.scheme],
-    ["host", record.host],
-    ["port", record.port],
-    ["path", record.path],
-    ["query", record.query],
-    ["status", record.status],
-    ["secret", record.secret],
-    ["mode", record.mode],
-    ["reason", record.reason],
-    ["sent", record.sent],
-    ["received", record.received],
-    [
-      "duration",
-      format === "text" && record.durationMs !== undefined ? formatDuration(record.durationMs) : undefined,
-    ],
-    ["repeated", repeated],
-  ];
-  if (format === "text") {
-    let line: string = record.verdict;
-    for (const [key, value] of fields) {
-      if (value !== undefined) line += ` ${key}=${typeof value === "number" ? value : escapeLogValue(value)}`;
-    }
-    return line;
-  }
-  const json: Record<string, string | number> = {
-    time: new Date(timeMs).toISOString(),
-    verdict: record.verdict,
-  };
-  for (const [key, value] of fields) if (value !== undefined) json[key.replace("-", "_")] = value;
-  if (record.durationMs !== undefined) json["duration_ms"] = Math.round(record.durationMs);
-  return JSON.stringify(json);
-}
+import { type AuditRecord, formatRecord, type LogFormat } from "../policy/audit_record.ts";
 
 /** Records by verdict, and the bytes that they account for, since the start. */
 export type AuditTotals = Readonly<Record<AuditRecord["verdict"] | "sentBytes" | "receivedBytes", number>>;

@@ -10,7 +10,7 @@ import { ProxyError } from "../core/errors.ts";
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import { decideConnect } from "../policy/decide.ts";
 import { explainDenial } from "../policy/explain.ts";
-import type { AuditRecord } from "./audit_log.ts";
+import type { AuditRecord } from "../policy/audit_record.ts";
 import { writeAll } from "./byte_reader.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
 import { type Exchange, identify, type Next, refuseExchange, type Session } from "./exchange.ts";

@@ -8,7 +8,7 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import type { Rule } from "../policy/rule.ts";
-import type { AuditRecord } from "./audit_log.ts";
+import type { AuditRecord } from "../policy/audit_record.ts";
 import { authenticate } from "./auth.ts";
 import type { Body } from "./body.ts";
 import { type ByteReader, closeWriteQuietly, writeAll } from "./byte_reader.ts";

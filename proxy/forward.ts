@@ -8,7 +8,7 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import type { Credential } from "../secrets/credential.ts";
-import type { AuditRecord } from "./audit_log.ts";
+import type { AuditRecord } from "../policy/audit_record.ts";
 import { type Body, responseBody } from "./body.ts";
 import { readBodyStart } from "./body_text.ts";
 import { type ByteReader, closeQuietly, writeAll } from "./byte_reader.ts";

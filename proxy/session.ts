@@ -11,7 +11,7 @@ import { formatHostPort } from "../core/host_port.ts";
 import { decideRequest } from "../policy/decide.ts";
 import { explainDenial } from "../policy/explain.ts";
 import { hostWithin } from "../policy/rule.ts";
-import type { AuditRecord } from "./audit_log.ts";
+import type { AuditRecord } from "../policy/audit_record.ts";
 import { requestBody } from "./body.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
 import {

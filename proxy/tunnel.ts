@@ -8,7 +8,7 @@ import { ProxyError } from "../core/errors.ts";
 import { type HostPort, isIpLiteral } from "../core/host_port.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { Reason } from "../policy/reason.ts";
-import type { AuditRecord } from "./audit_log.ts";
+import type { AuditRecord } from "../policy/audit_record.ts";
 import { type ByteReader, type ByteStream, closeQuietly } from "./byte_reader.ts";
 import { isTlsRecord, peekClientHello } from "./client_hello.ts";
 import { namesHost } from "./inspect.ts";

@@ -1,0 +1,154 @@
+/**
+ * One decision as it is logged: the record, its two line forms, and the reader of the JSON form. Field names are here and
+ * nowhere else. There is no field that could hold a credential, a header or a body.
+ *
+ * Not here: writing (`proxy/audit_log.ts`), keeping and asking for records (`store/audit_store.ts`).
+ *
+ * @module
+ */
+import { formatDuration } from "../core/duration.ts";
+import { escapeLogValue } from "../core/escape.ts";
+import { isReason, type Reason } from "./reason.ts";
+
+/** The version of the JSON form. It rises when a field changes its meaning or goes; a new optional field does not. */
+export const RECORD_VERSION = 1;
+
+/** What happened to one request or tunnel. Absent fields are left out of the line; an absent client is `-`. */
+export interface AuditRecord {
+  readonly verdict: "allow" | "deny" | "passthrough";
+  readonly client?: string | undefined;
+  /** `none` when no credential was shown; then `ruleOwner` says whose rule admitted it. */
+  readonly auth?: "none" | undefined;
+  readonly ruleOwner?: string | undefined;
+  readonly method?: string | undefined;
+  readonly scheme?: "http" | "https" | undefined;
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  /** Without the query. */
+  readonly path?: string | undefined;
+  /** Only with `--log-query`. */
+  readonly query?: string | undefined;
+  /** What the client was answered. */
+  readonly status?: number | undefined;
+  /** The name of the secret that was injected. */
+  readonly secret?: string | undefined;
+  readonly mode?: "strict" | "audit" | undefined;
+  readonly reason?: Reason | undefined;
+  /** Body or tunnel bytes from the client, and to it. */
+  readonly sent?: number | undefined;
+  readonly received?: number | undefined;
+  readonly durationMs?: number | undefined;
+}
+
+export type LogFormat = "text" | "json";
+
+/** A record as it was written. */
+export interface StoredRecord extends AuditRecord {
+  /** Epoch milliseconds. */
+  readonly timeMs: number;
+  /** How many requests it stands for: more than 1 where identical denials were coalesced. */
+  readonly repeated: number;
+}
+
+/** Which records are asked for; what is absent does not matter. */
+export interface RecordFilter {
+  readonly client?: string | undefined;
+  /** Only denials. */
+  readonly denied?: boolean | undefined;
+  /** A canonical host or host pattern. */
+  readonly host?: string | undefined;
+  /** Epoch milliseconds, inclusive. */
+  readonly sinceMs?: number | undefined;
+}
+
+/** The line of a record, without a line end. */
+export function formatRecord(
+  record: AuditRecord,
+  format: LogFormat,
+  timeMs: number,
+  repeated?: number,
+): string {
+  const fields: [string, string | number | undefined][] = [
+    ["client", record.client ?? "-"],
+    ["auth", record.auth],
+    ["rule-owner", record.ruleOwner],
+    ["method", record.method],
+    ["scheme", record.scheme],
+    ["host", record.host],
+    ["port", record.port],
+    ["path", record.path],
+    ["query", record.query],
+    ["status", record.status],
+    ["secret", record.secret],
+    ["mode", record.mode],
+    ["reason", record.reason],
+    ["sent", record.sent],
+    ["received", record.received],
+    [
+      "duration",
+      format === "text" && record.durationMs !== undefined ? formatDuration(record.durationMs) : undefined,
+    ],
+    ["repeated", repeated],
+  ];
+  if (format === "text") {
+    let line: string = record.verdict;
+    for (const [key, value] of fields) {
+      if (value !== undefined) line += ` ${key}=${typeof value === "number" ? value : escapeLogValue(value)}`;
+    }
+    return line;
+  }
+  const json: Record<string, string | number> = {
+    v: RECORD_VERSION,
+    time: new Date(timeMs).toISOString(),
+    verdict: record.verdict,
+  };
+  for (const [key, value] of fields) if (value !== undefined) json[key.replace("-", "_")] = value;
+  if (record.durationMs !== undefined) json["duration_ms"] = Math.round(record.durationMs);
+  return JSON.stringify(json);
+}
+
+/**
+ * The record in a line of the JSON form, or undefined when the line is none: cut short, of another version, or of
+ * another program. Unknown fields are ignored.
+ */
+export function parseRecord(line: string): StoredRecord | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  if (typeof json !== "object" || json === null) return undefined;
+  const row = json as Readonly<Record<string, unknown>>;
+  const timeMs = typeof row["time"] === "string" ? Date.parse(row["time"]) : NaN;
+  const verdict = row["verdict"];
+  if (row["v"] !== RECORD_VERSION || Number.isNaN(timeMs) || !isVerdict(verdict)) return undefined;
+  const text = (key: string) => typeof row[key] === "string" ? row[key] : undefined;
+  const number = (key: string) => typeof row[key] === "number" ? row[key] : undefined;
+  const [client, scheme, mode, reason] = [text("client"), text("scheme"), text("mode"), text("reason")];
+  return {
+    timeMs,
+    repeated: number("repeated") ?? 1,
+    verdict,
+    client: client === "-" ? undefined : client,
+    auth: row["auth"] === "none" ? "none" : undefined,
+    ruleOwner: text("rule_owner"),
+    method: text("method"),
+    scheme: scheme === "http" || scheme === "https" ? scheme : undefined,
+    host: text("host"),
+    port: number("port"),
+    path: text("path"),
+    query: text("query"),
+    status: number("status"),
+    secret: text("secret"),
+    mode: mode === "strict" || mode === "audit" ? mode : undefined,
+    reason: reason !== undefined && isReason(reason) ? reason : undefined,
+    sent: number("sent"),
+    received: number("received"),
+    durationMs: number("duration_ms"),
+  };
+}
+
+function isVerdict(value: unknown): value is AuditRecord["verdict"] {
+  return value === "allow" || value === "deny" || value === "passthrough";
+}
