@@ -60,6 +60,8 @@ class Forwarding {
   #isOver = false;
   /** The status that the client was given, 0 before. */
   #answered = 0;
+  /** The last byte of the response is being written, or was. */
+  #isLastWrite = false;
   #sent = 0;
   #received = 0;
   #uploading: "no" | "from-client" | "to-upstream" = "no";
@@ -130,7 +132,8 @@ class Forwarding {
     const { reader } = this.#exchange.session;
     if (reader.size > 0) return;
     const gone = () => {
-      if (reader.ended || reader.size === 0) this.#fail(clientGone());
+      // A client may close as soon as it has the last byte, which we may learn before our write resolves.
+      if (!this.#isLastWrite && (reader.ended || reader.size === 0)) this.#fail(clientGone());
     };
     reader.fill().then((hasMore) => {
       if (!hasMore) gone();
@@ -355,6 +358,7 @@ class Forwarding {
     const first = withBody(headBytes, connection.reader, body, (piece) => this.#received += piece.length);
     this.#answered = response.status;
     this.#touch(limits.bodyIdleTimeoutMs);
+    this.#isLastWrite = body.done;
     await this.#writeClient(first);
     await this.#download(connection.reader, body);
     if (this.#isUploaded) this.#keepUpstream(connection, response, body);
@@ -370,6 +374,7 @@ class Forwarding {
     while (!body.done) {
       const count = body.take(reader.available);
       if (count > 0) {
+        this.#isLastWrite = body.done;
         await this.#writeClient(reader.available.subarray(0, count));
         reader.consume(count);
         this.#received += count;
