@@ -25,10 +25,16 @@ export type ControlPlane = Pick<
   | "revokeRule"
 >;
 
-/** The audit records that are kept, and those to come. */
+/**
+ * The audit records that are kept, and those to come. Both calls take effect when they are made, not when the first
+ * record is read: made in one turn, they give every record once.
+ */
 export interface AuditSource {
-  /** Stored records, oldest first. */
-  records(filter: RecordFilter): AsyncIterable<StoredRecord>;
+  /** Stored records, oldest first; with a `limit` the newest so many. */
+  records(
+    filter: RecordFilter,
+    options?: { readonly limit?: number | undefined },
+  ): AsyncIterable<StoredRecord>;
   /**
    * Records from now on, until `signal` aborts. Never slows whoever writes: a reader that falls behind gets, in the place
    * of what it missed, the number of records missed.

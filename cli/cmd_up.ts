@@ -17,7 +17,7 @@ import { formatHostPort } from "../core/host_port.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
 import { logger, startLog } from "../core/log.ts";
 import { Admission } from "../proxy/admission.ts";
-import { AuditFile } from "../proxy/audit_file.ts";
+import { AuditFile } from "../store/audit_file.ts";
 import type { AuditSink } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";

@@ -107,6 +107,11 @@ export function formatRecord(
   return JSON.stringify(json);
 }
 
+/** The line of a record as it was written. `repeated` is part of it only where it says something. */
+export function formatStored(record: StoredRecord, format: LogFormat): string {
+  return formatRecord(record, format, record.timeMs, record.repeated > 1 ? record.repeated : undefined);
+}
+
 /**
  * The record in a line of the JSON form, or undefined when the line is none: cut short, of another version, or of
  * another program. Unknown fields are ignored.
