@@ -17,8 +17,6 @@ import { formatHostPort } from "../core/host_port.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
 import { logger, startLog } from "../core/log.ts";
 import { Admission } from "../proxy/admission.ts";
-import { AuditFile } from "../store/audit_file.ts";
-import type { AuditSink } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
 import { providerCall } from "../proxy/provider_call.ts";
@@ -27,6 +25,7 @@ import { Dialler, systemResolve } from "../proxy/upstream.ts";
 import { Credentials } from "../secrets/credentials.ts";
 import { State } from "../store/state.ts";
 import { VERSION } from "./cmd_version.ts";
+import { openAuditPlaces } from "./audit_places.ts";
 import { ensureBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "./command.ts";
 import { dropProgramRights, lockDownProcess } from "./environment.ts";
@@ -67,8 +66,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       stack.use(made);
       log.info(`made the address ${config.bind.address} on ${made.adapter}; it goes when the proxy stops`);
     }
-    const file = await AuditFile.open(config.logFile);
-    stack.defer(() => file.close());
+    const audit = stack.use(await openAuditPlaces(config, io.output));
     const credentials = openCredentials(config, { state, clock, caCertsFor }, stack);
     const startedAt = clock.now();
     const apiPorts: number[] = [];
@@ -88,7 +86,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       allowCidrs: config.allowCidrs,
       caCertsFor,
       ownPorts: () => apiPorts,
-      audit: { sink: auditSink(file, io), format: config.logFormat, logQuery: config.logQuery },
+      audit: { sink: audit.sink, logQuery: config.logQuery },
       reportBug: (error) =>
         log.error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`),
     }));
@@ -206,22 +204,6 @@ async function apiTcp(
     ...(where.host.startsWith("127.") || where.host === "::1" || where.host === "localhost"
       ? {}
       : { tls: { cert: certPem, key: keyPem }, names: proxyPortNames([config.bind.address], config.sans) }),
-  };
-}
-
-/** The file is the record that must not fail; stdout is for who watches, and may go away. */
-function auditSink(file: AuditFile, io: Io): AuditSink {
-  let hasReader = true;
-  return {
-    write: async (lines) => {
-      await file.write(lines);
-      if (!hasReader) return;
-      try {
-        io.output.raw(new TextEncoder().encode(lines));
-      } catch {
-        hasReader = false;
-      }
-    },
   };
 }
 

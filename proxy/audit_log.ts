@@ -1,20 +1,23 @@
 /**
- * The audit log: one canonical line per request or tunnel, written in order and never lost while the process lives.
+ * The audit log: one record per request or tunnel, written in order and never lost while the process lives.
  *
- * Not here: what a record and its line are (`policy/audit_record.ts`), operational messages (`core/log.ts`), the file
- * (`audit_file.ts`).
+ * Not here: what a record and its line are (`policy/audit_record.ts`), operational messages (`core/log.ts`), where records
+ * are kept (`store/audit_store.ts`, `store/audit_file.ts`).
  *
  * @module
  */
 import type { Deadlines } from "../core/deadlines.ts";
-import { type AuditRecord, formatRecord, type LogFormat } from "../policy/audit_record.ts";
+import { type AuditRecord, formatRecord, type StoredRecord } from "../policy/audit_record.ts";
 
 /** Records by verdict, and the bytes that they account for, since the start. */
 export type AuditTotals = Readonly<Record<AuditRecord["verdict"] | "sentBytes" | "receivedBytes", number>>;
 
-/** Where lines go. `write` resolves when they are handed to the operating system. */
+/**
+ * Where records go. `write` resolves when they are handed to the operating system; it is not called again before it has
+ * settled. Once it rejects, the same records come again, with those after them.
+ */
 export interface AuditSink {
-  write(lines: string): Promise<void>;
+  write(records: readonly StoredRecord[]): Promise<void>;
 }
 
 /** Identical denials beyond the first few of a window are counted, not written: a loop in a VM must not fill a disk. */
@@ -25,17 +28,16 @@ const MAX_REPEAT_KEYS = 1_024;
 const MAX_QUEUED = 100_000;
 const RETRY_MS = 1_000;
 
-/** Takes records, writes lines in order. */
+/** Takes records, and hands them on in order. */
 export class AuditLog {
   readonly #sink: AuditSink;
-  readonly #format: LogFormat;
   readonly #now: () => number;
   readonly #deadlines: Deadlines;
   readonly #repeats = new Map<
     string,
     { record: AuditRecord; written: number; pending: number; stop: () => void }
   >();
-  #queue: string[] = [];
+  #queue: StoredRecord[] = [];
   #writing: Promise<void> | undefined;
   #failed: unknown;
   #isClosing = false;
@@ -44,18 +46,16 @@ export class AuditLog {
   constructor(
     options: {
       readonly sink: AuditSink;
-      readonly format: LogFormat;
       readonly now: () => number;
       readonly deadlines: Deadlines;
     },
   ) {
     this.#sink = options.sink;
-    this.#format = options.format;
     this.#now = options.now;
     this.#deadlines = options.deadlines;
   }
 
-  /** False while lines cannot be written: new requests must be refused then. */
+  /** False while records cannot be written: new requests must be refused then. */
   get isWritable(): boolean {
     return this.#failed === undefined;
   }
@@ -83,23 +83,23 @@ export class AuditLog {
     await this.flush();
   }
 
-  #append(record: AuditRecord, repeated?: number): void {
+  #append(record: AuditRecord, repeated = 1): void {
     if (this.#queue.length >= MAX_QUEUED) this.#queue.shift();
-    this.#queue.push(formatRecord(record, this.#format, this.#now(), repeated) + "\n");
+    this.#queue.push({ ...record, timeMs: this.#now(), repeated });
     this.#writing ??= this.#drain();
   }
 
   async #drain(): Promise<void> {
-    await Promise.resolve(); // lines of the same turn go in one write
+    await Promise.resolve(); // records of the same turn go in one write
     while (this.#queue.length > 0) {
-      const lines = this.#queue;
+      const records = this.#queue;
       this.#queue = [];
       try {
-        await this.#sink.write(lines.join(""));
+        await this.#sink.write(records);
         this.#failed = undefined;
       } catch (error) {
         this.#failed = error;
-        this.#queue = [...lines, ...this.#queue];
+        this.#queue = [...records, ...this.#queue];
         if (this.#isClosing) break;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }

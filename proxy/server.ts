@@ -13,7 +13,6 @@ import { fitLimits, type Limits } from "../core/limits.ts";
 import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
 import { Admission, type Release } from "./admission.ts";
-import type { LogFormat } from "../policy/audit_record.ts";
 import { AuditLog, type AuditSink, type AuditTotals } from "./audit_log.ts";
 import { closeQuietly } from "./byte_reader.ts";
 import { serveConnection } from "./connection.ts";
@@ -47,7 +46,7 @@ export interface ProxyOptions {
   readonly caCertsFor: (host: string) => readonly string[];
   /** Ports on which this process listens besides the proxy's own: the API. Never dialled. */
   readonly ownPorts: () => readonly number[];
-  readonly audit: { readonly sink: AuditSink; readonly format: LogFormat; readonly logQuery: boolean };
+  readonly audit: { readonly sink: AuditSink; readonly logQuery: boolean };
   readonly reportBug: (error: unknown) => void;
 }
 
@@ -106,8 +105,8 @@ export function startProxy(options: ProxyOptions): ProxyServer {
     ownAddresses: (port) => isOwn(port) ? localAddresses(clock) : [],
   });
   const pool = new UpstreamPool({ limits, deadlines, grants });
-  const { sink, format, logQuery } = options.audit;
-  const audit = new AuditLog({ sink, format, now: () => clock.now(), deadlines });
+  const { sink, logQuery } = options.audit;
+  const audit = new AuditLog({ sink, now: () => clock.now(), deadlines });
   const context: ProxyContext = {
     ...options,
     limits,

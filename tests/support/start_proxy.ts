@@ -3,6 +3,7 @@ import { parseCidr } from "../../core/cidr.ts";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
+import { formatStored } from "../../policy/audit_record.ts";
 import type { Certificates, Mode } from "../../proxy/context.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import type { Resolve } from "../../proxy/upstream.ts";
@@ -86,12 +87,11 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     caCertsFor: () => [upstreamCa.caPem],
     ownPorts: () => options.ownPorts ?? [],
     audit: {
-      format: "text",
       logQuery: options.logQuery ?? false,
       sink: {
-        write: (text) => {
+        write: (records) => {
           if (options.isDiskFull?.()) return Promise.reject(new Error("no space left on device"));
-          lines.push(...text.split("\n").filter((line) => line !== ""));
+          lines.push(...records.map((record) => formatStored(record, "text")));
           for (const wake of waiting) wake();
           return Promise.resolve();
         },

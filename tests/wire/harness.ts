@@ -8,6 +8,7 @@ import { systemClock } from "../../core/clock.ts";
 import { Deadlines } from "../../core/deadlines.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
+import { formatStored } from "../../policy/audit_record.ts";
 import { Admission } from "../../proxy/admission.ts";
 import { AuditLog } from "../../proxy/audit_log.ts";
 import { ByteReader } from "../../proxy/byte_reader.ts";
@@ -73,12 +74,11 @@ export class Engine implements AsyncDisposable {
       }, upstreamCapacity),
       pool: new UpstreamPool({ limits, deadlines, grants }),
       audit: new AuditLog({
-        format: "text",
         now,
         deadlines,
         sink: {
-          write: (text) => {
-            this.lines.push(...text.split("\n").filter((line) => line !== ""));
+          write: (records) => {
+            this.lines.push(...records.map((record) => formatStored(record, "text")));
             return Promise.resolve();
           },
         },

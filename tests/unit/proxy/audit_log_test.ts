@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { Deadlines } from "../../../core/deadlines.ts";
-import type { AuditRecord, LogFormat } from "../../../policy/audit_record.ts";
+import { type AuditRecord, formatStored } from "../../../policy/audit_record.ts";
 import { AuditLog } from "../../../proxy/audit_log.ts";
 
 const ALLOW: AuditRecord = {
@@ -28,25 +28,24 @@ const DENY: AuditRecord = {
 };
 
 /** A log whose sink fails while `failing` holds an error. */
-function startLog(format: LogFormat = "text") {
-  const written: string[] = [];
+function startLog() {
+  const written: string[][] = [];
   const state: { failing: Error | undefined } = { failing: undefined };
   const log = new AuditLog({
-    format,
     now: () => 0,
     deadlines: new Deadlines(),
     sink: {
-      write: (lines) => {
+      write: (records) => {
         if (state.failing) return Promise.reject(state.failing);
-        written.push(lines);
+        written.push(records.map((record) => formatStored(record, "text")));
         return Promise.resolve();
       },
     },
   });
-  return { log, written, state, lines: () => written.join("").split("\n").slice(0, -1) };
+  return { log, written, state, lines: () => written.flat() };
 }
 
-Deno.test("AuditLog writes lines in order, those of one turn at once", async () => {
+Deno.test("AuditLog writes records in order, those of one turn at once", async () => {
   const { log, written, lines } = startLog();
   for (let port = 1; port <= 3; port++) log.write({ ...ALLOW, port });
   await log.flush();
@@ -83,7 +82,7 @@ Deno.test("AuditLog adds up what it is given, coalesced or not", async () => {
   assertEquals(log.totals, { allow: 1, deny: 10, passthrough: 1, sentBytes: 10, receivedBytes: 5_140 });
 });
 
-Deno.test("AuditLog is not writable while its sink fails, and loses no line once it recovers", async () => {
+Deno.test("AuditLog is not writable while its sink fails, and loses no record once it recovers", async () => {
   const { log, state, lines } = startLog();
   state.failing = new Error("disk full");
   log.write({ ...ALLOW, port: 1 });
