@@ -94,6 +94,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       await startApi({
         control: state,
         status: () => report(config, startedAt, clock, { proxy, credentials }),
+        audit: audit.store,
         log: { error: (line) => log.error(line) },
         socketPath: config.apiSocket,
         ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, certificates) } : {}),

@@ -5,9 +5,10 @@
  * @module
  */
 import { join } from "node:path";
-import type { StatusReport } from "../../../api/control.ts";
+import type { AuditSource, StatusReport } from "../../../api/control.ts";
 import { type Api, type ApiOptions, startApi } from "../../../api/server.ts";
 import { systemClock } from "../../../core/clock.ts";
+import { AuditStore, type AuditStoreOptions } from "../../../store/audit_store.ts";
 import { State } from "../../../store/state.ts";
 
 /** An answer, read to its end. */
@@ -44,37 +45,50 @@ export const REPORT: StatusReport = {
   receivedBytes: 200,
 };
 
+/** An audit log without a record. */
+export const NO_AUDIT: AuditSource = {
+  records: () => ReadableStream.from([]),
+  follow: () => ReadableStream.from([]),
+};
+
 /** An API on a unix socket (and TCP when asked for) over a new state, all of it gone when disposed. */
 export class TestApi implements AsyncDisposable {
   readonly dir: string;
   readonly socketPath: string;
   readonly control: State;
+  readonly audit: AuditStore;
   readonly api: Api;
   readonly logged: string[];
 
-  private constructor(dir: string, control: State, api: Api, logged: string[]) {
+  private constructor(dir: string, control: State, audit: AuditStore, api: Api, logged: string[]) {
     this.dir = dir;
     this.socketPath = join(dir, "api.sock");
     this.control = control;
+    this.audit = audit;
     this.api = api;
     this.logged = logged;
   }
 
   static async start(
-    options: Partial<Omit<ApiOptions, "tcp">> & { readonly tcp?: Partial<ApiOptions["tcp"]> } = {},
+    options: Partial<Omit<ApiOptions, "tcp">> & {
+      readonly tcp?: Partial<ApiOptions["tcp"]>;
+      readonly store?: AuditStoreOptions;
+    } = {},
   ): Promise<TestApi> {
     const dir = await Deno.makeTempDir();
     const control = await State.open({ dir: join(dir, "state"), clock: systemClock() });
+    const audit = await AuditStore.open(join(dir, "audit.jsonl"), options.store);
     const logged: string[] = [];
     const api = await startApi({
       control,
+      audit,
       status: () => REPORT,
       log: { error: (line) => logged.push(line) },
       socketPath: join(dir, "api.sock"),
       ...options,
       ...(options.tcp ? { tcp: { hostname: "127.0.0.1", port: 0, token: TOKEN, ...options.tcp } } : {}),
     } as ApiOptions);
-    return new TestApi(dir, control, api, logged);
+    return new TestApi(dir, control, audit, api, logged);
   }
 
   /** Calls over the unix socket. */
@@ -100,6 +114,7 @@ export class TestApi implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.api[Symbol.asyncDispose]();
+    this.audit[Symbol.dispose]();
     await this.control[Symbol.asyncDispose]();
     await Deno.remove(this.dir, { recursive: true });
   }
