@@ -1,8 +1,8 @@
 /**
- * The only calls below the runtime. Deno has no API for four things that this program cannot do without for long:
+ * The only calls below the runtime. Deno has no API for five things that this program cannot do without for long:
  * sockets accepted by a TLS listener without Nagle's delay (a token stream would stall 40 ms at a time), ending a TLS
  * handshake whose peer is silent (closing it keeps the descriptor until the peer closes), how many descriptors the
- * process may have, and ignoring SIGUSR1, which opens a debugger. Each is optional: where the C library cannot be
+ * process may have and has, and ignoring SIGUSR1, which opens a debugger. Each is optional: where the C library cannot be
  * opened, the caller goes on without.
  *
  * Needs `--allow-ffi` for the paths of {@linkcode LIBC_PATHS}.
@@ -86,6 +86,33 @@ interface Address {
 export function descriptorLimit(): number | undefined {
   const limits = new BigUint64Array(2); // rlim_cur, rlim_max
   return libc()?.getrlimit(RLIMIT_NOFILE, limits) === 0 ? Number(limits[0]) : undefined;
+}
+
+/** Descriptors asked about in one call. When all of them are free, those above are taken to be free too. */
+const POLLED_AT_ONCE = 4_096;
+const POLLNVAL = 0x20;
+
+/**
+ * How many descriptors this process has open, or undefined where that cannot be known. Deno denies `/proc/self/fd` to a
+ * program without all rights; poll(2) says of each number whether it is open. The kernel gives out the lowest free number,
+ * so that what lies above a long free stretch is nothing, or left over from a crowd that has just gone.
+ */
+export function openDescriptors(): number | undefined {
+  const limit = descriptorLimit();
+  const c = libc();
+  if (!c || limit === undefined || IS_DARWIN) return undefined; // its poll() calls devices invalid
+  let open = 0;
+  for (let from = 0; from < limit; from += POLLED_AT_ONCE) {
+    const count = Math.min(POLLED_AT_ONCE, limit - from);
+    const asked = new Int32Array(2 * count); // fd, then events and revents of 16 bits each
+    for (let i = 0; i < count; i++) asked[2 * i] = from + i;
+    if (c.poll(asked, BigInt(count), 0) < 0) return undefined;
+    let found = 0;
+    for (let i = 0; i < count; i++) if ((((asked[2 * i + 1] ?? 0) >>> 16) & POLLNVAL) === 0) found++;
+    if (found === 0) break;
+    open += found;
+  }
+  return open;
 }
 
 /**
