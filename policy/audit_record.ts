@@ -38,6 +38,8 @@ export interface AuditRecord {
   readonly sent?: number | undefined;
   readonly received?: number | undefined;
   readonly durationMs?: number | undefined;
+  /** From the request's head to the moment when the upstream was asked. For the metrics: it is in no line. */
+  readonly setupMs?: number | undefined;
 }
 
 export type LogFormat = "text" | "json";

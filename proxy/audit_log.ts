@@ -8,9 +8,17 @@
  */
 import type { Deadlines } from "../core/deadlines.ts";
 import { type AuditRecord, formatRecord, type StoredRecord } from "../policy/audit_record.ts";
+import { type TrafficFigures, TrafficTotals } from "./traffic_totals.ts";
 
-/** Records by verdict, and the bytes that they account for, since the start. */
-export type AuditTotals = Readonly<Record<AuditRecord["verdict"] | "sentBytes" | "receivedBytes", number>>;
+/** How the log itself does. The counts never fall. */
+export interface AuditHealth {
+  readonly isWritable: boolean;
+  /** Records that wait to be written. */
+  readonly queued: number;
+  readonly writeFailures: number;
+  /** Denials without a line of their own: a later line counts them. */
+  readonly coalesced: number;
+}
 
 /**
  * Where records go. `write` resolves when they are handed to the operating system; it is not called again before it has
@@ -41,7 +49,9 @@ export class AuditLog {
   #writing: Promise<void> | undefined;
   #failed: unknown;
   #isClosing = false;
-  #totals = { allow: 0, deny: 0, passthrough: 0, sentBytes: 0, receivedBytes: 0 };
+  #writeFailures = 0;
+  #coalesced = 0;
+  readonly #totals = new TrafficTotals();
 
   constructor(
     options: {
@@ -60,14 +70,21 @@ export class AuditLog {
     return this.#failed === undefined;
   }
 
-  get totals(): AuditTotals {
-    return this.#totals;
+  get totals(): TrafficFigures {
+    return this.#totals.figures();
+  }
+
+  get health(): AuditHealth {
+    return {
+      isWritable: this.isWritable,
+      queued: this.#queue.length,
+      writeFailures: this.#writeFailures,
+      coalesced: this.#coalesced,
+    };
   }
 
   write(record: AuditRecord): void {
-    this.#totals[record.verdict]++;
-    this.#totals.sentBytes += record.sent ?? 0;
-    this.#totals.receivedBytes += record.received ?? 0;
+    this.#totals.add(record);
     if (record.verdict !== "deny" || !this.#coalesce(record)) this.#append(record);
   }
 
@@ -99,6 +116,7 @@ export class AuditLog {
         this.#failed = undefined;
       } catch (error) {
         this.#failed = error;
+        this.#writeFailures++;
         this.#queue = [...records, ...this.#queue];
         if (this.#isClosing) break;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -114,6 +132,7 @@ export class AuditLog {
     if (known) {
       if (known.written++ < REPEATS_WRITTEN) return false;
       known.pending++;
+      this.#coalesced++;
       return true;
     }
     if (this.#repeats.size >= MAX_REPEAT_KEYS) return false;

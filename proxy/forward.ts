@@ -62,6 +62,8 @@ class Forwarding {
   #answered = 0;
   /** The last byte of the response is being written, or was. */
   #isLastWrite = false;
+  /** When the head went upstream for the first time, in milliseconds since the request began. */
+  #setupMs: number | undefined;
   #sent = 0;
   #received = 0;
   #uploading: "no" | "from-client" | "to-upstream" = "no";
@@ -255,13 +257,14 @@ class Forwarding {
 
   /** The head, with what is here of the body, in one write; then the rest of the body beside the response. */
   async #sendHead({ stream }: UpstreamConnection): Promise<void> {
-    const { session: { context, reader }, body } = this.#exchange;
+    const { session: { context, reader }, body, startedAt } = this.#exchange;
     const headBytes = formatRequestHead(this.#upstreamHead());
     const bytes = this.#isReplay && this.#kept
       ? this.#kept.after(headBytes)
       : withBody(headBytes, reader, body, (piece) => this.#onSent(piece));
     // The last moment: nothing is awaited between this check and the write (SPEC section 9.4).
     if (!context.policy.isLive(this.#grant)) throw revoked();
+    this.#setupMs ??= context.clock.monotonic() - startedAt;
     await writeAll(stream, bytes);
     if (body.done) {
       if (!this.#exchange.upgrade) this.#watchClient();
@@ -442,7 +445,12 @@ class Forwarding {
 
   #measures(): Partial<AuditRecord> {
     const { session: { context: { clock } }, startedAt } = this.#exchange;
-    return { sent: this.#sent, received: this.#received, durationMs: clock.monotonic() - startedAt };
+    return {
+      sent: this.#sent,
+      received: this.#received,
+      durationMs: clock.monotonic() - startedAt,
+      setupMs: this.#setupMs,
+    };
   }
 
   #log(more: Partial<AuditRecord>): void {

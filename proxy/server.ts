@@ -13,7 +13,7 @@ import { fitLimits, type Limits } from "../core/limits.ts";
 import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
 import { Admission, type Release } from "./admission.ts";
-import { AuditLog, type AuditSink, type AuditTotals } from "./audit_log.ts";
+import { type AuditHealth, AuditLog, type AuditSink } from "./audit_log.ts";
 import { closeQuietly } from "./byte_reader.ts";
 import { serveConnection } from "./connection.ts";
 import type { Certificates, ClientStream, ConnectionState, Mode, ProxyContext } from "./context.ts";
@@ -21,6 +21,7 @@ import { Grants } from "./grants.ts";
 import { Interceptor } from "./intercept.ts";
 import type { PolicySource } from "./policy_source.ts";
 import { SocketStream } from "./socket_stream.ts";
+import type { TrafficFigures } from "./traffic_totals.ts";
 import { Dialler, type Resolve } from "./upstream.ts";
 import { UpstreamPool } from "./upstream_pool.ts";
 
@@ -53,12 +54,15 @@ export interface ProxyOptions {
 /** Numbers for `status` and metrics. */
 export interface ProxyCounters {
   readonly connections: number;
+  /** How many there may be. */
+  readonly maxConnections: number;
   readonly openGrants: number;
   readonly idleUpstreams: number;
   readonly tlsListeners: number;
   /** CONNECT and SOCKS tunnels. */
   readonly openTunnels: number;
-  readonly audit: AuditTotals;
+  readonly audit: TrafficFigures;
+  readonly auditHealth: AuditHealth;
 }
 
 /** A running proxy. */
@@ -141,14 +145,16 @@ class Server implements ProxyServer {
   }
 
   counters(): ProxyCounters {
-    const { admission, grants, pool, interceptor, audit } = this.#context;
+    const { admission, grants, pool, interceptor, audit, limits } = this.#context;
     return {
       connections: admission.connections,
+      maxConnections: limits.maxConnections,
       openGrants: grants.size,
       openTunnels: admission.tunnels,
       idleUpstreams: pool.size,
       tlsListeners: interceptor.listenerCount,
       audit: audit.totals,
+      auditHealth: audit.health,
     };
   }
 

@@ -79,7 +79,10 @@ Deno.test("AuditLog adds up what it is given, coalesced or not", async () => {
   log.write(ALLOW);
   log.write({ verdict: "passthrough", sent: 10, received: 20 });
   await log.close();
-  assertEquals(log.totals, { allow: 1, deny: 10, passthrough: 1, sentBytes: 10, receivedBytes: 5_140 });
+  const { allow, deny, passthrough, denials, sentBytes, receivedBytes } = log.totals;
+  assertEquals([allow, deny, passthrough, denials["no-rule"]], [1, 10, 1, 10]);
+  assertEquals([sentBytes, receivedBytes], [10, 5_140]);
+  assertEquals(log.health, { isWritable: true, queued: 0, writeFailures: 0, coalesced: 5 });
 });
 
 Deno.test("AuditLog is not writable while its sink fails, and loses no record once it recovers", async () => {
@@ -89,6 +92,7 @@ Deno.test("AuditLog is not writable while its sink fails, and loses no record on
   await new Promise((resolve) => setTimeout(resolve, 0));
   assertEquals(log.isWritable, false);
   log.write({ ...ALLOW, port: 2 });
+  assertEquals(log.health, { isWritable: false, queued: 2, writeFailures: 1, coalesced: 0 });
   state.failing = undefined;
   await log.flush();
   assertEquals(log.isWritable, true);
