@@ -18,7 +18,7 @@ import { addStatusRoutes } from "./routes_status.ts";
 export interface AppOptions {
   readonly control: ControlPlane;
   /** Called for every status and metrics call. */
-  readonly status: () => StatusReport;
+  readonly status: () => StatusReport | Promise<StatusReport>;
   readonly audit: AuditSource;
   readonly log: ApiLog;
   readonly auditLimits?: AuditLimits;

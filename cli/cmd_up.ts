@@ -20,17 +20,17 @@ import { Admission } from "../proxy/admission.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
 import { providerCall } from "../proxy/provider_call.ts";
-import { type ProxyServer, startProxy } from "../proxy/server.ts";
+import { startProxy } from "../proxy/server.ts";
 import { Dialler, systemResolve } from "../proxy/upstream.ts";
 import { Credentials } from "../secrets/credentials.ts";
 import { State } from "../store/state.ts";
-import { VERSION } from "./cmd_version.ts";
 import { openAuditPlaces } from "./audit_places.ts";
 import { ensureBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "./command.ts";
 import { dropProgramRights, lockDownProcess } from "./environment.ts";
 import type { Io } from "./io.ts";
 import { readUpConfig, type UpConfig } from "./up_config.ts";
+import { statusReport } from "./up_report.ts";
 import { loadUpstreamTrust } from "./upstream_trust.ts";
 
 /** Runs the proxy until SIGINT or SIGTERM. */
@@ -59,7 +59,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const state = stack.use(
       await State.open({ dir: config.stateDir, sealKeyFile: config.sealKeyFile, clock }),
     );
-    const { certificates, caPem } = await openCertificates(config, clock, stack);
+    const { certificates, leaves, caPem } = await openCertificates(config, clock, stack);
     const caCertsFor = await loadUpstreamTrust(config.upstreamCas, caPem);
     const made = await ensureBindAddress(config.bind);
     if (made) {
@@ -93,7 +93,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const api = stack.use(
       await startApi({
         control: state,
-        status: () => report(config, startedAt, clock, { proxy, credentials }),
+        status: () => statusReport(config, { clock, startedAt, proxy, leaves, credentials, state }),
         audit: audit.store,
         log: { error: (line) => log.error(line) },
         socketPath: config.apiSocket,
@@ -166,7 +166,7 @@ async function openCertificates(
   config: UpConfig,
   clock: Clock,
   stack: AsyncDisposableStack,
-): Promise<{ readonly certificates: Certificates; readonly caPem: string }> {
+): Promise<{ readonly certificates: Certificates; readonly leaves: LeafCache; readonly caPem: string }> {
   const log = logger("ca");
   const options = { dir: config.caDir, hostgroup: config.hostgroup, clock };
   const loaded = await loadOrCreateAuthority(options);
@@ -188,6 +188,7 @@ async function openCertificates(
       forHost: (host) => leaves.get(host),
       forProxy: () => mintLeaf(authority, names, { nowMs: clock.now() }),
     },
+    leaves,
     caPem: authority.certPem,
   };
 }
@@ -205,31 +206,6 @@ async function apiTcp(
     ...(where.host.startsWith("127.") || where.host === "::1" || where.host === "localhost"
       ? {}
       : { tls: { cert: certPem, key: keyPem }, names: proxyPortNames([config.bind.address], config.sans) }),
-  };
-}
-
-function report(
-  config: UpConfig,
-  startedAt: number,
-  clock: Clock,
-  { proxy, credentials }: { readonly proxy: ProxyServer; readonly credentials: Credentials },
-) {
-  const { connections, openTunnels, audit } = proxy.counters();
-  return {
-    version: VERSION,
-    startedAt,
-    uptimeMs: clock.now() - startedAt,
-    mode: config.mode,
-    hostgroup: config.hostgroup,
-    bind: config.bind.address,
-    httpPort: config.httpPort,
-    httpsPort: config.httpsPort,
-    openConnections: connections,
-    openTunnels,
-    requests: { allow: audit.allow, deny: audit.deny, passthrough: audit.passthrough },
-    renewals: credentials.outcomes(),
-    sentBytes: audit.sentBytes,
-    receivedBytes: audit.receivedBytes,
   };
 }
 

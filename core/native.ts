@@ -51,8 +51,8 @@ const SHUT_RDWR = 2;
 const ON = new Uint8Array(new Int32Array([1]).buffer);
 /** poll(2): the number is no open descriptor. */
 const POLLNVAL = 0x20;
-/** Above the lowest free descriptor they lie close together: after so many numbers without one there are no more. */
-const LARGEST_GAP = 4_096;
+/** Descriptors asked about in one call. When all of them are free, those above are taken to be free too. */
+const POLLED_AT_ONCE = 4_096;
 const SOCKADDR_BYTES = 28;
 
 type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
@@ -88,31 +88,20 @@ export function descriptorLimit(): number | undefined {
   return libc()?.getrlimit(RLIMIT_NOFILE, limits) === 0 ? Number(limits[0]) : undefined;
 }
 
-/** Descriptors asked about in one call. When all of them are free, those above are taken to be free too. */
-const POLLED_AT_ONCE = 4_096;
-const POLLNVAL = 0x20;
-
 /**
  * How many descriptors this process has open, or undefined where that cannot be known. Deno denies `/proc/self/fd` to a
  * program without all rights; poll(2) says of each number whether it is open. The kernel gives out the lowest free number,
  * so that what lies above a long free stretch is nothing, or left over from a crowd that has just gone.
  */
 export function openDescriptors(): number | undefined {
-  const limit = descriptorLimit();
   const c = libc();
-  if (!c || limit === undefined || IS_DARWIN) return undefined; // its poll() calls devices invalid
+  if (!c || IS_DARWIN) return undefined; // its poll() calls devices invalid
   let open = 0;
-  for (let from = 0; from < limit; from += POLLED_AT_ONCE) {
-    const count = Math.min(POLLED_AT_ONCE, limit - from);
-    const asked = new Int32Array(2 * count); // fd, then events and revents of 16 bits each
-    for (let i = 0; i < count; i++) asked[2 * i] = from + i;
-    if (c.poll(asked, BigInt(count), 0) < 0) return undefined;
-    let found = 0;
-    for (let i = 0; i < count; i++) if ((((asked[2 * i + 1] ?? 0) >>> 16) & POLLNVAL) === 0) found++;
-    if (found === 0) break;
+  for (let first = 0;; first += POLLED_AT_ONCE) {
+    const found = pollOpen(c, first).length;
+    if (found === 0) return open;
     open += found;
   }
-  return open;
 }
 
 /**
@@ -180,8 +169,8 @@ function findDescriptor(c: Libc, isIt: (fd: number) => boolean): number | undefi
   if (free < 0) return undefined;
   c.close(free);
   for (let fd = free - 1; fd > 2; fd--) if (isIt(fd)) return fd;
-  for (let first = free + 1;; first += LARGEST_GAP) {
-    const open = openDescriptors(c, first);
+  for (let first = free + 1;; first += POLLED_AT_ONCE) {
+    const open = pollOpen(c, first);
     if (open.length === 0) return undefined;
     const found = open.find(isIt);
     if (found !== undefined) return found;
@@ -189,17 +178,20 @@ function findDescriptor(c: Libc, isIt: (fd: number) => boolean): number | undefi
 }
 
 /**
- * Which of the {@linkcode LARGEST_GAP} numbers from `first` are open, by one poll(2): asking each by itself takes
- * thousands of calls, milliseconds of them, where the socket has just been closed (measured).
+ * Which of the {@linkcode POLLED_AT_ONCE} numbers from `first` are open descriptors. Asking each by itself takes thousands
+ * of calls, milliseconds of them, where a socket that is looked for has just been closed (measured).
  */
-function openDescriptors(c: Libc, first: number): number[] {
-  const count = Math.min(LARGEST_GAP, (descriptorLimit() ?? 0) - first);
+function pollOpen(c: Libc, first: number): number[] {
+  const count = Math.min(POLLED_AT_ONCE, (descriptorLimit() ?? 0) - first);
   if (count <= 0) return [];
   const asked = new Int32Array(count * 2); // struct pollfd: the number, then events and revents of 16 bits each
   for (let i = 0; i < count; i++) asked[i * 2] = first + i;
-  if (c.poll(new Uint8Array(asked.buffer), BigInt(count), 0) < 0) return [];
-  const isOpen = (i: number) => ((asked[i * 2 + 1] ?? 0) >>> 16 & POLLNVAL) === 0;
-  return Array.from({ length: count }, (_, i) => i).filter(isOpen).map((i) => first + i);
+  if (c.poll(asked, BigInt(count), 0) < 0) return [];
+  const open: number[] = [];
+  for (let i = 0; i < count; i++) {
+    if ((((asked[i * 2 + 1] ?? 0) >>> 16) & POLLNVAL) === 0) open.push(first + i);
+  }
+  return open;
 }
 
 /** An address as text that is equal when the addresses are, whichever of its forms Deno or the kernel used. */

@@ -84,7 +84,7 @@ Deno.test("status and secrets say why a credential cannot be used", async () => 
     log: { error: () => {} },
   });
   assertEquals((await (await app.request(`${V1}/status`)).json()).secret_errors, [
-    { name: "s", error: "the provider refused" },
+    { name: "s", host: "x.example", type: "oauth-xai", error: "the provider refused" },
   ]);
   assertStringIncludes(await (await app.request("/metrics")).text(), "slicer_proxy_secret_errors 1\n");
   assertEquals(await (await app.request(`${V1}/secrets`)).json(), [{
