@@ -17,6 +17,7 @@ import { formatHostPort } from "../core/host_port.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
 import { logger, startLog } from "../core/log.ts";
 import { Admission } from "../proxy/admission.ts";
+import { AuditLog } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
 import { providerCall } from "../proxy/provider_call.ts";
@@ -66,7 +67,10 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       stack.use(made);
       log.info(`made the address ${config.bind.address} on ${made.adapter}; it goes when the proxy stops`);
     }
-    const audit = stack.use(await openAuditPlaces(config, io.output));
+    const places = stack.use(await openAuditPlaces(config, io.output));
+    const audit = stack.use(
+      new AuditLog({ sink: places.sink, now: () => clock.now(), deadlines: new Deadlines() }),
+    );
     const credentials = openCredentials(config, { state, clock, caCertsFor }, stack);
     const startedAt = clock.now();
     const apiPorts: number[] = [];
@@ -86,15 +90,16 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       allowCidrs: config.allowCidrs,
       caCertsFor,
       ownPorts: () => apiPorts,
-      audit: { sink: audit.sink, logQuery: config.logQuery },
+      audit,
+      logQuery: config.logQuery,
       reportBug: (error) =>
         log.error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`),
     }));
     const api = stack.use(
       await startApi({
         control: state,
-        status: () => statusReport(config, { clock, startedAt, proxy, leaves, credentials, state }),
-        audit: audit.store,
+        status: () => statusReport(config, { clock, startedAt, proxy, audit, leaves, credentials, state }),
+        audit: places.store,
         log: { error: (line) => log.error(line) },
         socketPath: config.apiSocket,
         ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, certificates) } : {}),

@@ -10,6 +10,7 @@ import type { ProcessFigures, StatusReport } from "../api/control.ts";
 import type { LeafCache } from "../ca/leaf_cache.ts";
 import type { Clock } from "../core/clock.ts";
 import { descriptorLimit, openDescriptors } from "../core/native.ts";
+import type { AuditLog } from "../proxy/audit_log.ts";
 import type { ProxyServer } from "../proxy/server.ts";
 import type { Credentials } from "../secrets/credentials.ts";
 import type { State } from "../store/state.ts";
@@ -22,6 +23,7 @@ export interface ReportParts {
   /** Epoch milliseconds. */
   readonly startedAt: number;
   readonly proxy: Pick<ProxyServer, "counters">;
+  readonly audit: Pick<AuditLog, "totals" | "health">;
   readonly leaves: Pick<LeafCache, "figures">;
   readonly credentials: Pick<Credentials, "outcomes">;
   readonly state: Pick<State, "figures">;
@@ -29,8 +31,9 @@ export interface ReportParts {
 
 /** The report as of now. */
 export async function statusReport(config: UpConfig, parts: ReportParts): Promise<StatusReport> {
-  const { clock, startedAt, proxy, leaves, credentials, state } = parts;
-  const { audit, ...counters } = proxy.counters();
+  const { clock, startedAt, proxy, audit, leaves, credentials, state } = parts;
+  const counters = proxy.counters();
+  const traffic = audit.totals;
   return {
     version: VERSION,
     startedAt,
@@ -45,17 +48,17 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     openTunnels: counters.openTunnels,
     idleUpstreams: counters.idleUpstreams,
     tlsListeners: counters.tlsListeners,
-    requests: { allow: audit.allow, deny: audit.deny, passthrough: audit.passthrough },
-    denials: audit.denials,
-    failures: audit.failures,
-    responses: audit.responses,
-    requestDuration: audit.requestDuration,
-    setupDuration: audit.setupDuration,
+    requests: { allow: traffic.allow, deny: traffic.deny, passthrough: traffic.passthrough },
+    denials: traffic.denials,
+    failures: traffic.failures,
+    responses: traffic.responses,
+    requestDuration: traffic.requestDuration,
+    setupDuration: traffic.setupDuration,
     renewals: credentials.outcomes(),
-    sentBytes: audit.sentBytes,
-    receivedBytes: audit.receivedBytes,
+    sentBytes: traffic.sentBytes,
+    receivedBytes: traffic.receivedBytes,
     certificates: leaves.figures(),
-    auditLog: counters.auditHealth,
+    auditLog: audit.health,
     store: await state.figures(),
     process: processFigures(),
   };

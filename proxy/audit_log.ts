@@ -28,6 +28,13 @@ export interface AuditSink {
   write(records: readonly StoredRecord[]): Promise<void>;
 }
 
+/** Where the data plane puts its records. */
+export interface AuditTrail {
+  /** False while records cannot be written: new requests must be refused then. */
+  readonly isWritable: boolean;
+  write(record: AuditRecord): void;
+}
+
 /** Identical denials beyond the first few of a window are counted, not written: a loop in a VM must not fill a disk. */
 const REPEAT_WINDOW_MS = 10_000;
 const REPEATS_WRITTEN = 5;
@@ -37,7 +44,7 @@ const MAX_QUEUED = 100_000;
 const RETRY_MS = 1_000;
 
 /** Takes records, and hands them on in order. */
-export class AuditLog {
+export class AuditLog implements AuditTrail, AsyncDisposable {
   readonly #sink: AuditSink;
   readonly #now: () => number;
   readonly #deadlines: Deadlines;
@@ -65,7 +72,6 @@ export class AuditLog {
     this.#deadlines = options.deadlines;
   }
 
-  /** False while records cannot be written: new requests must be refused then. */
   get isWritable(): boolean {
     return this.#failed === undefined;
   }
@@ -95,7 +101,7 @@ export class AuditLog {
   }
 
   /** Flushes, and gives up what a failing sink does not take. */
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosing = true;
     await this.flush();
   }

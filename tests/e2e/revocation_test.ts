@@ -1,7 +1,7 @@
 /** What is admitted under a client, rule or secret ends with it, at once, wherever it is (SPEC sections 1 and 9.4). */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { systemClock } from "../../core/clock.ts";
-import { formatStored } from "../../policy/audit_record.ts";
+import { formatRecord } from "../../policy/audit_record.ts";
 import { parseRule } from "../../policy/rule.ts";
 import { startProxy } from "../../proxy/server.ts";
 import { hasNativeCalls } from "../../core/native.ts";
@@ -443,12 +443,10 @@ Deno.test("expiry in the real state ends a tunnel and a request under way", asyn
       caCertsFor: () => [upstreamCa.caPem],
       ownPorts: () => [],
       audit: {
-        logQuery: false,
-        sink: {
-          write: (records) =>
-            Promise.resolve(void lines.push(...records.map((record) => formatStored(record, "text")))),
-        },
+        isWritable: true,
+        write: (record) => lines.push(formatRecord(record, "text", 0)),
       },
+      logQuery: false,
       reportBug: (error) => {
         throw error;
       },

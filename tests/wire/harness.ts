@@ -42,7 +42,7 @@ export interface EngineOptions {
 /** An engine without sockets. Dispose it: bugs that it reported are thrown then. */
 export class Engine implements AsyncDisposable {
   readonly policy = new TestPolicy();
-  readonly context: ProxyContext;
+  readonly context: ProxyContext & { readonly audit: AuditLog };
   readonly lines: string[] = [];
   readonly bugs: unknown[] = [];
   readonly dials: DialTarget[] = [];
@@ -114,7 +114,7 @@ export class Engine implements AsyncDisposable {
     pool.close();
     grants.close();
     await interceptor.close();
-    await audit.close();
+    await audit[Symbol.asyncDispose]();
     if (this.bugs.length > 0) throw this.bugs[0];
   }
 }

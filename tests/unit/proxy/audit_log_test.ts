@@ -51,7 +51,7 @@ Deno.test("AuditLog writes records in order, those of one turn at once", async (
   await log.flush();
   assertEquals(written.length, 1);
   log.write({ ...ALLOW, port: 4 });
-  await log.close();
+  await log[Symbol.asyncDispose]();
   assertEquals(lines().map((line) => /port=(\d+)/.exec(line)?.[1]), ["1", "2", "3", "4"]);
 });
 
@@ -62,7 +62,7 @@ Deno.test("AuditLog counts what is denied again and again, and never what is all
     log.write({ ...DENY, host: `b${i % 2}.test` });
     log.write(ALLOW);
   }
-  await log.close();
+  await log[Symbol.asyncDispose]();
   const count = (pattern: RegExp) => lines().filter((line) => pattern.test(line)).length;
   assertEquals(count(/^allow /), 100);
   assertEquals(count(/host=a\.test.*reason=no-rule$/), 5);
@@ -78,7 +78,7 @@ Deno.test("AuditLog adds up what it is given, coalesced or not", async () => {
   for (let i = 0; i < 10; i++) log.write(DENY);
   log.write(ALLOW);
   log.write({ verdict: "passthrough", sent: 10, received: 20 });
-  await log.close();
+  await log[Symbol.asyncDispose]();
   const { allow, deny, passthrough, denials, sentBytes, receivedBytes } = log.totals;
   assertEquals([allow, deny, passthrough, denials["no-rule"]], [1, 10, 1, 10]);
   assertEquals([sentBytes, receivedBytes], [10, 5_140]);
@@ -97,14 +97,14 @@ Deno.test("AuditLog is not writable while its sink fails, and loses no record on
   await log.flush();
   assertEquals(log.isWritable, true);
   log.write({ ...ALLOW, port: 3 });
-  await log.close();
+  await log[Symbol.asyncDispose]();
   assertEquals(lines().map((line) => /port=(\d+)/.exec(line)?.[1]), ["1", "2", "3"]);
 });
 
-Deno.test("AuditLog.close() does not wait for a sink that keeps failing", async () => {
+Deno.test("AuditLog when disposed does not wait for a sink that keeps failing", async () => {
   const { log, state, lines } = startLog();
   state.failing = new Error("disk full");
   log.write(ALLOW);
-  await log.close();
+  await log[Symbol.asyncDispose]();
   assertEquals(lines(), []);
 });
