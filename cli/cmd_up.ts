@@ -19,10 +19,9 @@ import { logger, startLog } from "../core/log.ts";
 import { Admission } from "../proxy/admission.ts";
 import { AuditLog } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
-import type { PolicySource } from "../proxy/policy_source.ts";
 import { providerCall } from "../proxy/provider_call.ts";
-import { startProxy } from "../proxy/server.ts";
 import { Dialler, systemResolve } from "../proxy/upstream.ts";
+import { certificatesFor, type TrustedFor } from "../proxy/upstream_trust.ts";
 import { Credentials } from "../secrets/credentials.ts";
 import { State } from "../store/state.ts";
 import { openAuditPlaces } from "./audit_places.ts";
@@ -31,6 +30,7 @@ import type { CommandArgs } from "./command.ts";
 import { dropProgramRights, lockDownProcess } from "./environment.ts";
 import type { Io } from "./io.ts";
 import { readUpConfig, type UpConfig } from "./up_config.ts";
+import { startDataPlane } from "./up_data_plane.ts";
 import { statusReport } from "./up_report.ts";
 import { loadUpstreamTrust } from "./upstream_trust.ts";
 
@@ -61,7 +61,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       await State.open({ dir: config.stateDir, sealKeyFile: config.sealKeyFile, clock }),
     );
     const { certificates, leaves, caPem } = await openCertificates(config, clock, stack);
-    const caCertsFor = await loadUpstreamTrust(config.upstreamCas, caPem);
+    const trusted = await loadUpstreamTrust(config.upstreamCas, caPem);
     const made = await ensureBindAddress(config.bind);
     if (made) {
       stack.use(made);
@@ -71,30 +71,12 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const audit = stack.use(
       new AuditLog({ sink: places.sink, now: () => clock.now(), deadlines: new Deadlines() }),
     );
-    const credentials = openCredentials(config, { state, clock, caCertsFor }, stack);
+    const credentials = openCredentials(config, { state, clock, trusted }, stack);
     const startedAt = clock.now();
-    const apiPorts: number[] = [];
-    const proxy = stack.use(startProxy({
-      listen: [
-        { hostname: config.bind.address, port: config.httpPort, hasTls: false },
-        { hostname: config.bind.address, port: config.httpsPort, hasTls: true },
-      ],
-      policy: policyOf(state, credentials),
-      certificates,
-      mode: config.mode,
-      socksAuth: config.socksAuth,
-      limits: DEFAULT_LIMITS,
-      clock,
-      resolve: systemResolve,
-      denyCidrs: config.denyCidrs,
-      allowCidrs: config.allowCidrs,
-      caCertsFor,
-      ownPorts: () => apiPorts,
-      audit,
-      logQuery: config.logQuery,
-      reportBug: (error) =>
-        log.error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`),
-    }));
+    const note = (line: string) => io.output.note(line);
+    const proxy = stack.use(
+      await startDataPlane(config, { state, credentials, certificates, trusted, audit, clock, note }),
+    );
     const api = stack.use(
       await startApi({
         control: state,
@@ -105,7 +87,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, certificates) } : {}),
       }),
     );
-    apiPorts.push(...api.ports);
+    for (const port of api.ports) proxy.addOwnPort(port);
     credentials.start();
     const started = stack.move();
     return {
@@ -118,29 +100,13 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
   }
 }
 
-/** The state and its credentials as the data plane sees them. */
-function policyOf(state: State, credentials: Credentials): PolicySource {
-  return {
-    clientByToken: (token) => state.clientByToken(token),
-    clients: () => state.listClients(),
-    rulesFor: (client, host) => state.rulesFor(client, host),
-    rulesOf: (client) => state.rulesOf(client),
-    secretInfo: (secret) => credentials.secretInfo(secret),
-    credential: (secret, request) => credentials.credential(secret, request),
-    rejected: (credential, answer) => credentials.rejected(credential, answer),
-    isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
-    isLive: (grant) => state.isLive(grant),
-    onChange: (listener) => state.onChange(listener),
-  };
-}
-
 /** Credentials, whose renewals go out as the data plane's requests do, and are counted apart from them. */
 function openCredentials(
   config: UpConfig,
-  { state, clock, caCertsFor }: {
+  { state, clock, trusted }: {
     readonly state: State;
     readonly clock: Clock;
-    readonly caCertsFor: (host: string) => readonly string[];
+    readonly trusted: readonly TrustedFor[];
   },
   stack: AsyncDisposableStack,
 ): Credentials {
@@ -151,7 +117,7 @@ function openCredentials(
     admission: new Admission(DEFAULT_LIMITS),
     resolve: systemResolve,
     addresses: config,
-    caCertsFor,
+    caCertsFor: (host) => certificatesFor(trusted, host),
     // Our own listeners show certificates of our own CA, which is never trusted upstream.
     ownAddresses: () => [],
   });

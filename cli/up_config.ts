@@ -8,6 +8,7 @@
 import { join } from "node:path";
 import { type Cidr, parseCidr, parseIp } from "../core/cidr.ts";
 import { ProxyError } from "../core/errors.ts";
+import { quoteText } from "../core/escape.ts";
 import { type HostPort, parseAuthority } from "../core/host_port.ts";
 import { type BindAddress, parseBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "./command.ts";
@@ -33,6 +34,8 @@ export interface UpConfig {
   readonly logFormat: "text" | "json";
   readonly logFile: string;
   readonly logQuery: boolean;
+  /** Threads of the data plane. */
+  readonly workers: number;
 }
 
 /**
@@ -71,7 +74,34 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     logFormat: args.textOf("log-format") === "json" ? "json" : "text",
     logFile: args.text("log-file") ?? join(stateDir, "audit.log"),
     logQuery: args.has("log-query"),
+    workers: parseWorkers(args.text("workers")),
   };
+}
+
+/** More than that many share the machine badly: each is a whole runtime, and keeps upstream connections of its own. */
+const MAX_WORKERS = 64;
+/** What a machine with many cores gets unless it is told otherwise. */
+const DEFAULT_MAX_WORKERS = 16;
+
+function parseWorkers(text: string | undefined): number {
+  const isLinux = Deno.build.os === "linux";
+  if (text === undefined) return isLinux ? Math.min(navigator.hardwareConcurrency, DEFAULT_MAX_WORKERS) : 1;
+  const count = Number(text);
+  if (!/^\d{1,3}$/.test(text) || count < 1 || count > MAX_WORKERS) {
+    throw new ProxyError("input.invalid", `Cannot run ${quoteText(text, 20)} workers`, {
+      hint: `write --workers with a number from 1 to ${MAX_WORKERS}`,
+    });
+  }
+  if (count > 1 && !isLinux) {
+    throw new ProxyError(
+      "input.invalid",
+      `Cannot run ${count} workers: only Linux shares a port among threads`,
+      {
+        hint: "leave --workers out",
+      },
+    );
+  }
+  return count;
 }
 
 function parseApiBind(text: string | undefined): HostPort | undefined {

@@ -99,5 +99,10 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     placeholder: "FILE",
     description: "the audit log's rotated file, instead of STATE-DIR/audit.log",
   },
+  {
+    name: "workers",
+    placeholder: "N",
+    description: "threads that serve; on Linux one for each core, up to 16, when it is left out",
+  },
   { name: "log-query", description: "log the query of requests; it may hold credentials" },
 ];

@@ -6,26 +6,19 @@
 import { X509Certificate } from "node:crypto";
 import { messageOf, ProxyError } from "../core/errors.ts";
 import { parseHostPattern } from "../policy/rule.ts";
-import { matchHost } from "../policy/match.ts";
-
-/** PEM certificates for the hosts that a pattern covers. */
-interface TrustedFor {
-  readonly pattern: string;
-  readonly pem: readonly string[];
-}
+import type { TrustedFor } from "../proxy/upstream_trust.ts";
 
 /**
  * Reads `--upstream-ca` values: `system`, `FILE`, or `HOST=FILE`. To be called before the first TLS connection, for the
  * runtime reads which roots to use only once.
  *
  * @param ownCaPem the proxy's own CA, which is never trusted upstream: its holder could be anyone
- * @returns the certificates to trust for a host
  * @throws ProxyError `input.invalid` for a file that cannot be read or holds no certificate
  */
 export async function loadUpstreamTrust(
   values: readonly string[],
   ownCaPem: string,
-): Promise<(host: string) => readonly string[]> {
+): Promise<readonly TrustedFor[]> {
   Deno.env.set("DENO_TLS_CA_STORE", values.includes("system") ? "system" : "mozilla");
   const own = new X509Certificate(ownCaPem).fingerprint256;
   const trusted: TrustedFor[] = [];
@@ -41,7 +34,7 @@ export async function loadUpstreamTrust(
     }
     trusted.push({ pattern: equals < 0 ? "*" : parseHostPattern(value.slice(0, equals)), pem });
   }
-  return (host) => trusted.filter(({ pattern }) => matchHost(pattern, host)).flatMap(({ pem }) => pem);
+  return trusted;
 }
 
 /** The certificates of a PEM file, each checked: the TLS library would ignore a damaged one without a word. */

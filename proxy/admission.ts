@@ -6,13 +6,10 @@
  */
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import type { Limits } from "../core/limits.ts";
-import { type Counts, LocalCounts } from "./counts.ts";
+import { CONNECTIONS, type Counts, LocalCounts, TUNNELS } from "./counts.ts";
 
 /** Gives back what was admitted. Safe to call more than once. */
 export type Release = () => void;
-
-const CONNECTIONS = "connection";
-const TUNNELS = "tunnel";
 
 /** The counters of one proxy. A `try…` returns undefined when the limit is reached, unless it says otherwise. */
 export class Admission {
@@ -25,15 +22,6 @@ export class Admission {
   constructor(limits: Limits, counts: Counts = new LocalCounts()) {
     this.#limits = limits;
     this.#counts = counts;
-  }
-
-  get connections(): number {
-    return this.#counts.of(CONNECTIONS);
-  }
-
-  /** How many tunnels are open. */
-  get tunnels(): number {
-    return this.#counts.of(TUNNELS);
   }
 
   /** Counts a tunnel; its connection was admitted before. */

@@ -25,3 +25,17 @@ export class LocalCounts implements Counts {
     else this.#counts.set(key, count);
   }
 }
+
+/** The keys of what is counted for `status` beside the limits. */
+export const CONNECTIONS = "connection";
+export const TUNNELS = "tunnel";
+export const IDLE_UPSTREAMS = "idle upstream";
+
+/** What these counters say is open. */
+export function countersIn(counts: Counts) {
+  return {
+    connections: counts.of(CONNECTIONS),
+    openTunnels: counts.of(TUNNELS),
+    idleUpstreams: counts.of(IDLE_UPSTREAMS),
+  };
+}

@@ -39,7 +39,11 @@ export interface TlsSession extends ByteStream {
 }
 
 /** A set of port numbers. */
-export type PortSet = Pick<Set<number>, "has" | "add" | "delete">;
+export interface PortSet {
+  has(port: number): boolean;
+  add(port: number): unknown;
+  delete(port: number): unknown;
+}
 
 /** Ends TLS on connections. */
 export class Interceptor {

@@ -16,7 +16,7 @@ import { Admission, type Release } from "./admission.ts";
 import type { AuditTrail } from "./audit_log.ts";
 import { closeQuietly } from "./byte_reader.ts";
 import { serveConnection } from "./connection.ts";
-import { type Counts, LocalCounts } from "./counts.ts";
+import { countersIn, type Counts, LocalCounts } from "./counts.ts";
 import type { Certificates, ClientStream, ConnectionState, Mode, ProxyContext } from "./context.ts";
 import { Grants } from "./grants.ts";
 import { Interceptor, type PortSet } from "./intercept.ts";
@@ -130,19 +130,25 @@ export function startProxy(options: ProxyOptions): ProxyServer {
     dialler,
     pool,
   };
-  const server = new Server(context, listeners, options.listen);
+  const server = new Server(context, listeners, { listen: options.listen, counts });
   return server;
 }
 
 class Server implements ProxyServer {
   readonly #context: ProxyContext;
+  readonly #counts: Counts;
   readonly #listeners: readonly Deno.TcpListener[];
   readonly #accepting: Promise<void>[];
   readonly #open = new Set<OpenConnection>();
   #isStopping = false;
 
-  constructor(context: ProxyContext, listeners: readonly Deno.TcpListener[], listen: readonly Listen[]) {
+  constructor(
+    context: ProxyContext,
+    listeners: readonly Deno.TcpListener[],
+    { listen, counts }: { readonly listen: readonly Listen[]; readonly counts: Counts },
+  ) {
     this.#context = context;
+    this.#counts = counts;
     this.#listeners = listeners;
     this.#accepting = listeners.map((listener, i) => this.#accept(listener, listen[i]?.hasTls ?? false));
   }
@@ -152,13 +158,11 @@ class Server implements ProxyServer {
   }
 
   counters(): ProxyCounters {
-    const { admission, grants, pool, interceptor, limits } = this.#context;
+    const { grants, interceptor, limits } = this.#context;
     return {
-      connections: admission.connections,
+      ...countersIn(this.#counts),
       maxConnections: limits.maxConnections,
       openGrants: grants.size,
-      openTunnels: admission.tunnels,
-      idleUpstreams: pool.size,
       tlsListeners: interceptor.listenerCount,
     };
   }
@@ -295,7 +299,8 @@ function openListeners(listen: readonly Listen[]): readonly Deno.TcpListener[] {
   }
 }
 
-function openListener({ hostname, port, isShared = false }: Listen): Deno.TcpListener {
+/** Opens a listener. @throws ProxyError `listen.failed` */
+export function openListener({ hostname, port, isShared = false }: Listen): Deno.TcpListener {
   try {
     return Deno.listen({ hostname, port, ...(isShared ? { reusePort: true } : {}) });
   } catch (cause) {

@@ -7,7 +7,7 @@
 import type { Deadline, Deadlines } from "../core/deadlines.ts";
 import type { Limits } from "../core/limits.ts";
 import { closeQuietly } from "./byte_reader.ts";
-import { type Counts, LocalCounts } from "./counts.ts";
+import { type Counts, IDLE_UPSTREAMS, LocalCounts } from "./counts.ts";
 import type { Grants } from "./grants.ts";
 import type { Grant } from "./policy_source.ts";
 import type { UpstreamConnection } from "./upstream.ts";
@@ -27,8 +27,6 @@ interface Idle {
   readonly deadline: Deadline;
   release: () => void;
 }
-
-const IDLE = "idle upstream";
 
 /** The pool. */
 export class UpstreamPool {
@@ -53,7 +51,7 @@ export class UpstreamPool {
 
   /** How many are idle. */
   get size(): number {
-    return this.#counts.of(IDLE);
+    return this.#counts.of(IDLE_UPSTREAMS);
   }
 
   /**
@@ -80,7 +78,7 @@ export class UpstreamPool {
     const name = keyOf(key);
     const list = this.#idle.get(name) ?? [];
     const isFull = this.size >= this.#limits.maxIdleUpstream ||
-      this.#counts.of(`${IDLE} ${name}`) >= this.#limits.maxIdleUpstreamPerKey;
+      this.#counts.of(`${IDLE_UPSTREAMS} ${name}`) >= this.#limits.maxIdleUpstreamPerKey;
     if (this.#isClosed || isFull || connection.reader.size > 0 || connection.reader.ended) {
       closeQuietly(connection.stream);
       return;
@@ -114,8 +112,8 @@ export class UpstreamPool {
   }
 
   #countIdle(name: string, change: 1 | -1): void {
-    this.#counts.add(IDLE, change);
-    this.#counts.add(`${IDLE} ${name}`, change);
+    this.#counts.add(IDLE_UPSTREAMS, change);
+    this.#counts.add(`${IDLE_UPSTREAMS} ${name}`, change);
   }
 
   /** False when it is in use, or gone already. */

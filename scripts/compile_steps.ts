@@ -74,7 +74,14 @@ export async function compile(
   target: Target,
   path: string,
 ): Promise<void> {
-  const options = ["--no-config", "--no-lock", "--no-check", "--no-code-cache", "--unstable-kv"];
+  const options = [
+    "--no-config",
+    "--no-lock",
+    "--no-check",
+    "--no-code-cache",
+    "--unstable-kv",
+    "--unstable-net",
+  ];
   const what = ["--include", app.data, "--output", path, "--target", target.triple];
   await deno(
     ["compile", "--quiet", ...options, ...permissionFlags(target.os, target.arch), ...what, app.entry],

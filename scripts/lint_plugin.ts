@@ -22,7 +22,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "agent": ["core"],
   "cli": ["*"],
   "deps": [],
-  "main.ts": ["cli"],
+  "workers": ["core", "policy", "store", "secrets", "proxy"],
+  "main.ts": ["cli", "workers/data_plane.ts"],
 };
 
 /** These may import everything, each other too. */

@@ -10,7 +10,7 @@ import { callAt, type Clock } from "../core/clock.ts";
 import { isProxyError, ProxyError } from "../core/errors.ts";
 import type { SecretRecord, SecretUpdate } from "../store/records.ts";
 import type { Credential, SecretInfo } from "./credential.ts";
-import { ClosedPlaces, type Place } from "./endpoints.ts";
+import { type ClosedEndpoints, ClosedPlaces, type Place } from "./endpoints.ts";
 import { credentialHeaders, oauthKind } from "./kinds.ts";
 import { LiveLogin, type LoginParts, type RenewalOutcome } from "./login.ts";
 import type { CredentialRequest, TokenEndpoint, UpstreamAnswer } from "./oauth_kind.ts";
@@ -124,7 +124,15 @@ export class Credentials implements AsyncDisposable {
    * hosts count: what is closed on hosts that are also used for real needs the path of each request.
    */
   isTokenEndpoint(place: Place): boolean {
-    return (this.#closed ??= this.#listClosed()).has(place);
+    return (this.#closed ??= new ClosedPlaces(this.closedEndpoints())).has(place);
+  }
+
+  /** Where adopted logins are renewed, by secret. */
+  closedEndpoints(): readonly ClosedEndpoints[] {
+    return this.#source.listSecrets().map((record) => ({
+      endpoints: this.#endpointsOf(record),
+      secretHost: record.host,
+    })).filter(({ endpoints }) => endpoints.length > 0);
   }
 
   /** How renewals have ended so far. */
@@ -181,12 +189,6 @@ export class Credentials implements AsyncDisposable {
     const ending = login[Symbol.asyncDispose]().catch(this.#parts.reportBug);
     this.#ending.add(ending);
     ending.finally(() => this.#ending.delete(ending));
-  }
-
-  #listClosed(): ClosedPlaces {
-    const closed = new ClosedPlaces();
-    for (const record of this.#source.listSecrets()) closed.add(this.#endpointsOf(record), record.host);
-    return closed;
   }
 
   #endpointsOf(record: SecretRecord): readonly TokenEndpoint[] {

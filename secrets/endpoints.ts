@@ -7,6 +7,12 @@ import { readingsOf } from "../policy/path.ts";
 import { hostWithin } from "../policy/rule.ts";
 import type { TokenEndpoint } from "./oauth_kind.ts";
 
+/** Where a secret is renewed. A host that the secret itself is for is never closed as a whole. */
+export interface ClosedEndpoints {
+  readonly endpoints: readonly TokenEndpoint[];
+  readonly secretHost: string;
+}
+
 /** Where a request wants to go. `host` is canonical; `path` is as sent, without query. */
 export interface Place {
   readonly host: string;
@@ -26,8 +32,11 @@ interface Closed {
 export class ClosedPlaces {
   readonly #byHost = new Map<string, Closed[]>();
 
-  /** Closes the endpoints of a secret. A host that the secret itself is for is never closed as a whole. */
-  add(endpoints: readonly TokenEndpoint[], secretHost: string): void {
+  constructor(closed: readonly ClosedEndpoints[] = []) {
+    for (const each of closed) this.#add(each);
+  }
+
+  #add({ endpoints, secretHost }: ClosedEndpoints): void {
     for (const { url, scope } of endpoints) {
       const { hostname, pathname } = new URL(url);
       const host = hostname.replace(/^\[|\]$/g, "");

@@ -18,8 +18,8 @@ import { Database } from "./kv.ts";
 import { loadState, openKeys } from "./load.ts";
 import type { ClientRecord, NewClient, SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
 import type { StoredSecret } from "./secrets.ts";
-import type { Admission, ClientRef, PolicyView } from "./view.ts";
-import { Writer } from "./writer.ts";
+import type { Admission, ClientRef, PolicyView, ViewChange } from "./view.ts";
+import { type CopyTo, Writer } from "./writer.ts";
 
 /** Where the state is. */
 export interface StateOptions {
@@ -212,6 +212,21 @@ export class State implements AsyncDisposable {
       ...this.#writer.figures(),
       databaseBytes: await this.#writer.sizeBytes().catch(() => undefined),
     };
+  }
+
+  /** The key that digests tokens: for another thread that has to know clients by their tokens. */
+  get tokenKey(): Uint8Array {
+    return this.#writer.keys.token;
+  }
+
+  /** The policy as it is now, as steps that make an empty view the same. */
+  snapshot(): readonly ViewChange[] {
+    return this.#view.snapshot();
+  }
+
+  /** Has every change from now on made by `copyTo` in other threads too, before the call that made it resolves. */
+  keepCopies(copyTo: CopyTo): void {
+    this.#writer.keepCopies(copyTo);
   }
 
   /** Finishes the writes that were asked for, and closes. Later writes are refused with a TypeError. */

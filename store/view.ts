@@ -25,6 +25,15 @@ export interface Admission {
   readonly credential?: { readonly secret: string; readonly version: string };
 }
 
+/** One step of a change, for another view of the same policy. No value of a secret is in it. */
+export type ViewChange =
+  | { readonly kind: "client"; readonly stored: StoredClient }
+  | { readonly kind: "client-gone"; readonly name: string }
+  | { readonly kind: "rule"; readonly stored: StoredRule }
+  | { readonly kind: "rules-gone"; readonly client: string; readonly gone: readonly StoredRule[] }
+  | { readonly kind: "secret"; readonly record: SecretRecord }
+  | { readonly kind: "secret-gone"; readonly name: string };
+
 interface Remembered {
   readonly rules: readonly Rule[];
   /** The first instant, in epoch milliseconds, at which one of `rules` has expired. */
@@ -46,6 +55,37 @@ export class PolicyView {
   readonly #byDigest = new Map<string, ClientEntry>();
   readonly #rules = new Map<string, StoredRule>();
   readonly #secrets = new Map<string, StoredSecret>();
+  /** Is told of every step. */
+  onStep: (change: ViewChange) => void = () => {};
+
+  /** The steps that make an empty view the same as this one. */
+  snapshot(): ViewChange[] {
+    const changes: ViewChange[] = [];
+    for (const { stored, rules } of this.#clients.values()) {
+      changes.push({ kind: "client", stored });
+      for (const stored of rules) changes.push({ kind: "rule", stored });
+    }
+    for (const { record } of this.#secrets.values()) changes.push({ kind: "secret", record });
+    return changes;
+  }
+
+  /** Makes a step that another view has made. */
+  apply(change: ViewChange): void {
+    switch (change.kind) {
+      case "client":
+        return this.setClient(change.stored);
+      case "client-gone":
+        return this.deleteClient(change.name);
+      case "rule":
+        return this.addRule(change.stored);
+      case "rules-gone":
+        return this.deleteRules(change.client, change.gone);
+      case "secret":
+        return this.setSecret({ record: change.record, value: "" });
+      case "secret-gone":
+        return this.deleteSecret(change.name);
+    }
+  }
 
   get clientCount(): number {
     return this.#clients.size;
@@ -80,6 +120,7 @@ export class PolicyView {
     entry.stored = stored;
     this.#clients.set(name, entry);
     this.#byDigest.set(stored.digest, entry);
+    this.onStep({ kind: "client", stored });
   }
 
   /** Removes a client and its rules. */
@@ -89,6 +130,7 @@ export class PolicyView {
     this.#clients.delete(name);
     this.#byDigest.delete(entry.stored.digest);
     for (const { rule } of entry.rules) this.#rules.delete(rule.id);
+    this.onStep({ kind: "client-gone", name });
   }
 
   /** Adds a rule behind the others of its client. */
@@ -98,6 +140,7 @@ export class PolicyView {
     entry.rules.push(stored);
     entry.remembered.clear();
     this.#rules.set(stored.rule.id, stored);
+    this.onStep({ kind: "rule", stored });
   }
 
   /** Removes rules of one client. */
@@ -107,6 +150,7 @@ export class PolicyView {
     for (const { rule } of gone) this.#rules.delete(rule.id);
     entry.rules = entry.rules.filter(({ rule }) => this.#rules.has(rule.id));
     entry.remembered.clear();
+    this.onStep({ kind: "rules-gone", client, gone });
   }
 
   /** All rows of a client's rules, the expired ones among them: what must go when the client goes. */
@@ -181,10 +225,12 @@ export class PolicyView {
 
   setSecret(stored: StoredSecret): void {
     this.#secrets.set(stored.record.name, stored);
+    this.onStep({ kind: "secret", record: stored.record });
   }
 
   deleteSecret(name: string): void {
     this.#secrets.delete(name);
+    this.onStep({ kind: "secret-gone", name });
   }
 }
 

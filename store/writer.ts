@@ -12,7 +12,10 @@ import type { Database, Mutation } from "./kv.ts";
 import { SWEEP_BATCH } from "./limits.ts";
 import { removeRule } from "./rules.ts";
 import type { StoreKeys } from "./seal.ts";
-import type { PolicyView } from "./view.ts";
+import type { PolicyView, ViewChange } from "./view.ts";
+
+/** Makes steps in all copies of a view. */
+export type CopyTo = (steps: readonly ViewChange[]) => Promise<void>;
 
 /** What a {@linkcode Writer} works on. */
 export interface WriterParts {
@@ -42,6 +45,9 @@ export class Writer implements AsyncDisposable {
   /** Rows of expired rules that are still on the disk. */
   #expiredRows: Mutation[] = [];
   #isClosed = false;
+  /** Steps that the copies do not know yet. */
+  #steps: ViewChange[] = [];
+  #copyTo: CopyTo | undefined;
 
   constructor({ db, keys, view, clock, nextSequence }: WriterParts) {
     this.#db = db;
@@ -78,6 +84,17 @@ export class Writer implements AsyncDisposable {
     await this.#commitRows(mutations);
     apply();
     this.#notify();
+    await this.#copy();
+  }
+
+  /**
+   * Has every change from now on made in copies of the view too. A change is done when it is done there.
+   *
+   * @param copyTo makes steps in all copies; must not reject
+   */
+  keepCopies(copyTo: CopyTo): void {
+    this.#copyTo = copyTo;
+    this.view.onStep = (step) => this.#steps.push(step);
   }
 
   /** How writing goes: commits, those that failed among them. */
@@ -134,7 +151,15 @@ export class Writer implements AsyncDisposable {
     const expired = this.view.takeExpired(now);
     this.#expiredRows.push(...expired.map(removeRule));
     this.armTimer();
-    if (expired.length > 0) this.#notify();
+    if (expired.length === 0) return;
+    this.#notify();
+    void this.#copy();
+  }
+
+  async #copy(): Promise<void> {
+    const steps = this.#steps;
+    this.#steps = [];
+    if (steps.length > 0) await this.#copyTo?.(steps);
   }
 
   /** Takes expired rules off the disk. What fails is tried again after the next write, and at the next start. */

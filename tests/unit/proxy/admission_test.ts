@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { DEFAULT_LIMITS } from "../../../core/limits.ts";
 import { Admission } from "../../../proxy/admission.ts";
+import { countersIn, LocalCounts } from "../../../proxy/counts.ts";
 
 const LIMITS = {
   ...DEFAULT_LIMITS,
@@ -65,11 +66,12 @@ Deno.test("tryMint() starts anew with every minute of the clock, per client", ()
 });
 
 Deno.test("addTunnel() counts until it is given back", () => {
-  const admission = new Admission(LIMITS);
+  const counts = new LocalCounts();
+  const admission = new Admission(LIMITS, counts);
   const release = admission.addTunnel();
   admission.addTunnel();
-  assertEquals(admission.tunnels, 2);
+  assertEquals(countersIn(counts).openTunnels, 2);
   release();
   release();
-  assertEquals(admission.tunnels, 1);
+  assertEquals(countersIn(counts).openTunnels, 1);
 });

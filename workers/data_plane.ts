@@ -1,0 +1,178 @@
+/**
+ * A worker: the data plane of `proxy/` on a thread of its own, with a copy of the policy. The second composition root
+ * beside `cli/cmd_up.ts`.
+ *
+ * Not here: the main thread's side (`pool.ts`).
+ *
+ * @module
+ */
+import { systemClock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import { startLog } from "../core/log.ts";
+import { hasNativeCalls } from "../core/native.ts";
+import type { AuditRecord } from "../policy/audit_record.ts";
+import type { AuditTrail } from "../proxy/audit_log.ts";
+import { type ProxyServer, startProxy } from "../proxy/server.ts";
+import { systemResolve } from "../proxy/upstream.ts";
+import { certificatesFor } from "../proxy/upstream_trust.ts";
+import {
+  type Answers,
+  type FromWorker,
+  type Question,
+  receivedError,
+  sendableError,
+  type ToWorker,
+} from "./messages.ts";
+import { PolicyReplica } from "./replica.ts";
+import { SharedCounts } from "./shared_counts.ts";
+import { SharedPorts } from "./shared_ports.ts";
+import { Signals } from "./signals.ts";
+
+/** The part of a worker's global scope that this file uses. Deno's types know it only where no window is. */
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+  postMessage(message: FromWorker): void;
+  addEventListener(type: "error" | "unhandledrejection", listener: () => void): void;
+}
+
+/** How often a worker says that it lives. */
+const BEAT_MS = 250;
+/** How long records wait for others, so that they cross to the main thread together. */
+const GATHER_MS = 5;
+
+/** Serves until the main thread ends it. To be called once, as the first thing in the worker. */
+export function serveDataPlane(): void {
+  const scope = globalThis as unknown as WorkerScope;
+  const worker = new DataPlane((message) => scope.postMessage(message));
+  scope.onmessage = ({ data }) => worker.take(data);
+  // The runtime ends the worker after either. What it had to log is not lost with it.
+  scope.addEventListener("error", () => worker.flush());
+  scope.addEventListener("unhandledrejection", () => worker.flush());
+  scope.postMessage({ type: "hello" }); // what is sent before somebody listens would be lost
+}
+
+class DataPlane {
+  readonly #post: (message: FromWorker) => void;
+  readonly #asked = new Map<number, PromiseWithResolvers<unknown>>();
+  #nextQuestion = 0;
+  #records: AuditRecord[] = [];
+  #gathering: ReturnType<typeof setTimeout> | undefined;
+  #policy: PolicyReplica | undefined;
+  #server: ProxyServer | undefined;
+  #beating: ReturnType<typeof setInterval> | undefined;
+
+  constructor(post: (message: FromWorker) => void) {
+    this.#post = post;
+  }
+
+  take(message: ToWorker): void {
+    switch (message.type) {
+      case "start":
+        return this.#start(message);
+      case "policy":
+        this.#policy?.update(message.update);
+        return this.#post({ type: "applied", id: message.id });
+      case "answer":
+        return this.#answered(message);
+      case "stop":
+        void this.#stop();
+    }
+  }
+
+  /** Sends the records that wait. */
+  flush(): void {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
+    if (this.#records.length === 0) return;
+    this.#post({ type: "audit", records: this.#records });
+    this.#records = [];
+  }
+
+  #start({ config, policy: update, tokenKey, memory }: ToWorker & { readonly type: "start" }): void {
+    startLog((line) => this.#post({ type: "note", line }));
+    hasNativeCalls();
+    const { plane } = memory;
+    const signals = new Signals(memory.signals);
+    const clock = systemClock();
+    const policy = new PolicyReplica({
+      tokenKey,
+      clock,
+      lender: {
+        credential: (secret, request) => this.#ask({ kind: "credential", secret, request }),
+        rejected: (ref, answer) => this.#ask({ kind: "rejected", ref, answer }),
+      },
+      isCondemned: () => signals.isCondemned,
+    });
+    policy.update(update);
+    this.#policy = policy;
+    try {
+      this.#server = startProxy({
+        ...config,
+        policy,
+        certificates: {
+          forHost: (host) => this.#ask({ kind: "certificate", host }),
+          forProxy: () => this.#ask({ kind: "own-certificate" }),
+        },
+        clock,
+        resolve: systemResolve,
+        caCertsFor: (host) => certificatesFor(config.trusted, host),
+        ownPorts: () => [], // the API's are among the shared ones
+        audit: this.#trail(signals),
+        reportBug: (error) =>
+          this.#post({
+            type: "bug",
+            text: error instanceof Error ? error.stack ?? error.message : String(error),
+          }),
+        counts: new SharedCounts(memory.counts, memory.seeds, plane),
+        tlsPorts: new SharedPorts(memory.ports, plane),
+      });
+    } catch (error) {
+      return this.#post({ type: "failed", error: sendableError(error) });
+    }
+    const beat = () => {
+      const { openGrants = 0, tlsListeners = 0 } = this.#server?.counters() ?? {};
+      signals.beat({ openGrants, tlsListeners });
+    };
+    beat();
+    this.#beating = setInterval(beat, BEAT_MS);
+    this.#post({ type: "listening" });
+  }
+
+  async #stop(): Promise<void> {
+    try {
+      await this.#server?.[Symbol.asyncDispose]();
+    } catch (error) {
+      this.#post({ type: "bug", text: messageOf(error) });
+    }
+    clearInterval(this.#beating);
+    this.flush();
+    this.#post({ type: "stopped" });
+  }
+
+  #trail(signals: Signals): AuditTrail {
+    return {
+      get isWritable() {
+        return signals.isAuditWritable;
+      },
+      write: (record) => {
+        this.#records.push(record);
+        this.#gathering ??= setTimeout(() => this.flush(), GATHER_MS);
+      },
+    };
+  }
+
+  #ask<Q extends Question>(question: Q): Promise<Answers[Q["kind"]]> {
+    const id = this.#nextQuestion++;
+    const asked = Promise.withResolvers<unknown>();
+    this.#asked.set(id, asked);
+    this.#post({ type: "question", id, question });
+    return asked.promise as Promise<Answers[Q["kind"]]>;
+  }
+
+  #answered({ id, value, error }: ToWorker & { readonly type: "answer" }): void {
+    const asked = this.#asked.get(id);
+    this.#asked.delete(id);
+    if (error) asked?.reject(receivedError(error));
+    else asked?.resolve(value);
+  }
+}

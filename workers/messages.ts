@@ -1,0 +1,125 @@
+/**
+ * What the main thread and its workers say to each other: plain data that is copied, and memory that they share.
+ *
+ * Not here: who sends what when (`pool.ts`, `data_plane.ts`).
+ *
+ * @module
+ */
+import type { Cidr } from "../core/cidr.ts";
+import { type ErrorCode, isProxyError, ProxyError } from "../core/errors.ts";
+import type { Limits } from "../core/limits.ts";
+import type { AuditRecord } from "../policy/audit_record.ts";
+import type { Mode } from "../proxy/context.ts";
+import type { ServerCertificate } from "../proxy/intercept.ts";
+import type { CredentialRequest, UpstreamAnswer } from "../proxy/policy_source.ts";
+import type { Listen } from "../proxy/server.ts";
+import type { TrustedFor } from "../proxy/upstream_trust.ts";
+import type { Credential } from "../secrets/credential.ts";
+import type { ClosedEndpoints } from "../secrets/endpoints.ts";
+import type { ViewChange } from "../store/view.ts";
+
+/** How a worker serves; the same for all of them. */
+export interface WorkerConfig {
+  readonly listen: readonly Listen[];
+  readonly mode: Mode;
+  readonly socksAuth: "optional" | "required";
+  readonly limits: Limits;
+  readonly denyCidrs: readonly Cidr[];
+  readonly allowCidrs: readonly Cidr[];
+  readonly trusted: readonly TrustedFor[];
+  readonly logQuery: boolean;
+}
+
+/** A part of the policy. What is absent is as it was. */
+export interface PolicyUpdate {
+  readonly changes: readonly ViewChange[];
+  /** Where logins are renewed, all of them. */
+  readonly closed?: readonly ClosedEndpoints[];
+}
+
+/** Memory of all threads; see `shared_counts.ts`, `shared_ports.ts` and `signals.ts`. */
+export interface SharedMemory {
+  /** The worker's own plane, from 1. The main thread's is 0. */
+  readonly plane: number;
+  readonly counts: SharedArrayBuffer;
+  readonly seeds: readonly number[];
+  readonly ports: SharedArrayBuffer;
+  readonly signals: SharedArrayBuffer;
+}
+
+/** What a worker asks the main thread for. */
+export type Question =
+  | { readonly kind: "certificate"; readonly host: string }
+  | { readonly kind: "own-certificate" }
+  | { readonly kind: "credential"; readonly secret: string; readonly request: CredentialRequest }
+  | { readonly kind: "rejected"; readonly ref: number; readonly answer: UpstreamAnswer };
+
+/** A credential, and how the main thread knows it again when an upstream has refused it. */
+export interface LentCredential {
+  readonly credential: Credential;
+  readonly ref: number;
+}
+
+/** The answer to each kind of question. */
+export interface Answers {
+  readonly "certificate": ServerCertificate;
+  readonly "own-certificate": ServerCertificate;
+  readonly "credential": LentCredential | undefined;
+  readonly "rejected": LentCredential | undefined;
+}
+
+/** To a worker. */
+export type ToWorker =
+  | {
+    readonly type: "start";
+    readonly config: WorkerConfig;
+    readonly policy: PolicyUpdate;
+    /** See `State.tokenKey`. */
+    readonly tokenKey: Uint8Array;
+    readonly memory: SharedMemory;
+  }
+  | { readonly type: "policy"; readonly id: number; readonly update: PolicyUpdate }
+  | { readonly type: "answer"; readonly id: number; readonly value?: unknown; readonly error?: SentError }
+  | { readonly type: "stop" };
+
+/** From a worker. */
+export type FromWorker =
+  | { readonly type: "hello" }
+  | { readonly type: "listening" }
+  | { readonly type: "failed"; readonly error: SentError }
+  | { readonly type: "applied"; readonly id: number }
+  | { readonly type: "question"; readonly id: number; readonly question: Question }
+  | { readonly type: "audit"; readonly records: readonly AuditRecord[] }
+  | { readonly type: "note"; readonly line: string }
+  | { readonly type: "bug"; readonly text: string }
+  | { readonly type: "stopped" };
+
+/** A `ProxyError` on its way to another thread. */
+export interface SentError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly reason: string | undefined;
+}
+
+/** An error as data. Only the words of expected ones are for others to read. */
+export function sendableError(error: unknown): SentError {
+  if (!isProxyError(error)) {
+    return {
+      code: "internal",
+      message: "Cannot go on: the proxy failed",
+      hint: undefined,
+      reason: undefined,
+    };
+  }
+  const { code, message, hint, reason } = error;
+  return { code, message, hint, reason };
+}
+
+/** The inverse of {@linkcode sendableError}. */
+export function receivedError({ code, message, hint, reason }: SentError): ProxyError {
+  return new ProxyError(code, message, {
+    ...(hint === undefined ? {} : { hint }),
+    ...(reason === undefined ? {} : { reason }),
+  });
+}

@@ -1,0 +1,404 @@
+/**
+ * The main thread's side of the workers: starts them, keeps their copies of the policy up, answers what they ask, and
+ * replaces one that has died. Each listens on the same ports, among which the system deals out connections; what one of them
+ * holds is nothing to the others.
+ *
+ * A change of the policy is in force everywhere when {@linkcode Workers.replicate} resolves: every worker has said that it
+ * made it. One that does not say so in time is given up: from that moment it admits nothing, and it is replaced.
+ *
+ * Not here: what a worker does (`data_plane.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import { fitLimits } from "../core/limits.ts";
+import { descriptorLimit } from "../core/native.ts";
+import type { AuditTrail } from "../proxy/audit_log.ts";
+import type { Certificates } from "../proxy/context.ts";
+import type { PolicySource } from "../proxy/policy_source.ts";
+import { countersIn } from "../proxy/counts.ts";
+import { type Listen, openListener, type ProxyCounters, type ProxyServer } from "../proxy/server.ts";
+import type { Credential } from "../secrets/credential.ts";
+import {
+  type FromWorker,
+  type LentCredential,
+  type PolicyUpdate,
+  type Question,
+  receivedError,
+  sendableError,
+  type SharedMemory,
+  type ToWorker,
+  type WorkerConfig,
+} from "./messages.ts";
+import { makeCountsMemory, makeSeeds, SharedCounts } from "./shared_counts.ts";
+import { makePortsMemory, SharedPorts } from "./shared_ports.ts";
+import { makeSignalsMemory, Signals } from "./signals.ts";
+
+/** How long a worker may take to make a change of the policy before it is given up. Under full load it is 0.2 s. */
+const APPLY_LIMIT_MS = 5_000;
+/** A worker that has not said for so long that it lives hangs, or is gone without a word. */
+const SILENCE_LIMIT_MS = 15_000;
+/** How soon workers know that the audit log cannot be written, and the other way round. */
+const WATCH_MS = 250;
+/** Before a worker is replaced, longer each time that it dies again at once. */
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 5_000;
+const STEADY_MS = 60_000;
+/** From the stop of the last request to the end of a worker. */
+const STOP_GRACE_MS = 3_000;
+/** Credentials that workers may still come back with, when an upstream refuses one. */
+const MAX_LENT = 256;
+
+/** See {@linkcode startWorkers}. */
+export interface WorkersOptions {
+  /** 2 or more. */
+  readonly count: number;
+  /** The program's own entry module, which in a worker calls `serveDataPlane()`. */
+  readonly module: string;
+  readonly config: WorkerConfig;
+  readonly tokenKey: Uint8Array;
+  /** The whole policy as it is now. */
+  readonly snapshot: () => PolicyUpdate;
+  readonly policy: Pick<PolicySource, "credential" | "rejected">;
+  readonly certificates: Certificates;
+  readonly audit: AuditTrail;
+  /** Takes lines of the operational log. */
+  readonly note: (line: string) => void;
+  readonly log: { warn(line: string): void; error(line: string): void };
+  readonly reportBug: (error: unknown) => void;
+  /** Tests pass shorter ones. */
+  readonly applyLimitMs?: number;
+  readonly silenceLimitMs?: number;
+}
+
+/** The data plane on several threads. */
+export interface Workers extends ProxyServer {
+  /** Resolves when every worker has made the change. Never rejects. Calls must be in the order of the changes. */
+  replicate(update: PolicyUpdate): Promise<void>;
+  /** A port of this process, which no worker may dial. */
+  addOwnPort(port: number): void;
+  /** How many had to be replaced. */
+  readonly replaced: number;
+}
+
+/**
+ * Starts the workers and waits until all of them listen.
+ *
+ * @throws ProxyError `listen.failed`
+ */
+export async function startWorkers(options: WorkersOptions): Promise<Workers> {
+  const pool = new Pool(options);
+  try {
+    await pool.start();
+    return pool;
+  } catch (error) {
+    await pool[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+class Pool implements Workers {
+  readonly #options: WorkersOptions;
+  readonly #listen: readonly Listen[];
+  readonly #members: Member[] = [];
+  readonly #counts: SharedCounts;
+  readonly #ports: SharedPorts;
+  readonly #lent = new Lent();
+  readonly #watch: ReturnType<typeof setInterval>;
+  #nextUpdate = 0;
+  #isStopping = false;
+  replaced = 0;
+
+  constructor(options: WorkersOptions) {
+    this.#options = options;
+    const planes = options.count + 1;
+    const memory = {
+      counts: makeCountsMemory(planes),
+      seeds: makeSeeds(),
+      ports: makePortsMemory(planes),
+    };
+    this.#counts = new SharedCounts(memory.counts, memory.seeds, 0);
+    this.#ports = new SharedPorts(memory.ports, 0);
+    // Before anything else is shared: two programs that share a port would each get half of the connections.
+    this.#listen = options.config.listen.map(claimPort);
+    for (let plane = 1; plane < planes; plane++) {
+      this.#members.push({
+        memory: { ...memory, plane, signals: makeSignalsMemory() },
+        waiting: new Map(),
+        worker: undefined,
+        hasPolicy: false,
+        listening: Promise.withResolvers(),
+        stopped: Promise.withResolvers(),
+        startedAt: 0,
+        seen: { beats: 0, at: 0 },
+        pauseMs: FIRST_PAUSE_MS,
+        respawn: undefined,
+      });
+    }
+    this.#watch = setInterval(() => this.#look(), WATCH_MS);
+  }
+
+  async start(): Promise<void> {
+    for (const member of this.#members) this.#spawn(member);
+    await Promise.all(this.#members.map(({ listening }) => listening.promise));
+  }
+
+  get addresses(): readonly Deno.NetAddr[] {
+    return this.#listen.map(({ hostname, port }) => ({ transport: "tcp", hostname, port }));
+  }
+
+  counters(): ProxyCounters {
+    const sum = { openGrants: 0, tlsListeners: 0 };
+    for (const member of this.#members) {
+      const { openGrants, tlsListeners } = signalsOf(member).figures;
+      sum.openGrants += openGrants;
+      sum.tlsListeners += tlsListeners;
+    }
+    return { ...countersIn(this.#counts), maxConnections: this.#limits.maxConnections, ...sum };
+  }
+
+  addOwnPort(port: number): void {
+    this.#ports.add(port);
+  }
+
+  async replicate(update: PolicyUpdate): Promise<void> {
+    const id = this.#nextUpdate++;
+    await Promise.all(this.#members.map((member) => this.#send(member, id, update)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    clearInterval(this.#watch);
+    for (const { respawn } of this.#members) clearTimeout(respawn);
+    const limitMs = 2 * this.#options.config.limits.drainTimeoutMs + STOP_GRACE_MS;
+    await Promise.all(this.#members.map(async (member) => {
+      if (!member.worker) return;
+      post(member, { type: "stop" });
+      await within(member.stopped.promise, limitMs);
+      member.worker?.terminate();
+      this.#release(member);
+    }));
+  }
+
+  /** The descriptors are the process's, and so each worker gets a part of what may stay open in all. */
+  get #limits(): WorkerConfig["limits"] {
+    const { count, config } = this.#options;
+    const limits = fitLimits(config.limits, descriptorLimit());
+    return { ...limits, maxTlsListeners: Math.ceil(limits.maxTlsListeners / count) };
+  }
+
+  #spawn(member: Member): void {
+    const worker = new Worker(this.#options.module, {
+      type: "module",
+      name: `slicer-proxy data plane ${member.memory.plane}`,
+    });
+    member.worker = worker;
+    // Of its own: should a former worker of this place come back from where it hangs, it finds itself condemned.
+    member.memory = { ...member.memory, signals: makeSignalsMemory() };
+    member.listening = Promise.withResolvers();
+    member.listening.promise.catch(() => {}); // who waits for it is told, and there may be nobody
+    member.stopped = Promise.withResolvers();
+    member.startedAt = performance.now();
+    member.seen = { beats: 0, at: member.startedAt };
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+      if (member.worker === worker) this.#take(member, data);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault(); // it would end the process
+      if (member.worker === worker) this.#lose(member, failure(`it died: ${event.message}`));
+    };
+  }
+
+  #take(member: Member, message: FromWorker): void {
+    const { audit, note, reportBug } = this.#options;
+    switch (message.type) {
+      case "hello":
+        return this.#begin(member);
+      case "listening":
+        member.listening.resolve();
+        return;
+      case "failed":
+        return this.#lose(member, receivedError(message.error));
+      case "applied":
+        return member.waiting.get(message.id)?.();
+      case "question":
+        return void this.#answer(member, message.id, message.question);
+      case "audit":
+        for (const record of message.records) audit.write(record);
+        return;
+      case "note":
+        return note(message.line);
+      case "bug":
+        return reportBug(message.text);
+      case "stopped":
+        member.stopped.resolve();
+    }
+  }
+
+  /** The policy is taken and sent within one turn, so that no change falls between it and the updates that follow. */
+  #begin(member: Member): void {
+    const { config, tokenKey, snapshot } = this.#options;
+    signalsOf(member).isAuditWritable = this.#options.audit.isWritable;
+    const listen = this.#listen.map((where) => ({ ...where, isShared: true }));
+    post(member, {
+      type: "start",
+      config: { ...config, listen, limits: this.#limits },
+      policy: snapshot(),
+      tokenKey,
+      memory: member.memory,
+    });
+    member.hasPolicy = true;
+  }
+
+  async #send(member: Member, id: number, update: PolicyUpdate): Promise<void> {
+    if (!member.worker || !member.hasPolicy) return; // its policy will be a later one
+    const { promise, resolve } = Promise.withResolvers<void>();
+    member.waiting.set(id, resolve);
+    post(member, { type: "policy", id, update });
+    const isInTime = await within(promise, this.#options.applyLimitMs ?? APPLY_LIMIT_MS);
+    member.waiting.delete(id);
+    if (!isInTime) this.#lose(member, failure("it does not take changes of the policy"));
+  }
+
+  async #answer(member: Member, id: number, question: Question): Promise<void> {
+    const { worker } = member;
+    const reply = (message: ToWorker) => {
+      if (member.worker === worker) post(member, message);
+    };
+    try {
+      reply({ type: "answer", id, value: await this.#find(question) });
+    } catch (error) {
+      if (!(error instanceof ProxyError)) this.#options.reportBug(error);
+      reply({ type: "answer", id, error: sendableError(error) });
+    }
+  }
+
+  async #find(question: Question): Promise<unknown> {
+    const { certificates, policy } = this.#options;
+    switch (question.kind) {
+      case "certificate":
+        return await certificates.forHost(question.host);
+      case "own-certificate":
+        return await certificates.forProxy();
+      case "credential":
+        return this.#lent.lend(await policy.credential(question.secret, question.request));
+      case "rejected": {
+        const credential = this.#lent.of(question.ref);
+        return credential && this.#lent.lend(await policy.rejected(credential, question.answer));
+      }
+    }
+  }
+
+  #look(): void {
+    const now = performance.now();
+    for (const member of this.#members) {
+      const signals = signalsOf(member);
+      signals.isAuditWritable = this.#options.audit.isWritable;
+      const { beats } = signals;
+      if (beats !== member.seen.beats) member.seen = { beats, at: now };
+      else if (member.worker && now - member.seen.at > (this.#options.silenceLimitMs ?? SILENCE_LIMIT_MS)) {
+        this.#lose(member, failure("it gives no sign of life"));
+      }
+    }
+  }
+
+  /** Ends a worker and puts another in its place. What it held ends with it. */
+  #lose(member: Member, why: ProxyError): void {
+    const { worker, memory: { plane }, startedAt } = member;
+    if (!worker) return;
+    signalsOf(member).condemn(); // a thread that hangs ends only when it comes back
+    worker.terminate();
+    this.#release(member);
+    member.listening.reject(why);
+    member.stopped.resolve();
+    if (this.#isStopping) return;
+    this.#options.log.error(`worker ${plane} is replaced, and its connections have ended: ${why.message}`);
+    this.replaced++;
+    const isSteady = performance.now() - startedAt > STEADY_MS;
+    member.pauseMs = isSteady ? FIRST_PAUSE_MS : Math.min(member.pauseMs * 2, LONGEST_PAUSE_MS);
+    member.respawn = setTimeout(() => this.#spawn(member), member.pauseMs);
+  }
+
+  /** Takes back what a worker that is gone had counted and listened on. */
+  #release(member: Member): void {
+    member.worker = undefined;
+    member.hasPolicy = false;
+    for (const resolve of member.waiting.values()) resolve();
+    member.waiting.clear();
+    this.#counts.clear(member.memory.plane);
+    this.#ports.clear(member.memory.plane);
+  }
+}
+
+/** One worker's place: who is in it now, and what is known of them. */
+interface Member {
+  memory: SharedMemory;
+  worker: Worker | undefined;
+  /** It was sent the policy, and needs every change from then on. */
+  hasPolicy: boolean;
+  /** Changes that it has not said to have made. */
+  readonly waiting: Map<number, () => void>;
+  listening: PromiseWithResolvers<void>;
+  stopped: PromiseWithResolvers<void>;
+  startedAt: number;
+  seen: { readonly beats: number; readonly at: number };
+  pauseMs: number;
+  respawn: ReturnType<typeof setTimeout> | undefined;
+}
+
+function signalsOf({ memory }: Member): Signals {
+  return new Signals(memory.signals);
+}
+
+function post({ worker }: Member, message: ToWorker): void {
+  worker?.postMessage(message);
+}
+
+function failure(state: string): ProxyError {
+  return new ProxyError("internal", `Cannot go on with a worker: ${state}`);
+}
+
+/** The place with the port that it is to have, after a look that nobody else has it. @throws ProxyError `listen.failed` */
+function claimPort(where: Listen): Listen {
+  const listener = openListener(where);
+  const { port } = listener.addr as Deno.NetAddr;
+  listener.close();
+  return { ...where, port };
+}
+
+/** True when `promise` is fulfilled within `ms`. */
+async function within(promise: Promise<void>, ms: number): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<false>((resolve) => timer = setTimeout(() => resolve(false), ms));
+  try {
+    return await Promise.race([promise.then(() => true as const), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Credentials that workers were given, for when one comes back as refused. The oldest are forgotten. */
+class Lent {
+  readonly #byRef = new Map<number, Credential>();
+  readonly #refs = new WeakMap<Credential, number>();
+  #next = 1;
+
+  lend(credential: Credential | undefined): LentCredential | undefined {
+    if (!credential) return undefined;
+    if (credential.generation === undefined) return { credential, ref: 0 }; // nothing to renew
+    let ref = this.#refs.get(credential);
+    if (ref === undefined) {
+      ref = this.#next++;
+      this.#refs.set(credential, ref);
+      this.#byRef.set(ref, credential);
+      const [oldest] = this.#byRef.keys();
+      if (this.#byRef.size > MAX_LENT && oldest !== undefined) this.#byRef.delete(oldest);
+    }
+    return { credential, ref };
+  }
+
+  of(ref: number): Credential | undefined {
+    return this.#byRef.get(ref);
+  }
+}
