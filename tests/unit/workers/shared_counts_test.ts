@@ -5,7 +5,9 @@ import { makeCountsMemory, makeSeeds, SharedCounts } from "../../../workers/shar
 
 const SEEDS = [1, 2, 3];
 
-function threads(count: number): { readonly memory: SharedArrayBuffer; readonly of: readonly SharedCounts[] } {
+function threads(
+  count: number,
+): { readonly memory: SharedArrayBuffer; readonly of: readonly SharedCounts[] } {
   const memory = makeCountsMemory(count);
   return { memory, of: Array.from({ length: count }, (_, plane) => new SharedCounts(memory, SEEDS, plane)) };
 }

@@ -9,7 +9,11 @@ Deno.test("SharedPorts knows the ports of every thread, and forgets those of one
   for (const port of edges) {
     assertEquals(two.has(port), false);
     one.add(port);
-    assertEquals([main.has(port), two.has(port), two.has(port ^ 1)], [true, true, edges.includes(port ^ 1) && port % 2 === 1]);
+    assertEquals([main.has(port), two.has(port), two.has(port ^ 1)], [
+      true,
+      true,
+      edges.includes(port ^ 1) && port % 2 === 1,
+    ]);
   }
   two.add(32);
   one.delete(32);

@@ -1,0 +1,103 @@
+/** The data plane on several threads, with a real state behind it, on free loopback ports. */
+import { Deadlines } from "../../core/deadlines.ts";
+import { parseCidr } from "../../core/cidr.ts";
+import { systemClock } from "../../core/clock.ts";
+import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
+import { hasNativeCalls } from "../../core/native.ts";
+import type { StoredRecord } from "../../policy/audit_record.ts";
+import { AuditLog } from "../../proxy/audit_log.ts";
+import type { Listen } from "../../proxy/server.ts";
+import { State } from "../../store/state.ts";
+import { startWorkers, type Workers, type WorkersOptions } from "../../workers/pool.ts";
+import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
+
+hasNativeCalls();
+
+export interface WorkersStageOptions
+  extends Partial<Pick<WorkersOptions, "applyLimitMs" | "silenceLimitMs">> {
+  readonly count?: number;
+  readonly limits?: Partial<Limits>;
+  readonly listen?: readonly Listen[];
+  /** While it is true, audit records cannot be written. */
+  readonly isDiskFull?: () => boolean;
+}
+
+export interface WorkersStage extends AsyncDisposable {
+  readonly state: State;
+  readonly workers: Workers;
+  readonly port: number;
+  /** Of the client `one`. */
+  readonly token: string;
+  readonly caPem: string;
+  readonly records: StoredRecord[];
+  /** Errors that were logged. */
+  readonly errors: string[];
+  /** Has the worker of a plane, from 1, misbehave. */
+  tell(plane: number, act: "throw" | "reject" | "leave" | "hang", ms?: number): void;
+}
+
+export async function startWorkersStage(options: WorkersStageOptions = {}): Promise<WorkersStage> {
+  await using started = new AsyncDisposableStack();
+  const dir = await Deno.makeTempDir({ prefix: "slicer-workers-" });
+  started.defer(() => Deno.remove(dir, { recursive: true }));
+  const clock = systemClock();
+  const state = started.use(await State.open({ dir: `${dir}/state`, clock }));
+  const { token } = await state.createClient("one");
+  const ca = await proxyAuthority();
+  const records: StoredRecord[] = [];
+  const errors: string[] = [];
+  const audit = started.use(
+    new AuditLog({
+      now: () => clock.now(),
+      deadlines: new Deadlines(),
+      sink: {
+        write: (written) => {
+          if (options.isDiskFull?.()) return Promise.reject(new Error("no space left on device"));
+          records.push(...written);
+          return Promise.resolve();
+        },
+      },
+    }),
+  );
+  const workers = started.use(
+    await startWorkers({
+      count: options.count ?? 3,
+      module: new URL("worker_stage.ts", import.meta.url).href,
+      config: {
+        listen: options.listen ?? [{ hostname: "127.0.0.1", port: 0, hasTls: true }],
+        mode: "strict",
+        socksAuth: "optional",
+        limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 500, ...options.limits },
+        denyCidrs: [],
+        allowCidrs: [parseCidr("127.0.0.0/8"), parseCidr("::1/128")],
+        trusted: [{ pattern: "*", pem: [(await upstreamAuthority()).caPem] }],
+        logQuery: false,
+      },
+      tokenKey: state.tokenKey,
+      snapshot: () => ({ changes: state.snapshot(), closed: [] }),
+      policy: { credential: () => undefined, rejected: () => Promise.resolve(undefined) },
+      certificates: { forHost: (host) => ca.issue([host]), forProxy: () => ca.issue(["localhost"]) },
+      audit,
+      note: () => {},
+      log: { warn: (line) => errors.push(line), error: (line) => errors.push(line) },
+      reportBug: (error) => errors.push(`bug: ${error}`),
+      ...(options.applyLimitMs === undefined ? {} : { applyLimitMs: options.applyLimitMs }),
+      ...(options.silenceLimitMs === undefined ? {} : { silenceLimitMs: options.silenceLimitMs }),
+    }),
+  );
+  state.keepCopies((changes) => workers.replicate({ changes }));
+  const stage = new BroadcastChannel("worker-stage");
+  started.defer(() => stage.close());
+  const running = started.move();
+  return {
+    state,
+    workers,
+    port: workers.addresses[0]?.port ?? 0,
+    token,
+    caPem: ca.caPem,
+    records,
+    errors,
+    tell: (plane, act, ms) => stage.postMessage({ plane, act, ms }),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
