@@ -36,8 +36,8 @@ export class Writer implements AsyncDisposable {
   #cancelTimer = () => {};
   /** No rule expires before this, so that a write need not look at all of them. */
   #nextExpiryMs = Infinity;
-  /** Rows of expired rules that are still on the disk. */
-  #expiredRows: Mutation[] = [];
+  /** Rows that are still on the disk and grant nothing: of expired rules, and what {@linkcode sweepLater} was given. */
+  #meaninglessRows: Mutation[] = [];
   #isClosed = false;
 
   constructor({ db, keys, view, clock, nextSequence }: WriterParts) {
@@ -61,7 +61,7 @@ export class Writer implements AsyncDisposable {
       this.#dropExpired();
       return change();
     });
-    this.#lastWrite = result.then(() => {}, () => {}).then(() => this.#sweepExpired());
+    this.#lastWrite = result.then(() => {}, () => {}).then(() => this.#sweep());
     return result;
   }
 
@@ -77,6 +77,25 @@ export class Writer implements AsyncDisposable {
     this.#notify();
   }
 
+  /**
+   * Puts rows on the disk, in several commits, that mean nothing before a later {@linkcode commit}.
+   *
+   * @throws ProxyError `state.write-failed`; what is on the disk by then is taken off again
+   */
+  async commitAhead(batches: readonly (readonly Mutation[])[]): Promise<void> {
+    try {
+      for (const batch of batches) await this.#db.commit(batch);
+    } catch (error) {
+      this.sweepLater(batches.flat());
+      throw error;
+    }
+  }
+
+  /** Takes rows that mean nothing off the disk, after the write that is under way. */
+  sweepLater(rows: readonly Mutation[]): void {
+    this.#meaninglessRows.push(...rows.map(({ key }) => ({ key })));
+  }
+
   /** Has rules removed when they expire. Call it after adding one that does. */
   armTimer(): void {
     this.#cancelTimer();
@@ -84,7 +103,7 @@ export class Writer implements AsyncDisposable {
     if (this.#isClosed || this.#nextExpiryMs === Infinity) return;
     this.#cancelTimer = callAt(this.clock, this.#nextExpiryMs, () => {
       this.#dropExpired();
-      this.#lastWrite = this.#lastWrite.then(() => this.#sweepExpired());
+      this.#lastWrite = this.#lastWrite.then(() => this.#sweep());
     });
   }
 
@@ -107,21 +126,21 @@ export class Writer implements AsyncDisposable {
     const now = this.clock.now();
     if (now < this.#nextExpiryMs) return;
     const expired = this.view.takeExpired(now);
-    this.#expiredRows.push(...expired.map(removeRule));
+    this.#meaninglessRows.push(...expired.map(removeRule));
     this.armTimer();
     if (expired.length > 0) this.#notify();
   }
 
-  /** Takes expired rules off the disk. What fails is tried again after the next write, and at the next start. */
-  async #sweepExpired(): Promise<void> {
-    while (this.#expiredRows.length > 0) {
-      const batch = this.#expiredRows.slice(0, SWEEP_BATCH);
+  /** Takes them off the disk. What fails is tried again after the next write, and at the next start. */
+  async #sweep(): Promise<void> {
+    while (this.#meaninglessRows.length > 0) {
+      const batch = this.#meaninglessRows.slice(0, SWEEP_BATCH);
       try {
         await this.#db.commit(batch);
       } catch {
         return; // nothing is granted by these rows, and the next change meets the same disk and reports it
       }
-      this.#expiredRows.splice(0, batch.length);
+      this.#meaninglessRows.splice(0, batch.length);
     }
   }
 
