@@ -10,6 +10,7 @@ import type { ApiLog, ControlPlane, StatusReport } from "./control.ts";
 import { errorResponse, invalidBody, refuse } from "./errors.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
 import { addClientRoutes } from "./routes_clients.ts";
+import { addPolicyRoutes } from "./routes_policy.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
 import { addStatusRoutes } from "./routes_status.ts";
 
@@ -43,6 +44,7 @@ export function createApp({ control, status, log }: AppOptions): OpenAPIHono {
   addClientRoutes(app, control);
   addSecretRoutes(app, control);
   addAllowRoutes(app, control);
+  addPolicyRoutes(app, control);
   addStatusRoutes(app, control, status);
   app.onError((error, c) => errorResponse(error, `${c.req.method} ${c.req.path}`, log));
   app.notFound((c) => {

@@ -23,6 +23,8 @@ export type ControlPlane = Pick<
   | "addRule"
   | "revokeHost"
   | "revokeRule"
+  | "presentPolicy"
+  | "applyPolicy"
 >;
 
 /** The audit records that are kept, and those to come. */

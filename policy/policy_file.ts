@@ -101,12 +101,27 @@ export function formatPolicyFile({ clients, secrets }: PolicyFile): string {
   for (const [name, rules] of clients) {
     lines.push(`  ${formatText(name)}:`, rules.length === 0 ? "    allow: []" : "    allow:");
     for (const { spec, ttlMs, expiresAt } of rules) {
+      const problem = secretProblem(spec, secrets);
+      if (problem !== undefined) {
+        lines.push(`      # ${problem}: this rule denies, and the file cannot be applied`);
+      }
       lines.push(...formatPolicyRule(spec).split("\n").map((line) => `      ${line}`));
       if (ttlMs !== undefined) lines.push(`        ttl: ${formatTtl(ttlMs)}`);
       if (expiresAt !== undefined) lines.push(`        expires: ${formatTime(expiresAt)}`);
     }
   }
   return lines.join("\n") + "\n";
+}
+
+/** Why the reader refuses the secret that a rule in force names: it was deleted since, or bound to another host. */
+function secretProblem(
+  { host, secret }: RuleSpec,
+  secrets: ReadonlyMap<string, PolicySecret>,
+): string | undefined {
+  if (secret === undefined) return undefined;
+  const bound = secrets.get(secret);
+  if (!bound) return `there is no secret ${secret}`;
+  return hostWithin(host, bound.host) ? undefined : `secret ${secret} is bound to ${bound.host}`;
 }
 
 /** One rule as an item of a client's `allow`, from `- host: …` on, lines without indentation of their own or a final line feed. */
