@@ -67,15 +67,12 @@ function describeRule(rule: JsonObject): string {
 
 function summary(changes: readonly JsonObject[], isDryRun: boolean): string {
   if (changes.length === 0) return "nothing to change";
-  const counts = [["create", "created"], ["change", "changed"], ["delete", "deleted"]].flatMap(
-    ([action, done]) => {
-      const count = changes.filter((change) => change.action === action).length;
-      return count === 0 ? [] : [`${count} ${done}`];
-    },
-  );
-  return isDryRun
-    ? `clients: ${counts.join(", ")}, if this were no dry run`
-    : `clients: ${counts.join(", ")}`;
+  const verbs = [["create", "created"], ["change", "changed"], ["delete", "deleted"]];
+  const counts = verbs.flatMap(([action, done]) => {
+    const count = changes.filter((change) => change.action === action).length;
+    return count === 0 ? [] : [`${count} ${isDryRun ? `to ${action}` : done}`];
+  });
+  return `clients: ${counts.join(", ")}${isDryRun ? "; this was a dry run" : ""}`;
 }
 
 function markOf(action: unknown): string {

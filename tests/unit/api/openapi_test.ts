@@ -42,12 +42,14 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "GET /proxy/v1/clients",
     "GET /proxy/v1/clients/{name}",
     "GET /proxy/v1/openapi.json",
+    "GET /proxy/v1/policy",
     "GET /proxy/v1/secrets",
     "GET /proxy/v1/status",
     "POST /proxy/v1/allows",
     "POST /proxy/v1/allows/revoke",
     "POST /proxy/v1/clients",
     "POST /proxy/v1/clients/{name}/rotate",
+    "POST /proxy/v1/policy/apply",
     "POST /proxy/v1/secrets",
   ]);
   assertEquals([document.openapi, document.info.title, document.info.version], [
@@ -118,6 +120,11 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["deleteSecret", 404, "/secrets/s", { method: "DELETE" }],
   ["deleteClient", 204, "/clients/c", { method: "DELETE" }],
   ["deleteClient", 404, "/clients/c", { method: "DELETE" }],
+  ["exportPolicy", 200, "/policy"],
+  ["exportPolicy", 200, "/policy", { headers: { accept: "application/json" } }],
+  ["applyPolicy", 200, "/policy/apply", { body: { policy: "version: 1\nclients: { c: { allow: [] } }" } }],
+  ["applyPolicy", 400, "/policy/apply", { body: { policy: "version: 2" } }],
+  ["deleteClient", 204, "/clients/c", { method: "DELETE" }],
   ["getStatus", 200, "/status"],
   ["getHealth", 200, "/../../healthz"],
   ["getMetrics", 200, "/../../metrics"],
@@ -141,7 +148,12 @@ Deno.test("openapi.json: every response that is described is given, in the type 
     assertEquals(answer.status, status, `${id} ${answer.text}`);
     const type = answer.headers["content-type"]?.split(";")[0];
     const described = Object.keys(operations.get(id)?.operation.responses[status]?.content ?? {});
-    assertEquals(type === undefined ? [] : [type], described, `${id} ${status}`);
+    assertEquals(
+      type === undefined ? [] : [type],
+      described.filter((each) => each === type),
+      `${id} ${status}`,
+    );
+    if (type === undefined) assertEquals(described, [], `${id} ${status}`);
     given.get(id)?.add(String(status));
   };
   for (const [id, status, path, options] of CALLS) {
@@ -154,7 +166,7 @@ Deno.test("openapi.json: every response that is described is given, in the type 
     await check(id, 403, path, { ...called, headers: { origin: "null" } });
     await check(id, 421, path, { ...called, headers: { host: "evil.example" } });
     if (!operation.requestBody) continue;
-    await check(id, 413, path, { method, body: " ".repeat(1_048_577) });
+    await check(id, 413, path, { method, body: " ".repeat(4 * 1_048_576 + 1) });
     await check(id, 415, path, { method, body: "{}", headers: { "content-type": "text/plain" } });
   }
 
@@ -176,6 +188,7 @@ Deno.test("openapi.json: every response that is described is given, in the type 
     ["revokeHost", "/allows/c/b.example", { method: "DELETE" }],
     ["deleteSecret", "/secrets/s", { method: "DELETE" }],
     ["deleteClient", "/clients/c", { method: "DELETE" }],
+    ["applyPolicy", "/policy/apply", { body: { policy: "version: 1\nclients: { d: { allow: [] } }" } }],
   ];
   for (const [id, path, options] of writes) await check(id, 507, V1 + path, options);
   assertEquals(api.control.clientByToken(client.token)?.name, "c");
