@@ -244,8 +244,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "apply",
-    summary:
-      "make clients and rules what a policy file says, all of it or nothing; tokens of new clients are printed",
+    summary: "make clients and rules what a policy file says; print new clients' tokens",
     flags: [
       {
         name: "file",
@@ -271,7 +270,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "export",
-    summary: "print clients, rules and secret references as a policy file, without tokens and values",
+    summary: "print clients, rules and references to secrets as a policy file",
     flags: [
       JSON_FLAG,
       { name: "schema", description: "print the JSON Schema of policy files instead, for editors" },

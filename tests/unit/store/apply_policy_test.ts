@@ -229,7 +229,8 @@ Deno.test("applyPolicy() takes as much as the store holds, and no more", async (
     await assertCode(state.applyPolicy(fileOf({ a: ["x.test"] }), KEEP), "limit.reached");
   });
   await t.step("clients at once", async () => {
-    const clients = (count: number) => fileOf(Object.fromEntries(many(count).map((name) => [name, []])));
+    const clients = (count: number) =>
+      fileOf(Object.fromEntries(many(count).map((name) => [name.padEnd(64, "x"), []])));
     await assertCode(state.applyPolicy(clients(MAX_COMMIT_ROWS + 1), KEEP), "input.invalid");
     const { created } = await state.applyPolicy(clients(MAX_COMMIT_ROWS), KEEP);
     assertEquals(created.length, MAX_COMMIT_ROWS);
