@@ -4,7 +4,7 @@ import type { Rule } from "../../../policy/rule.ts";
 import { Database } from "../../../store/kv.ts";
 import { MAX_COMMIT_ROWS, MAX_RULES_PER_CLIENT } from "../../../store/limits.ts";
 import type { State } from "../../../store/state.ts";
-import { assertCode, HandClock, openState, rule, secret, tempFolder } from "./support.ts";
+import { assertCode, HandClock, openState, rule, ruleRows, secret, tempFolder } from "./support.ts";
 
 const KEEP = { prune: "nothing", isDryRun: false } as const;
 const PRUNE = { prune: "clients", isDryRun: false } as const;
@@ -25,22 +25,15 @@ function contents(state: State): Record<string, string[]> {
   return Object.fromEntries(state.listClients().map(({ name }) => [name, hosts(state.listRules(name))]));
 }
 
-async function ruleRows(dir: string): Promise<number> {
-  const kv = await Deno.openKv(`${dir}/state.kv`);
-  try {
-    return (await Array.fromAsync(kv.list({ prefix: ["rule"] }))).length;
-  } finally {
-    kv.close();
-  }
-}
-
-/** Makes the commits fail from the `nth` on, as on a full disk. */
-function failCommits(nth: number): Disposable & { readonly count: number } {
+/** Makes the commits fail from the `nth` to the `last`, as on a full disk. */
+function failCommits(nth: number, last = Infinity): Disposable & { readonly count: number } {
   const original = Database.prototype.commit;
   let count = 0;
   Database.prototype.commit = function (mutations) {
     count++;
-    return count >= nth ? Promise.reject(new Error("disk is full")) : original.call(this, mutations);
+    return count >= nth && count <= last
+      ? Promise.reject(new Error("disk is full"))
+      : original.call(this, mutations);
   };
   return {
     get count() {
@@ -135,6 +128,23 @@ Deno.test("applyPolicy() ends a rule by its new end, here and after a restart", 
   assertEquals(state.listRules("ci-1"), []);
 });
 
+Deno.test("applyPolicy() tells listeners when a rule of the file ends", async () => {
+  await using folder = await tempFolder();
+  await using state = await openState(folder.state);
+  const expires = new Date(Date.now() + 100).toISOString();
+  const allow = [{ host: "a.test", expires }];
+  await state.applyPolicy(
+    parsePolicyFile(JSON.stringify({ version: 1, clients: { a: { allow } } }), "f"),
+    KEEP,
+  );
+  const [before] = state.listRules("a");
+  assertEquals(before?.expiresAt, Date.parse(expires));
+  const keepAlive = setInterval(() => {}, 1_000); // the state's own timer keeps no process running
+  await new Promise<void>((resolve) => state.onChange(resolve));
+  clearInterval(keepAlive);
+  assertEquals(state.listRules("a"), []);
+});
+
 Deno.test("applyPolicy() prunes clients with their tokens and rules", async () => {
   await using folder = await tempFolder();
   {
@@ -217,6 +227,18 @@ Deno.test("applyPolicy() sweeps what it replaced while it runs", async () => {
     await state.applyPolicy(fileOf({ a: many("b") }), PRUNE);
   }
   assertEquals(await ruleRows(folder.state), 700);
+});
+
+Deno.test("applyPolicy() that failed leaves nothing on the disk", async () => {
+  await using folder = await tempFolder();
+  const many = Array.from({ length: 900 }, (_, i) => `h${i}.test`);
+  {
+    await using state = await openState(folder.state);
+    using _ = failCommits(2, 2);
+    await state.applyPolicy(fileOf({ a: many, b: many }), KEEP).then(() => assert(false), () => {});
+    assertEquals(contents(state), {});
+  }
+  assertEquals(await ruleRows(folder.state), 0);
 });
 
 Deno.test("applyPolicy() takes as much as the store holds, and no more", async (t) => {
