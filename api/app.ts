@@ -6,9 +6,10 @@
  * @module
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
-import type { ApiLog, ControlPlane, StatusReport } from "./control.ts";
+import type { ApiLog, AuditSource, ControlPlane, StatusReport } from "./control.ts";
 import { errorResponse, invalidBody, refuse } from "./errors.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
+import { addAuditRoutes, type AuditLimits } from "./routes_audit.ts";
 import { addClientRoutes } from "./routes_clients.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
@@ -18,12 +19,17 @@ import { addStatusRoutes } from "./routes_status.ts";
 export interface AppOptions {
   readonly control: ControlPlane;
   /** Called for every status and metrics call. */
-  readonly status: () => StatusReport;
+  readonly status: () => StatusReport | Promise<StatusReport>;
+  readonly audit: AuditSource;
   readonly log: ApiLog;
+  readonly auditLimits?: AuditLimits;
+  /** Ends answers that have no end of their own. Without it they go on until the caller is gone. */
+  readonly stop?: AbortSignal;
 }
 
 /** The app. It never rejects: whatever a route throws becomes a response. */
-export function createApp({ control, status, log }: AppOptions): OpenAPIHono {
+export function createApp(options: AppOptions): OpenAPIHono {
+  const { control, status, log, stop = new AbortController().signal } = options;
   const app = new OpenAPIHono({
     getPath: pathOf,
     defaultHook: (result) => {
@@ -45,6 +51,7 @@ export function createApp({ control, status, log }: AppOptions): OpenAPIHono {
   addSecretRoutes(app, control);
   addAllowRoutes(app, control);
   addPolicyRoutes(app, control);
+  addAuditRoutes(app, options.audit, { limits: options.auditLimits, stop, log });
   addStatusRoutes(app, control, status);
   app.onError((error, c) => errorResponse(error, `${c.req.method} ${c.req.path}`, log));
   app.notFound((c) => {

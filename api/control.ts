@@ -6,8 +6,10 @@
  *
  * @module
  */
+import type { HistogramData } from "../core/histogram.ts";
 import type { RecordFilter, StoredRecord } from "../policy/audit_record.ts";
-import type { State } from "../store/state.ts";
+import type { Reason } from "../policy/reason.ts";
+import type { State, StoreFigures } from "../store/state.ts";
 
 /** The part of the state that the API reads and changes. */
 export type ControlPlane = Pick<
@@ -27,10 +29,16 @@ export type ControlPlane = Pick<
   | "applyPolicy"
 >;
 
-/** The audit records that are kept, and those to come. */
+/**
+ * The audit records that are kept, and those to come. Both calls take effect when they are made, not when the first
+ * record is read: made in one turn, they give every record once.
+ */
 export interface AuditSource {
-  /** Stored records, oldest first. */
-  records(filter: RecordFilter): AsyncIterable<StoredRecord>;
+  /** Stored records, oldest first; with a `limit` the newest so many. */
+  records(
+    filter: RecordFilter,
+    options?: { readonly limit?: number | undefined },
+  ): AsyncIterable<StoredRecord>;
   /**
    * Records from now on, until `signal` aborts. Never slows whoever writes: a reader that falls behind gets, in the place
    * of what it missed, the number of records missed.
@@ -56,16 +64,59 @@ export interface StatusReport {
   readonly httpsPort: number;
   /** Client connections that are open now. */
   readonly openConnections: number;
+  /** How many there may be. */
+  readonly maxConnections: number;
   /** CONNECT and SOCKS tunnels that are open now, inspected and passed through. */
   readonly openTunnels: number;
+  /** Upstream connections that are kept for another request. */
+  readonly idleUpstreams: number;
+  /** Loopback listeners that end TLS for inspected hosts. */
+  readonly tlsListeners: number;
   /** Audit records so far, by verdict. */
   readonly requests: Readonly<Record<"allow" | "deny" | "passthrough", number>>;
+  /** Denials so far, by every reason there is; together `requests.deny`. */
+  readonly denials: Readonly<Record<Reason, number>>;
+  /** What was allowed or passed through and ended badly, so far, by every reason there is. */
+  readonly failures: Readonly<Record<Reason, number>>;
+  /** Allowed requests so far, by the class of the status that the client was answered. */
+  readonly responses: Readonly<Record<"1xx" | "2xx" | "3xx" | "4xx" | "5xx", number>>;
+  /** Allowed requests, from their head to the end of the answer. */
+  readonly requestDuration: HistogramData;
+  /** From a request's head until the upstream was asked. */
+  readonly setupDuration: HistogramData;
   /** Renewals of credentials so far, by how they ended: `renewed`, `adopted` from a source file, `failed`, `refused`. */
   readonly renewals: Readonly<Record<"renewed" | "adopted" | "failed" | "refused", number>>;
   /** Body and tunnel bytes from clients so far. */
   readonly sentBytes: number;
   /** Body and tunnel bytes to clients so far. */
   readonly receivedBytes: number;
+  /** Certificates of inspected hosts: kept now, and so far found, not found, made and not made. */
+  readonly certificates: {
+    readonly entries: number;
+    readonly hits: number;
+    readonly misses: number;
+    readonly mintFailures: number;
+    readonly mintDuration: HistogramData;
+  };
+  /** `queued` records wait to be written; the other counts are so far. */
+  readonly auditLog: {
+    readonly isWritable: boolean;
+    readonly queued: number;
+    readonly writeFailures: number;
+    readonly coalesced: number;
+  };
+  readonly store: StoreFigures;
+  readonly process: ProcessFigures;
+}
+
+/** The process as the system sees it. What cannot be known here is undefined. */
+export interface ProcessFigures {
+  /** Epoch milliseconds. */
+  readonly startedAt: number;
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  readonly openDescriptors: number | undefined;
+  readonly maxDescriptors: number | undefined;
 }
 
 /** Where the API reports what its callers must not see. Lines hold no credential. */

@@ -5,10 +5,14 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { eTag, ifNoneMatch } from "@std/http/etag";
+import { countOf } from "../core/histogram.ts";
+import type { SecretRecord } from "../store/records.ts";
 import type { ControlPlane, StatusReport } from "./control.ts";
-import { formatMetrics, type Metric, METRICS_TYPE } from "./metrics.ts";
+import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { common, json } from "./responses.ts";
-import { rfc3339, StatusBody } from "./schemas.ts";
+import { rfc3339 } from "./schemas.ts";
+import { StatusBody } from "./schemas_status.ts";
+import { statusMetrics } from "./status_metrics.ts";
 
 const tags = ["status"];
 
@@ -63,17 +67,18 @@ const document = createRoute({
 export function addStatusRoutes(
   app: OpenAPIHono,
   control: ControlPlane,
-  report: () => StatusReport,
+  report: () => StatusReport | Promise<StatusReport>,
 ): void {
-  app.openapi(status, (c) => c.json(statusBody(report(), control), 200));
+  const failing = () => control.listSecrets().filter(({ error }) => error !== undefined);
+  app.openapi(status, async (c) => c.json(statusBody(await report(), failing()), 200));
   app.openapi(health, (c) => c.text("ok", 200));
-  app.openapi(
-    metrics,
-    (c) => c.text(formatMetrics(metricsOf(report(), control)), 200, { "content-type": METRICS_TYPE }),
-  );
+  app.openapi(metrics, async (c) => {
+    const text = formatMetrics(statusMetrics(await report(), failing().length));
+    return c.text(text, 200, { "content-type": METRICS_TYPE });
+  });
   let known: Promise<{ readonly text: string; readonly tag: string }> | undefined;
   const describe = async () => {
-    const text = JSON.stringify(describeApi(app, report().version));
+    const text = JSON.stringify(describeApi(app, (await report()).version));
     return { text, tag: await eTag(text) };
   };
   app.openapi(document, async (c) => {
@@ -101,8 +106,11 @@ function describeApi(app: OpenAPIHono, version: string): unknown {
   });
 }
 
-function statusBody(report: StatusReport, control: ControlPlane): z.infer<typeof StatusBody> {
-  const { clients, secrets, rules } = holdings(control);
+function statusBody(
+  report: StatusReport,
+  failingSecrets: readonly SecretRecord[],
+): z.infer<typeof StatusBody> {
+  const { certificates, auditLog, store, process } = report;
   return {
     version: report.version,
     started_at: rfc3339(report.startedAt),
@@ -112,73 +120,53 @@ function statusBody(report: StatusReport, control: ControlPlane): z.infer<typeof
     bind: report.bind,
     http_port: report.httpPort,
     https_port: report.httpsPort,
-    clients,
-    secrets: secrets.length,
-    rules,
+    clients: store.clients,
+    secrets: store.secrets,
+    rules: store.rules,
     open_connections: report.openConnections,
+    max_connections: report.maxConnections,
     open_tunnels: report.openTunnels,
+    idle_upstreams: report.idleUpstreams,
+    tls_listeners: report.tlsListeners,
     requests: { ...report.requests },
+    denials: counted(report.denials),
+    failures: counted(report.failures),
+    responses: { ...report.responses },
     renewals: { ...report.renewals },
     sent_bytes: report.sentBytes,
     received_bytes: report.receivedBytes,
-    secret_errors: secrets.flatMap(({ name, error }) => error === undefined ? [] : [{ name, error }]),
-  };
-}
-
-function metricsOf(report: StatusReport, control: ControlPlane): Metric[] {
-  const { clients, secrets, rules } = holdings(control);
-  const gauge = (name: string, help: string, value: number): Metric => ({
-    name: `slicer_proxy_${name}`,
-    type: "gauge",
-    help,
-    samples: [{ value }],
-  });
-  const counter = (name: string, help: string, samples: Metric["samples"]): Metric => ({
-    name: `slicer_proxy_${name}_total`,
-    type: "counter",
-    help,
-    samples,
-  });
-  return [
-    {
-      ...gauge("build_info", "Always 1; the label says which version runs.", 1),
-      samples: [{ labels: { version: report.version }, value: 1 }],
+    certificates: {
+      entries: certificates.entries,
+      hits: certificates.hits,
+      misses: certificates.misses,
+      minted: countOf(certificates.mintDuration),
+      mint_failures: certificates.mintFailures,
     },
-    gauge(
-      "start_time_seconds",
-      "When the proxy started, in seconds since the epoch.",
-      report.startedAt / 1_000,
+    audit_log: {
+      writable: auditLog.isWritable,
+      queued: auditLog.queued,
+      write_failures: auditLog.writeFailures,
+      coalesced: auditLog.coalesced,
+    },
+    store: {
+      writes: countOf(store.writeDuration),
+      write_failures: store.writeFailures,
+      ...(store.databaseBytes === undefined ? {} : { database_bytes: store.databaseBytes }),
+    },
+    process: {
+      started_at: rfc3339(process.startedAt),
+      cpu_seconds: process.cpuSeconds,
+      resident_bytes: process.residentBytes,
+      ...(process.openDescriptors === undefined ? {} : { open_fds: process.openDescriptors }),
+      ...(process.maxDescriptors === undefined ? {} : { max_fds: process.maxDescriptors }),
+    },
+    secret_errors: failingSecrets.flatMap(({ name, host, type, error }) =>
+      error === undefined ? [] : [{ name, host, type, error }]
     ),
-    gauge("clients", "Clients.", clients),
-    gauge("secrets", "Secrets.", secrets.length),
-    gauge(
-      "secret_errors",
-      "Secrets whose credential cannot be used.",
-      secrets.filter(({ error }) => error !== undefined).length,
-    ),
-    gauge("rules", "Live allow rules of all clients.", rules),
-    gauge("open_connections", "Open client connections.", report.openConnections),
-    gauge("open_tunnels", "Open tunnels.", report.openTunnels),
-    counter(
-      "requests",
-      "Requests and tunnels by verdict.",
-      Object.entries(report.requests).map(([verdict, value]) => ({ labels: { verdict }, value })),
-    ),
-    counter(
-      "secret_renewals",
-      "Renewals of credentials, by how they ended.",
-      Object.entries(report.renewals).map(([outcome, value]) => ({ labels: { outcome }, value })),
-    ),
-    counter("sent_bytes", "Body and tunnel bytes from clients.", [{ value: report.sentBytes }]),
-    counter("received_bytes", "Body and tunnel bytes to clients.", [{ value: report.receivedBytes }]),
-  ];
+  };
 }
 
-function holdings(control: ControlPlane) {
-  const clients = control.listClients();
-  return {
-    clients: clients.length,
-    secrets: control.listSecrets(),
-    rules: clients.reduce((sum, { name }) => sum + control.listRules(name).length, 0),
-  };
+/** The reasons that have occurred. */
+function counted(counts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
 }

@@ -94,32 +94,6 @@ export const RevokeBody = z.strictObject({ client: name, ...ruleFields }).openap
 /** A rule in a list. Lists that would be empty are left out. */
 export const RuleBody = z.strictObject({ ...ruleFields, expires: time.optional() }).openapi("AllowRule");
 
-// Status
-
-/** `GET /proxy/v1/status`. */
-export const StatusBody = z.strictObject({
-  version: text,
-  started_at: time,
-  uptime_seconds: count,
-  mode: z.enum(["strict", "audit"]),
-  hostgroup: name,
-  bind: text,
-  http_port: count,
-  https_port: count,
-  clients: count,
-  secrets: count,
-  rules: count,
-  open_connections: count,
-  open_tunnels: count,
-  requests: z.strictObject({ allow: count, deny: count, passthrough: count }),
-  renewals: z.strictObject({ renewed: count, adopted: count, failed: count, refused: count })
-    .openapi({ description: "Renewals of credentials, by how they ended" }),
-  sent_bytes: count,
-  received_bytes: count,
-  secret_errors: z.array(z.strictObject({ name, error: text }))
-    .openapi({ description: "Secrets whose credential cannot be used" }),
-}).openapi("Status");
-
 // From records to bodies
 
 /** The body of a client in a list. */

@@ -36,7 +36,7 @@ export interface TcpOptions {
 }
 
 /** See {@linkcode startApi}. Tests pass smaller limits. */
-export interface ApiOptions extends AppOptions {
+export interface ApiOptions extends Omit<AppOptions, "stop"> {
   readonly socketPath?: string;
   readonly tcp?: TcpOptions;
   readonly maxCalls?: number;
@@ -61,7 +61,8 @@ export interface Api extends AsyncDisposable {
  */
 export async function startApi(options: ApiOptions): Promise<Api> {
   const { socketPath, tcp, drainMs = DRAIN_MS } = options;
-  const app = createApp(options);
+  const stop = new AbortController();
+  const app = createApp({ ...options, stop: stop.signal });
   // As GET, so that Deno counts the body that it leaves out (RFC 9110 §9.3.2): Hono would make it an empty one. Not as
   // a new Request, which would tidy the path.
   const answer: Handler = (request) => {
@@ -72,14 +73,17 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const serve: Serve = (where, handle) => startServer(where, handle, calls, options.log);
   await using started = new AsyncDisposableStack();
   const tcpServer = tcp && started.use(listenTcp(tcp, answer, serve, options.frontLimits ?? FRONT_LIMITS));
+  let remove = () => {};
   if (socketPath !== undefined) {
-    const { server, remove } = await listenOwned(socketPath, (path) => serve({ path }, answer));
-    started.use(server);
-    started.defer(() => calls.idle(drainMs));
-    started.defer(remove); // first, so that a caller who comes now finds nobody instead of waiting
-  } else {
-    started.defer(() => calls.idle(drainMs));
+    const socket = await listenOwned(socketPath, (path) => serve({ path }, answer));
+    started.use(socket.server);
+    remove = socket.remove;
   }
+  started.defer(() => calls.idle(drainMs));
+  started.defer(() => {
+    remove(); // first, so that a caller who comes now finds nobody instead of waiting
+    stop.abort(); // answers that have no end of their own
+  });
   const running = started.move();
   return {
     ...(tcpServer ? { tcpAddress: tcpServer.address } : {}),

@@ -6,6 +6,7 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
+import { Histogram, type HistogramData } from "../core/histogram.ts";
 import { type Leaf, mintLeaf } from "./leaf.ts";
 import type { Authority } from "./signer.ts";
 
@@ -19,6 +20,18 @@ export interface LeafCacheOptions {
   readonly maxLeaves?: number;
 }
 
+/** How the cache does, as plain numbers; all but `entries` only grow. */
+export interface LeafFigures {
+  /** Leaves kept now. */
+  readonly entries: number;
+  /** Questions answered with a leaf that was kept, and those that had to wait for a new one. */
+  readonly hits: number;
+  readonly misses: number;
+  readonly mintFailures: number;
+  /** How long it took to make a leaf. */
+  readonly mintDuration: HistogramData;
+}
+
 /**
  * One leaf per host, minted when it is first asked for and replaced when a quarter of its life is left. Callers that
  * ask for the same host at the same time share one minting. Failures are not kept.
@@ -30,6 +43,10 @@ export class LeafCache {
   /** In the order of use, oldest first. */
   readonly #leaves = new Map<string, Leaf>();
   readonly #pending = new Map<string, Promise<Leaf>>();
+  readonly #mintDuration = new Histogram();
+  #hits = 0;
+  #misses = 0;
+  #mintFailures = 0;
 
   constructor(authority: Authority, { clock, maxLeaves = DEFAULT_MAX_LEAVES }: LeafCacheOptions) {
     if (!(maxLeaves >= 1)) throw new RangeError("maxLeaves must be at least 1");
@@ -43,6 +60,16 @@ export class LeafCache {
     return this.#leaves.size;
   }
 
+  figures(): LeafFigures {
+    return {
+      entries: this.size,
+      hits: this.#hits,
+      misses: this.#misses,
+      mintFailures: this.#mintFailures,
+      mintDuration: this.#mintDuration.data(),
+    };
+  }
+
   /**
    * The leaf of a host.
    *
@@ -52,10 +79,12 @@ export class LeafCache {
   get(host: string): Promise<Leaf> {
     const leaf = this.#leaves.get(host);
     if (leaf && this.#clock.now() < leaf.renewAt) {
+      this.#hits++;
       this.#leaves.delete(host); // to the end of the order
       this.#leaves.set(host, leaf);
       return Promise.resolve(leaf);
     }
+    this.#misses++;
     let pending = this.#pending.get(host);
     if (!pending) {
       pending = this.#mint(host);
@@ -73,10 +102,15 @@ export class LeafCache {
 
   async #mint(host: string): Promise<Leaf> {
     const authority = this.#authority;
+    const startedAt = this.#clock.monotonic();
     try {
       const leaf = await mintLeaf(authority, [host], { nowMs: this.#clock.now() });
+      this.#mintDuration.observe(this.#clock.monotonic() - startedAt);
       if (authority === this.#authority) this.#keep(host, leaf);
       return leaf;
+    } catch (error) {
+      this.#mintFailures++;
+      throw error;
     } finally {
       // After setAuthority the entry, if any, is that of the new CA's minting.
       if (authority === this.#authority) this.#pending.delete(host);

@@ -17,22 +17,22 @@ import { formatHostPort } from "../core/host_port.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
 import { lineLog, logger, startLog } from "../core/log.ts";
 import { Admission } from "../proxy/admission.ts";
-import { AuditFile } from "../proxy/audit_file.ts";
-import type { AuditSink } from "../proxy/audit_log.ts";
+import { AuditLog } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
 import { providerCall } from "../proxy/provider_call.ts";
-import { type ProxyServer, startProxy } from "../proxy/server.ts";
+import { startProxy } from "../proxy/server.ts";
 import { Dialler, systemResolve } from "../proxy/upstream.ts";
 import { Credentials } from "../secrets/credentials.ts";
 import { State } from "../store/state.ts";
-import { VERSION } from "./cmd_version.ts";
+import { openAuditPlaces } from "./audit_places.ts";
 import { ensureBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "./command.ts";
 import { dropProgramRights, lockDownProcess } from "./environment.ts";
 import type { Io } from "./io.ts";
 import { startPolicy } from "./policy_reload.ts";
 import { readUpConfig, type UpConfig } from "./up_config.ts";
+import { statusReport } from "./up_report.ts";
 import { loadUpstreamTrust } from "./upstream_trust.ts";
 
 /** Runs the proxy until SIGINT or SIGTERM. */
@@ -64,15 +64,17 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     if (config.policyFile !== undefined) {
       stack.use(await startPolicy({ path: config.policyFile, state, io, log: lineLog("policy") }));
     }
-    const { certificates, caPem } = await openCertificates(config, clock, stack);
+    const { certificates, leaves, caPem } = await openCertificates(config, clock, stack);
     const caCertsFor = await loadUpstreamTrust(config.upstreamCas, caPem);
     const made = await ensureBindAddress(config.bind);
     if (made) {
       stack.use(made);
       log.info(`made the address ${config.bind.address} on ${made.adapter}; it goes when the proxy stops`);
     }
-    const file = await AuditFile.open(config.logFile);
-    stack.defer(() => file.close());
+    const places = stack.use(await openAuditPlaces(config, io.output));
+    const audit = stack.use(
+      new AuditLog({ sink: places.sink, now: () => clock.now(), deadlines: new Deadlines() }),
+    );
     const credentials = openCredentials(config, { state, clock, caCertsFor }, stack);
     const startedAt = clock.now();
     const apiPorts: number[] = [];
@@ -92,14 +94,16 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       allowCidrs: config.allowCidrs,
       caCertsFor,
       ownPorts: () => apiPorts,
-      audit: { sink: auditSink(file, io), format: config.logFormat, logQuery: config.logQuery },
+      audit,
+      logQuery: config.logQuery,
       reportBug: (error) =>
         log.error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`),
     }));
     const api = stack.use(
       await startApi({
         control: state,
-        status: () => report(config, startedAt, clock, { proxy, credentials }),
+        status: () => statusReport(config, { clock, startedAt, proxy, audit, leaves, credentials, state }),
+        audit: places.store,
         log: { error: (line) => log.error(line) },
         socketPath: config.apiSocket,
         ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, certificates) } : {}),
@@ -171,7 +175,7 @@ async function openCertificates(
   config: UpConfig,
   clock: Clock,
   stack: AsyncDisposableStack,
-): Promise<{ readonly certificates: Certificates; readonly caPem: string }> {
+): Promise<{ readonly certificates: Certificates; readonly leaves: LeafCache; readonly caPem: string }> {
   const log = logger("ca");
   const options = { dir: config.caDir, hostgroup: config.hostgroup, clock };
   const loaded = await loadOrCreateAuthority(options);
@@ -193,6 +197,7 @@ async function openCertificates(
       forHost: (host) => leaves.get(host),
       forProxy: () => mintLeaf(authority, names, { nowMs: clock.now() }),
     },
+    leaves,
     caPem: authority.certPem,
   };
 }
@@ -210,47 +215,6 @@ async function apiTcp(
     ...(where.host.startsWith("127.") || where.host === "::1" || where.host === "localhost"
       ? {}
       : { tls: { cert: certPem, key: keyPem }, names: proxyPortNames([config.bind.address], config.sans) }),
-  };
-}
-
-/** The file is the record that must not fail; stdout is for who watches, and may go away. */
-function auditSink(file: AuditFile, io: Io): AuditSink {
-  let hasReader = true;
-  return {
-    write: async (lines) => {
-      await file.write(lines);
-      if (!hasReader) return;
-      try {
-        io.output.raw(new TextEncoder().encode(lines));
-      } catch {
-        hasReader = false;
-      }
-    },
-  };
-}
-
-function report(
-  config: UpConfig,
-  startedAt: number,
-  clock: Clock,
-  { proxy, credentials }: { readonly proxy: ProxyServer; readonly credentials: Credentials },
-) {
-  const { connections, openTunnels, audit } = proxy.counters();
-  return {
-    version: VERSION,
-    startedAt,
-    uptimeMs: clock.now() - startedAt,
-    mode: config.mode,
-    hostgroup: config.hostgroup,
-    bind: config.bind.address,
-    httpPort: config.httpPort,
-    httpsPort: config.httpsPort,
-    openConnections: connections,
-    openTunnels,
-    requests: { allow: audit.allow, deny: audit.deny, passthrough: audit.passthrough },
-    renewals: credentials.outcomes(),
-    sentBytes: audit.sentBytes,
-    receivedBytes: audit.receivedBytes,
   };
 }
 

@@ -1,8 +1,8 @@
 /**
- * The only calls below the runtime. Deno has no API for four things that this program cannot do without for long:
+ * The only calls below the runtime. Deno has no API for five things that this program cannot do without for long:
  * sockets accepted by a TLS listener without Nagle's delay (a token stream would stall 40 ms at a time), ending a TLS
  * handshake whose peer is silent (closing it keeps the descriptor until the peer closes), how many descriptors the
- * process may have, and ignoring SIGUSR1, which opens a debugger. Each is optional: where the C library cannot be
+ * process may have and has, and ignoring SIGUSR1, which opens a debugger. Each is optional: where the C library cannot be
  * opened, the caller goes on without.
  *
  * Needs `--allow-ffi` for the paths of {@linkcode LIBC_PATHS}.
@@ -28,6 +28,7 @@ const SYMBOLS = {
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
   dup: { parameters: ["i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
   getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
   signal: { parameters: ["i32", "usize"], result: "usize" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -48,8 +49,10 @@ const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 const SHUT_RDWR = 2;
 const ON = new Uint8Array(new Int32Array([1]).buffer);
-/** Above the lowest free descriptor sockets lie close together: after so many numbers without one there are no more. */
-const LARGEST_GAP = 4_096;
+/** poll(2): the number is no open descriptor. */
+const POLLNVAL = 0x20;
+/** Descriptors asked about in one call. When all of them are free, those above are taken to be free too. */
+const POLLED_AT_ONCE = 4_096;
 const SOCKADDR_BYTES = 28;
 
 type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
@@ -83,6 +86,22 @@ interface Address {
 export function descriptorLimit(): number | undefined {
   const limits = new BigUint64Array(2); // rlim_cur, rlim_max
   return libc()?.getrlimit(RLIMIT_NOFILE, limits) === 0 ? Number(limits[0]) : undefined;
+}
+
+/**
+ * How many descriptors this process has open, or undefined where that cannot be known. Deno denies `/proc/self/fd` to a
+ * program without all rights; poll(2) says of each number whether it is open. The kernel gives out the lowest free number,
+ * so that what lies above a long free stretch is nothing, or left over from a crowd that has just gone.
+ */
+export function openDescriptors(): number | undefined {
+  const c = libc();
+  if (!c || IS_DARWIN) return undefined; // its poll() calls devices invalid
+  let open = 0;
+  for (let first = 0;; first += POLLED_AT_ONCE) {
+    const found = pollOpen(c, first).length;
+    if (found === 0) return open;
+    open += found;
+  }
 }
 
 /**
@@ -150,11 +169,29 @@ function findDescriptor(c: Libc, isIt: (fd: number) => boolean): number | undefi
   if (free < 0) return undefined;
   c.close(free);
   for (let fd = free - 1; fd > 2; fd--) if (isIt(fd)) return fd;
-  for (let fd = free + 1, gap = 0; gap < LARGEST_GAP; fd++, gap++) {
-    if (isIt(fd)) return fd;
-    if (readAddress(c.getsockname, fd) !== undefined) gap = 0;
+  for (let first = free + 1;; first += POLLED_AT_ONCE) {
+    const open = pollOpen(c, first);
+    if (open.length === 0) return undefined;
+    const found = open.find(isIt);
+    if (found !== undefined) return found;
   }
-  return undefined;
+}
+
+/**
+ * Which of the {@linkcode POLLED_AT_ONCE} numbers from `first` are open descriptors. Asking each by itself takes thousands
+ * of calls, milliseconds of them, where a socket that is looked for has just been closed (measured).
+ */
+function pollOpen(c: Libc, first: number): number[] {
+  const count = Math.min(POLLED_AT_ONCE, (descriptorLimit() ?? 0) - first);
+  if (count <= 0) return [];
+  const asked = new Int32Array(count * 2); // struct pollfd: the number, then events and revents of 16 bits each
+  for (let i = 0; i < count; i++) asked[i * 2] = first + i;
+  if (c.poll(asked, BigInt(count), 0) < 0) return [];
+  const open: number[] = [];
+  for (let i = 0; i < count; i++) {
+    if ((((asked[i * 2 + 1] ?? 0) >>> 16) & POLLNVAL) === 0) open.push(first + i);
+  }
+  return open;
 }
 
 /** An address as text that is equal when the addresses are, whichever of its forms Deno or the kernel used. */

@@ -38,6 +38,8 @@ export interface AuditRecord {
   readonly sent?: number | undefined;
   readonly received?: number | undefined;
   readonly durationMs?: number | undefined;
+  /** From the request's head to the moment when the upstream was asked. For the metrics: it is in no line. */
+  readonly setupMs?: number | undefined;
 }
 
 export type LogFormat = "text" | "json";
@@ -105,6 +107,11 @@ export function formatRecord(
   for (const [key, value] of fields) if (value !== undefined) json[key.replace("-", "_")] = value;
   if (record.durationMs !== undefined) json["duration_ms"] = Math.round(record.durationMs);
   return JSON.stringify(json);
+}
+
+/** The line of a record as it was written. `repeated` is part of it only where it says something. */
+export function formatStored(record: StoredRecord, format: LogFormat): string {
+  return formatRecord(record, format, record.timeMs, record.repeated > 1 ? record.repeated : undefined);
 }
 
 /**

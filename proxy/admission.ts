@@ -6,83 +6,59 @@
  */
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import type { Limits } from "../core/limits.ts";
+import { type Counts, LocalCounts } from "./counts.ts";
 
 /** Gives back what was admitted. Safe to call more than once. */
 export type Release = () => void;
 
-/** Counts per key that disappear at zero. */
-class Counts {
-  readonly #counts = new Map<string, number>();
-
-  of(key: string): number {
-    return this.#counts.get(key) ?? 0;
-  }
-
-  add(key: string, change: 1 | -1): void {
-    const count = this.of(key) + change;
-    if (count === 0) this.#counts.delete(key);
-    else this.#counts.set(key, count);
-  }
-}
+const CONNECTIONS = "connection";
+const TUNNELS = "tunnel";
 
 /** The counters of one proxy. A `try…` returns undefined when the limit is reached, unless it says otherwise. */
 export class Admission {
   readonly #limits: Limits;
-  readonly #sources = new Counts();
-  readonly #clients = new Counts();
-  readonly #dialsByClient = new Counts();
-  readonly #dialsByDestination = new Counts();
-  readonly #mints = new Map<string, { minute: number; count: number }>();
-  #connections = 0;
-  #anonymous = 0;
-  #dials = 0;
-  #tunnels = 0;
+  readonly #counts: Counts;
+  /** Of this minute, by client: what this thread has counted. */
+  readonly #mints = new Map<string, number>();
+  #minute = 0;
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits, counts: Counts = new LocalCounts()) {
     this.#limits = limits;
+    this.#counts = counts;
   }
 
   get connections(): number {
-    return this.#connections;
+    return this.#counts.of(CONNECTIONS);
   }
 
   /** How many tunnels are open. */
   get tunnels(): number {
-    return this.#tunnels;
+    return this.#counts.of(TUNNELS);
   }
 
   /** Counts a tunnel; its connection was admitted before. */
   addTunnel(): Release {
-    this.#tunnels++;
-    return once(() => this.#tunnels--);
+    return this.#take(TUNNELS);
   }
 
   /** Any client connection. */
   tryConnection(): Release | undefined {
-    if (this.#connections >= this.#limits.maxConnections) return undefined;
-    this.#connections++;
-    return once(() => this.#connections--);
+    return this.#try(CONNECTIONS, this.#limits.maxConnections);
   }
 
   /** A connection against the quota of its source address, until it proves who it is. */
   tryUnauthenticated(source: string): Release | undefined {
-    if (this.#sources.of(source) >= this.#limits.maxUnauthenticatedPerSource) return undefined;
-    this.#sources.add(source, 1);
-    return once(() => this.#sources.add(source, -1));
+    return this.#try(`source ${source}`, this.#limits.maxUnauthenticatedPerSource);
   }
 
   /** A connection of an authenticated client. */
   tryClient(client: string): Release | undefined {
-    if (this.#clients.of(client) >= this.#limits.maxConnectionsPerClient) return undefined;
-    this.#clients.add(client, 1);
-    return once(() => this.#clients.add(client, -1));
+    return this.#try(`client ${client}`, this.#limits.maxConnectionsPerClient);
   }
 
   /** A connection that SOCKS admitted without credentials. */
   tryAnonymous(): Release | undefined {
-    if (this.#anonymous >= this.#limits.maxAnonymousConnections) return undefined;
-    this.#anonymous++;
-    return once(() => this.#anonymous--);
+    return this.#try("anonymous", this.#limits.maxAnonymousConnections);
   }
 
   /**
@@ -92,30 +68,46 @@ export class Admission {
    */
   tryDial(client: string, destination: HostPort): Release | "quota" | "overload" {
     const { maxPendingDials, maxPendingDialsPerClient, maxPendingDialsPerDestination } = this.#limits;
-    const where = formatHostPort(destination);
-    if (this.#dialsByClient.of(client) >= maxPendingDialsPerClient) return "quota";
-    if (this.#dials >= maxPendingDials) return "overload";
-    if (this.#dialsByDestination.of(where) >= maxPendingDialsPerDestination) return "overload";
-    this.#dials++;
-    this.#dialsByClient.add(client, 1);
-    this.#dialsByDestination.add(where, 1);
-    return once(() => {
-      this.#dials--;
-      this.#dialsByClient.add(client, -1);
-      this.#dialsByDestination.add(where, -1);
-    });
+    const ofClient = this.#try(`dial by ${client}`, maxPendingDialsPerClient);
+    if (!ofClient) return "quota";
+    const ofAll = this.#try("dial", maxPendingDials);
+    const ofPlace = ofAll &&
+      this.#try(`dial to ${formatHostPort(destination)}`, maxPendingDialsPerDestination);
+    const release = () => {
+      ofClient();
+      ofAll?.();
+      ofPlace?.();
+    };
+    if (ofPlace) return release;
+    release();
+    return "overload";
   }
 
   /** A new certificate for a client, by the clock's minute. */
   tryMint(client: string, nowMs: number): boolean {
     const minute = Math.floor(nowMs / 60_000);
-    const entry = this.#mints.get(client);
-    if (!entry || entry.minute !== minute) {
-      for (const [name, old] of this.#mints) if (old.minute !== minute) this.#mints.delete(name);
-      this.#mints.set(client, { minute, count: 1 });
-      return true;
+    if (minute !== this.#minute) {
+      for (const [key, count] of this.#mints) this.#counts.add(key, -count);
+      this.#mints.clear();
+      this.#minute = minute;
     }
-    return entry.count++ < this.#limits.maxMintsPerClientPerMinute;
+    const key = `mint ${minute} ${client}`;
+    this.#mints.set(key, (this.#mints.get(key) ?? 0) + 1);
+    this.#counts.add(key, 1);
+    return this.#counts.of(key) <= this.#limits.maxMintsPerClientPerMinute;
+  }
+
+  /** Counted first and looked at then: of two threads that want the last place at once, one at most gets it. */
+  #try(key: string, limit: number): Release | undefined {
+    const release = this.#take(key);
+    if (this.#counts.of(key) <= limit) return release;
+    release();
+    return undefined;
+  }
+
+  #take(key: string): Release {
+    this.#counts.add(key, 1);
+    return once(() => this.#counts.add(key, -1));
   }
 }
 

@@ -1,20 +1,38 @@
 /**
- * The audit log: one canonical line per request or tunnel, written in order and never lost while the process lives.
+ * The audit log: one record per request or tunnel, written in order and never lost while the process lives.
  *
- * Not here: what a record and its line are (`policy/audit_record.ts`), operational messages (`core/log.ts`), the file
- * (`audit_file.ts`).
+ * Not here: what a record and its line are (`policy/audit_record.ts`), operational messages (`core/log.ts`), where records
+ * are kept (`store/audit_store.ts`, `store/audit_file.ts`).
  *
  * @module
  */
 import type { Deadlines } from "../core/deadlines.ts";
-import { type AuditRecord, formatRecord, type LogFormat } from "../policy/audit_record.ts";
+import { type AuditRecord, formatRecord, type StoredRecord } from "../policy/audit_record.ts";
+import { type TrafficFigures, TrafficTotals } from "./traffic_totals.ts";
 
-/** Records by verdict, and the bytes that they account for, since the start. */
-export type AuditTotals = Readonly<Record<AuditRecord["verdict"] | "sentBytes" | "receivedBytes", number>>;
+/** How the log itself does. The counts never fall. */
+export interface AuditHealth {
+  readonly isWritable: boolean;
+  /** Records that wait to be written. */
+  readonly queued: number;
+  readonly writeFailures: number;
+  /** Denials without a line of their own: a later line counts them. */
+  readonly coalesced: number;
+}
 
-/** Where lines go. `write` resolves when they are handed to the operating system. */
+/**
+ * Where records go. `write` resolves when they are handed to the operating system; it is not called again before it has
+ * settled. Once it rejects, the same records come again, with those after them.
+ */
 export interface AuditSink {
-  write(lines: string): Promise<void>;
+  write(records: readonly StoredRecord[]): Promise<void>;
+}
+
+/** Where the data plane puts its records. */
+export interface AuditTrail {
+  /** False while records cannot be written: new requests must be refused then. */
+  readonly isWritable: boolean;
+  write(record: AuditRecord): void;
 }
 
 /** Identical denials beyond the first few of a window are counted, not written: a loop in a VM must not fill a disk. */
@@ -25,49 +43,54 @@ const MAX_REPEAT_KEYS = 1_024;
 const MAX_QUEUED = 100_000;
 const RETRY_MS = 1_000;
 
-/** Takes records, writes lines in order. */
-export class AuditLog {
+/** Takes records, and hands them on in order. */
+export class AuditLog implements AuditTrail, AsyncDisposable {
   readonly #sink: AuditSink;
-  readonly #format: LogFormat;
   readonly #now: () => number;
   readonly #deadlines: Deadlines;
   readonly #repeats = new Map<
     string,
     { record: AuditRecord; written: number; pending: number; stop: () => void }
   >();
-  #queue: string[] = [];
+  #queue: StoredRecord[] = [];
   #writing: Promise<void> | undefined;
   #failed: unknown;
   #isClosing = false;
-  #totals = { allow: 0, deny: 0, passthrough: 0, sentBytes: 0, receivedBytes: 0 };
+  #writeFailures = 0;
+  #coalesced = 0;
+  readonly #totals = new TrafficTotals();
 
   constructor(
     options: {
       readonly sink: AuditSink;
-      readonly format: LogFormat;
       readonly now: () => number;
       readonly deadlines: Deadlines;
     },
   ) {
     this.#sink = options.sink;
-    this.#format = options.format;
     this.#now = options.now;
     this.#deadlines = options.deadlines;
   }
 
-  /** False while lines cannot be written: new requests must be refused then. */
   get isWritable(): boolean {
     return this.#failed === undefined;
   }
 
-  get totals(): AuditTotals {
-    return this.#totals;
+  get totals(): TrafficFigures {
+    return this.#totals.figures();
+  }
+
+  get health(): AuditHealth {
+    return {
+      isWritable: this.isWritable,
+      queued: this.#queue.length,
+      writeFailures: this.#writeFailures,
+      coalesced: this.#coalesced,
+    };
   }
 
   write(record: AuditRecord): void {
-    this.#totals[record.verdict]++;
-    this.#totals.sentBytes += record.sent ?? 0;
-    this.#totals.receivedBytes += record.received ?? 0;
+    this.#totals.add(record);
     if (record.verdict !== "deny" || !this.#coalesce(record)) this.#append(record);
   }
 
@@ -78,28 +101,29 @@ export class AuditLog {
   }
 
   /** Flushes, and gives up what a failing sink does not take. */
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosing = true;
     await this.flush();
   }
 
-  #append(record: AuditRecord, repeated?: number): void {
+  #append(record: AuditRecord, repeated = 1): void {
     if (this.#queue.length >= MAX_QUEUED) this.#queue.shift();
-    this.#queue.push(formatRecord(record, this.#format, this.#now(), repeated) + "\n");
+    this.#queue.push({ ...record, timeMs: this.#now(), repeated });
     this.#writing ??= this.#drain();
   }
 
   async #drain(): Promise<void> {
-    await Promise.resolve(); // lines of the same turn go in one write
+    await Promise.resolve(); // records of the same turn go in one write
     while (this.#queue.length > 0) {
-      const lines = this.#queue;
+      const records = this.#queue;
       this.#queue = [];
       try {
-        await this.#sink.write(lines.join(""));
+        await this.#sink.write(records);
         this.#failed = undefined;
       } catch (error) {
         this.#failed = error;
-        this.#queue = [...lines, ...this.#queue];
+        this.#writeFailures++;
+        this.#queue = [...records, ...this.#queue];
         if (this.#isClosing) break;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
@@ -114,6 +138,7 @@ export class AuditLog {
     if (known) {
       if (known.written++ < REPEATS_WRITTEN) return false;
       known.pending++;
+      this.#coalesced++;
       return true;
     }
     if (this.#repeats.size >= MAX_REPEAT_KEYS) return false;

@@ -7,7 +7,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Deadlines } from "../core/deadlines.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Admission } from "./admission.ts";
-import type { AuditLog } from "./audit_log.ts";
+import type { AuditTrail } from "./audit_log.ts";
 import type { ByteStream } from "./byte_reader.ts";
 import type { Grants } from "./grants.ts";
 import type { Interceptor, ServerCertificate } from "./intercept.ts";
@@ -41,7 +41,7 @@ export interface ProxyContext {
   readonly interceptor: Interceptor;
   readonly dialler: Dialler;
   readonly pool: UpstreamPool;
-  readonly audit: AuditLog;
+  readonly audit: AuditTrail;
   /** Takes what must not happen. Never given anything that a client or upstream sent. */
   readonly reportBug: (error: unknown) => void;
 }

@@ -60,6 +60,10 @@ class Forwarding {
   #isOver = false;
   /** The status that the client was given, 0 before. */
   #answered = 0;
+  /** The last byte of the response is being written, or was. */
+  #isLastWrite = false;
+  /** When the head went upstream for the first time, in milliseconds since the request began. */
+  #setupMs: number | undefined;
   #sent = 0;
   #received = 0;
   #uploading: "no" | "from-client" | "to-upstream" = "no";
@@ -130,7 +134,8 @@ class Forwarding {
     const { reader } = this.#exchange.session;
     if (reader.size > 0) return;
     const gone = () => {
-      if (reader.ended || reader.size === 0) this.#fail(clientGone());
+      // A client may close as soon as it has the last byte, which we may learn before our write resolves.
+      if (!this.#isLastWrite && (reader.ended || reader.size === 0)) this.#fail(clientGone());
     };
     reader.fill().then((hasMore) => {
       if (!hasMore) gone();
@@ -252,13 +257,14 @@ class Forwarding {
 
   /** The head, with what is here of the body, in one write; then the rest of the body beside the response. */
   async #sendHead({ stream }: UpstreamConnection): Promise<void> {
-    const { session: { context, reader }, body } = this.#exchange;
+    const { session: { context, reader }, body, startedAt } = this.#exchange;
     const headBytes = formatRequestHead(this.#upstreamHead());
     const bytes = this.#isReplay && this.#kept
       ? this.#kept.after(headBytes)
       : withBody(headBytes, reader, body, (piece) => this.#onSent(piece));
     // The last moment: nothing is awaited between this check and the write (SPEC section 9.4).
     if (!context.policy.isLive(this.#grant)) throw revoked();
+    this.#setupMs ??= context.clock.monotonic() - startedAt;
     await writeAll(stream, bytes);
     if (body.done) {
       if (!this.#exchange.upgrade) this.#watchClient();
@@ -355,6 +361,7 @@ class Forwarding {
     const first = withBody(headBytes, connection.reader, body, (piece) => this.#received += piece.length);
     this.#answered = response.status;
     this.#touch(limits.bodyIdleTimeoutMs);
+    this.#isLastWrite = body.done;
     await this.#writeClient(first);
     await this.#download(connection.reader, body);
     if (this.#isUploaded) this.#keepUpstream(connection, response, body);
@@ -370,6 +377,7 @@ class Forwarding {
     while (!body.done) {
       const count = body.take(reader.available);
       if (count > 0) {
+        this.#isLastWrite = body.done;
         await this.#writeClient(reader.available.subarray(0, count));
         reader.consume(count);
         this.#received += count;
@@ -437,7 +445,12 @@ class Forwarding {
 
   #measures(): Partial<AuditRecord> {
     const { session: { context: { clock } }, startedAt } = this.#exchange;
-    return { sent: this.#sent, received: this.#received, durationMs: clock.monotonic() - startedAt };
+    return {
+      sent: this.#sent,
+      received: this.#received,
+      durationMs: clock.monotonic() - startedAt,
+      setupMs: this.#setupMs,
+    };
   }
 
   #log(more: Partial<AuditRecord>): void {

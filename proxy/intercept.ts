@@ -38,6 +38,9 @@ export interface TlsSession extends ByteStream {
   readonly done: Promise<void>;
 }
 
+/** A set of port numbers. */
+export type PortSet = Pick<Set<number>, "has" | "add" | "delete">;
+
 /** Ends TLS on connections. */
 export class Interceptor {
   readonly #limits: Limits;
@@ -46,15 +49,21 @@ export class Interceptor {
   readonly #listeners = new Map<string, Promise<LoopbackListener>>();
 
   constructor(
-    options: { readonly limits: Limits; readonly deadlines: Deadlines; readonly now: () => number },
+    options: {
+      readonly limits: Limits;
+      readonly deadlines: Deadlines;
+      readonly now: () => number;
+      readonly ports?: PortSet;
+    },
   ) {
     this.#limits = options.limits;
     this.#deadlines = options.deadlines;
     this.#now = options.now;
+    this.ports = options.ports ?? new Set();
   }
 
   /** The ports of the loopback listeners: nothing may be dialled there on a client's behalf. */
-  readonly ports = new Set<number>();
+  readonly ports: PortSet;
 
   /** How many listeners are open. */
   get listenerCount(): number {
@@ -208,7 +217,7 @@ const MAX_UNCLAIMED = 64;
 class LoopbackListener {
   readonly renewAt: number;
   readonly #listener: Deno.TlsListener;
-  readonly #ports: Set<number>;
+  readonly #ports: PortSet;
   readonly #deadlines: Deadlines;
   /** Registered by our own splices, by 4-tuple; an entry is consumed once. */
   readonly #waiting = new Map<string, (conn: Deno.TlsConn) => void>();
@@ -221,7 +230,7 @@ class LoopbackListener {
   #isClosed = false;
   readonly #accepting: Promise<void>;
 
-  constructor({ certPem, keyPem, renewAt }: ServerCertificate, ports: Set<number>, deadlines: Deadlines) {
+  constructor({ certPem, keyPem, renewAt }: ServerCertificate, ports: PortSet, deadlines: Deadlines) {
     this.renewAt = renewAt;
     this.#deadlines = deadlines;
     this.#listener = Deno.listenTls({

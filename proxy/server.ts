@@ -13,13 +13,13 @@ import { fitLimits, type Limits } from "../core/limits.ts";
 import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
 import { Admission, type Release } from "./admission.ts";
-import type { LogFormat } from "../policy/audit_record.ts";
-import { AuditLog, type AuditSink, type AuditTotals } from "./audit_log.ts";
+import type { AuditTrail } from "./audit_log.ts";
 import { closeQuietly } from "./byte_reader.ts";
 import { serveConnection } from "./connection.ts";
+import { type Counts, LocalCounts } from "./counts.ts";
 import type { Certificates, ClientStream, ConnectionState, Mode, ProxyContext } from "./context.ts";
 import { Grants } from "./grants.ts";
-import { Interceptor } from "./intercept.ts";
+import { Interceptor, type PortSet } from "./intercept.ts";
 import type { PolicySource } from "./policy_source.ts";
 import { SocketStream } from "./socket_stream.ts";
 import { Dialler, type Resolve } from "./upstream.ts";
@@ -31,6 +31,8 @@ export interface Listen {
   readonly port: number;
   /** Accepts TLS beside the clear protocols. */
   readonly hasTls: boolean;
+  /** Other threads of this process listen there too; the system deals connections out among them. */
+  readonly isShared?: boolean;
 }
 
 export interface ProxyOptions {
@@ -47,19 +49,25 @@ export interface ProxyOptions {
   readonly caCertsFor: (host: string) => readonly string[];
   /** Ports on which this process listens besides the proxy's own: the API. Never dialled. */
   readonly ownPorts: () => readonly number[];
-  readonly audit: { readonly sink: AuditSink; readonly format: LogFormat; readonly logQuery: boolean };
+  readonly audit: AuditTrail;
+  readonly logQuery: boolean;
   readonly reportBug: (error: unknown) => void;
+  /** What limits are measured by, where several threads share them. */
+  readonly counts?: Counts;
+  /** The ports of loopback listeners, likewise. */
+  readonly tlsPorts?: PortSet;
 }
 
 /** Numbers for `status` and metrics. */
 export interface ProxyCounters {
   readonly connections: number;
+  /** How many there may be. */
+  readonly maxConnections: number;
   readonly openGrants: number;
   readonly idleUpstreams: number;
   readonly tlsListeners: number;
   /** CONNECT and SOCKS tunnels. */
   readonly openTunnels: number;
-  readonly audit: AuditTotals;
 }
 
 /** A running proxy. */
@@ -90,9 +98,15 @@ export function startProxy(options: ProxyOptions): ProxyServer {
   }
   const listeners = openListeners(options.listen);
   const deadlines = new Deadlines();
-  const admission = new Admission(limits);
+  const counts = options.counts ?? new LocalCounts();
+  const admission = new Admission(limits, counts);
   const grants = new Grants(policy);
-  const interceptor = new Interceptor({ limits, deadlines, now: () => clock.now() });
+  const interceptor = new Interceptor({
+    limits,
+    deadlines,
+    now: () => clock.now(),
+    ...(options.tlsPorts ? { ports: options.tlsPorts } : {}),
+  });
   const ports = new Set(listeners.map(({ addr }) => (addr as Deno.NetAddr).port));
   const isOwn = (port: number) =>
     ports.has(port) || interceptor.ports.has(port) || options.ownPorts().includes(port);
@@ -105,20 +119,16 @@ export function startProxy(options: ProxyOptions): ProxyServer {
     caCertsFor: options.caCertsFor,
     ownAddresses: (port) => isOwn(port) ? localAddresses(clock) : [],
   });
-  const pool = new UpstreamPool({ limits, deadlines, grants });
-  const { sink, format, logQuery } = options.audit;
-  const audit = new AuditLog({ sink, format, now: () => clock.now(), deadlines });
+  const pool = new UpstreamPool({ limits, deadlines, grants, counts });
   const context: ProxyContext = {
     ...options,
     limits,
-    logQuery,
     deadlines,
     admission,
     grants,
     interceptor,
     dialler,
     pool,
-    audit,
   };
   const server = new Server(context, listeners, options.listen);
   return server;
@@ -142,21 +152,21 @@ class Server implements ProxyServer {
   }
 
   counters(): ProxyCounters {
-    const { admission, grants, pool, interceptor, audit } = this.#context;
+    const { admission, grants, pool, interceptor, limits } = this.#context;
     return {
       connections: admission.connections,
+      maxConnections: limits.maxConnections,
       openGrants: grants.size,
       openTunnels: admission.tunnels,
       idleUpstreams: pool.size,
       tlsListeners: interceptor.listenerCount,
-      audit: audit.totals,
     };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
-    const { pool, grants, interceptor, audit, limits } = this.#context;
+    const { pool, grants, interceptor, limits } = this.#context;
     for (const listener of this.#listeners) closeQuietly(listener);
     await Promise.all(this.#accepting);
     for (const { stream, state } of this.#open) {
@@ -169,7 +179,6 @@ class Server implements ProxyServer {
     pool.close();
     await this.#drained(limits.drainTimeoutMs);
     await interceptor.close();
-    await audit.close();
   }
 
   /** Resolves when no connection is open any more, or after `ms`. */
@@ -286,9 +295,9 @@ function openListeners(listen: readonly Listen[]): readonly Deno.TcpListener[] {
   }
 }
 
-function openListener({ hostname, port }: Listen): Deno.TcpListener {
+function openListener({ hostname, port, isShared = false }: Listen): Deno.TcpListener {
   try {
-    return Deno.listen({ hostname, port });
+    return Deno.listen({ hostname, port, ...(isShared ? { reusePort: true } : {}) });
   } catch (cause) {
     const where = formatHostPort({ host: hostname, port });
     if (cause instanceof Deno.errors.AddrInUse) {

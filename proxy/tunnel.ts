@@ -45,6 +45,7 @@ export async function passThrough(session: Session, tunnel: PassthroughTunnel): 
     cancel.signal,
   )
     .finally(releaseDial);
+  const setupMs = context.clock.monotonic() - startedAt;
   if (!policy.isLive(grant)) {
     closeQuietly(upstream.stream);
     throw ended("revoked");
@@ -82,6 +83,7 @@ export async function passThrough(session: Session, tunnel: PassthroughTunnel): 
     sent: joined.bytesToB,
     received: joined.bytesToA,
     durationMs: context.clock.monotonic() - startedAt,
+    setupMs,
   });
 }
 

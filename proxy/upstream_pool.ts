@@ -7,6 +7,7 @@
 import type { Deadline, Deadlines } from "../core/deadlines.ts";
 import type { Limits } from "../core/limits.ts";
 import { closeQuietly } from "./byte_reader.ts";
+import { type Counts, LocalCounts } from "./counts.ts";
 import type { Grants } from "./grants.ts";
 import type { Grant } from "./policy_source.ts";
 import type { UpstreamConnection } from "./upstream.ts";
@@ -27,24 +28,32 @@ interface Idle {
   release: () => void;
 }
 
+const IDLE = "idle upstream";
+
 /** The pool. */
 export class UpstreamPool {
   readonly #limits: Limits;
   readonly #deadlines: Deadlines;
   readonly #grants: Grants;
+  readonly #counts: Counts;
   readonly #idle = new Map<string, Idle[]>();
-  #count = 0;
   #isClosed = false;
 
-  constructor(options: { readonly limits: Limits; readonly deadlines: Deadlines; readonly grants: Grants }) {
+  constructor(options: {
+    readonly limits: Limits;
+    readonly deadlines: Deadlines;
+    readonly grants: Grants;
+    readonly counts?: Counts;
+  }) {
     this.#limits = options.limits;
     this.#deadlines = options.deadlines;
     this.#grants = options.grants;
+    this.#counts = options.counts ?? new LocalCounts();
   }
 
   /** How many are idle. */
   get size(): number {
-    return this.#count;
+    return this.#counts.of(IDLE);
   }
 
   /**
@@ -70,8 +79,8 @@ export class UpstreamPool {
   put(key: PoolKey, connection: UpstreamConnection): void {
     const name = keyOf(key);
     const list = this.#idle.get(name) ?? [];
-    const isFull = this.#count >= this.#limits.maxIdleUpstream ||
-      list.length >= this.#limits.maxIdleUpstreamPerKey;
+    const isFull = this.size >= this.#limits.maxIdleUpstream ||
+      this.#counts.of(`${IDLE} ${name}`) >= this.#limits.maxIdleUpstreamPerKey;
     if (this.#isClosed || isFull || connection.reader.size > 0 || connection.reader.ended) {
       closeQuietly(connection.stream);
       return;
@@ -88,7 +97,7 @@ export class UpstreamPool {
     };
     list.push(idle);
     this.#idle.set(name, list);
-    this.#count++;
+    this.#countIdle(name, 1);
     connection.reader.rest();
     connection.reader.fill().then(discard, discard);
     idle.release = this.#grants.hold(key.grant, discard);
@@ -104,6 +113,11 @@ export class UpstreamPool {
     }
   }
 
+  #countIdle(name: string, change: 1 | -1): void {
+    this.#counts.add(IDLE, change);
+    this.#counts.add(`${IDLE} ${name}`, change);
+  }
+
   /** False when it is in use, or gone already. */
   #remove(idle: Idle): boolean {
     const list = this.#idle.get(idle.key);
@@ -111,7 +125,7 @@ export class UpstreamPool {
     if (!list || at < 0) return false;
     list.splice(at, 1);
     if (list.length === 0) this.#idle.delete(idle.key);
-    this.#count--;
+    this.#countIdle(idle.key, -1);
     idle.deadline.stop();
     idle.release();
     return true;

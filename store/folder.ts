@@ -93,6 +93,12 @@ export class StateFolder implements Disposable {
     );
   }
 
+  /** Bytes of the database and of SQLite's log beside it. */
+  async sizeBytes(): Promise<number> {
+    const files = await Promise.all([lstat(this.dbPath), lstat(`${this.dbPath}-wal`)]);
+    return files.reduce((sum, file) => sum + (file?.size ?? 0), 0);
+  }
+
   /** Unlocks the folder. Close the database first. */
   [Symbol.dispose](): void {
     this.#lock.close();

@@ -107,6 +107,11 @@ export class Database implements Disposable {
     }
   }
 
+  /** Bytes that the database takes on the disk, what SQLite has yet to move from its log included. */
+  sizeBytes(): Promise<number> {
+    return this.#folder.sizeBytes();
+  }
+
   /** Closes the database and unlocks the folder. */
   [Symbol.dispose](): void {
     this.#kv.close();

@@ -8,6 +8,7 @@
  */
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
+import type { HistogramData } from "../core/histogram.ts";
 import type { PresentPolicy } from "../policy/policy_diff.ts";
 import type { PolicyFile } from "../policy/policy_file.ts";
 import type { Rule, RuleSpec } from "../policy/rule.ts";
@@ -30,6 +31,19 @@ export interface StateOptions {
   /** The seal key file; `mk` in the folder unless given. */
   readonly sealKeyFile?: string | undefined;
   readonly clock: Clock;
+}
+
+/** What the state holds and how writing it goes. */
+export interface StoreFigures {
+  readonly clients: number;
+  readonly secrets: number;
+  /** Live rules of all clients. */
+  readonly rules: number;
+  /** How long commits took, those that failed included. */
+  readonly writeDuration: HistogramData;
+  readonly writeFailures: number;
+  /** What the database takes on the disk; undefined where that cannot be known. */
+  readonly databaseBytes: number | undefined;
 }
 
 /**
@@ -206,6 +220,17 @@ export class State implements AsyncDisposable {
   /** Calls `listener`, which must not throw, after every change and expiry. Returns a function that stops it. */
   onChange(listener: () => void): () => void {
     return this.#writer.onChange(listener);
+  }
+
+  /** Costs the same however much the state holds. */
+  async figures(): Promise<StoreFigures> {
+    return {
+      clients: this.#view.clientCount,
+      secrets: this.#view.secretCount,
+      rules: this.#view.ruleCount,
+      ...this.#writer.figures(),
+      databaseBytes: await this.#writer.sizeBytes().catch(() => undefined),
+    };
   }
 
   /** Finishes the writes that were asked for, and closes. Later writes are refused with a TypeError. */

@@ -7,6 +7,7 @@
  * @module
  */
 import { callAt, type Clock } from "../core/clock.ts";
+import { Histogram, type HistogramData } from "../core/histogram.ts";
 import type { Database, Mutation } from "./kv.ts";
 import { SWEEP_BATCH } from "./limits.ts";
 import { removeRule } from "./rules.ts";
@@ -36,6 +37,8 @@ export class Writer implements AsyncDisposable {
   #cancelTimer = () => {};
   /** No rule expires before this, so that a write need not look at all of them. */
   #nextExpiryMs = Infinity;
+  readonly #writeDuration = new Histogram();
+  #writeFailures = 0;
   /** Rows that are still on the disk and grant nothing: of expired rules, and what {@linkcode sweepLater} was given. */
   #meaninglessRows: Mutation[] = [];
   #isClosed = false;
@@ -72,7 +75,7 @@ export class Writer implements AsyncDisposable {
    * @throws ProxyError `state.write-failed` or `state.damaged`; memory is as before then
    */
   async commit(mutations: readonly Mutation[], apply: () => void): Promise<void> {
-    await this.#db.commit(mutations);
+    await this.#commitRows(mutations);
     apply();
     this.#notify();
   }
@@ -84,7 +87,7 @@ export class Writer implements AsyncDisposable {
    */
   async commitAhead(batches: readonly (readonly Mutation[])[]): Promise<void> {
     try {
-      for (const batch of batches) await this.#db.commit(batch);
+      for (const batch of batches) await this.#commitRows(batch);
     } catch (error) {
       this.sweepLater(batches.flat());
       throw error;
@@ -94,6 +97,16 @@ export class Writer implements AsyncDisposable {
   /** Takes rows that mean nothing off the disk, after the write that is under way. */
   sweepLater(rows: readonly Mutation[]): void {
     this.#meaninglessRows.push(...rows.map(({ key }) => ({ key })));
+  }
+
+  /** How writing goes: commits, those that failed among them. */
+  figures(): { readonly writeDuration: HistogramData; readonly writeFailures: number } {
+    return { writeDuration: this.#writeDuration.data(), writeFailures: this.#writeFailures };
+  }
+
+  /** Bytes on the disk. */
+  sizeBytes(): Promise<number> {
+    return this.#db.sizeBytes();
   }
 
   /** Has rules removed when they expire. Call it after adding one that does. */
@@ -122,6 +135,18 @@ export class Writer implements AsyncDisposable {
     this.#db[Symbol.dispose]();
   }
 
+  async #commitRows(mutations: readonly Mutation[]): Promise<void> {
+    const startedAt = this.clock.monotonic();
+    try {
+      await this.#db.commit(mutations);
+    } catch (error) {
+      this.#writeFailures++;
+      throw error;
+    } finally {
+      this.#writeDuration.observe(this.clock.monotonic() - startedAt);
+    }
+  }
+
   #dropExpired(): void {
     const now = this.clock.now();
     if (now < this.#nextExpiryMs) return;
@@ -136,7 +161,7 @@ export class Writer implements AsyncDisposable {
     while (this.#meaninglessRows.length > 0) {
       const batch = this.#meaninglessRows.slice(0, SWEEP_BATCH);
       try {
-        await this.#db.commit(batch);
+        await this.#commitRows(batch);
       } catch {
         return; // nothing is granted by these rows, and the next change meets the same disk and reports it
       }

@@ -344,6 +344,7 @@ Deno.test("repeated denials are coalesced into one line that counts them", async
       assertEquals(await statusOf(peer, connectText("other.test:443")), "403 no-rule");
     }
     await proxy.server[Symbol.asyncDispose]();
+    await proxy.audit[Symbol.asyncDispose]();
     lines.push(...proxy.lines);
   }
   const of = (host: string) => lines.filter((line) => line.includes(`host=${host}`));

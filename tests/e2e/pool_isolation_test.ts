@@ -28,11 +28,11 @@ async function connectionOf(
 }
 
 async function connectionAgain(proxy: TestProxy, peer: RawPeer, host: string): Promise<string> {
-  const before = proxy.server.counters().audit.allow;
+  const before = proxy.audit.totals.allow;
   await peer.send(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
   const { status, body } = await peer.readResponse();
   assertEquals(status, 200);
-  while (proxy.server.counters().audit.allow === before) {
+  while (proxy.audit.totals.allow === before) {
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   return body;
@@ -123,6 +123,6 @@ Deno.test("requests at the same time get a connection each, and share them after
     assertEquals(bodies.length, 8);
     for (const peer of peers) peer[Symbol.dispose]();
   }
-  while (proxy.server.counters().audit.allow < 24) await new Promise((resolve) => setTimeout(resolve, 1));
+  while (proxy.audit.totals.allow < 24) await new Promise((resolve) => setTimeout(resolve, 1));
   assertEquals(upstream.connections, proxy.server.counters().idleUpstreams);
 });

@@ -1,6 +1,7 @@
 /** What is admitted under a client, rule or secret ends with it, at once, wherever it is (SPEC sections 1 and 9.4). */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { systemClock } from "../../core/clock.ts";
+import { formatRecord } from "../../policy/audit_record.ts";
 import { parseRule } from "../../policy/rule.ts";
 import { startProxy } from "../../proxy/server.ts";
 import { hasNativeCalls } from "../../core/native.ts";
@@ -442,10 +443,10 @@ Deno.test("expiry in the real state ends a tunnel and a request under way", asyn
       caCertsFor: () => [upstreamCa.caPem],
       ownPorts: () => [],
       audit: {
-        format: "text",
-        logQuery: false,
-        sink: { write: (text) => Promise.resolve(void lines.push(...text.trim().split("\n"))) },
+        isWritable: true,
+        write: (record) => lines.push(formatRecord(record, "text", 0)),
       },
+      logQuery: false,
       reportBug: (error) => {
         throw error;
       },

@@ -159,6 +159,7 @@ Deno.test("a stop writes the lines that were being coalesced, and a second one d
     assertEquals((await peer.readResponse()).status, 403);
   }
   await stop(proxy);
+  await proxy.audit[Symbol.asyncDispose]();
   assertMatch(proxy.lines.at(-1) ?? "", /reason=no-rule repeated=4$/);
   await stop(proxy);
 });

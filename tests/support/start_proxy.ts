@@ -1,8 +1,11 @@
 /** The proxy in this process, on free loopback ports, with a policy in memory and its audit lines in an array. */
 import { parseCidr } from "../../core/cidr.ts";
 import { type Clock, systemClock } from "../../core/clock.ts";
+import { Deadlines } from "../../core/deadlines.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
+import { formatStored } from "../../policy/audit_record.ts";
+import { AuditLog } from "../../proxy/audit_log.ts";
 import type { Certificates, Mode } from "../../proxy/context.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import type { Resolve } from "../../proxy/upstream.ts";
@@ -40,6 +43,7 @@ export interface TestProxyOptions {
 
 export interface TestProxy extends AsyncDisposable {
   readonly server: ProxyServer;
+  readonly audit: AuditLog;
   readonly policy: TestPolicy;
   readonly httpPort: number;
   readonly tlsPort: number;
@@ -63,6 +67,18 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
   const bugs: unknown[] = [];
   const waiting = new Set<() => void>();
   const clock = options.clock ?? systemClock();
+  const audit = new AuditLog({
+    now: () => clock.now(),
+    deadlines: new Deadlines(),
+    sink: {
+      write: (records) => {
+        if (options.isDiskFull?.()) return Promise.reject(new Error("no space left on device"));
+        lines.push(...records.map((record) => formatStored(record, "text")));
+        for (const wake of waiting) wake();
+        return Promise.resolve();
+      },
+    },
+  });
   const server = startProxy({
     listen: [
       { hostname: "127.0.0.1", port: 0, hasTls: false },
@@ -85,23 +101,14 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     allowCidrs: (options.allowCidrs ?? ["127.0.0.0/8"]).map(parseCidr),
     caCertsFor: () => [upstreamCa.caPem],
     ownPorts: () => options.ownPorts ?? [],
-    audit: {
-      format: "text",
-      logQuery: options.logQuery ?? false,
-      sink: {
-        write: (text) => {
-          if (options.isDiskFull?.()) return Promise.reject(new Error("no space left on device"));
-          lines.push(...text.split("\n").filter((line) => line !== ""));
-          for (const wake of waiting) wake();
-          return Promise.resolve();
-        },
-      },
-    },
+    audit,
+    logQuery: options.logQuery ?? false,
     reportBug: (error) => bugs.push(error),
   });
   const [http, tls] = server.addresses;
   return {
     server,
+    audit,
     policy,
     httpPort: http?.port ?? 0,
     tlsPort: tls?.port ?? 0,
@@ -128,6 +135,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     },
     [Symbol.asyncDispose]: async () => {
       await server[Symbol.asyncDispose]();
+      await audit[Symbol.asyncDispose]();
       if (bugs.length > 0) {
         throw new Error(`the proxy reported a bug: ${inspectError(bugs[0])}`, { cause: bugs[0] });
       }

@@ -8,6 +8,7 @@ import { systemClock } from "../../core/clock.ts";
 import { Deadlines } from "../../core/deadlines.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
+import { formatStored } from "../../policy/audit_record.ts";
 import { Admission } from "../../proxy/admission.ts";
 import { AuditLog } from "../../proxy/audit_log.ts";
 import { ByteReader } from "../../proxy/byte_reader.ts";
@@ -41,7 +42,7 @@ export interface EngineOptions {
 /** An engine without sockets. Dispose it: bugs that it reported are thrown then. */
 export class Engine implements AsyncDisposable {
   readonly policy = new TestPolicy();
-  readonly context: ProxyContext;
+  readonly context: ProxyContext & { readonly audit: AuditLog };
   readonly lines: string[] = [];
   readonly bugs: unknown[] = [];
   readonly dials: DialTarget[] = [];
@@ -73,12 +74,11 @@ export class Engine implements AsyncDisposable {
       }, upstreamCapacity),
       pool: new UpstreamPool({ limits, deadlines, grants }),
       audit: new AuditLog({
-        format: "text",
         now,
         deadlines,
         sink: {
-          write: (text) => {
-            this.lines.push(...text.split("\n").filter((line) => line !== ""));
+          write: (records) => {
+            this.lines.push(...records.map((record) => formatStored(record, "text")));
             return Promise.resolve();
           },
         },
@@ -114,7 +114,7 @@ export class Engine implements AsyncDisposable {
     pool.close();
     grants.close();
     await interceptor.close();
-    await audit.close();
+    await audit[Symbol.asyncDispose]();
     if (this.bugs.length > 0) throw this.bugs[0];
   }
 }

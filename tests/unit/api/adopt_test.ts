@@ -29,7 +29,9 @@ Deno.test("POST /proxy/v1/secrets adopts a login, and the list tells its times a
     error: "it was refused",
   }]);
   const status = JSON.parse((await api.call("/proxy/v1/status")).text);
-  assertEquals(status.secret_errors, [{ name: "claude", error: "it was refused" }]);
+  assertEquals(status.secret_errors, [
+    { name: "claude", host: "api.anthropic.com", type: "oauth-claude", error: "it was refused" },
+  ]);
   assertStringIncludes((await api.call("/metrics")).text, "slicer_proxy_secret_errors 1\n");
   assert(!`${created.text}${listed.text}`.includes("planted"));
 });

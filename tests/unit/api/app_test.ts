@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createApp } from "../../../api/app.ts";
-import { REPORT, TestApi } from "./support.ts";
+import { NO_AUDIT, REPORT, TestApi } from "./support.ts";
 
 const V1 = "/proxy/v1";
 const JSON_TYPE = { "content-type": "application/json" };
@@ -77,9 +77,14 @@ Deno.test("status and secrets say why a credential cannot be used", async () => 
     listClients: () => [],
     listSecrets: () => [{ ...record, adoptedAt: 1_000, refreshedAt: 2_000, error: "the provider refused" }],
   });
-  const app = createApp({ control, status: () => REPORT, log: { error: () => {} } });
+  const app = createApp({
+    control,
+    audit: NO_AUDIT,
+    status: () => REPORT,
+    log: { error: () => {} },
+  });
   assertEquals((await (await app.request(`${V1}/status`)).json()).secret_errors, [
-    { name: "s", error: "the provider refused" },
+    { name: "s", host: "x.example", type: "oauth-xai", error: "the provider refused" },
   ]);
   assertStringIncludes(await (await app.request("/metrics")).text(), "slicer_proxy_secret_errors 1\n");
   assertEquals(await (await app.request(`${V1}/secrets`)).json(), [{
@@ -101,6 +106,7 @@ Deno.test("what goes wrong inside is 500 without detail, and the log has it with
   const logged: string[] = [];
   const app = createApp({
     control: Object.assign(Object.create(null), failing),
+    audit: NO_AUDIT,
     status: () => REPORT,
     log: { error: (line) => logged.push(line) },
   });

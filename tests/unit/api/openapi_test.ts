@@ -25,7 +25,12 @@ async function documentOf(api: TestApi): Promise<Document> {
 Deno.test("openapi.json describes every route of the app and no other", async () => {
   await using api = await TestApi.start();
   const document = await documentOf(api);
-  const app = createApp({ control: api.control, status: () => REPORT, log: { error: () => {} } });
+  const app = createApp({
+    control: api.control,
+    audit: api.audit,
+    status: () => REPORT,
+    log: { error: () => {} },
+  });
   const routes = app.routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
     `${method} ${path.replace(/:(\w+)/g, "{$1}")}`
   );
@@ -39,6 +44,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "DELETE /proxy/v1/secrets/{name}",
     "GET /healthz",
     "GET /metrics",
+    "GET /proxy/v1/audit",
     "GET /proxy/v1/clients",
     "GET /proxy/v1/clients/{name}",
     "GET /proxy/v1/openapi.json",
@@ -125,6 +131,9 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["applyPolicy", 200, "/policy/apply", { body: { policy: "version: 1\nclients: { c: { allow: [] } }" } }],
   ["applyPolicy", 400, "/policy/apply", { body: { policy: "version: 2" } }],
   ["deleteClient", 204, "/clients/c", { method: "DELETE" }],
+  ["readAudit", 200, "/audit"],
+  ["readAudit", 200, "/audit", { headers: { accept: "text/event-stream" } }],
+  ["readAudit", 400, "/audit?since=yesterday"],
   ["getStatus", 200, "/status"],
   ["getHealth", 200, "/../../healthz"],
   ["getMetrics", 200, "/../../metrics"],

@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import * as schemas from "../../../api/schemas.ts";
+import { StatusBody } from "../../../api/schemas_status.ts";
 import { TestApi } from "./support.ts";
 
 const V1 = "/proxy/v1";
@@ -343,7 +344,7 @@ Deno.test("status says what runs and what it holds", async () => {
   await api.call(`${V1}/secrets`, { body: { name: "s", host: "x.example", value: "v" } });
   await api.call(`${V1}/allows`, { body: { client: "a", host: "x.example" } });
   const answer = await api.call(`${V1}/status`);
-  assertEquals(schemas.StatusBody.parse(JSON.parse(answer.text)), {
+  assertEquals(StatusBody.parse(JSON.parse(answer.text)), {
     version: "1.2.3",
     started_at: "2026-01-02T03:04:05.000Z",
     uptime_seconds: 61,
@@ -356,11 +357,27 @@ Deno.test("status says what runs and what it holds", async () => {
     secrets: 1,
     rules: 1,
     open_connections: 7,
+    max_connections: 4_700,
     open_tunnels: 5,
+    idle_upstreams: 3,
+    tls_listeners: 2,
     requests: { allow: 11, deny: 12, passthrough: 13 },
+    denials: { "no-rule": 10, quota: 2 },
+    failures: { dns: 4 },
+    responses: { "1xx": 1, "2xx": 2, "3xx": 3, "4xx": 4, "5xx": 5 },
     renewals: { renewed: 14, adopted: 15, failed: 16, refused: 17 },
     sent_bytes: 100,
     received_bytes: 200,
+    certificates: { entries: 21, hits: 22, misses: 23, minted: 3, mint_failures: 24 },
+    audit_log: { writable: true, queued: 31, write_failures: 32, coalesced: 33 },
+    store: { writes: 3, write_failures: 41, database_bytes: 42 },
+    process: {
+      started_at: "2026-01-02T03:04:04.000Z",
+      cpu_seconds: 1.5,
+      resident_bytes: 51,
+      open_fds: 52,
+      max_fds: 53,
+    },
     secret_errors: [],
   });
   const health = await api.call("/healthz");

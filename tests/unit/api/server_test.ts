@@ -43,6 +43,7 @@ Deno.test("startApi() refuses a TCP address that is none, or beyond loopback wit
       const started = () =>
         startApi({
           control: api.control,
+          audit: api.audit,
           status: () => REPORT,
           log: { error: () => {} },
           tcp: { hostname, port: 0, token: TOKEN },
@@ -64,7 +65,12 @@ Deno.test("startApi() listens on any loopback address without TLS", async (t) =>
 
 Deno.test("startApi() leaves nothing behind when one of its listeners cannot start", async () => {
   await using first = await TestApi.start({ tcp: {} });
-  const options = { control: first.control, status: () => REPORT, log: { error: () => {} } };
+  const options = {
+    control: first.control,
+    audit: first.audit,
+    status: () => REPORT,
+    log: { error: () => {} },
+  };
   const socketPath = `${first.dir}/second.sock`;
   const taken = () => startApi({ ...options, socketPath, tcp: { ...first.address, token: TOKEN } });
   const error = await assertRejects(taken, ProxyError, "Cannot listen for API calls");

@@ -5,9 +5,12 @@
  * @module
  */
 import { join } from "node:path";
-import type { StatusReport } from "../../../api/control.ts";
+import type { AuditSource, StatusReport } from "../../../api/control.ts";
 import { type Api, type ApiOptions, startApi } from "../../../api/server.ts";
 import { systemClock } from "../../../core/clock.ts";
+import { AuditStore, type AuditStoreOptions } from "../../../store/audit_store.ts";
+import { LATENCY_BOUNDS } from "../../../core/histogram.ts";
+import { type Reason, REASONS } from "../../../policy/reason.ts";
 import { State } from "../../../store/state.ts";
 
 /** An answer, read to its end. */
@@ -27,6 +30,9 @@ export interface CallOptions {
 
 export const TOKEN = "spa_test-token-of-the-api-0123456789abcdef";
 
+/** Two measurements below the first bound, one above the last. */
+const DURATIONS = { counts: [2, ...LATENCY_BOUNDS.slice(1).map(() => 0), 1], sum: 400.5 };
+
 export const REPORT: StatusReport = {
   version: "1.2.3",
   startedAt: Date.UTC(2026, 0, 2, 3, 4, 5),
@@ -37,44 +43,88 @@ export const REPORT: StatusReport = {
   httpPort: 3128,
   httpsPort: 3129,
   openConnections: 7,
+  maxConnections: 4_700,
   openTunnels: 5,
+  idleUpstreams: 3,
+  tlsListeners: 2,
   requests: { allow: 11, deny: 12, passthrough: 13 },
+  denials: { ...noReasons(), "no-rule": 10, quota: 2 },
+  failures: { ...noReasons(), dns: 4 },
+  responses: { "1xx": 1, "2xx": 2, "3xx": 3, "4xx": 4, "5xx": 5 },
+  requestDuration: DURATIONS,
+  setupDuration: DURATIONS,
   renewals: { renewed: 14, adopted: 15, failed: 16, refused: 17 },
   sentBytes: 100,
   receivedBytes: 200,
+  certificates: { entries: 21, hits: 22, misses: 23, mintFailures: 24, mintDuration: DURATIONS },
+  auditLog: { isWritable: true, queued: 31, writeFailures: 32, coalesced: 33 },
+  store: {
+    clients: 0,
+    secrets: 0,
+    rules: 0,
+    writeDuration: DURATIONS,
+    writeFailures: 41,
+    databaseBytes: 42,
+  },
+  process: {
+    startedAt: Date.UTC(2026, 0, 2, 3, 4, 4),
+    cpuSeconds: 1.5,
+    residentBytes: 51,
+    openDescriptors: 52,
+    maxDescriptors: 53,
+  },
 };
+
+/** An audit log without a record. */
+export const NO_AUDIT: AuditSource = {
+  records: () => ReadableStream.from([]),
+  follow: () => ReadableStream.from([]),
+};
+function noReasons(): Record<Reason, number> {
+  return Object.fromEntries(Object.keys(REASONS).map((reason) => [reason, 0])) as Record<Reason, number>;
+}
 
 /** An API on a unix socket (and TCP when asked for) over a new state, all of it gone when disposed. */
 export class TestApi implements AsyncDisposable {
   readonly dir: string;
   readonly socketPath: string;
   readonly control: State;
+  readonly audit: AuditStore;
   readonly api: Api;
   readonly logged: string[];
 
-  private constructor(dir: string, control: State, api: Api, logged: string[]) {
+  private constructor(dir: string, control: State, audit: AuditStore, api: Api, logged: string[]) {
     this.dir = dir;
     this.socketPath = join(dir, "api.sock");
     this.control = control;
+    this.audit = audit;
     this.api = api;
     this.logged = logged;
   }
 
   static async start(
-    options: Partial<Omit<ApiOptions, "tcp">> & { readonly tcp?: Partial<ApiOptions["tcp"]> } = {},
+    options: Partial<Omit<ApiOptions, "tcp">> & {
+      readonly tcp?: Partial<ApiOptions["tcp"]>;
+      readonly store?: AuditStoreOptions;
+    } = {},
   ): Promise<TestApi> {
     const dir = await Deno.makeTempDir();
     const control = await State.open({ dir: join(dir, "state"), clock: systemClock() });
+    const audit = await AuditStore.open(join(dir, "audit.jsonl"), options.store);
     const logged: string[] = [];
     const api = await startApi({
       control,
-      status: () => REPORT,
+      audit,
+      status: async () => {
+        const { clients, secrets, rules } = await control.figures();
+        return { ...REPORT, store: { ...REPORT.store, clients, secrets, rules } };
+      },
       log: { error: (line) => logged.push(line) },
       socketPath: join(dir, "api.sock"),
       ...options,
       ...(options.tcp ? { tcp: { hostname: "127.0.0.1", port: 0, token: TOKEN, ...options.tcp } } : {}),
     } as ApiOptions);
-    return new TestApi(dir, control, api, logged);
+    return new TestApi(dir, control, audit, api, logged);
   }
 
   /** Calls over the unix socket. */
@@ -100,6 +150,7 @@ export class TestApi implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.api[Symbol.asyncDispose]();
+    this.audit[Symbol.dispose]();
     await this.control[Symbol.asyncDispose]();
     await Deno.remove(this.dir, { recursive: true });
   }

@@ -2,6 +2,7 @@ import { assertEquals, assertNotEquals, assertRejects, assertStrictEquals, asser
 import { createAuthority, loadOrCreateAuthority } from "../../../ca/authority.ts";
 import { LeafCache } from "../../../ca/leaf_cache.ts";
 import type { Authority } from "../../../ca/signer.ts";
+import { countOf } from "../../../core/histogram.ts";
 import { ProxyError } from "../../../core/errors.ts";
 import { handshake, SetClock, temporaryFolder } from "./support.ts";
 
@@ -99,4 +100,24 @@ Deno.test("LeafCache.setAuthority() signs with the new CA from the next call on"
   assertStrictEquals(await cache.get("b.example"), await fresh);
   assertNotEquals((await cache.get("a.example")).certPem, kept.certPem);
   assertEquals(cache.size, 2);
+});
+
+Deno.test("LeafCache.figures() tells what was kept, found, made and not made", async () => {
+  const clock = new SetClock();
+  const authority = await newAuthority(clock);
+  const cache = new LeafCache(authority, { clock });
+  await Promise.all([cache.get("a.example"), cache.get("a.example")]); // both wait for one minting
+  await cache.get("a.example");
+  await cache.get("b.example");
+  const sign = authority.sign.bind(authority);
+  authority.sign = (request) => {
+    clock.nowMs += 30;
+    return sign(request);
+  };
+  await cache.get("c.example");
+  authority.sign = () => Promise.reject(new Error("no entropy"));
+  await assertRejects(() => cache.get("d.example"));
+  const { mintDuration, ...figures } = cache.figures();
+  assertEquals(figures, { entries: 3, hits: 1, misses: 5, mintFailures: 1 });
+  assertEquals([countOf(mintDuration), mintDuration.sum], [3, 0.03]);
 });

@@ -1,5 +1,11 @@
-import { assertEquals } from "@std/assert";
-import { descriptorLimit, hasNativeCalls, setListenerNoDelay, shutdownSocket } from "../../../core/native.ts";
+import { assert, assertEquals } from "@std/assert";
+import {
+  descriptorLimit,
+  hasNativeCalls,
+  openDescriptors,
+  setListenerNoDelay,
+  shutdownSocket,
+} from "../../../core/native.ts";
 import { closeQuietly } from "../../../proxy/byte_reader.ts";
 import {
   openSockets,
@@ -19,6 +25,22 @@ Deno.test({ ignore, name: "descriptorLimit() is the soft limit of this process" 
   const [, soft] = /^Max open files +(\d+)/m.exec(limits) ?? [];
   assertEquals(descriptorLimit(), Number(soft));
 });
+
+Deno.test(
+  { ignore: ignore || Deno.build.os !== "linux", name: "openDescriptors() counts what is open" },
+  async () => {
+    const before = openDescriptors() ?? NaN;
+    // Read by another process: here the folder would be one of them.
+    const { stdout } = await new Deno.Command("ls", { args: [`/proc/${Deno.pid}/fd`], stdin: "null" })
+      .output();
+    const listed = new TextDecoder().decode(stdout).trim().split("\n").length;
+    assert(Math.abs(listed - before) <= 3, `${listed} listed, ${before} counted`); // the pipes to `ls`
+    const files = Array.from({ length: 40 }, () => Deno.openSync("/dev/null"));
+    assertEquals(openDescriptors(), before + 40);
+    for (const file of files) file.close();
+    assertEquals(openDescriptors(), before);
+  },
+);
 
 Deno.test(
   { ignore, name: "shutdownSocket() ends the connection with exactly these two addresses" },

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { Deadlines } from "../../../core/deadlines.ts";
-import type { AuditRecord, LogFormat } from "../../../policy/audit_record.ts";
+import { type AuditRecord, formatStored } from "../../../policy/audit_record.ts";
 import { AuditLog } from "../../../proxy/audit_log.ts";
 
 const ALLOW: AuditRecord = {
@@ -28,31 +28,30 @@ const DENY: AuditRecord = {
 };
 
 /** A log whose sink fails while `failing` holds an error. */
-function startLog(format: LogFormat = "text") {
-  const written: string[] = [];
+function startLog() {
+  const written: string[][] = [];
   const state: { failing: Error | undefined } = { failing: undefined };
   const log = new AuditLog({
-    format,
     now: () => 0,
     deadlines: new Deadlines(),
     sink: {
-      write: (lines) => {
+      write: (records) => {
         if (state.failing) return Promise.reject(state.failing);
-        written.push(lines);
+        written.push(records.map((record) => formatStored(record, "text")));
         return Promise.resolve();
       },
     },
   });
-  return { log, written, state, lines: () => written.join("").split("\n").slice(0, -1) };
+  return { log, written, state, lines: () => written.flat() };
 }
 
-Deno.test("AuditLog writes lines in order, those of one turn at once", async () => {
+Deno.test("AuditLog writes records in order, those of one turn at once", async () => {
   const { log, written, lines } = startLog();
   for (let port = 1; port <= 3; port++) log.write({ ...ALLOW, port });
   await log.flush();
   assertEquals(written.length, 1);
   log.write({ ...ALLOW, port: 4 });
-  await log.close();
+  await log[Symbol.asyncDispose]();
   assertEquals(lines().map((line) => /port=(\d+)/.exec(line)?.[1]), ["1", "2", "3", "4"]);
 });
 
@@ -63,7 +62,7 @@ Deno.test("AuditLog counts what is denied again and again, and never what is all
     log.write({ ...DENY, host: `b${i % 2}.test` });
     log.write(ALLOW);
   }
-  await log.close();
+  await log[Symbol.asyncDispose]();
   const count = (pattern: RegExp) => lines().filter((line) => pattern.test(line)).length;
   assertEquals(count(/^allow /), 100);
   assertEquals(count(/host=a\.test.*reason=no-rule$/), 5);
@@ -79,29 +78,33 @@ Deno.test("AuditLog adds up what it is given, coalesced or not", async () => {
   for (let i = 0; i < 10; i++) log.write(DENY);
   log.write(ALLOW);
   log.write({ verdict: "passthrough", sent: 10, received: 20 });
-  await log.close();
-  assertEquals(log.totals, { allow: 1, deny: 10, passthrough: 1, sentBytes: 10, receivedBytes: 5_140 });
+  await log[Symbol.asyncDispose]();
+  const { allow, deny, passthrough, denials, sentBytes, receivedBytes } = log.totals;
+  assertEquals([allow, deny, passthrough, denials["no-rule"]], [1, 10, 1, 10]);
+  assertEquals([sentBytes, receivedBytes], [10, 5_140]);
+  assertEquals(log.health, { isWritable: true, queued: 0, writeFailures: 0, coalesced: 5 });
 });
 
-Deno.test("AuditLog is not writable while its sink fails, and loses no line once it recovers", async () => {
+Deno.test("AuditLog is not writable while its sink fails, and loses no record once it recovers", async () => {
   const { log, state, lines } = startLog();
   state.failing = new Error("disk full");
   log.write({ ...ALLOW, port: 1 });
   await new Promise((resolve) => setTimeout(resolve, 0));
   assertEquals(log.isWritable, false);
   log.write({ ...ALLOW, port: 2 });
+  assertEquals(log.health, { isWritable: false, queued: 2, writeFailures: 1, coalesced: 0 });
   state.failing = undefined;
   await log.flush();
   assertEquals(log.isWritable, true);
   log.write({ ...ALLOW, port: 3 });
-  await log.close();
+  await log[Symbol.asyncDispose]();
   assertEquals(lines().map((line) => /port=(\d+)/.exec(line)?.[1]), ["1", "2", "3"]);
 });
 
-Deno.test("AuditLog.close() does not wait for a sink that keeps failing", async () => {
+Deno.test("AuditLog when disposed does not wait for a sink that keeps failing", async () => {
   const { log, state, lines } = startLog();
   state.failing = new Error("disk full");
   log.write(ALLOW);
-  await log.close();
+  await log[Symbol.asyncDispose]();
   assertEquals(lines(), []);
 });

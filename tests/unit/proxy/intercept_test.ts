@@ -16,7 +16,9 @@ async function setUp(limits: Partial<Limits> = {}) {
   const { caPem, issue } = await proxyAuthority();
   let now = Date.now();
   let loads = 0;
+  const ports = new Set<number>();
   const interceptor = new Interceptor({
+    ports,
     limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, ...limits },
     deadlines: new Deadlines(),
     now: () => now,
@@ -27,6 +29,7 @@ async function setUp(limits: Partial<Limits> = {}) {
   };
   return {
     interceptor,
+    ports,
     caPem,
     load,
     /** Ends TLS for `host` on the far end of a new connection, with a real client on the near end. */
@@ -84,7 +87,7 @@ Deno.test("terminate() opens one listener for a host, also for many that ask at 
   await using setup = await setUp();
   const made = await Promise.all(Array.from({ length: 12 }, () => setup.terminate("a.test")));
   await Promise.all(made.map(({ session }) => session));
-  assertEquals([setup.loads(), setup.interceptor.listenerCount, setup.interceptor.ports.size], [1, 1, 1]);
+  assertEquals([setup.loads(), setup.interceptor.listenerCount, setup.ports.size], [1, 1, 1]);
   await Promise.all(made.map(finish));
 });
 
@@ -117,7 +120,7 @@ Deno.test("terminate() keeps maxTlsListeners, drops the one unused for longest, 
     made.push(one);
   }
   assertEquals([setup.loads(), setup.interceptor.listenerCount], [3, 2]);
-  await waitUntil("the dropped one is closed", () => setup.interceptor.ports.size === 2);
+  await waitUntil("the dropped one is closed", () => setup.ports.size === 2);
   for (const { client, session } of made) {
     await client.send("x");
     assertEquals(await (await session).read(new Uint8Array(1)), 1);
@@ -226,7 +229,7 @@ Deno.test({
   await using setup = await setUp();
   const made = await setup.terminate("a.test");
   const session = await made.session;
-  const [listenerPort = 0] = setup.interceptor.ports;
+  const [listenerPort = 0] = setup.ports;
   const ours = await peerPortOf(listenerPort);
   const rows = [["any port", "127.0.0.1", 0], [
     "127.0.0.2 with the port of our splice",
@@ -255,7 +258,7 @@ Deno.test("a stranger on a loopback listener is closed at once while none of our
   await using setup = await setUp();
   const made = await setup.terminate("a.test");
   await made.session;
-  const [port = 0] = setup.interceptor.ports;
+  const [port = 0] = setup.ports;
   using stranger = await Deno.connect({ hostname: "127.0.0.1", port });
   assertEquals(await soon("the end", stranger.read(new Uint8Array(1)), 1_500), null); // sooner than UNCLAIMED_MS
   await finish(made);
@@ -265,7 +268,7 @@ Deno.test("many strangers on a loopback listener do not keep our own connections
   await using setup = await setUp();
   const first = await setup.terminate("a.test");
   await first.session;
-  const [port = 0] = setup.interceptor.ports;
+  const [port = 0] = setup.ports;
   const knocking = Promise.all(Array.from({ length: 200 }, async () => {
     using stranger = await Deno.connect({ hostname: "127.0.0.1", port });
     await stranger.read(new Uint8Array(1)).catch(() => {});

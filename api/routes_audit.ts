@@ -1,0 +1,134 @@
+/**
+ * The call that reads and follows the audit log.
+ *
+ * Not here: the form of an answer (`audit_stream.ts`), where records come from (`store/audit_store.ts`).
+ *
+ * @module
+ */
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { messageOf } from "../core/errors.ts";
+import { parseName } from "../core/names.ts";
+import type { RecordFilter } from "../policy/audit_record.ts";
+import { parseSince } from "../policy/record_filter.ts";
+import { parseHostPattern } from "../policy/rule.ts";
+import { eventForm, type EventId, type Item, ndjsonForm, parseEventId, streamItems } from "./audit_stream.ts";
+import type { ApiLog, AuditSource } from "./control.ts";
+import { refuse } from "./errors.ts";
+import { common, error } from "./responses.ts";
+import { AuditQuery, AuditRecordBody, MissedBody } from "./schemas_audit.ts";
+
+/** How much of the API the audit log may take. Both counts stay far below what the API answers at once. */
+export interface AuditLimits {
+  readonly maxFollowers: number;
+  /** Readers of what is stored: each has the store's files open. */
+  readonly maxReaders: number;
+  /** Longest silence of a stream. Shorter than what the TLS front closes a connection for. */
+  readonly heartbeatMs: number;
+}
+
+export const AUDIT_LIMITS: AuditLimits = { maxFollowers: 16, maxReaders: 8, heartbeatMs: 15_000 };
+
+const audit = createRoute({
+  method: "get",
+  path: "/proxy/v1/audit",
+  operationId: "readAudit",
+  summary: "Records of the audit log, oldest first, and with follow those to come",
+  description:
+    "One JSON object per line, and from time to time an empty line. A caller that accepts text/event-stream gets " +
+    "events instead, each record as the data of a message, what was missed as an event `missed`; Last-Event-ID goes " +
+    "on after that event. A reader who is slow slows nobody: with follow it is told how many records it missed.",
+  tags: ["audit"],
+  request: {
+    query: AuditQuery,
+    headers: z.object({ accept: z.string().optional(), "last-event-id": z.string().optional() }),
+  },
+  responses: {
+    ...common,
+    200: {
+      description: "The records",
+      content: {
+        "application/x-ndjson": { schema: z.union([AuditRecordBody, MissedBody]) },
+        "text/event-stream": { schema: z.string() },
+      },
+    },
+    400: error("The query cannot be understood"),
+  },
+});
+
+/** Adds the call to an app. Streams end when `stop` aborts. */
+export function addAuditRoutes(
+  app: OpenAPIHono,
+  source: AuditSource,
+  { limits = AUDIT_LIMITS, stop, log }: {
+    readonly limits?: AuditLimits | undefined;
+    readonly stop: AbortSignal;
+    readonly log: ApiLog;
+  },
+): void {
+  const open = { followers: 0, readers: 0 };
+  app.openapi(audit, (c) => {
+    const query = c.req.valid("query");
+    const headers = c.req.valid("header");
+    const nowMs = Date.now();
+    const isFollowing = isTrue(query.follow);
+    const isEvents = /\btext\/event-stream\b/i.test(headers.accept ?? "");
+    const resumed = isEvents ? parseEventId(headers["last-event-id"] ?? "") : undefined;
+    const filter = filterOf(query, nowMs, resumed);
+    const limit = query.limit === undefined || resumed ? undefined : Number(query.limit);
+
+    const [kind, max] = isFollowing
+      ? ["followers", limits.maxFollowers] as const
+      : ["readers", limits.maxReaders] as const;
+    if (open[kind] >= max) {
+      return refuse(503, `Cannot read the audit log now: it has ${max} ${kind}`, {
+        hint: "end one of them (slicer-proxy logs -f, the web page), or try again later",
+        headers: { "retry-after": "5" },
+      });
+    }
+    open[kind]++;
+    const reading = new AbortController();
+    const isLive = isFollowing && filter.sinceMs === undefined && limit === undefined;
+    // In one turn, so that no record is in both or in neither.
+    const live = isFollowing ? source.follow(filter, reading.signal) : undefined;
+    const stored = isLive ? undefined : source.records(filter, { limit });
+    const form = isEvents ? eventForm(resumed ?? { timeMs: nowMs, count: 0 }) : ndjsonForm();
+    const body = streamItems(join(stored, live), form, {
+      stop,
+      heartbeatMs: limits.heartbeatMs,
+      onEnd: (failure) => {
+        open[kind]--;
+        reading.abort();
+        if (failure !== undefined) log.error(`Cannot read the audit log: ${messageOf(failure)}`);
+      },
+    });
+    // Deno would compress, and hold back what is not yet worth it.
+    return c.body(body, 200, { "content-type": form.type, "cache-control": "no-store, no-transform" });
+  });
+}
+
+/** @throws ProxyError `input.invalid` */
+function filterOf(
+  { client, denied, host, since }: z.infer<typeof AuditQuery>,
+  nowMs: number,
+  resumed: EventId | undefined,
+): RecordFilter {
+  const sinceMs = since === undefined ? undefined : parseSince(since, nowMs);
+  return {
+    client: client === undefined || client === "-" ? client : parseName("client", client),
+    denied: isTrue(denied),
+    host: host === undefined ? undefined : parseHostPattern(host),
+    sinceMs: resumed?.timeMs ?? sinceMs,
+  };
+}
+
+async function* join(
+  stored: AsyncIterable<Item> | undefined,
+  live: AsyncIterable<Item> | undefined,
+): AsyncGenerator<Item> {
+  if (stored) yield* stored;
+  if (live) yield* live;
+}
+
+function isTrue(flag: string | undefined): boolean {
+  return flag === "1" || flag === "true";
+}

@@ -1,0 +1,73 @@
+/**
+ * What calls about the audit log take and give: the query, and a record as its line of JSON shows it. The schema of a
+ * record is published too, as `docs/audit_record.schema.json`; `scripts/record_schema.ts` writes that file.
+ *
+ * Not here: the line itself, which `policy/audit_record.ts` prints.
+ *
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+import { RECORD_VERSION } from "../policy/audit_record.ts";
+import { type Reason, REASONS } from "../policy/reason.ts";
+
+/** The most that `limit` may ask for: they are held in memory. */
+export const MAX_RECORDS = 10_000;
+
+const text = z.string();
+const count = z.int().min(0);
+const reasons = Object.keys(REASONS) as [Reason, ...Reason[]];
+
+/** One record. Readers have to pass over fields that they do not know: a new one is no new version. */
+export const AuditRecordBody = z.looseObject({
+  v: z.literal(RECORD_VERSION).describe(
+    "The version. It rises when a field goes or changes its meaning; a new optional field is no new version",
+  ),
+  time: text.meta({ format: "date-time" }).describe("When it was written: RFC 3339, UTC, milliseconds"),
+  verdict: z.enum(["allow", "deny", "passthrough"]),
+  client: text.describe("The client, or `-` for nobody"),
+  auth: z.literal("none").optional().describe("No credential was shown"),
+  rule_owner: text.optional().describe("With `auth`: the client whose rule admitted it"),
+  method: text.optional().describe("The method of HTTP, CONNECT, or DNS for a name that a helper asked for"),
+  scheme: z.enum(["http", "https"]).optional(),
+  host: text.optional().describe("A name or an IP literal, without port"),
+  port: z.int().min(0).max(65_535).optional(),
+  path: text.optional().describe("Without the query"),
+  query: text.optional().describe("Only with `--log-query`"),
+  status: z.int().min(100).max(599).optional().describe("What the client was answered"),
+  secret: text.optional().describe("The name of the secret that was injected"),
+  mode: z.enum(["strict", "audit"]).optional().describe("In which mode it was denied"),
+  reason: z.enum(reasons).optional().describe(
+    `Why it was denied or failed:\n${reasons.map((each) => `- \`${each}\`: ${REASONS[each]}`).join("\n")}`,
+  ),
+  sent: count.optional().describe("Bytes of bodies or the tunnel from the client"),
+  received: count.optional().describe("Bytes of bodies or the tunnel to the client"),
+  repeated: z.int().min(2).optional().describe(
+    "How many requests it stands for; 1 when absent. Identical denials are counted once there are many",
+  ),
+  duration_ms: count.optional().describe("From the request, or the tunnel's beginning, to its end"),
+}).describe(
+  "One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential",
+).openapi("AuditRecord");
+
+/** Stands in the place of records that a follower was too slow for. */
+export const MissedBody = z.strictObject({
+  missed: z.int().min(1).describe("How many records"),
+}).describe("Stands where a reader who follows was too slow for that many records").openapi("MissedRecords");
+
+const flag = z.enum(["1", "true", "0", "false"], { error: "write 1 or 0, once" }).optional();
+const given = z.string({ error: "give it once" }).min(1, "must not be empty").optional();
+
+/** The query of `GET /proxy/v1/audit`. */
+export const AuditQuery = z.strictObject({
+  follow: flag.describe("Go on with records as they come; without `since` and `limit` only with those"),
+  client: given.describe("Only this client; `-` is nobody"),
+  denied: flag.describe("Only denials"),
+  host: given.describe("Only this host: a name, an IP literal, `*.suffix`"),
+  since: given.describe("A time of RFC 3339, inclusive, or how long ago: 90s, 15m, 1h, 7d"),
+  limit: z.string({ error: "give it once" })
+    .refine((text) => /^[1-9]\d{0,4}$/.test(text) && Number(text) <= MAX_RECORDS, {
+      error: `write a number from 1 to ${MAX_RECORDS}`,
+    })
+    .optional().openapi({ type: "integer", minimum: 1, maximum: MAX_RECORDS })
+    .describe("Only the newest so many of the stored records"),
+});

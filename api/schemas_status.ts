@@ -1,0 +1,73 @@
+/**
+ * The body of `GET /proxy/v1/status`. Fields are only ever added: scripts read it.
+ *
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+
+const text = z.string().min(1);
+const time = z.iso.datetime().openapi({ description: "RFC 3339, UTC" });
+const count = z.int().min(0);
+const byReason = z.record(z.string(), count);
+
+/** `GET /proxy/v1/status`. Counts are since the start. */
+export const StatusBody = z.strictObject({
+  version: text,
+  started_at: time,
+  uptime_seconds: count,
+  mode: z.enum(["strict", "audit"]),
+  hostgroup: text,
+  bind: text,
+  http_port: count,
+  https_port: count,
+  clients: count,
+  secrets: count,
+  rules: count,
+  open_connections: count,
+  max_connections: count.openapi({ description: "Above it, connections are refused" }),
+  open_tunnels: count,
+  idle_upstreams: count.openapi({ description: "Upstream connections kept for reuse" }),
+  tls_listeners: count,
+  requests: z.strictObject({ allow: count, deny: count, passthrough: count }),
+  denials: byReason.openapi({
+    description: "Denials by those reasons that have occurred",
+    example: { "no-rule": 12 },
+  }),
+  failures: byReason.openapi({
+    description: "What was allowed or passed through and ended badly, by those reasons that have occurred",
+    example: { "connect-timeout": 1 },
+  }),
+  responses: z.strictObject({ "1xx": count, "2xx": count, "3xx": count, "4xx": count, "5xx": count })
+    .openapi({ description: "Allowed requests by the class of the status that the client was answered" }),
+  renewals: z.strictObject({ renewed: count, adopted: count, failed: count, refused: count })
+    .openapi({ description: "Renewals of credentials, by how they ended" }),
+  sent_bytes: count,
+  received_bytes: count,
+  certificates: z.strictObject({
+    entries: count,
+    hits: count,
+    misses: count,
+    minted: count,
+    mint_failures: count,
+  }).openapi({ description: "Certificates of inspected hosts" }),
+  audit_log: z.strictObject({
+    writable: z.boolean().openapi({ description: "New requests are refused while it is not" }),
+    queued: count,
+    write_failures: count,
+    coalesced: count.openapi({ description: "Denials counted by a later line instead of having one" }),
+  }),
+  store: z.strictObject({
+    writes: count,
+    write_failures: count,
+    database_bytes: count.optional(),
+  }),
+  process: z.strictObject({
+    started_at: time,
+    cpu_seconds: z.number().min(0),
+    resident_bytes: count,
+    open_fds: count.optional(),
+    max_fds: count.optional(),
+  }),
+  secret_errors: z.array(z.strictObject({ name: text, host: text, type: text, error: text }))
+    .openapi({ description: "Secrets whose credential cannot be used" }),
+}).openapi("Status");
