@@ -20,6 +20,13 @@ Deno.test("policy.schema.json accepts what formatPolicyFile() writes", () => {
   );
 });
 
+Deno.test("policy.schema.json and parsePolicyFile() take the example of docs/POLICY.md", async () => {
+  const text = await Deno.readTextFile(new URL("../../../docs/POLICY.md", import.meta.url));
+  const [, example = ""] = /^```yaml\n(.*?)^```$/ms.exec(text) ?? [];
+  assertEquals([...parsePolicyFile(example, "f").clients.keys()], ["ci-1", "idle"]);
+  assertEquals(validator.safeParse(load(example)).error?.issues, undefined);
+});
+
 Deno.test("policy.schema.json and parsePolicyFile() refuse the same mistakes", async (t) => {
   const rule = (more: object) => ({ version: 1, clients: { a: { allow: [{ host: "a.test", ...more }] } } });
   const secret = (more: object) => ({ version: 1, clients: {}, secrets: { s: { host: "a.test", ...more } } });
