@@ -11,6 +11,7 @@ import { errorResponse, invalidBody, refuse } from "./errors.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
 import { addAuditRoutes, type AuditLimits } from "./routes_audit.ts";
 import { addClientRoutes } from "./routes_clients.ts";
+import { addPolicyRoutes } from "./routes_policy.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
 import { addStatusRoutes } from "./routes_status.ts";
 
@@ -49,6 +50,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addClientRoutes(app, control);
   addSecretRoutes(app, control);
   addAllowRoutes(app, control);
+  addPolicyRoutes(app, control);
   addAuditRoutes(app, options.audit, { limits: options.auditLimits, stop, log });
   addStatusRoutes(app, control, status);
   app.onError((error, c) => errorResponse(error, `${c.req.method} ${c.req.path}`, log));

@@ -25,6 +25,8 @@ export type ControlPlane = Pick<
   | "addRule"
   | "revokeHost"
   | "revokeRule"
+  | "presentPolicy"
+  | "applyPolicy"
 >;
 
 /**

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler, Next } from "hono";
 import { ProxyError } from "../core/errors.ts";
 import { refuse } from "./errors.ts";
 
@@ -15,18 +15,25 @@ export const MAX_BODY_BYTES = 1_048_576;
 /** From the head of a request to the end of its body: callers are on this machine or administer it. */
 const BODY_TIMEOUT_MS = 15_000;
 
+/** {@linkcode jsonBodyUpTo} of the usual length. */
+export const jsonBody: MiddlewareHandler = jsonBodyUpTo(MAX_BODY_BYTES);
+
 /**
  * Middleware that hands a checked JSON body on to the schema. `application/json` is accepted, and no content type at
  * all; any other is refused, because a browser sends forms and plain text anywhere without asking (CORS).
  */
-export const jsonBody: MiddlewareHandler = async (c, next) => {
+export function jsonBodyUpTo(maxBytes: number): MiddlewareHandler {
+  return (c, next) => handJson(c, next, maxBytes);
+}
+
+async function handJson(c: Context, next: Next, maxBytes: number): Promise<Response | void> {
   const mediaType = c.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
   if (mediaType !== undefined && mediaType !== "application/json") {
     return refuse(415, "Cannot read the request: its content type is not application/json", {
       hint: "send Content-Type: application/json",
     });
   }
-  const bytes = await readBody(c.req.raw, BODY_TIMEOUT_MS);
+  const bytes = await readBody(c.req.raw, BODY_TIMEOUT_MS, maxBytes);
   if (bytes instanceof Response) return bytes;
   parseStrictJson(bytes);
   // The schema's validator reads this request: it asks for the content type, and its own parser is not strict.
@@ -36,18 +43,19 @@ export const jsonBody: MiddlewareHandler = async (c, next) => {
     body: bytes,
   });
   return await next();
-};
+}
 
 /** The body of a request, or the response that says why it cannot be had: 400, 408 or 413. */
 export async function readBody(
   request: Request,
   timeoutMs: number,
+  maxBytes: number = MAX_BODY_BYTES,
 ): Promise<Uint8Array<ArrayBuffer> | Response> {
   const tooLarge = () =>
-    refuse(413, `Cannot read the request: its body is longer than ${MAX_BODY_BYTES} bytes`, {
+    refuse(413, `Cannot read the request: its body is longer than ${maxBytes} bytes`, {
       headers: { connection: "close" },
     });
-  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) return tooLarge();
+  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) return tooLarge();
   if (!request.body) return new Uint8Array();
   const reader = request.body.getReader();
   const chunks: Uint8Array<ArrayBuffer>[] = [];
@@ -62,7 +70,7 @@ export async function readBody(
       const { done, value } = await reader.read();
       if (done) break;
       length += value.length;
-      if (length > MAX_BODY_BYTES) {
+      if (length > maxBytes) {
         await reader.cancel();
         return tooLarge();
       }

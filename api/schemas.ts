@@ -10,7 +10,7 @@
  */
 import { z } from "@hono/zod-openapi";
 import { MAX_DURATION_MS } from "../core/duration.ts";
-import type { Rule } from "../policy/rule.ts";
+import type { Rule, RuleSpec } from "../policy/rule.ts";
 import type { ClientRecord, NewClient, SecretRecord } from "../store/records.ts";
 
 const text = z.string().min(1, "must not be empty");
@@ -123,7 +123,14 @@ export function secretBody(secret: SecretRecord): z.infer<typeof SecretBody> {
 
 /** The body of a rule. */
 export function ruleBody(rule: Rule): z.infer<typeof RuleBody> {
-  const { host, secret, methods, paths, ports, expiresAt, passthrough } = rule;
+  return ruleFieldsBody(rule, rule.expiresAt);
+}
+
+/** The body of what a rule says, and of its end. */
+export function ruleFieldsBody(
+  { host, secret, methods, paths, ports, passthrough }: RuleSpec,
+  expiresAt: number | undefined,
+): z.infer<typeof RuleBody> {
   return {
     host,
     ...(secret === undefined ? {} : { secret }),

@@ -41,14 +41,14 @@ export class ApiClient {
   /** A list of objects. */
   async list(path: string): Promise<readonly JsonObject[]> {
     const value = await this.call("GET", path);
-    if (!Array.isArray(value) || !value.every(isObject)) throw this.#notTheApi();
+    if (!Array.isArray(value) || !value.every(isJsonObject)) throw this.#notTheApi();
     return value;
   }
 
   /** An object. */
   async object(method: string, path: string, body?: JsonObject): Promise<JsonObject> {
     const value = await this.call(method, path, body);
-    if (!isObject(value)) throw this.#notTheApi();
+    if (!isJsonObject(value)) throw this.#notTheApi();
     return value;
   }
 
@@ -59,6 +59,16 @@ export class ApiClient {
    * @throws ProxyError `api.unreachable`, or `api.refused` with the server's own words
    */
   async call(method: string, path: string, body?: JsonObject): Promise<unknown> {
+    const text = await this.#exchange(method, path, "application/json", body);
+    return text === "" ? undefined : this.#parse(text);
+  }
+
+  /** A document in another type than JSON. @throws ProxyError as {@linkcode call} */
+  text(path: string, mediaType: string): Promise<string> {
+    return this.#exchange("GET", path, mediaType);
+  }
+
+  async #exchange(method: string, path: string, accept: string, body?: JsonObject): Promise<string> {
     using http = openHttpClient(this.#target, this.#caCert);
     const base = this.#target.kind === "unix" ? new URL("http://localhost/") : this.#target.base;
     const timeout = new AbortController();
@@ -70,7 +80,7 @@ export class ApiClient {
       const response = await fetch(new URL(`proxy/v1/${path}`, base), {
         method,
         headers: {
-          accept: "application/json",
+          accept,
           ...(body === undefined ? {} : { "content-type": "application/json" }),
           ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
         },
@@ -81,7 +91,7 @@ export class ApiClient {
       });
       const text = await response.text();
       if (!response.ok) throw this.#refused(response, text);
-      return text === "" ? undefined : this.#parse(text);
+      return text;
     } catch (error) {
       throw isProxyError(error) ? error : await this.#unreachable(error);
     } finally {
@@ -246,6 +256,7 @@ function isLoopback(hostname: string): boolean {
   return parseIp(hostname)?.[0] === 127;
 }
 
-function isObject(value: unknown): value is JsonObject {
+/** True for an object of JSON. */
+export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

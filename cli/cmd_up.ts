@@ -15,7 +15,7 @@ import { Deadlines } from "../core/deadlines.ts";
 import { messageOf } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
-import { logger, startLog } from "../core/log.ts";
+import { lineLog, logger, startLog } from "../core/log.ts";
 import { Admission } from "../proxy/admission.ts";
 import { AuditLog } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
@@ -29,6 +29,7 @@ import { ensureBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "./command.ts";
 import { dropProgramRights, lockDownProcess } from "./environment.ts";
 import type { Io } from "./io.ts";
+import { startPolicy } from "./policy_reload.ts";
 import { readUpConfig, type UpConfig } from "./up_config.ts";
 import { startDataPlane } from "./up_data_plane.ts";
 import { statusReport } from "./up_report.ts";
@@ -60,6 +61,9 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const state = stack.use(
       await State.open({ dir: config.stateDir, sealKeyFile: config.sealKeyFile, clock }),
     );
+    if (config.policyFile !== undefined) {
+      stack.use(await startPolicy({ path: config.policyFile, state, io, log: lineLog("policy") }));
+    }
     const { certificates, leaves, caPem } = await openCertificates(config, clock, stack);
     const trusted = await loadUpstreamTrust(config.upstreamCas, caPem);
     const made = await ensureBindAddress(config.bind);

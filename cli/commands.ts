@@ -243,6 +243,43 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("./cmd_rules.ts")).run,
   },
   {
+    name: "apply",
+    summary: "make clients and rules what a policy file says; print new clients' tokens",
+    flags: [
+      {
+        name: "file",
+        short: "f",
+        placeholder: "FILE",
+        description: "the policy, YAML or JSON; - reads standard input",
+        isRequired: true,
+      },
+      { name: "dry-run", description: "only show what would change" },
+      {
+        name: "prune",
+        description:
+          "delete the rules and clients that the file does not have; without it rules stay behind the file's",
+      },
+      JSON_FLAG,
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy apply -f policy.yaml --dry-run --prune",
+      "slicer-proxy apply -f policy.yaml",
+    ],
+    load: async () => (await import("./cmd_apply.ts")).run,
+  },
+  {
+    name: "export",
+    summary: "print clients, rules and references to secrets as a policy file",
+    flags: [
+      JSON_FLAG,
+      { name: "schema", description: "print the JSON Schema of policy files instead, for editors" },
+      URL_FLAG,
+    ],
+    examples: ["slicer-proxy export > policy.yaml"],
+    load: async () => (await import("./cmd_export.ts")).run,
+  },
+  {
     name: "oauth xai",
     summary: "log in to xAI and print JSON for secret create",
     flags: [

@@ -9,7 +9,8 @@ import { resolve } from "node:path";
 import { ProxyError } from "../core/errors.ts";
 import { expandHome } from "./api_url.ts";
 import type { CommandArgs } from "./command.ts";
-import type { Input, Io } from "./io.ts";
+import { readFileBytes, readInputBytes } from "./input_bytes.ts";
+import type { Io } from "./io.ts";
 import { usageError } from "./parse.ts";
 import { promptSecret } from "./prompt.ts";
 
@@ -54,7 +55,14 @@ export async function readSecret(
   if (flag === undefined) return undefined;
   const source = args.textOf(flag);
   if (source === "-") {
-    return { flag, text: tidy(await readAll(io.input, "standard input"), flags.what, "standard input") };
+    return {
+      flag,
+      text: tidy(
+        await readInputBytes(io.input, "standard input", MAX_FILE_BYTES),
+        flags.what,
+        "standard input",
+      ),
+    };
   }
   if (flag === flags.value) {
     io.output.warn(
@@ -64,7 +72,7 @@ export async function readSecret(
     return { flag, text: tidy(new TextEncoder().encode(source), flags.what, `--${flag}`) };
   }
   const path = resolve(expandHome(source, io.env("HOME")));
-  return { flag, path, text: tidy(await readFile(path), flags.what, path) };
+  return { flag, path, text: tidy(await readFileBytes(path, MAX_FILE_BYTES), flags.what, path) };
 }
 
 /**
@@ -85,29 +93,6 @@ export async function requireSecret(args: CommandArgs, io: Io, flags: SecretFlag
   return { text: tidy(new TextEncoder().encode(typed), flags.what, "the keyboard") };
 }
 
-async function readFile(path: string): Promise<Uint8Array> {
-  try {
-    using file = await Deno.open(path);
-    return await readAll(file, path);
-  } catch (cause) {
-    if (cause instanceof ProxyError) throw cause;
-    throw new ProxyError("input.invalid", `Cannot read ${path}: ${whyNot(cause)}`, { cause });
-  }
-}
-
-async function readAll(input: Pick<Input, "read">, name: string): Promise<Uint8Array> {
-  const bytes = new Uint8Array(MAX_FILE_BYTES + 1);
-  for (let length = 0; length < bytes.length;) {
-    const count = await input.read(bytes.subarray(length));
-    if (count === null) return bytes.subarray(0, length);
-    length += count;
-  }
-  throw new ProxyError(
-    "input.invalid",
-    `Cannot take what ${name} holds: it is above ${MAX_FILE_BYTES} bytes`,
-  );
-}
-
 function tidy(bytes: Uint8Array, what: string, from: string): string {
   let text: string;
   try {
@@ -119,11 +104,4 @@ function tidy(bytes: Uint8Array, what: string, from: string): string {
   }
   if (text === "") throw new ProxyError("input.invalid", `Cannot use ${from} as the ${what}: it is empty`);
   return text;
-}
-
-function whyNot(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "there is no such file";
-  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
-  if (error instanceof Deno.errors.IsADirectory) return "it is a folder";
-  return error instanceof Error ? error.message : String(error);
 }

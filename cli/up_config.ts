@@ -25,6 +25,7 @@ export interface UpConfig {
   readonly allowCidrs: readonly Cidr[];
   readonly upstreamCas: readonly string[];
   readonly mode: "strict" | "audit";
+  readonly policyFile: string | undefined;
   readonly socksAuth: "optional" | "required";
   readonly stateDir: string;
   readonly sealKeyFile: string | undefined;
@@ -65,6 +66,7 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     allowCidrs: args.list("allow-cidr").map(parseCidr),
     upstreamCas: args.list("upstream-ca"),
     mode: args.textOf("mode") === "audit" ? "audit" : "strict",
+    policyFile: args.text("policy"),
     socksAuth: args.textOf("socks-auth") === "required" ? "required" : "optional",
     stateDir,
     sealKeyFile: args.text("seal-key-file"),

@@ -63,6 +63,13 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     default: "strict",
   },
   {
+    name: "policy",
+    placeholder: "FILE",
+    description:
+      "a policy file, read at start and at SIGHUP: the clients that it names have exactly its rules, others " +
+      "stay as they are; client rotate prints the token of one that it creates",
+  },
+  {
     name: "socks-auth",
     placeholder: "MODE",
     description: "whether SOCKS without credentials may use passthrough rules",

@@ -26,6 +26,26 @@ export function logger(area: string): Logger {
   return getLogger(["slicer-proxy", area]);
 }
 
+/** Takes lines as they are. */
+export interface LineLog {
+  /** The life of the process. */
+  info(line: string): void;
+  /** Something was refused, or is odd. */
+  warn(line: string): void;
+  /** Somebody must act. */
+  error(line: string): void;
+}
+
+/** The logger of a part of the program, for lines that may hold braces: {@linkcode logger} takes `{x}` for a placeholder. */
+export function lineLog(area: string): LineLog {
+  const log = logger(area);
+  return {
+    info: (line) => log.info("{line}", { line }),
+    warn: (line) => log.warn("{line}", { line }),
+    error: (line) => log.error("{line}", { line }),
+  };
+}
+
 function formatLogLine({ timestamp, level, category, message }: LogRecord): string {
   const text = message.map((part) => typeof part === "string" ? part : String(part)).join("");
   return escapeTerminal(

@@ -36,5 +36,11 @@ export const MAX_TOKEN_CHARS = 256;
 /** Hosts whose matching rules are remembered per client. A client that visits more starts over; it costs a scan. */
 export const MAX_REMEMBERED_HOSTS = 64;
 
+/** Rows of one atomic commit: what Deno KV takes. */
+export const MAX_COMMIT_ROWS = 1_000;
+
+/** Characters of the rows of one commit, as JSON without their keys; Deno KV takes 819,200 bytes with them. */
+export const MAX_COMMIT_CHARS = 524_288;
+
 /** Deletions per commit when many rows go at once; well below the 1,000 mutations that Deno KV takes. */
 export const SWEEP_BATCH = 500;

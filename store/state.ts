@@ -9,8 +9,11 @@
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import type { HistogramData } from "../core/histogram.ts";
+import type { PresentPolicy } from "../policy/policy_diff.ts";
+import type { PolicyFile } from "../policy/policy_file.ts";
 import type { Rule, RuleSpec } from "../policy/rule.ts";
 import * as clients from "./change_clients.ts";
+import * as policy from "./change_policy.ts";
 import * as rules from "./change_rules.ts";
 import * as secrets from "./change_secrets.ts";
 import { digestToken } from "./clients.ts";
@@ -171,6 +174,22 @@ export class State implements AsyncDisposable {
    */
   revokeRule(client: string, spec: RuleSpec): Promise<Rule> {
     return this.#writer.write(() => rules.revokeRule(this.#writer, client, spec));
+  }
+
+  /** Clients, live rules and secrets at this moment. */
+  presentPolicy(): PresentPolicy {
+    return policy.presentPolicy(this.#view, this.#writer.clock.now());
+  }
+
+  /**
+   * Makes the clients and rules what a policy file says, all of it or nothing, and tells what changed. Rules that stay
+   * are the rules they were, so that what they had admitted goes on.
+   *
+   * @throws ProxyError `input.invalid` when a secret of the file is absent or another, or more than 1,000 clients change;
+   * `limit.reached`
+   */
+  applyPolicy(file: PolicyFile, options: policy.ApplyOptions): Promise<policy.AppliedPolicy> {
+    return this.#writer.write(() => policy.applyPolicy(this.#writer, file, options));
   }
 
   /** The client whose token this is. Every token costs one HMAC and one look-up, whatever it is. */

@@ -123,6 +123,13 @@ export class PolicyView {
     this.onStep({ kind: "client", stored });
   }
 
+  /** Puts a client and all its rules in the place of what it was and had, if anything. */
+  replaceClient(stored: StoredClient, rules: readonly StoredRule[]): void {
+    this.setClient(stored);
+    this.deleteRules(stored.record.name, this.storedRules(stored.record.name));
+    for (const rule of rules) this.addRule(rule);
+  }
+
   /** Removes a client and its rules. */
   deleteClient(name: string): void {
     const entry = this.#clients.get(name);

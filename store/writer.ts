@@ -42,8 +42,8 @@ export class Writer implements AsyncDisposable {
   #nextExpiryMs = Infinity;
   readonly #writeDuration = new Histogram();
   #writeFailures = 0;
-  /** Rows of expired rules that are still on the disk. */
-  #expiredRows: Mutation[] = [];
+  /** Rows that are still on the disk and grant nothing: of expired rules, and what {@linkcode sweepLater} was given. */
+  #meaninglessRows: Mutation[] = [];
   #isClosed = false;
   /** Steps that the copies do not know yet. */
   #steps: ViewChange[] = [];
@@ -70,7 +70,7 @@ export class Writer implements AsyncDisposable {
       this.#dropExpired();
       return change();
     });
-    this.#lastWrite = result.then(() => {}, () => {}).then(() => this.#sweepExpired());
+    this.#lastWrite = result.then(() => {}, () => {}).then(() => this.#sweep());
     return result;
   }
 
@@ -97,6 +97,25 @@ export class Writer implements AsyncDisposable {
     this.view.onStep = (step) => this.#steps.push(step);
   }
 
+  /**
+   * Puts rows on the disk, in several commits, that mean nothing before a later {@linkcode commit}.
+   *
+   * @throws ProxyError `state.write-failed`; what is on the disk by then is taken off again
+   */
+  async commitAhead(batches: readonly (readonly Mutation[])[]): Promise<void> {
+    try {
+      for (const batch of batches) await this.#commitRows(batch);
+    } catch (error) {
+      this.sweepLater(batches.flat());
+      throw error;
+    }
+  }
+
+  /** Takes rows that mean nothing off the disk, after the write that is under way. */
+  sweepLater(rows: readonly Mutation[]): void {
+    this.#meaninglessRows.push(...rows.map(({ key }) => ({ key })));
+  }
+
   /** How writing goes: commits, those that failed among them. */
   figures(): { readonly writeDuration: HistogramData; readonly writeFailures: number } {
     return { writeDuration: this.#writeDuration.data(), writeFailures: this.#writeFailures };
@@ -114,7 +133,7 @@ export class Writer implements AsyncDisposable {
     if (this.#isClosed || this.#nextExpiryMs === Infinity) return;
     this.#cancelTimer = callAt(this.clock, this.#nextExpiryMs, () => {
       this.#dropExpired();
-      this.#lastWrite = this.#lastWrite.then(() => this.#sweepExpired());
+      this.#lastWrite = this.#lastWrite.then(() => this.#sweep());
     });
   }
 
@@ -149,7 +168,7 @@ export class Writer implements AsyncDisposable {
     const now = this.clock.now();
     if (now < this.#nextExpiryMs) return;
     const expired = this.view.takeExpired(now);
-    this.#expiredRows.push(...expired.map(removeRule));
+    this.#meaninglessRows.push(...expired.map(removeRule));
     this.armTimer();
     if (expired.length === 0) return;
     this.#notify();
@@ -162,16 +181,16 @@ export class Writer implements AsyncDisposable {
     if (steps.length > 0) await this.#copyTo?.(steps);
   }
 
-  /** Takes expired rules off the disk. What fails is tried again after the next write, and at the next start. */
-  async #sweepExpired(): Promise<void> {
-    while (this.#expiredRows.length > 0) {
-      const batch = this.#expiredRows.slice(0, SWEEP_BATCH);
+  /** Takes them off the disk. What fails is tried again after the next write, and at the next start. */
+  async #sweep(): Promise<void> {
+    while (this.#meaninglessRows.length > 0) {
+      const batch = this.#meaninglessRows.slice(0, SWEEP_BATCH);
       try {
         await this.#commitRows(batch);
       } catch {
         return; // nothing is granted by these rows, and the next change meets the same disk and reports it
       }
-      this.#expiredRows.splice(0, batch.length);
+      this.#meaninglessRows.splice(0, batch.length);
     }
   }
 

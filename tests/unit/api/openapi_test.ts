@@ -48,12 +48,14 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "GET /proxy/v1/clients",
     "GET /proxy/v1/clients/{name}",
     "GET /proxy/v1/openapi.json",
+    "GET /proxy/v1/policy",
     "GET /proxy/v1/secrets",
     "GET /proxy/v1/status",
     "POST /proxy/v1/allows",
     "POST /proxy/v1/allows/revoke",
     "POST /proxy/v1/clients",
     "POST /proxy/v1/clients/{name}/rotate",
+    "POST /proxy/v1/policy/apply",
     "POST /proxy/v1/secrets",
   ]);
   assertEquals([document.openapi, document.info.title, document.info.version], [
@@ -124,6 +126,11 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["deleteSecret", 404, "/secrets/s", { method: "DELETE" }],
   ["deleteClient", 204, "/clients/c", { method: "DELETE" }],
   ["deleteClient", 404, "/clients/c", { method: "DELETE" }],
+  ["exportPolicy", 200, "/policy"],
+  ["exportPolicy", 200, "/policy", { headers: { accept: "application/json" } }],
+  ["applyPolicy", 200, "/policy/apply", { body: { policy: "version: 1\nclients: { c: { allow: [] } }" } }],
+  ["applyPolicy", 400, "/policy/apply", { body: { policy: "version: 2" } }],
+  ["deleteClient", 204, "/clients/c", { method: "DELETE" }],
   ["readAudit", 200, "/audit"],
   ["readAudit", 200, "/audit", { headers: { accept: "text/event-stream" } }],
   ["readAudit", 400, "/audit?since=yesterday"],
@@ -168,7 +175,7 @@ Deno.test("openapi.json: every response that is described is given, in the type 
     await check(id, 403, path, { ...called, headers: { origin: "null" } });
     await check(id, 421, path, { ...called, headers: { host: "evil.example" } });
     if (!operation.requestBody) continue;
-    await check(id, 413, path, { method, body: " ".repeat(1_048_577) });
+    await check(id, 413, path, { method, body: " ".repeat(4 * 1_048_576 + 1) });
     await check(id, 415, path, { method, body: "{}", headers: { "content-type": "text/plain" } });
   }
 
@@ -190,6 +197,7 @@ Deno.test("openapi.json: every response that is described is given, in the type 
     ["revokeHost", "/allows/c/b.example", { method: "DELETE" }],
     ["deleteSecret", "/secrets/s", { method: "DELETE" }],
     ["deleteClient", "/clients/c", { method: "DELETE" }],
+    ["applyPolicy", "/policy/apply", { body: { policy: "version: 1\nclients: { d: { allow: [] } }" } }],
   ];
   for (const [id, path, options] of writes) await check(id, 507, V1 + path, options);
   assertEquals(api.control.clientByToken(client.token)?.name, "c");

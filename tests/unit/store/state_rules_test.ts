@@ -4,19 +4,10 @@ import { MAX_DURATION_MS } from "../../../core/duration.ts";
 import type { Rule, RuleSpec } from "../../../policy/rule.ts";
 import { MAX_REMEMBERED_HOSTS, MAX_RULES_PER_CLIENT } from "../../../store/limits.ts";
 import type { State } from "../../../store/state.ts";
-import { assertCode, HandClock, openState, rule, secret, tempFolder } from "./support.ts";
+import { assertCode, HandClock, openState, rule, ruleRows, secret, tempFolder } from "./support.ts";
 
 function hosts(rules: readonly Rule[]): string[] {
   return rules.map(({ host }) => host);
-}
-
-async function ruleRows(dir: string): Promise<number> {
-  const kv = await Deno.openKv(`${dir}/state.kv`);
-  try {
-    return (await Array.fromAsync(kv.list({ prefix: ["rule"] }))).length;
-  } finally {
-    kv.close();
-  }
 }
 
 Deno.test("addRule() keeps declaration order and every field, across restarts", async () => {

@@ -56,3 +56,13 @@ export async function assertCode(promise: Promise<unknown>, code: ErrorCode): Pr
 export async function modeOf(path: string): Promise<number> {
   return ((await Deno.lstat(path)).mode ?? 0) & 0o777;
 }
+
+/** How many rows of rules are on the disk, in a folder whose state is closed. */
+export async function ruleRows(dir: string): Promise<number> {
+  const kv = await Deno.openKv(`${dir}/state.kv`);
+  try {
+    return (await Array.fromAsync(kv.list({ prefix: ["rule"] }))).length;
+  } finally {
+    kv.close();
+  }
+}

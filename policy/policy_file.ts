@@ -1,0 +1,264 @@
+/**
+ * The policy file: clients, their rules, and references to secrets, as one YAML text that people review. Read strictly:
+ * what is unknown, repeated or of the wrong type is an error with file, line and column, and never a default.
+ *
+ *     version: 1
+ *     secrets: # references: they must exist with this host and type; values are never here
+ *       gh: { host: api.github.com, type: bearer }
+ *     clients:
+ *       ci-1:
+ *         allow:
+ *           - host: api.github.com
+ *             methods: [GET]
+ *             paths: [/repos/*]
+ *             secret: gh
+ *             ttl: 1h # or expires: 2026-12-01T00:00:00Z
+ *
+ * `docs/policy.schema.json` says the same to editors.
+ *
+ * Not here: what a file changes (`policy_diff.ts`).
+ *
+ * @module
+ */
+import { parseDuration } from "../core/duration.ts";
+import { parseName } from "../core/names.ts";
+import { hostWithin, parseHostPattern, parseRule, ruleKey, type RuleSpec } from "./rule.ts";
+import { type KnownKeys, YamlFields } from "./yaml_fields.ts";
+import { isAmbiguousPlain, type YamlNode, YamlSource } from "./yaml_tree.ts";
+
+/** What a policy file says. */
+export interface PolicyFile {
+  /** Every client with its rules in the order in which they are tried. */
+  readonly clients: ReadonlyMap<string, readonly PolicyRule[]>;
+  /** The secrets that rules may name. */
+  readonly secrets: ReadonlyMap<string, PolicySecret>;
+}
+
+/** A rule, and how long it lives. At most one of `ttlMs` and `expiresAt` is there. */
+export interface PolicyRule {
+  /** What it allows. */
+  readonly spec: RuleSpec;
+  /** Milliseconds from when the rule is added, whole seconds. */
+  readonly ttlMs?: number;
+  /** Epoch milliseconds. */
+  readonly expiresAt?: number;
+}
+
+/** What a secret has to be for the file to be about it. */
+export interface PolicySecret {
+  /** The host that it is bound to, canonical. */
+  readonly host: string;
+  /** In canonical spelling. */
+  readonly type: string;
+  /** `FILE:LINE:COLUMN` for messages, in a file that was read. No part of what the file says. */
+  readonly place?: string;
+}
+
+const POLICY: KnownKeys = { what: "a policy", required: ["version", "clients"], optional: ["secrets"] };
+const SECRET: KnownKeys = { what: "a secret", required: ["host"], optional: ["type"] };
+const CLIENT: KnownKeys = { what: "a client", required: ["allow"], optional: [] };
+const RULE: KnownKeys = {
+  what: "a rule",
+  required: ["host"],
+  optional: ["methods", "paths", "ports", "secret", "passthrough", "ttl", "expires"],
+};
+
+/** RFC 3339 §5.6, with the parts of a second that a clock here has. */
+const TIME = /^(\d{4})-(\d\d)-(\d\d)T\d\d:\d\d:\d\d(?:\.\d{1,3})?(?:Z|[+-]\d\d:\d\d)$/;
+
+/**
+ * Reads a policy file. A rule's secret must be listed under `secrets`, and the rule's host lie within the secret's.
+ *
+ * @param text YAML or JSON
+ * @param fileName what errors call it
+ * @throws ProxyError `input.invalid`; the message begins with `Cannot read FILE:LINE:COLUMN: `
+ */
+export function parsePolicyFile(text: string, fileName: string): PolicyFile {
+  const source = new YamlSource(text, fileName);
+  const top = new YamlFields(source, source.root, POLICY);
+  const version = top.node("version");
+  if (version?.kind !== "scalar" || !version.isPlain || version.text !== "1") {
+    top.refuse("version", "this version of policy files is not known", "write version: 1");
+  }
+  const secrets = new Map<string, PolicySecret>();
+  for (const [name, node] of top.named("secrets", (text) => parseName("secret", text))) {
+    secrets.set(name, readSecret(source, node));
+  }
+  const clients = new Map<string, readonly PolicyRule[]>();
+  for (const [name, node] of top.named("clients", (text) => parseName("client", text))) {
+    clients.set(name, readRules(source, node, secrets));
+  }
+  return { clients, secrets };
+}
+
+/** The text of a policy file; {@linkcode parsePolicyFile} is its inverse. */
+export function formatPolicyFile({ clients, secrets }: PolicyFile): string {
+  const lines = ["version: 1", secrets.size === 0 ? "secrets: {}" : "secrets:"];
+  for (const [name, { host, type }] of secrets) {
+    lines.push(`  ${formatText(name)}: { host: ${formatText(host)}, type: ${formatText(type)} }`);
+  }
+  lines.push(clients.size === 0 ? "clients: {}" : "clients:");
+  for (const [name, rules] of clients) {
+    lines.push(`  ${formatText(name)}:`, rules.length === 0 ? "    allow: []" : "    allow:");
+    for (const { spec, ttlMs, expiresAt } of rules) {
+      const problem = secretProblem(spec, secrets);
+      if (problem !== undefined) {
+        lines.push(`      # ${problem}: this rule denies, and the file cannot be applied`);
+      }
+      lines.push(...formatPolicyRule(spec).split("\n").map((line) => `      ${line}`));
+      if (ttlMs !== undefined) lines.push(`        ttl: ${formatTtl(ttlMs)}`);
+      if (expiresAt !== undefined) lines.push(`        expires: ${formatTime(expiresAt)}`);
+    }
+  }
+  return lines.join("\n") + "\n";
+}
+
+/** Why the reader refuses the secret that a rule in force names: it was deleted since, or bound to another host. */
+function secretProblem(
+  { host, secret }: RuleSpec,
+  secrets: ReadonlyMap<string, PolicySecret>,
+): string | undefined {
+  if (secret === undefined) return undefined;
+  const bound = secrets.get(secret);
+  if (!bound) return `there is no secret ${secret}`;
+  return hostWithin(host, bound.host) ? undefined : `secret ${secret} is bound to ${bound.host}`;
+}
+
+/** One rule as an item of a client's `allow`, from `- host: …` on, lines without indentation of their own or a final line feed. */
+export function formatPolicyRule({ host, methods, paths, ports, secret, passthrough }: RuleSpec): string {
+  return [
+    `- host: ${formatText(host)}`,
+    ...(methods.length === 0 ? [] : [`  methods: ${formatList(methods.map(formatText))}`]),
+    ...(paths.length === 0 ? [] : [`  paths: ${formatList(paths.map(formatText))}`]),
+    ...(ports.length === 0 ? [] : [`  ports: ${formatList(ports.map(String))}`]),
+    ...(secret === undefined ? [] : [`  secret: ${formatText(secret)}`]),
+    ...(passthrough ? ["  passthrough: true"] : []),
+  ].join("\n");
+}
+
+function readSecret(source: YamlSource, node: YamlNode): PolicySecret {
+  const fields = new YamlFields(source, node, SECRET);
+  const host = fields.text("host", parseHostPattern) ?? "";
+  const type = fields.text("type", (text) => text) ?? "bearer";
+  // The other spelling that `secret create --type` takes.
+  return { host, type: type === "basic-auth" ? "basic" : type, place: source.place(node.at) };
+}
+
+function readRules(
+  source: YamlSource,
+  node: YamlNode,
+  secrets: ReadonlyMap<string, PolicySecret>,
+): readonly PolicyRule[] {
+  const seen = new Set<string>();
+  return new YamlFields(source, node, CLIENT).items("allow").map((item) => {
+    const rule = readRule(new YamlFields(source, item, RULE), secrets);
+    const key = ruleKey(rule.spec);
+    if (seen.has(key)) {
+      source.refuse(
+        item.at,
+        "this client has the same rule above",
+        "leave one of them out; secret, ttl and expires do not tell rules apart",
+      );
+    }
+    seen.add(key);
+    return rule;
+  });
+}
+
+function readRule(fields: YamlFields, secrets: ReadonlyMap<string, PolicySecret>): PolicyRule {
+  // Each value goes through the one reader of rules by itself too, so that an error has its place.
+  const host = fields.text("host", parseHostPattern) ?? "";
+  const methods = fields.texts("methods", (text) => parseRule({ host: "*", methods: [text] }));
+  const paths = fields.texts("paths", (text) => parseRule({ host: "*", paths: [text] }));
+  const ports = fields.integers("ports", (port) => parseRule({ host: "*", ports: [port] }));
+  const passthrough = fields.boolean("passthrough");
+  const secret = readSecretOf(fields, host, secrets);
+  if (passthrough && (secret !== undefined || methods.length > 0 || paths.length > 0)) {
+    fields.refuse(
+      "passthrough",
+      "cannot use passthrough with a secret, methods or paths: passed-through bytes are not inspected",
+      "leave out passthrough, or secret, methods and paths",
+    );
+  }
+  return { spec: parseRule({ host, methods, paths, ports, secret, passthrough }), ...readLifetime(fields) };
+}
+
+function readSecretOf(
+  fields: YamlFields,
+  host: string,
+  secrets: ReadonlyMap<string, PolicySecret>,
+): string | undefined {
+  const name = fields.text("secret", (text) => text);
+  if (name === undefined) return undefined;
+  const secret = secrets.get(name);
+  // The name is not shown: somebody may have put the credential itself there.
+  if (!secret) {
+    fields.refuse(
+      "secret",
+      "this secret is not listed under secrets",
+      "list it there, with its host and type",
+    );
+  }
+  if (!hostWithin(host, secret.host)) {
+    fields.refuse(
+      "secret",
+      `secret ${name} is bound to ${secret.host}, and this rule is for ${host}`,
+      `use a host within ${secret.host}, or another secret`,
+    );
+  }
+  return name;
+}
+
+function readLifetime(fields: YamlFields): { readonly ttlMs?: number; readonly expiresAt?: number } {
+  const ttlMs = fields.text("ttl", parseDuration);
+  const expires = fields.text("expires", (text) => text);
+  if (ttlMs !== undefined && expires !== undefined) {
+    fields.refuse("expires", "a rule has both ttl and expires", "leave one of them out");
+  }
+  if (ttlMs !== undefined && ttlMs % 1_000 !== 0) {
+    fields.refuse("ttl", "a ttl has no parts of a second", "write whole seconds, such as 90s");
+  }
+  if (ttlMs !== undefined) return { ttlMs };
+  if (expires === undefined) return {};
+  const expiresAt = parseTime(expires);
+  if (expiresAt === undefined) {
+    fields.refuse("expires", "this is no time", "write it like 2026-12-01T00:00:00Z (RFC 3339)");
+  }
+  return { expiresAt };
+}
+
+function parseTime(text: string): number | undefined {
+  const [, year, month, day] = TIME.exec(text) ?? [];
+  const at = Date.parse(text);
+  if (day === undefined || Number.isNaN(at)) return undefined;
+  // Date.parse takes 30 February for 2 March.
+  const date = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)));
+  return date.getUTCDate() === Number(day) ? at : undefined;
+}
+
+/** A scalar that every YAML reader takes for this text: plain where that is certain, else as JSON writes it. */
+function formatText(text: string): string {
+  const isPlain = /^(?:[A-Za-z/][A-Za-z0-9._/*~@+=%$-]*|\d+\.\d+\.\d+\.\d+)$/.test(text) &&
+    !isAmbiguousPlain(text);
+  return isPlain ? text : JSON.stringify(text);
+}
+
+function formatList(items: readonly string[]): string {
+  return `[${items.join(", ")}]`;
+}
+
+/** Exact, unlike `formatDuration`: in the largest unit that divides it. */
+function formatTtl(ttlMs: number): string {
+  const [size, unit] = TTL_UNITS.find(([size]) => ttlMs % size === 0) ?? [1_000, "s"];
+  return `${ttlMs / size}${unit}`;
+}
+
+const TTL_UNITS: readonly (readonly [number, string])[] = [
+  [86_400_000, "d"],
+  [3_600_000, "h"],
+  [60_000, "m"],
+];
+
+function formatTime(epochMs: number): string {
+  return new Date(epochMs).toISOString().replace(".000Z", "Z");
+}
