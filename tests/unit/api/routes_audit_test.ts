@@ -1,0 +1,351 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
+import { AuditRecordBody, MAX_RECORDS } from "../../../api/schemas_audit.ts";
+import {
+  type AuditRecord,
+  formatRecord,
+  formatStored,
+  type StoredRecord,
+} from "../../../policy/audit_record.ts";
+import { type Reason, REASONS } from "../../../policy/reason.ts";
+import { RECORD_SCHEMA_FILE, recordSchema } from "../../../scripts/record_schema.ts";
+import { TestApi } from "./support.ts";
+
+const AUDIT = "/proxy/v1/audit";
+const EVENTS = { accept: "text/event-stream" };
+/** Every record so many milliseconds after the one before; the newest is a second old. */
+const STEP_MS = 60_000;
+
+function record(port: number, more: Partial<StoredRecord> = {}): StoredRecord {
+  return {
+    timeMs: Date.UTC(2026, 0, 1) + port * STEP_MS,
+    repeated: 1,
+    verdict: port % 2 === 0 ? "allow" : "deny",
+    client: `c${port % 3}`,
+    host: port % 5 === 0 ? "api.example.com" : "a.test",
+    port,
+    ...more,
+  };
+}
+
+/** An open answer, read piece by piece. Disposing it is what a caller does who goes away. */
+class Stream implements AsyncDisposable {
+  readonly #reader: ReadableStreamDefaultReader<string>;
+  readonly #client: Deno.HttpClient;
+  #text = "";
+
+  private constructor(readonly response: Response, client: Deno.HttpClient) {
+    this.#client = client;
+    this.#reader = (response.body ?? ReadableStream.from([])).pipeThrough(new TextDecoderStream())
+      .getReader();
+  }
+
+  static async open(api: TestApi, query: string, headers: Record<string, string> = {}): Promise<Stream> {
+    const client = Deno.createHttpClient({ proxy: { transport: "unix", path: api.socketPath } });
+    return new Stream(await fetch(`http://localhost${AUDIT}${query}`, { client, headers }), client);
+  }
+
+  /** The text up to and with `end`. */
+  async until(end: string): Promise<string> {
+    for (;;) {
+      const at = this.#text.indexOf(end);
+      if (at >= 0) {
+        const text = this.#text.slice(0, at + end.length);
+        this.#text = this.#text.slice(at + end.length);
+        return text;
+      }
+      const { done, value } = await this.#reader.read();
+      if (done) throw new Error(`the answer ended after ${JSON.stringify(this.#text)}`);
+      this.#text += value;
+    }
+  }
+
+  /** The port of the record in the next line. */
+  async port(): Promise<unknown> {
+    return JSON.parse(await this.until("\n")).port;
+  }
+
+  /** What is left, once the server has ended it. */
+  async rest(): Promise<string> {
+    for (;;) {
+      const { done, value } = await this.#reader.read();
+      if (done) return this.#text;
+      this.#text += value;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#reader.cancel().catch(() => {});
+    this.#client.close();
+  }
+}
+
+/** A whole answer. */
+async function read(api: TestApi, query: string, headers: Record<string, string> = {}): Promise<string> {
+  await using stream = await Stream.open(api, query, headers);
+  assertEquals(stream.response.status, 200);
+  return await stream.rest();
+}
+
+function portsIn(text: string): unknown[] {
+  return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line).port);
+}
+
+Deno.test("GET /audit answers the stored records that are asked for, a line each", async (t) => {
+  await using api = await TestApi.start();
+  await api.audit.write(Array.from({ length: 30 }, (_, port) => record(port)));
+  await api.audit.write([record(30, { timeMs: Date.now() - 1_000, client: undefined, host: "a.test" })]);
+  const at = new Date(record(27).timeMs).toISOString();
+  const rows: [query: string, ports: readonly number[]][] = [
+    ["?limit=2", [29, 30]],
+    ["?follow=0&denied=0&limit=1", [30]],
+    ["?client=c1&denied=1&limit=2", [19, 25]],
+    ["?client=-", [30]],
+    ["?denied=true&host=API.example.com.", [5, 15, 25]],
+    ["?host=*.example.com&limit=1", [25]],
+    [`?since=${at}`, [27, 28, 29, 30]],
+    [`?since=${at.replace("Z", "%2B00:00")}&limit=2`, [29, 30]],
+    ["?since=15m", [30]],
+    ["?since=900ms", []],
+    [`?limit=${MAX_RECORDS}&since=2020-01-01T00:00:00Z`, Array.from({ length: 31 }, (_, port) => port)],
+  ];
+  for (const [query, ports] of rows) {
+    await t.step(query, async () => {
+      assertEquals(portsIn(await read(api, query)), [...ports]);
+    });
+  }
+  const all = await read(api, "");
+  assertEquals(all.split("\n")[7], formatStored(record(7), "json"));
+  assertEquals(all.split("\n").length, 32);
+  assertEquals((await api.call(AUDIT)).headers["content-type"], "application/x-ndjson");
+});
+
+Deno.test("GET /audit refuses a query that it cannot understand, and says what to write", async (t) => {
+  await using api = await TestApi.start();
+  const rows: [query: string, says: string][] = [
+    ["?follow=yes", "follow: write 1 or 0, once"],
+    ["?follow=", "follow: write 1 or 0, once"],
+    ["?denied=1&denied=1", "denied: write 1 or 0, once"],
+    ["?clients=a", 'unknown field "clients"'],
+    ["?client=", "client: must not be empty"],
+    ["?client=a&client=b", "client: give it once"],
+    ["?client=a%20b", 'Cannot use "a b" as a client name'],
+    ["?host=", "host: must not be empty"],
+    ["?host=https://a.test", 'Cannot use "https://a.test" as a host'],
+    ["?since=", "since: must not be empty"],
+    ["?since=yesterday", "write a duration (90s, 15m, 1h, 7d) or a time with its zone"],
+    ["?since=2026-01-02", "write a duration"],
+    ["?since=2026-01-02T15:04:05", "a time with its zone (2026-01-02T15:04:05Z)"],
+    ["?since=2026-13-02T15:04:05Z", "write a duration"],
+    ["?limit=0", "limit: write a number from 1 to 10000"],
+    ["?limit=10001", "limit: write a number"],
+    ["?limit=1e3", "limit: write a number"],
+  ];
+  for (const [query, says] of rows) {
+    await t.step(query, async () => {
+      const answer = await api.call(AUDIT + query);
+      assertEquals([answer.status, answer.headers["content-type"]], [400, "text/plain; charset=utf-8"]);
+      assertStringIncludes(answer.text, says);
+    });
+  }
+});
+
+Deno.test("GET /audit?follow goes on with what comes, and begins with what is stored when that is asked for", async (t) => {
+  await using api = await TestApi.start();
+  await api.audit.write([record(0), record(1), record(2)]);
+  await t.step("only what comes", async () => {
+    await using stream = await Stream.open(api, "?follow=1"); // its head is there before any record
+    await api.audit.write([record(3), record(4)]);
+    assertEquals([await stream.port(), await stream.port()], [3, 4]);
+  });
+  await t.step("the newest before", async () => {
+    await using stream = await Stream.open(api, "?follow=true&denied=1&limit=1");
+    assertEquals(await stream.port(), 3);
+    await api.audit.write([record(6), record(7)]);
+    assertEquals(await stream.port(), 7);
+  });
+  await t.step("since", async () => {
+    await using stream = await Stream.open(
+      api,
+      `?follow=1&since=${new Date(record(6).timeMs).toISOString()}`,
+    );
+    assertEquals([await stream.port(), await stream.port()], [6, 7]);
+    await api.audit.write([record(8)]);
+    assertEquals(await stream.port(), 8);
+  });
+});
+
+Deno.test("GET /audit as events: ids to go on from, and what was missed as an event of its own", async () => {
+  await using api = await TestApi.start({ store: { maxWaiting: 1 } });
+  const { timeMs } = record(1);
+  await api.audit.write([record(1), record(2, { timeMs }), record(3, { timeMs })]);
+  const line = (port: number) => formatStored(record(port, { timeMs }), "json");
+  {
+    await using stream = await Stream.open(api, "?follow=1&since=2026-01-01T00:00:00Z", EVENTS);
+    assertEquals(stream.response.headers.get("content-type"), "text/event-stream");
+    assertEquals(/^id: \d+-0\n\n$/.test(await stream.until("\n\n")), true);
+    for (const port of [1, 2, 3]) {
+      assertEquals(await stream.until("\n\n"), `id: ${timeMs}-${port}\ndata: ${line(port)}\n\n`);
+    }
+    await api.audit.write([4, 5, 6, 7].map((port) => record(port)));
+    assertEquals((await stream.until("\n\n")).split("\n")[0], `id: ${record(4).timeMs}-1`);
+    assertEquals(await stream.until("\n\n"), 'event: missed\ndata: {"missed":3}\n\n');
+  }
+  // A reader that comes back: after the second of three at the same time. Its limit was for the first call.
+  const events = (await read(api, "?limit=1", { ...EVENTS, "last-event-id": `${timeMs}-2` })).split("\n\n");
+  assertEquals(events[0], `id: ${timeMs}-2`);
+  assertEquals(events[1], `id: ${timeMs}-3\ndata: ${line(3)}`);
+  assertEquals(events.length, 1 + 5 + 1);
+  const foreign = await read(api, "?limit=1", { ...EVENTS, "last-event-id": "7" });
+  assertEquals(foreign.split("\n\n").length, 1 + 1 + 1);
+});
+
+Deno.test("GET /audit is never silent for long", async () => {
+  await using api = await TestApi.start({ auditLimits: { ...AUDIT_LIMITS, heartbeatMs: 20 } });
+  await using lines = await Stream.open(api, "?follow=1");
+  assertEquals(await lines.until("\n"), "\n");
+  await using events = await Stream.open(api, "?follow=1", EVENTS);
+  assertStringIncludes(await events.until(":"), "id");
+  assertEquals(
+    await events.until("\n\n: still here\n\n").then((text) => text.slice(-16)),
+    "\n\n: still here\n\n",
+  );
+});
+
+Deno.test("GET /audit takes so many followers, and gives their places back however they end", async (t) => {
+  await using api = await TestApi.start({ auditLimits: { ...AUDIT_LIMITS, maxFollowers: 1, maxReaders: 0 } });
+  const isFree = async () => {
+    for (;;) {
+      await using stream = await Stream.open(api, "?follow=1");
+      if (stream.response.status === 200) return;
+    }
+  };
+  await t.step("one more is refused", async () => {
+    await using stream = await Stream.open(api, "?follow=1");
+    assertEquals(stream.response.status, 200);
+    const refused = await api.call(`${AUDIT}?follow=1`);
+    assertEquals([refused.status, refused.headers["retry-after"]], [503, "5"]);
+    assertStringIncludes(refused.text, "it has 1 followers");
+    assertEquals((await api.call("/healthz")).status, 200);
+  });
+  await t.step("the caller went away", isFree);
+  await t.step("a call with HEAD", async () => {
+    assertEquals((await api.call(`${AUDIT}?follow=1`, { method: "HEAD" })).status, 200);
+    await isFree();
+  });
+  await t.step("a query that was refused", async () => {
+    for (let i = 0; i < 3; i++) assertEquals((await api.call(`${AUDIT}?follow=1&since=x`)).status, 400);
+    await isFree();
+  });
+  await t.step("readers have places of their own", async () => {
+    const refused = await api.call(AUDIT);
+    assertEquals([refused.status, refused.text.split("\n")[0]], [
+      503,
+      "Cannot read the audit log now: it has 0 readers",
+    ]);
+  });
+});
+
+Deno.test("GET /audit?follow ends at once, and whole, when the API stops", async () => {
+  const api = await TestApi.start({ drainMs: 60_000 });
+  await api.audit.write([record(1)]);
+  await using lines = await Stream.open(api, "?follow=1&limit=1");
+  await using events = await Stream.open(api, "?follow=1", EVENTS);
+  assertEquals(await lines.port(), 1);
+  const startedAt = performance.now();
+  await api[Symbol.asyncDispose]();
+  assert(performance.now() - startedAt < 5_000);
+  assertEquals(await lines.rest(), "");
+  assertStringIncludes(await events.rest(), "id: ");
+});
+
+Deno.test("a follower that does not read slows nobody, and learns what it missed", async () => {
+  await using api = await TestApi.start({ store: { maxWaiting: 100 } });
+  await using slow = await Stream.open(api, "?follow=1");
+  await using quick = await Stream.open(api, "?follow=1");
+  // Far more than sockets hold: the slow one would block whoever waits for it.
+  const path = "/" + "x".repeat(2_000);
+  const COUNT = 10_000;
+  for (let port = 0; port < COUNT; port += 50) {
+    await api.audit.write(Array.from({ length: 50 }, (_, i) => record(port + i, { path })));
+    for (let i = 0; i < 50; i++) assertEquals(await quick.port(), port + i);
+  }
+  let seen = 0;
+  let missed = 0;
+  while (seen + missed < COUNT) {
+    const item = JSON.parse(await slow.until("\n"));
+    if ("missed" in item) missed += item.missed;
+    else {
+      assertEquals(item.port, seen + missed);
+      seen++;
+    }
+  }
+  assert(missed > 0, "everything fitted into the sockets: write more");
+});
+
+Deno.test("GET /audit waits for a slow reader of what is stored, and gives it all", async () => {
+  await using api = await TestApi.start();
+  const path = "/" + "x".repeat(2_000);
+  const COUNT = 5_000;
+  await api.audit.write(Array.from({ length: COUNT }, (_, port) => record(port, { path })));
+  await using stream = await Stream.open(api, "");
+  await api.audit.write([record(COUNT)]); // while it waits
+  for (let port = 0; port < COUNT; port++) assertEquals(await stream.port(), port);
+  assertEquals(await stream.rest(), "");
+});
+
+Deno.test("GET /audit: a store that cannot be read cuts the answer short, and the log says so", async () => {
+  await using api = await TestApi.start();
+  await api.audit.write([record(1)]);
+  const path = `${api.dir}/audit.jsonl`;
+  await Deno.rename(path, `${path}.9`);
+  await Deno.mkdir(path);
+  await using stream = await Stream.open(api, "");
+  assertEquals(await stream.rest().then(() => "whole", () => "cut"), "cut");
+  assertStringIncludes(api.logged.join("\n"), "Cannot read the audit log: Is a directory");
+});
+
+const FULL: Required<AuditRecord> = {
+  verdict: "deny",
+  client: "c",
+  auth: "none",
+  ruleOwner: "o",
+  method: "GET",
+  scheme: "https",
+  host: "h",
+  port: 0,
+  path: "/",
+  query: "q",
+  status: 403,
+  secret: "s",
+  mode: "audit",
+  reason: "no-rule",
+  sent: 0,
+  received: 0,
+  durationMs: 0.4,
+};
+
+Deno.test("the schema of a record has every field that a line may have, and every reason", () => {
+  const printed = (record: AuditRecord, repeated?: number) =>
+    JSON.parse(formatRecord(record, "json", 0, repeated));
+  const full = printed(FULL, 2);
+  const { shape } = AuditRecordBody;
+  assertEquals(Object.keys(full).sort(), Object.keys(shape).sort());
+  AuditRecordBody.parse(full);
+  AuditRecordBody.parse(printed({ verdict: "passthrough" }));
+  for (const reason of Object.keys(REASONS) as Reason[]) {
+    AuditRecordBody.parse(printed({ verdict: "deny", reason }));
+  }
+  for (const name of ["v", "time", "verdict", "client"]) {
+    const { [name]: _, ...rest } = full;
+    assertEquals(AuditRecordBody.safeParse(rest).success, false, name);
+  }
+});
+
+Deno.test("docs/audit_record.schema.json is the schema of a record", async () => {
+  assertEquals(
+    await Deno.readTextFile(RECORD_SCHEMA_FILE),
+    recordSchema(),
+    "run: deno run --allow-read --allow-write scripts/record_schema.ts",
+  );
+});
