@@ -8,10 +8,8 @@
  */
 import { z } from "@hono/zod-openapi";
 import { RECORD_VERSION } from "../policy/audit_record.ts";
+import { MAX_RECORDS } from "../policy/record_filter.ts";
 import { type Reason, REASONS } from "../policy/reason.ts";
-
-/** The most that `limit` may ask for: they are held in memory. */
-export const MAX_RECORDS = 10_000;
 
 const text = z.string();
 const count = z.int().min(0);

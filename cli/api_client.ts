@@ -70,22 +70,16 @@ export class ApiClient {
 
   async #exchange(method: string, path: string, accept: string, body?: JsonObject): Promise<string> {
     using http = openHttpClient(this.#target, this.#caCert);
-    const base = this.#target.kind === "unix" ? new URL("http://localhost/") : this.#target.base;
     const timeout = new AbortController();
-    const timer = setTimeout(
-      () => timeout.abort(new DOMException("no answer in time", "TimeoutError")),
-      this.#timeoutMs,
-    );
+    const timer = this.#startTimeout(timeout);
     try {
-      const response = await fetch(new URL(`proxy/v1/${path}`, base), {
+      const response = await this.#fetch(path, {
         method,
         headers: {
           accept,
           ...(body === undefined ? {} : { "content-type": "application/json" }),
-          ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        redirect: "manual",
         signal: timeout.signal,
         client: http,
       });
@@ -97,6 +91,69 @@ export class ApiClient {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * The lines of an answer of NDJSON, as they come, some at a time. It may go on for as long as it likes, but not be silent
+   * for longer than another call may take: empty lines, which are left out, show that the server is there.
+   *
+   * @throws ProxyError `api.unreachable` also when the answer breaks off, `api.refused`; what `signal` aborts with
+   */
+  async *lines(path: string, signal: AbortSignal): AsyncGenerator<readonly string[]> {
+    using http = openHttpClient(this.#target, this.#caCert);
+    const timeout = new AbortController();
+    let timer = this.#startTimeout(timeout);
+    let isBegun = false;
+    try {
+      const response = await this.#fetch(path, {
+        headers: { accept: "application/x-ndjson" },
+        signal: AbortSignal.any([signal, timeout.signal]),
+        client: http,
+      });
+      if (!response.ok) throw this.#refused(response, await response.text());
+      if (!response.body) throw this.#notTheApi();
+      isBegun = true;
+      let rest = "";
+      for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
+        clearTimeout(timer); // whoever shows the lines may take their time
+        const lines = (rest + piece).split("\n");
+        rest = lines.pop() ?? "";
+        yield lines.filter((line) => line !== "");
+        timer = this.#startTimeout(timeout);
+      }
+    } catch (error) {
+      if (signal.aborted || isProxyError(error)) throw error;
+      throw isBegun && !isTimeout(error) ? this.#brokenOff(error) : await this.#unreachable(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #startTimeout(timeout: AbortController): ReturnType<typeof setTimeout> {
+    return setTimeout(
+      () => timeout.abort(new DOMException("no answer in time", "TimeoutError")),
+      this.#timeoutMs,
+    );
+  }
+
+  async #fetch(path: string, options: RequestInit & { readonly client: Deno.HttpClient }): Promise<Response> {
+    const base = this.#target.kind === "unix" ? new URL("http://localhost/") : this.#target.base;
+    return await fetch(new URL(`proxy/v1/${path}`, base), {
+      ...options,
+      headers: {
+        ...options.headers,
+        ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+      },
+      redirect: "manual",
+    });
+  }
+
+  #brokenOff(cause: unknown): ProxyError {
+    return new ProxyError(
+      "api.unreachable",
+      `Cannot read on from the proxy's API at ${this.#target.label}: the answer broke off`,
+      { cause, hint: "look at the log of slicer-proxy up, then run the command again" },
+    );
   }
 
   #parse(text: string): unknown {

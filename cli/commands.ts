@@ -243,6 +243,38 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("./cmd_rules.ts")).run,
   },
   {
+    name: "logs",
+    summary: "show the audit log: who was allowed and denied what, and live with --follow",
+    flags: [
+      {
+        name: "follow",
+        short: "f",
+        description: "go on with what comes; without --since and --limit after the last 10",
+      },
+      { name: "client", placeholder: "CLIENT", description: "only this client; - is nobody" },
+      { name: "denied", description: "only what was denied" },
+      {
+        name: "host",
+        placeholder: "HOST",
+        description: "only this host: api.example.com, *.example.com or an IP address",
+      },
+      {
+        name: "since",
+        placeholder: "TIME",
+        description: "only from then on: 90s, 15m, 1h, 7d ago, or a time like 2026-01-02T15:04:05Z",
+      },
+      { name: "limit", placeholder: "N", description: "only the newest N of what is stored" },
+      JSON_FLAG,
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy logs -f",
+      "slicer-proxy logs --denied --client ci-1 --since 1h",
+      "slicer-proxy logs --json > audit.jsonl",
+    ],
+    load: async () => (await import("./cmd_logs.ts")).run,
+  },
+  {
     name: "apply",
     summary: "make clients and rules what a policy file says; print new clients' tokens",
     flags: [

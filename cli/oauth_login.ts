@@ -8,6 +8,7 @@ import { quoteShell } from "../core/escape.ts";
 import { ProxyError } from "../core/errors.ts";
 import type { CommandArgs } from "./command.ts";
 import { PROGRAM } from "./command.ts";
+import { onInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { caCertsOf, openProviderHttp, type ProviderHttp } from "./oauth_http.ts";
 
@@ -54,7 +55,9 @@ export async function runLogin(
         `(umask 077; ${PROGRAM} ${args.spec.name} … > FILE)`,
     );
   }
-  using interrupt = onInterrupt(what);
+  using interrupt = onInterrupt(
+    new ProxyError("credential.unavailable", `Cannot log in to ${what}: it was interrupted`),
+  );
   using http = openProviderHttp({ caCerts, signal: interrupt.signal });
   const wait = (ms: number) => sleep(ms, interrupt.signal);
   const result = await logIn({ http, signal: interrupt.signal, wait });
@@ -101,21 +104,6 @@ export function defined(
   const kept: Record<string, string> = {};
   for (const [name, value] of Object.entries(fields)) if (value !== undefined) kept[name] = value;
   return kept;
-}
-
-function onInterrupt(what: string): Disposable & { readonly signal: AbortSignal } {
-  const abort = new AbortController();
-  // Windows has no SIGTERM to listen for.
-  const signals: readonly Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
-  const stopListening = () => {
-    for (const each of signals) Deno.removeSignalListener(each, onSignal);
-  };
-  const onSignal = () => {
-    stopListening();
-    abort.abort(new ProxyError("credential.unavailable", `Cannot log in to ${what}: it was interrupted`));
-  };
-  for (const each of signals) Deno.addSignalListener(each, onSignal);
-  return { signal: abort.signal, [Symbol.dispose]: stopListening };
 }
 
 async function sleep(ms: number, signal: AbortSignal): Promise<void> {

@@ -14,14 +14,29 @@ export class OutputClosed extends Error {
   override readonly name = "OutputClosed";
 }
 
+/** How a piece of a line looks on a terminal. */
+export type Style = "green" | "red" | "cyan" | "dim";
+
+/** A piece of a line. */
+export interface Span {
+  readonly text: string;
+  readonly style?: Style;
+}
+
+/** SGR parameters (ECMA-48 §8.3.117). */
+const SGR: Readonly<Record<Style, number>> = { green: 32, red: 31, cyan: 36, dim: 2 };
+
 /** Writes words and data. Every call writes whole lines, at once. */
 export class Output {
   readonly #stdout: Sink;
   readonly #stderr: Sink;
+  readonly #hasStyles: boolean;
 
-  constructor(stdout: Sink, stderr: Sink) {
+  /** @param hasStyles stdout is a terminal that shows colours, and whoever looks at it wants them */
+  constructor(stdout: Sink, stderr: Sink, hasStyles = false) {
     this.#stdout = stdout;
     this.#stderr = stderr;
+    this.#hasStyles = hasStyles;
   }
 
   /** Lines of data for stdout. Line feeds separate lines; every other control character is shown escaped. */
@@ -29,14 +44,24 @@ export class Output {
     this.#stdout(encode(text.split("\n").map(escapeTerminal).join("\n") + "\n"));
   }
 
+  /** Lines of data for stdout, in pieces, with colours where they are wanted. */
+  lines(lines: readonly (readonly Span[])[]): void {
+    if (lines.length === 0) return;
+    const show = ({ text, style }: Span) => {
+      const safe = escapeTerminal(text);
+      return style === undefined || !this.#hasStyles ? safe : `\x1b[${SGR[style]}m${safe}\x1b[0m`;
+    };
+    this.#stdout(encode(lines.map((spans) => spans.map(show).join("") + "\n").join("")));
+  }
+
   /** One value as JSON for stdout, indented. */
   json(value: unknown): void {
-    // JSON leaves C1 and bidirectional characters as they are; as \uXXXX they mean the same and do nothing.
-    const text = JSON.stringify(value, undefined, 2).replace(
-      /[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
-      (char) => "\\u" + char.charCodeAt(0).toString(16).padStart(4, "0"),
-    );
-    this.#stdout(encode(text + "\n"));
+    this.#stdout(encode(tameJson(JSON.stringify(value, undefined, 2)) + "\n"));
+  }
+
+  /** Lines of JSON for stdout, each of them one value already. */
+  jsonLines(lines: readonly string[]): void {
+    this.#stdout(encode(lines.map((line) => tameJson(line) + "\n").join("")));
   }
 
   /** Rows under upper-case headings for stdout, in aligned columns. */
@@ -79,14 +104,17 @@ export class Output {
 
 /** The output of this process. */
 export function systemOutput(): Output {
-  return new Output((bytes) => writeAll(Deno.stdout, bytes), (bytes) => {
+  const words = (bytes: Uint8Array) => {
     try {
       writeAll(Deno.stderr, bytes);
     } catch (error) {
       // Words that nobody can read are no reason to stop: `up` goes on when its terminal is closed.
       if (!(error instanceof OutputClosed)) throw error;
     }
-  });
+  };
+  // noColor is NO_COLOR, which the runtime reads for itself: that needs no permission.
+  const hasStyles = Deno.stdout.isTerminal() && !Deno.noColor;
+  return new Output((bytes) => writeAll(Deno.stdout, bytes), words, hasStyles);
 }
 
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
@@ -96,6 +124,15 @@ function writeAll(stream: { writeSync(bytes: Uint8Array): number }, bytes: Uint8
     if (error instanceof Deno.errors.BrokenPipe) throw new OutputClosed("", { cause: error });
     throw error;
   }
+}
+
+/** JSON leaves C1 and bidirectional characters as they are; as \uXXXX they mean the same and do nothing. */
+function tameJson(json: string): string {
+  return json.replace(
+    // deno-lint-ignore no-control-regex
+    /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    (char) => "\\u" + char.charCodeAt(0).toString(16).padStart(4, "0"),
+  );
 }
 
 /** Columns that a cell takes: code points, which is exact for the ASCII that names and hosts consist of. */

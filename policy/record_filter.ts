@@ -11,6 +11,9 @@ import { quoteText } from "../core/escape.ts";
 import type { RecordFilter, StoredRecord } from "./audit_record.ts";
 import { matchHost } from "./match.ts";
 
+/** The newest records that may be asked for at once: they are held in memory. */
+export const MAX_RECORDS = 10_000;
+
 /** RFC 3339 §5.6, with the zone that it demands. `Date.parse` alone would take much else, and local times. */
 const RFC3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i;
 

@@ -1,12 +1,13 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
-import { AuditRecordBody, MAX_RECORDS } from "../../../api/schemas_audit.ts";
+import { AuditRecordBody } from "../../../api/schemas_audit.ts";
 import {
   type AuditRecord,
   formatRecord,
   formatStored,
   type StoredRecord,
 } from "../../../policy/audit_record.ts";
+import { MAX_RECORDS } from "../../../policy/record_filter.ts";
 import { type Reason, REASONS } from "../../../policy/reason.ts";
 import { RECORD_SCHEMA_FILE, recordSchema } from "../../../scripts/record_schema.ts";
 import { TestApi } from "./support.ts";
