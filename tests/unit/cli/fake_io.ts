@@ -20,6 +20,8 @@ export function fakeIo(
     env?: Readonly<Record<string, string>>;
     stdin?: string | Uint8Array<ArrayBuffer>;
     isTerminal?: boolean;
+    /** Stdout shows colours. */
+    hasStyles?: boolean;
     nowMs?: number;
     pieceBytes?: number;
   } = {},
@@ -32,6 +34,7 @@ export function fakeIo(
     output: new Output(
       (bytes) => void (out += new TextDecoder().decode(bytes)),
       (bytes) => void (err += new TextDecoder().decode(bytes)),
+      options.hasStyles,
     ),
     input: {
       isTerminal: () => options.isTerminal ?? false,

@@ -91,3 +91,31 @@ Deno.test("AuditFile.open() says what to do when it cannot", async () => {
   assertEquals(error.code, "audit.write-failed");
   assertEquals(error.hint, "its folder must exist and be writable");
 });
+
+Deno.test("AuditFile ends the half line that an earlier run left, in whatever file it is", async () => {
+  await using folder = await makeFolder();
+  const path = `${folder.path}/audit.log`;
+  await Deno.writeTextFile(path, "one\ntw");
+  const file = await AuditFile.open(path);
+  await file.write("three\n");
+  await file.write("four\n");
+  assertEquals(await folder.list(), { "audit.log": "one\ntw\nthree\nfour\n" });
+  assertEquals(file.position.size, "one\ntw\nthree\nfour\n".length);
+  file.close();
+  const rotated = await AuditFile.open(path, { maxBytes: 1, kept: 1 });
+  await rotated.write("five\n");
+  rotated.close();
+  assertEquals((await folder.list())["audit.log"], "five\n");
+});
+
+Deno.test("AuditFile.position is the file itself, whatever it is called by now", async () => {
+  await using folder = await makeFolder();
+  const path = `${folder.path}/audit.log`;
+  const file = await AuditFile.open(path, { maxBytes: 2, kept: 1 });
+  await file.write("1\n");
+  const first = file.position;
+  await file.write("2\n");
+  file.close();
+  assertEquals([first.ino, first.size], [(await Deno.stat(`${path}.1`)).ino, 2]);
+  assertEquals(file.position.ino, (await Deno.stat(path)).ino);
+});
