@@ -1,33 +1,15 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
 import { AuditRecordBody } from "../../../api/schemas_audit.ts";
-import {
-  type AuditRecord,
-  formatRecord,
-  formatStored,
-  type StoredRecord,
-} from "../../../policy/audit_record.ts";
+import { type AuditRecord, formatRecord, formatStored } from "../../../policy/audit_record.ts";
 import { MAX_RECORDS } from "../../../policy/record_filter.ts";
 import { type Reason, REASONS } from "../../../policy/reason.ts";
 import { RECORD_SCHEMA_FILE, recordSchema } from "../../../scripts/record_schema.ts";
+import { makeRecord as record } from "../../support/make_record.ts";
 import { TestApi } from "./support.ts";
 
 const AUDIT = "/proxy/v1/audit";
 const EVENTS = { accept: "text/event-stream" };
-/** Every record so many milliseconds after the one before; the newest is a second old. */
-const STEP_MS = 60_000;
-
-function record(port: number, more: Partial<StoredRecord> = {}): StoredRecord {
-  return {
-    timeMs: Date.UTC(2026, 0, 1) + port * STEP_MS,
-    repeated: 1,
-    verdict: port % 2 === 0 ? "allow" : "deny",
-    client: `c${port % 3}`,
-    host: port % 5 === 0 ? "api.example.com" : "a.test",
-    port,
-    ...more,
-  };
-}
 
 /** An open answer, read piece by piece. Disposing it is what a caller does who goes away. */
 class Stream implements AsyncDisposable {

@@ -1,23 +1,11 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { join } from "node:path";
 import { formatStored, type RecordFilter, type StoredRecord } from "../../../policy/audit_record.ts";
+import { makeRecord as record } from "../../support/make_record.ts";
 import { AuditStore, type AuditStoreOptions } from "../../../store/audit_store.ts";
 
 /** Bytes of a line of {@linkcode record}: every port has as many digits. */
 const LINE_BYTES = formatStored(record(10_000), "json").length + 1;
-
-/** The records differ in their port, and come a second after the other. */
-function record(port: number, more: Partial<StoredRecord> = {}): StoredRecord {
-  return {
-    timeMs: Date.UTC(2026, 0, 1) + (port - 10_000) * 1_000,
-    repeated: 1,
-    verdict: port % 2 === 0 ? "allow" : "deny",
-    client: `c${port % 3}`,
-    host: port % 5 === 0 ? "api.example.com" : "a.test",
-    port,
-    ...more,
-  };
-}
 
 function records(from: number, to: number): StoredRecord[] {
   return Array.from({ length: to - from }, (_, i) => record(from + i));
