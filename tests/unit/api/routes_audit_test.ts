@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { AuditSource } from "../../../api/control.ts";
 import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
 import { AuditRecordBody } from "../../../api/schemas_audit.ts";
 import { type AuditRecord, formatRecord, formatStored } from "../../../policy/audit_record.ts";
@@ -6,7 +7,7 @@ import { MAX_RECORDS } from "../../../policy/record_filter.ts";
 import { type Reason, REASONS } from "../../../policy/reason.ts";
 import { RECORD_SCHEMA_FILE, recordSchema } from "../../../scripts/record_schema.ts";
 import { makeRecord as record } from "../../support/make_record.ts";
-import { TestApi } from "./support.ts";
+import { NO_AUDIT, TestApi } from "./support.ts";
 
 const AUDIT = "/proxy/v1/audit";
 const EVENTS = { accept: "text/event-stream" };
@@ -16,6 +17,7 @@ class Stream implements AsyncDisposable {
   readonly #reader: ReadableStreamDefaultReader<string>;
   readonly #client: Deno.HttpClient;
   #text = "";
+  #isClosed = false;
 
   private constructor(readonly response: Response, client: Deno.HttpClient) {
     this.#client = client;
@@ -58,6 +60,8 @@ class Stream implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     await this.#reader.cancel().catch(() => {});
     this.#client.close();
   }
@@ -228,6 +232,18 @@ Deno.test("GET /audit takes so many followers, and gives their places back howev
       "Cannot read the audit log now: it has 0 readers",
     ]);
   });
+});
+
+Deno.test("GET /audit?follow lets go of the log as soon as its caller is gone", async () => {
+  const gone = Promise.withResolvers<void>();
+  const follow: AuditSource["follow"] = (_filter, signal) => {
+    signal.addEventListener("abort", () => gone.resolve());
+    return new ReadableStream(); // never a record
+  };
+  await using api = await TestApi.start({ audit: { ...NO_AUDIT, follow } });
+  await using stream = await Stream.open(api, "?follow=1");
+  await stream[Symbol.asyncDispose]();
+  await gone.promise;
 });
 
 Deno.test("GET /audit?follow ends at once, and whole, when the API stops", async () => {

@@ -154,6 +154,14 @@ Deno.test("AuditStore.records() sees the moment of the call, whatever is written
   assertEquals(await portsOf(early), range(10_010, 10_035));
 });
 
+Deno.test("AuditStore.records() reads a file once that a rotation moves on while it is looked for", async () => {
+  await using place = await Place.make();
+  const store = await place.open();
+  await store.write(records(10_000, 10_003));
+  await Deno.link(place.path, `${place.path}.1`); // the same file, under both of its numbers
+  assertEquals(await portsOf(store.records({})), range(10_000, 10_003));
+});
+
 Deno.test("AuditStore passes over half lines, and never glues a record to one", async (t) => {
   const line = formatStored(record(10_001), "json");
   const rows: [name: string, left: string, ports: readonly number[]][] = [

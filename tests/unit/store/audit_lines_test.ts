@@ -1,0 +1,67 @@
+import { assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { linesBackwards, linesFrom, seekLine } from "../../../store/audit_lines.ts";
+
+/** Runs `work` with a file of these bytes. */
+async function withFile(bytes: Uint8Array, work: (file: Deno.FsFile) => Promise<void>): Promise<void> {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.writeFile(path, bytes);
+    using file = await Deno.open(path);
+    await work(file);
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+async function collect(batches: AsyncIterable<readonly string[]>): Promise<string[]> {
+  return (await Array.fromAsync(batches)).flat().filter((line) => line !== "");
+}
+
+/** Lines as short as records and longer than a block, with characters that a block's end may cut. */
+const line = fc.oneof(
+  { weight: 5, arbitrary: fc.string({ minLength: 1, maxLength: 40 }) },
+  { weight: 1, arbitrary: fc.nat({ max: 200_000 }).map((length) => "é€x".repeat(1 + length / 3)) },
+).map((text) => text.replaceAll("\n", ""));
+
+Deno.test("linesFrom() and linesBackwards() give the lines of any part of any file", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(line, { maxLength: 30 }),
+      fc.nat(),
+      fc.nat(),
+      fc.boolean(),
+      async (lines, a, b, hasEnd) => {
+        const bytes = new TextEncoder().encode(lines.join("\n") + (hasEnd ? "\n" : ""));
+        const end = bytes.length - (b % 3 === 0 ? b % (bytes.length + 1) : 0);
+        const start = a % (end + 1);
+        const text = (from: number, to: number) => new TextDecoder().decode(bytes.subarray(from, to));
+        // Where the first line begins that begins at `start` or later.
+        const isAtLine = start === 0 || bytes[start - 1] === 10;
+        const next = isAtLine ? start : bytes.subarray(0, end).indexOf(10, start) + 1 || end;
+        const linesOf = (text: string) => text.split("\n").filter((line) => line !== "");
+        await withFile(bytes, async (file) => {
+          assertEquals(await collect(linesFrom(file, start, end)), linesOf(text(next, end)));
+          assertEquals(await collect(linesBackwards(file, end)), linesOf(text(0, end)).reverse());
+        });
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+Deno.test("seekLine() begins before the first line that is late enough, and not long before", async () => {
+  const lines = Array.from({ length: 40_000 }, (_, i) => String(i).padStart(9, "0"));
+  lines[20_000] = "no number";
+  const bytes = new TextEncoder().encode(lines.map((line) => `${line}\n`).join(""));
+  await withFile(bytes, async (file) => {
+    for (const wanted of [0, 1, 7_777, 19_999, 20_000, 20_001, 39_999, 40_000]) {
+      const at = await seekLine(
+        file,
+        bytes.length,
+        (line) => /^\d+$/.test(line) ? Number(line) < wanted : undefined,
+      );
+      assertEquals([at <= wanted * 10, at > wanted * 10 - 2 * 65_536], [true, true], `${wanted}: ${at}`);
+    }
+  });
+});
