@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
 import { startApi } from "../../../api/server.ts";
 import { FRONT_LIMITS } from "../../../api/tls_front.ts";
 import { ProxyError } from "../../../core/errors.ts";
@@ -220,4 +221,22 @@ Deno.test("the TLS front ends connections that are silent, in a handshake too", 
   for (const connection of [silent, hello]) {
     assertEquals(await connection.read(new Uint8Array(1)).catch(() => null), null);
   }
+});
+
+Deno.test("the TLS front leaves who follows the audit log alone: a heartbeat is no silence", async () => {
+  const idleMs = 200;
+  await using api = await TestApi.start({
+    tcp: { tls: await issueTls() },
+    frontLimits: { ...FRONT_LIMITS, idleMs },
+    auditLimits: { ...AUDIT_LIMITS, heartbeatMs: idleMs / 4 },
+  });
+  using client = Deno.createHttpClient({ caCerts: [(await proxyAuthority()).caPem] });
+  const answer = await fetch(`https://127.0.0.1:${api.address.port}/proxy/v1/audit?follow=1`, {
+    client,
+    headers: { authorization: `Bearer ${TOKEN}` },
+  });
+  let beats = 0;
+  for await (const bytes of answer.body ?? []) if ((beats += bytes.length) > 8) break;
+  assert(beats > 8);
+  assert(AUDIT_LIMITS.heartbeatMs < FRONT_LIMITS.idleMs / 2);
 });
