@@ -9,14 +9,15 @@
 import { basename, dirname, join, resolve } from "node:path";
 import { ProxyError } from "../core/errors.ts";
 import type { AuditSink } from "../proxy/audit_log.ts";
-import { lineSink, type LineWriter, teeSink } from "../proxy/audit_sinks.ts";
+import { lineSink, teeSink } from "../proxy/audit_sinks.ts";
 import { AuditFile } from "../store/audit_file.ts";
 import { AuditStore } from "../store/audit_store.ts";
 import type { Output } from "./output.ts";
+import { StdoutLines } from "./stdout_lines.ts";
 import type { UpConfig } from "./up_config.ts";
 
 /** The open places. Disposing closes them; the last record has to be written before. */
-export interface AuditPlaces extends Disposable {
+export interface AuditPlaces extends AsyncDisposable {
   readonly store: AuditStore;
   readonly sink: AuditSink;
 }
@@ -42,16 +43,21 @@ export async function openAuditPlaces(
     store[Symbol.dispose]();
     throw error;
   }
+  const files = teeSink([store, lineSink(file, config.logFormat)]);
+  const stdout = new StdoutLines(output);
+  const watched = lineSink(stdout, config.logFormat);
   return {
     store,
-    sink: teeSink([
-      store,
-      lineSink(file, config.logFormat),
-      lineSink(stdoutWriter(output), config.logFormat),
-    ]),
-    [Symbol.dispose]() {
+    sink: {
+      async write(records) {
+        await files.write(records); // first: whoever sees a line can look it up
+        await watched.write(records);
+      },
+    },
+    async [Symbol.asyncDispose]() {
       file.close();
       store[Symbol.dispose]();
+      await stdout[Symbol.asyncDispose]();
     },
   };
 }
@@ -74,19 +80,4 @@ async function realPath(path: string): Promise<string> {
     const folder = dirname(path);
     return join(await Deno.realPath(folder).catch(() => resolve(folder)), basename(path));
   }
-}
-
-/** Stdout is for who watches, and may go away: that is no failure of the log. */
-function stdoutWriter(output: Output): LineWriter {
-  let hasReader = true;
-  return {
-    write: (lines) => {
-      try {
-        if (hasReader) output.raw(new TextEncoder().encode(lines));
-      } catch {
-        hasReader = false;
-      }
-      return Promise.resolve();
-    },
-  };
 }

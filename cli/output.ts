@@ -9,6 +9,9 @@ import { escapeTerminal } from "../core/escape.ts";
 /** Takes all of `bytes`, or throws. */
 export type Sink = (bytes: Uint8Array) => void;
 
+/** The same for a stream that may take its time: the process goes on meanwhile. */
+export type SlowSink = (bytes: Uint8Array) => Promise<void>;
+
 /** The reader of our output has gone away (`slicer-proxy rules x | head -1`). The program ends with nothing said. */
 export class OutputClosed extends Error {
   override readonly name = "OutputClosed";
@@ -31,12 +34,22 @@ export class Output {
   readonly #stdout: Sink;
   readonly #stderr: Sink;
   readonly #hasStyles: boolean;
+  readonly #slowStdout: SlowSink;
 
-  /** @param hasStyles stdout is a terminal that shows colours, and whoever looks at it wants them */
-  constructor(stdout: Sink, stderr: Sink, hasStyles = false) {
+  /**
+   * @param options.hasStyles stdout is a terminal that shows colours, and whoever looks at it wants them
+   * @param options.slowStdout for {@linkcode raw}
+   */
+  constructor(
+    stdout: Sink,
+    stderr: Sink,
+    options: { readonly hasStyles?: boolean | undefined; readonly slowStdout?: SlowSink } = {},
+  ) {
     this.#stdout = stdout;
     this.#stderr = stderr;
-    this.#hasStyles = hasStyles;
+    this.#hasStyles = options.hasStyles ?? false;
+    // deno-lint-ignore require-await
+    this.#slowStdout = options.slowStdout ?? (async (bytes) => stdout(bytes));
   }
 
   /** Lines of data for stdout. Line feeds separate lines; every other control character is shown escaped. */
@@ -75,9 +88,12 @@ export class Output {
     this.#stdout(encode(lines.join("\n") + "\n"));
   }
 
-  /** Bytes for stdout as they are. For text that is escaped already, such as lines of the audit log. */
-  raw(bytes: Uint8Array): void {
-    this.#stdout(bytes);
+  /**
+   * Bytes for stdout as they are, without holding up the process when nobody takes them. For text that is escaped
+   * already, such as lines of the audit log.
+   */
+  raw(bytes: Uint8Array): Promise<void> {
+    return this.#slowStdout(bytes);
   }
 
   /** One line of words for stderr. */
@@ -114,7 +130,10 @@ export function systemOutput(): Output {
   };
   // noColor is NO_COLOR, which the runtime reads for itself: that needs no permission.
   const hasStyles = Deno.stdout.isTerminal() && !Deno.noColor;
-  return new Output((bytes) => writeAll(Deno.stdout, bytes), words, hasStyles);
+  const slowStdout = async (bytes: Uint8Array) => {
+    for (let sent = 0; sent < bytes.length;) sent += await Deno.stdout.write(bytes.subarray(sent));
+  };
+  return new Output((bytes) => writeAll(Deno.stdout, bytes), words, { hasStyles, slowStdout });
 }
 
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { formatStored, parseRecord } from "../../policy/audit_record.ts";
 import { startEchoUpstream } from "../support/echo_upstream.ts";
-import { Collected, type Daemon, Program } from "../support/program.ts";
+import { Collected, type Daemon, freePorts, Program } from "../support/program.ts";
 import { basic, dialRaw } from "../support/raw_peer.ts";
 
 const STORE = ".slicer/proxy/audit.jsonl";
@@ -143,3 +143,22 @@ Deno.test("logs -f ends with 0 on Ctrl-C and when its reader goes away", async (
     });
   });
 });
+
+Deno.test("a stdout that nobody reads holds up no request, and no stop", () =>
+  withProgram(async (program) => {
+    const [httpPort, httpsPort] = freePorts();
+    const child = program.spawn(["up", "--http-port", String(httpPort), "--https-port", String(httpsPort)]);
+    const stderr = new Collected(child.stderr);
+    await stderr.wait(/ listening on /, 30_000);
+    // Each line is longer than the one before could be: nothing is coalesced. A pipe holds 64 KiB.
+    for (let i = 0; i < 60; i++) {
+      using peer = await dialRaw(httpPort);
+      await peer.send(`GET http://a.test/${i}${"x".repeat(5_000)} HTTP/1.1\r\nHost: a.test\r\n\r\n`);
+      assertEquals((await peer.readResponse()).status, 407);
+    }
+    assertEquals((await program.ok(["logs", "--json"])).split("\n").length, 60);
+    child.kill("SIGTERM");
+    await child.stdin.close();
+    assertEquals((await child.status).code, 0);
+    await Promise.all([stderr.ended, child.stdout.cancel()]);
+  }));

@@ -23,7 +23,7 @@ Deno.test("openAuditPlaces() writes the store as JSON, the log and stdout in the
     await t.step(logFormat, () =>
       withFolder(async (dir) => {
         const io = fakeIo();
-        using places = await openAuditPlaces(
+        await using places = await openAuditPlaces(
           { stateDir: dir, logFile: `${dir}/audit.log`, logFormat },
           io.output,
         );
@@ -41,7 +41,7 @@ Deno.test("openAuditPlaces() does not need a stdout, but both of its files", () 
     const output = new Output(() => {
       throw new OutputClosed("");
     }, () => {});
-    using places = await openAuditPlaces(
+    await using places = await openAuditPlaces(
       { stateDir: dir, logFile: "/dev/full", logFormat: "text" },
       output,
     );
@@ -49,7 +49,7 @@ Deno.test("openAuditPlaces() does not need a stdout, but both of its files", () 
     await assertRejects(() => places.sink.write([RECORD, { ...RECORD }]));
     // The store has what it got, once.
     assertEquals(await Deno.readTextFile(`${dir}/audit.jsonl`), JSON_LINE.repeat(2));
-    using others = await openAuditPlaces(
+    await using others = await openAuditPlaces(
       { stateDir: `${dir}/logs`, logFile: `${dir}/audit.log`, logFormat: "text" },
       output,
     );
@@ -87,7 +87,7 @@ Deno.test("openAuditPlaces() refuses a log file that is the store's, by whatever
             (await assertRejects(open, ProxyError, "Cannot use --log-file")).code,
             "input.invalid",
           );
-        } else (await open())[Symbol.dispose]();
+        } else await (await open())[Symbol.asyncDispose]();
       });
     }
   });

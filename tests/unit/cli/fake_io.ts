@@ -34,7 +34,7 @@ export function fakeIo(
     output: new Output(
       (bytes) => void (out += new TextDecoder().decode(bytes)),
       (bytes) => void (err += new TextDecoder().decode(bytes)),
-      options.hasStyles,
+      { hasStyles: options.hasStyles },
     ),
     input: {
       isTerminal: () => options.isTerminal ?? false,

@@ -91,7 +91,7 @@ Deno.test("logs --follow shows what comes, and ends with 1 when the proxy stops"
   const seen = Promise.withResolvers<void>();
   const io = fakeIo();
   const output = new Output((bytes) => {
-    io.output.raw(bytes);
+    void io.output.raw(bytes);
     if (io.stdout().includes("passthrough")) seen.resolve();
   }, (bytes) => io.output.note(new TextDecoder().decode(bytes).trimEnd()));
   const ended = logs(api.socketPath, ["-f"], { ...io, output });
