@@ -26,11 +26,6 @@ export class AuditFeed {
     this.#maxWaiting = maxWaiting;
   }
 
-  /** How many follow. */
-  get followers(): number {
-    return this.#followers.size;
-  }
-
   publish(records: readonly StoredRecord[]): void {
     for (const follower of this.#followers) follower.add(records);
   }
