@@ -1,6 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { Database, SCHEMA_VERSION } from "../../../store/kv.ts";
 import { encodeRow } from "../../../store/row_codec.ts";
+import { mountSmallDisk } from "../../support/small_disk.ts";
 import { assertCode, modeOf, openState, rule, secret, tempFolder } from "./support.ts";
 
 /** Closes a state that was opened only to leave its files behind. */
@@ -202,17 +203,6 @@ Deno.test("Database.commit() applies all mutations or none", async () => {
   }]);
   assertEquals(await Array.fromAsync(db.rows(["x"])), [{ key: ["x", 2], value: { a: 2 } }]);
 });
-
-/** A tmpfs of `size`, or undefined where this user may not mount one. */
-async function mountSmallDisk(path: string, size: string) {
-  const run = async (command: string, ...args: string[]) =>
-    (await new Deno.Command(command, { args, stdout: "null", stderr: "null" }).output()).success;
-  await Deno.mkdir(path);
-  if (Deno.uid() !== 0 || !await run("mount", "-t", "tmpfs", "-o", `size=${size}`, "tmpfs", path)) {
-    return undefined;
-  }
-  return { [Symbol.asyncDispose]: async () => void await run("umount", "-l", path) };
-}
 
 Deno.test("State reports a full disk at the call and loses nothing that it acknowledged", async (t) => {
   await using folder = await tempFolder();

@@ -1,0 +1,12 @@
+/** A disk that can be filled. */
+
+/** Mounts a tmpfs of `size` at a new folder; undefined where this user may not. Disposing unmounts it. */
+export async function mountSmallDisk(path: string, size: string): Promise<AsyncDisposable | undefined> {
+  const run = async (command: string, ...args: string[]) =>
+    (await new Deno.Command(command, { args, stdout: "null", stderr: "null" }).output()).success;
+  await Deno.mkdir(path);
+  if (Deno.uid() !== 0 || !await run("mount", "-t", "tmpfs", "-o", `size=${size}`, "tmpfs", path)) {
+    return undefined;
+  }
+  return { [Symbol.asyncDispose]: async () => void await run("umount", "-l", path) };
+}
