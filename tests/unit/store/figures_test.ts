@@ -15,7 +15,11 @@ Deno.test("figures() says what the state holds, and counts every commit", async 
   const full = await state.figures();
   assertEquals([full.clients, full.secrets, full.rules], [2, 1, 3]);
   assertEquals([countOf(full.writeDuration), full.writeFailures], [6, 0]);
-  assert((full.databaseBytes ?? 0) > 4_096, `${full.databaseBytes}`);
+  const sizes = await Promise.all(
+    ["state.kv", "state.kv-wal"].map(async (name) => (await Deno.stat(`${folder.state}/${name}`)).size),
+  );
+  assertEquals(full.databaseBytes, sizes.reduce((sum, size) => sum + size));
+  assert(sizes.every((size) => size > 0) && sizes[0] !== sizes[1], `${sizes}`);
 
   clock.nowMs += 1_000;
   await state.deleteClient("b"); // and sweeps the rule that has expired
