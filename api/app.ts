@@ -14,6 +14,7 @@ import { addClientRoutes } from "./routes_clients.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
 import { addStatusRoutes } from "./routes_status.ts";
+import { addSuggestRoutes } from "./routes_suggest.ts";
 
 /** What the API serves. */
 export interface AppOptions {
@@ -52,6 +53,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addAllowRoutes(app, control);
   addPolicyRoutes(app, control);
   addAuditRoutes(app, options.audit, { limits: options.auditLimits, stop, log });
+  addSuggestRoutes(app, control, options.audit);
   addStatusRoutes(app, control, status);
   app.onError((error, c) => errorResponse(error, `${c.req.method} ${c.req.path}`, log));
   app.notFound((c) => {

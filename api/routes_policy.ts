@@ -14,7 +14,7 @@ import * as schemas from "./schemas_policy.ts";
 const tags = ["policy"];
 
 /** A policy file has a mebibyte of characters, which UTF-8 and JSON make longer. */
-const MAX_APPLY_BYTES = 4 * 1_048_576;
+export const MAX_POLICY_BODY_BYTES = 4 * 1_048_576;
 
 const read = createRoute({
   method: "get",
@@ -45,7 +45,7 @@ const apply = createRoute({
     "A client that the file names has the file's rules afterwards, in order, and behind them the others that " +
     "it had. With `prune` these go, and so do clients that the file does not name. Secrets are never made or removed.",
   tags,
-  middleware: jsonBodyUpTo(MAX_APPLY_BYTES),
+  middleware: jsonBodyUpTo(MAX_POLICY_BODY_BYTES),
   request: { body: requestJson(schemas.ApplyBody) },
   responses: {
     ...commonWithBody,

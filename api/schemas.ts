@@ -67,7 +67,8 @@ export const SecretBody = z.strictObject({
 
 // Allow rules
 
-const ruleFields = {
+/** What makes a rule the rule it is. */
+export const ruleFields = {
   host: hostPattern,
   secret: text.optional().openapi({ description: "The secret that is injected" }),
   methods: z.array(text).optional().openapi({ description: "Any when left out", example: ["GET"] }),

@@ -52,8 +52,13 @@ export const MissedBody = z.strictObject({
   missed: z.int().min(1).describe("How many records"),
 }).describe("Stands where a reader who follows was too slow for that many records").openapi("MissedRecords");
 
-const flag = z.enum(["1", "true", "0", "false"], { error: "write 1 or 0, once" }).optional();
-const given = z.string({ error: "give it once" }).min(1, "must not be empty").optional();
+/** A switch in a query. */
+export const flag = z.enum(["1", "true", "0", "false"], { error: "write 1 or 0, once" }).optional();
+/** A text in a query. */
+export const given = z.string({ error: "give it once" }).min(1, "must not be empty").optional();
+
+/** Where a question begins. */
+export const since = given.describe("A time of RFC 3339, inclusive, or how long ago: 90s, 15m, 1h, 7d");
 
 /** The query of `GET /proxy/v1/audit`. */
 export const AuditQuery = z.strictObject({
@@ -61,7 +66,7 @@ export const AuditQuery = z.strictObject({
   client: given.describe("Only this client; `-` is nobody"),
   denied: flag.describe("Only denials"),
   host: given.describe("Only this host: a name, an IP literal, `*.suffix`"),
-  since: given.describe("A time of RFC 3339, inclusive, or how long ago: 90s, 15m, 1h, 7d"),
+  since,
   limit: z.string({ error: "give it once" })
     .refine((text) => /^[1-9]\d{0,4}$/.test(text) && Number(text) <= MAX_RECORDS, {
       error: `write a number from 1 to ${MAX_RECORDS}`,

@@ -24,13 +24,18 @@ export const PolicyBody = z.strictObject({
   }),
 }).openapi("Policy");
 
-/** `POST /proxy/v1/policy/apply`. */
-export const ApplyBody = z.strictObject({
+/** A policy file in a call. */
+export const policyText = {
   policy: z.string().openapi({ description: "A policy file: YAML or JSON" }),
   name: z.string().min(1).max(255).optional().openapi({
     description: "What errors call the file; policy when left out",
     example: "policy.yaml",
   }),
+};
+
+/** `POST /proxy/v1/policy/apply`. */
+export const ApplyBody = z.strictObject({
+  ...policyText,
   dry_run: z.boolean().optional().openapi({ description: "Only say what would change" }),
   prune: z.boolean().optional().openapi({
     description: "Remove rules and clients that the file does not have",

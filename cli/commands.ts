@@ -13,9 +13,15 @@ const URL_FLAG: FlagSpec = {
   description: "the API: a socket path or an http(s) URL, instead of SLICER_URL or ./.slicer/proxy/api.sock",
 };
 const JSON_FLAG: FlagSpec = { name: "json", description: "print JSON" };
+const SINCE_FLAG: FlagSpec = {
+  name: "since",
+  placeholder: "TIME",
+  description: "only from then on: 90s, 15m, 1h, 7d ago, or a time like 2026-01-02T15:04:05Z",
+};
 const CLIENT_NAME = { name: "NAME", description: "the client" };
 const SECRET_NAME = { name: "NAME", description: "the secret" };
 const RULE_CLIENT = { name: "CLIENT", description: "the client that owns the rule" };
+const DENIED_CLIENT = { name: "CLIENT", description: "the client that was denied something" };
 
 /** What makes a rule the rule it is; `allow` and `revoke` share it. */
 const RULE_FLAGS: readonly FlagSpec[] = [
@@ -258,11 +264,7 @@ export const COMMANDS: readonly CommandSpec[] = [
         placeholder: "HOST",
         description: "only this host: api.example.com, *.example.com or an IP address",
       },
-      {
-        name: "since",
-        placeholder: "TIME",
-        description: "only from then on: 90s, 15m, 1h, 7d ago, or a time like 2026-01-02T15:04:05Z",
-      },
+      SINCE_FLAG,
       { name: "limit", placeholder: "N", description: "only the newest N of what is stored" },
       JSON_FLAG,
       URL_FLAG,
@@ -273,6 +275,67 @@ export const COMMANDS: readonly CommandSpec[] = [
       "slicer-proxy logs --json > audit.jsonl",
     ],
     load: async () => (await import("./cmd_logs.ts")).run,
+  },
+  {
+    name: "suggest",
+    summary: "propose the narrowest rules that allow what a client was denied",
+    arguments: [DENIED_CLIENT],
+    flags: [
+      { name: "apply", description: "add them" },
+      {
+        name: "ttl",
+        placeholder: "DURATION",
+        description: "how long they live: 90s, 15m, 1h, 7d; none means for ever",
+      },
+      SINCE_FLAG,
+      {
+        name: "exact",
+        description:
+          "only the paths that were asked for: no /* where identifiers vary, and nothing that git, npm, " +
+          "pip, cargo, go or apt is known to ask for next",
+      },
+      {
+        name: "format",
+        placeholder: "FORMAT",
+        description: "commands, or lines of a policy file",
+        choices: ["text", "yaml"],
+        default: "text",
+      },
+      JSON_FLAG,
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy suggest ci-1",
+      "slicer-proxy suggest ci-1 --since 15m --apply --ttl 7d",
+    ],
+    load: async () => (await import("./cmd_suggest.ts")).run,
+  },
+  {
+    name: "test",
+    summary: "show what a policy file would change; exit code 1 when it would deny more",
+    flags: [
+      {
+        name: "file",
+        short: "f",
+        placeholder: "FILE",
+        description: "the policy file, or - for standard input",
+        isRequired: true,
+      },
+      {
+        name: "against",
+        placeholder: "FILE",
+        description:
+          "the audit log as JSON lines, or - for standard input; without it the running proxy's own",
+      },
+      SINCE_FLAG,
+      JSON_FLAG,
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy test -f policy.yaml --against audit.jsonl",
+      "slicer-proxy test -f policy.yaml --since 7d",
+    ],
+    load: async () => (await import("./cmd_test.ts")).run,
   },
   {
     name: "apply",

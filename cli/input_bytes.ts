@@ -43,7 +43,8 @@ export async function readInputBytes(
   throw new ProxyError("input.invalid", `Cannot take what ${name} holds: it is above ${maxBytes} bytes`);
 }
 
-function whyNot(error: unknown): string {
+/** Why a file cannot be opened or read, in words. */
+export function whyNot(error: unknown): string {
   if (error instanceof Deno.errors.NotFound) return "there is no such file";
   if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
   if (error instanceof Deno.errors.IsADirectory) return "it is a folder";

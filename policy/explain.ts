@@ -13,6 +13,7 @@ import { isProxyError } from "../core/errors.ts";
 import { escapeTerminal, quoteShell } from "../core/escape.ts";
 import { formatHost, formatHostPort } from "../core/host_port.ts";
 import { parseName } from "../core/names.ts";
+import { allowArguments, canBeTyped } from "./allow_command.ts";
 import { decideConnect, decideRequest } from "./decide.ts";
 import { type ClosestRule, closestRule, type Dimension, matchHost, type Target } from "./match.ts";
 import { hasDotSegments, normalisePath } from "./path.ts";
@@ -61,21 +62,6 @@ export function explainDenial(
   return { text: sentences.filter((sentence) => sentence !== "").join(" "), ...remedy };
 }
 
-/** The words of an `allow` command for a rule of `client`; {@linkcode quoteShell} makes them a line. */
-export function allowArguments(client: string, spec: RuleSpec): string[] {
-  return [
-    "slicer-proxy",
-    "allow",
-    client,
-    ...["--host", spec.host],
-    ...spec.ports.flatMap((port) => ["--port", String(port)]),
-    ...spec.methods.flatMap((method) => ["--method", method]),
-    ...spec.paths.flatMap((path) => ["--path", path]),
-    ...(spec.secret === undefined ? [] : ["--secret", spec.secret]),
-    ...(spec.passthrough ? ["--passthrough"] : []),
-  ];
-}
-
 function findRemedy(
   denied: DeniedTarget,
   reason: Reason,
@@ -112,10 +98,7 @@ function isAllowed(rules: readonly Rule[], { host, port, method, path }: Target)
 /** The rule for exactly this target, or undefined when it could not be typed, or would say more than this target. */
 function narrowestRule(target: DeniedTarget, closest: ClosestRule | undefined): RuleSpec | undefined {
   const { host, port, method, path } = target;
-  // `*` would be a pattern, and the command line splits its values at commas.
-  if (host.includes("*") || (path !== undefined && /[*,]/.test(path))) return undefined;
-  // A method is any token (RFC 9110 §9.1), also `--passthrough` and `$(x)`; real ones are words.
-  if (method !== undefined && !/^[A-Za-z][A-Za-z0-9_-]*$/.test(method)) return undefined;
+  if (!canBeTyped({ host, method, path })) return undefined;
   const secret = closest && matchHost(closest.rule.host, host) ? closest.rule.secret : undefined;
   try {
     parseName("client", target.client);

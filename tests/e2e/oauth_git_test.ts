@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertNotMatch } from "@std/assert";
 import { generateKeyPairSync } from "node:crypto";
 import { FakeProvider } from "../support/fake_provider.ts";
+import { serveGit } from "../support/git_server.ts";
 import { startTestProxy, TOKEN } from "../support/start_proxy.ts";
 import { upstreamAuthority } from "../support/test_authority.ts";
 import { Rig } from "../unit/secrets/support.ts";
@@ -19,7 +20,7 @@ async function run(command: string, args: readonly string[], env: Record<string,
   return { success, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
 }
 
-/** `git http-backend` as CGI (RFC 3875) behind TLS, for requests that carry the token. */
+/** A git server behind TLS, for requests that carry the token. */
 async function startGitServer(root: string, authorization: () => string) {
   const { certPem, keyPem } = await (await upstreamAuthority()).issue(["git.test"]);
   const refused: string[] = [];
@@ -35,38 +36,7 @@ async function startGitServer(root: string, authorization: () => string) {
       refused.push(url.pathname);
       return new Response("no", { status: 401, headers: { "www-authenticate": "Basic" } });
     }
-    const child = new Deno.Command("git", {
-      args: ["http-backend"],
-      env: {
-        GIT_PROJECT_ROOT: root,
-        GIT_HTTP_EXPORT_ALL: "1",
-        REMOTE_USER: "app",
-        PATH_INFO: url.pathname,
-        QUERY_STRING: url.search.slice(1),
-        REQUEST_METHOD: request.method,
-        CONTENT_TYPE: request.headers.get("content-type") ?? "",
-        HTTP_CONTENT_ENCODING: request.headers.get("content-encoding") ?? "",
-        GIT_PROTOCOL: request.headers.get("git-protocol") ?? "",
-      },
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "null",
-    }).spawn();
-    const input = child.stdin.getWriter();
-    await input.write(new Uint8Array(await request.arrayBuffer()));
-    await input.close();
-    const { stdout } = await child.output();
-    const text = new TextDecoder("latin1").decode(stdout);
-    const end = text.indexOf("\r\n\r\n");
-    const headers = new Headers(
-      text.slice(0, end).split("\r\n").map((line): [string, string] => {
-        const [name = "", ...value] = line.split(": ");
-        return [name, value.join(": ")];
-      }),
-    );
-    const status = Number(headers.get("status")?.slice(0, 3) ?? 200);
-    headers.delete("status");
-    return new Response(stdout.slice(end + 4), { status, headers });
+    return await serveGit(root, request);
   });
   return { port: server.addr.port, refused, [Symbol.asyncDispose]: () => server.shutdown() };
 }

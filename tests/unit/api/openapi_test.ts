@@ -47,6 +47,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "GET /proxy/v1/audit",
     "GET /proxy/v1/clients",
     "GET /proxy/v1/clients/{name}",
+    "GET /proxy/v1/clients/{name}/suggestions",
     "GET /proxy/v1/openapi.json",
     "GET /proxy/v1/policy",
     "GET /proxy/v1/secrets",
@@ -56,6 +57,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "POST /proxy/v1/clients",
     "POST /proxy/v1/clients/{name}/rotate",
     "POST /proxy/v1/policy/apply",
+    "POST /proxy/v1/policy/test",
     "POST /proxy/v1/secrets",
   ]);
   assertEquals([document.openapi, document.info.title, document.info.version], [
@@ -122,6 +124,11 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["revokeHost", 400, "/allows/c/a%20b", { method: "DELETE" }],
   ["addRule", 201, "/allows", { body: { client: "c", host: "x.example" } }],
   ["revokeHost", 204, "/allows/c/x.example", { method: "DELETE" }],
+  ["suggestRules", 200, "/clients/c/suggestions?since=15m&exact=1"],
+  ["suggestRules", 400, "/clients/c/suggestions?since=yesterday"],
+  ["suggestRules", 404, "/clients/nobody/suggestions"],
+  ["testPolicy", 200, "/policy/test", { body: { policy: "version: 1\nclients: {}\n" } }],
+  ["testPolicy", 400, "/policy/test", { body: { policy: "version: 2" } }],
   ["deleteSecret", 204, "/secrets/s", { method: "DELETE" }],
   ["deleteSecret", 404, "/secrets/s", { method: "DELETE" }],
   ["deleteClient", 204, "/clients/c", { method: "DELETE" }],

@@ -1,0 +1,87 @@
+/**
+ * Paths that were asked for as the patterns of a rule: each path as it is, or `<prefix>/*` where what varies below the
+ * prefix is an identifier, or simply much.
+ *
+ * Not here: what a pattern covers (`path.ts`).
+ *
+ * @module
+ */
+
+/** Two identifiers in the same place show that it is the place of an identifier; one shows nothing. */
+const MIN_IDS = 2;
+
+/** So many different names in the same place are a list that goes on. */
+const MIN_SIBLINGS = 8;
+
+/** `/*` is a whole host, so its first segment has to vary more than any other, and identifiers alone do not do. */
+const MIN_ROOT_SIBLINGS = 16;
+
+interface Node {
+  readonly children: Map<string, Node>;
+  /** This very path was asked for. */
+  isPath: boolean;
+  /** Everything below is a pattern already. */
+  isPrefix: boolean;
+}
+
+/**
+ * Patterns that cover all of `paths` and `more`, sorted: none covers a path that shares no parent with one of them.
+ *
+ * @param paths as sent; each begins with `/` and has no dot segments and no `*`
+ * @param more patterns, exact or `<prefix>/*`, to add; being no requests, they are no sign of variety
+ */
+export function groupPaths(paths: readonly string[], more: readonly string[] = []): readonly string[] {
+  const root = makeNode();
+  for (const path of paths) find(root, path).isPath = true;
+  markVaried(root, MIN_ROOT_SIBLINGS, Infinity);
+  for (const pattern of more) {
+    if (pattern.endsWith("/*")) find(root, pattern.slice(0, -2)).isPrefix = true;
+    else find(root, pattern).isPath = true;
+  }
+  const patterns = new Set<string>();
+  collect(root, "", patterns);
+  return [...patterns].sort();
+}
+
+/**
+ * True for a segment that a program made rather than a person: a number, UUID, digest, date, version or file of a
+ * version, a long token, a name with a number behind it (`job-17`).
+ */
+export function isIdentifier(segment: string): boolean {
+  return /^\d+$/.test(segment) ||
+    /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(segment) ||
+    /^(?=.*\d)[0-9a-f]{7,}$/i.test(segment) ||
+    /^(?:md5|sha\d+)[:-]/i.test(segment) ||
+    /^\d{4}-\d{2}(?:-\d{2})?/.test(segment) ||
+    /\d\.\d/.test(segment) ||
+    /^[A-Za-z]+[-_]\d+$/.test(segment) ||
+    /^(?=(?:.*\d){2})(?=.*[A-Za-z])[A-Za-z0-9_~=-]{16,}$/.test(segment);
+}
+
+function makeNode(): Node {
+  return { children: new Map(), isPath: false, isPrefix: false };
+}
+
+function find(root: Node, path: string): Node {
+  let node = root;
+  for (const segment of path.split("/").slice(1)) {
+    let child = node.children.get(segment);
+    if (!child) node.children.set(segment, child = makeNode());
+    node = child;
+  }
+  return node;
+}
+
+/** From the top, so that of two places that vary the upper one counts. Paths have at most 2,048 characters. */
+function markVaried(node: Node, minSiblings: number, minIds: number): void {
+  const names = [...node.children.keys()].filter((segment) => segment !== "");
+  node.isPrefix = names.length >= minSiblings || names.filter(isIdentifier).length >= minIds;
+  if (node.isPrefix) return;
+  for (const child of node.children.values()) markVaried(child, MIN_SIBLINGS, MIN_IDS);
+}
+
+function collect(node: Node, path: string, patterns: Set<string>): void {
+  if (node.isPath) patterns.add(path);
+  if (node.isPrefix) patterns.add(`${path}/*`);
+  else for (const [segment, child] of node.children) collect(child, `${path}/${segment}`, patterns);
+}

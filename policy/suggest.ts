@@ -1,0 +1,219 @@
+/**
+ * The narrowest rules that would have let denied requests through: the exact host, methods and paths that were asked for,
+ * a path prefix only where identifiers vary (`path_groups.ts`), and what a well-known program asks for next
+ * (`followups.ts`). Pure.
+ *
+ * The requests come from a client that may be hostile. A rule is proposed only when it can be typed and read back, and a
+ * request counts as its reason only when `decide.ts` allows that request by that rule, behind the rules that are there.
+ * Never proposed are addresses, passed-through tunnels and credentials: whoever reviews the rules adds a secret.
+ *
+ * @module
+ */
+import { decideRequest } from "./decide.ts";
+import {
+  asRule,
+  type DeniedRequest,
+  findRemedy,
+  isTunnelSolved,
+  portsFor,
+  tryRule,
+} from "./denial_remedy.ts";
+import type { Denial } from "./denial_tally.ts";
+import { type FollowUp, type FollowUpName, followUpsOf } from "./followups.ts";
+import { matchHost, matchMethod, matchPort } from "./match.ts";
+import { groupPaths } from "./path_groups.ts";
+import { matchPath } from "./path.ts";
+import { DEFAULT_PORTS, type Rule, type RuleSpec } from "./rule.ts";
+
+/** A request behind a proposal. */
+export interface SeenRequest {
+  /** As sent, in any case. */
+  readonly method: string;
+  /** As sent, without the query. */
+  readonly path: string;
+  /** How often. */
+  readonly count: number;
+  /** Epoch milliseconds. */
+  readonly lastMs: number;
+}
+
+/** A part of a proposal that nobody asked for yet. */
+export interface ImpliedRequest {
+  /** Upper case. */
+  readonly method: string;
+  /** An exact path or `<prefix>/*`. */
+  readonly path: string;
+  /** Whose next request it is. */
+  readonly by: FollowUpName;
+}
+
+/** A rule, and why. At least one of the two lists holds something. */
+export interface Proposal {
+  /** For one exact host, with methods and paths; without secret, not passed through. */
+  readonly rule: RuleSpec;
+  /** The denied requests that it lets through. */
+  readonly because: readonly SeenRequest[];
+  /** What it lets through besides. */
+  readonly implied: readonly ImpliedRequest[];
+  /** Secrets that the client's present rules inject on this host; the proposed rule injects none. */
+  readonly otherSecrets: readonly string[];
+}
+
+/** Denials that no proposal helps. */
+export interface Skipped {
+  /** Canonical. Absent when the request could not be read. */
+  readonly host?: string | undefined;
+  /** Absent for a look-up of a name. */
+  readonly port?: number | undefined;
+  /** One clause, lower case, no full stop. */
+  readonly why: string;
+  /** How often. */
+  readonly count: number;
+}
+
+/** The answer. Proposals never overlap: no request falls under two of them. */
+export interface Suggestion {
+  /** In the order in which their hosts were first asked for. */
+  readonly proposals: readonly Proposal[];
+  /** By host, port and cause. */
+  readonly skipped: readonly Skipped[];
+}
+
+/** What is to be solved. */
+export interface SuggestOptions {
+  /** Of one client. */
+  readonly denials: readonly Denial[];
+  /** The client's live rules in declaration order. */
+  readonly rules: readonly Rule[];
+  /** Only the paths that were asked for: no prefixes, nothing implied. */
+  readonly isExact?: boolean;
+}
+
+/** A rule stays reviewable, and far below what the store takes; the rest is for the next time. */
+const MAX_PATHS = 100;
+const MAX_PATH_CHARS = 16_000;
+
+const TOO_MANY = "one rule would list too many paths: add the proposed ones, then suggest again";
+
+/** All paths of one host and port (or of the two usual ports) by method. */
+interface Place {
+  readonly host: string;
+  readonly ports: readonly number[];
+  readonly methods: Map<string, { readonly seen: string[]; readonly implied: FollowUp[] }>;
+}
+
+/** Proposes rules. */
+export function suggestRules({ denials, rules, isExact = false }: SuggestOptions): Suggestion {
+  const remedies = denials.map((denial) => ({ denial, remedy: findRemedy(denial, rules) }));
+  const requests = remedies.flatMap(({ remedy }) => remedy.kind === "rule" ? [remedy.request] : []);
+  const drafts = [...placesOf(requests, isExact).values()].flatMap((place) =>
+    proposalsFor(place, rules, isExact)
+  );
+  const proposed = drafts.map(({ rule }) => asRule(rule));
+  const skipped = new Map<string, Skipped>();
+  for (const { denial, remedy } of remedies) {
+    if (remedy.kind === "none-needed") continue;
+    if (remedy.request ? assign(remedy.request, drafts) : isTunnelSolved(denial, proposed)) continue;
+    const { host, port, count } = denial;
+    const why = remedy.kind === "rule" ? TOO_MANY : remedy.why;
+    const key = JSON.stringify([host, port, why]);
+    skipped.set(key, { host, port, why, count: count + (skipped.get(key)?.count ?? 0) });
+  }
+  return {
+    proposals: drafts.filter(({ because, implied }) => because.length + implied.length > 0),
+    skipped: [...skipped.values()],
+  };
+}
+
+function placesOf(requests: readonly DeniedRequest[], isExact: boolean): ReadonlyMap<string, Place> {
+  const places = new Map<string, Place>();
+  const at = (host: string, ports: readonly number[], method: string) => {
+    const key = JSON.stringify([host, ports]);
+    const place: Place = places.get(key) ?? { host, ports, methods: new Map() };
+    places.set(key, place);
+    const paths = place.methods.get(method) ?? { seen: [], implied: [] };
+    place.methods.set(method, paths);
+    return paths;
+  };
+  for (const { host, port, method, path } of requests) {
+    const verb = method.toUpperCase();
+    at(host, portsFor(port), verb).seen.push(path);
+    for (const next of isExact ? [] : followUpsOf({ host, method: verb, path })) {
+      at(next.host ?? host, next.host === undefined ? portsFor(port) : [], next.method).implied.push(next);
+    }
+  }
+  return places;
+}
+
+interface Draft extends Proposal {
+  readonly because: SeenRequest[];
+}
+
+/** One rule for each set of methods with the same paths, so that no method is in two rules of a place. */
+function proposalsFor({ host, ports, methods }: Place, rules: readonly Rule[], isExact: boolean): Draft[] {
+  const here = rules.filter((rule) => matchHost(rule.host, host));
+  const otherSecrets = [...new Set(here.flatMap(({ secret }) => secret === undefined ? [] : [secret]))];
+  const byPaths = new Map<
+    string,
+    { paths: readonly string[]; methods: string[]; implied: ImpliedRequest[] }
+  >();
+  for (const [method, { seen, implied }] of methods) {
+    const missing = implied.filter(({ path }) =>
+      tryRule({ host, paths: [path] }) !== undefined && !isCovered(here, { host, ports, method, path })
+    );
+    const own = new Set(groupPaths(seen));
+    const more = missing.map(({ path }) => path);
+    const paths = limit(isExact ? [...new Set(seen)].sort() : groupPaths(seen, more));
+    if (paths.length === 0) continue;
+    const key = JSON.stringify(paths);
+    const group = byPaths.get(key) ?? { paths, methods: [], implied: [] };
+    byPaths.set(key, group);
+    group.methods.push(method);
+    for (const path of paths) {
+      const next = own.has(path) ? undefined : missing.find((each) => each.path === path);
+      if (next) group.implied.push({ method, path, by: next.by });
+    }
+  }
+  return [...byPaths.values()].flatMap(({ paths, methods, implied }) => {
+    const rule = tryRule({ host, ports, methods, paths });
+    return rule ? [{ rule, because: [], implied, otherSecrets }] : [];
+  });
+}
+
+/** True when a present rule allows a pattern for every port of it. Rules before it may still say otherwise; no harm. */
+function isCovered(
+  rules: readonly Rule[],
+  { host, ports, method, path }: Pick<RuleSpec, "host" | "ports"> & {
+    readonly method: string;
+    readonly path: string;
+  },
+): boolean {
+  return rules.some((rule) =>
+    matchHost(rule.host, host) && matchMethod(rule.methods, method) &&
+    (ports.length === 0 ? DEFAULT_PORTS : ports).every((port) => matchPort(rule.ports, port)) &&
+    (rule.paths.length === 0 || rule.paths.some((pattern) => pattern === path || matchPath(pattern, path)))
+  );
+}
+
+function limit(paths: readonly string[]): readonly string[] {
+  let chars = 0;
+  return paths.slice(0, MAX_PATHS).filter((path) => (chars += path.length) <= MAX_PATH_CHARS);
+}
+
+/**
+ * Puts a request under the proposal that allows it. The only place where a request becomes the reason of a rule. No
+ * present rule matches any reading of it, and no two proposals of a place share a method: so only this one has a say.
+ */
+function assign(request: DeniedRequest, drafts: readonly Draft[]): boolean {
+  const { method, host, port, path, count, lastMs } = request;
+  for (const { rule, because } of drafts) {
+    if (rule.host !== host || !matchPort(rule.ports, port) || !matchMethod(rule.methods, method)) continue;
+    // Further patterns of the same rule could only match as well.
+    const paths = rule.paths.filter((pattern) => matchPath(pattern, path));
+    if (paths.length === 0) continue;
+    if (decideRequest([asRule({ ...rule, paths })], request).verdict !== "allow") continue;
+    because.push({ method, path, count, lastMs });
+    return true;
+  }
+  return false;
+}

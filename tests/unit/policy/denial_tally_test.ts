@@ -1,0 +1,59 @@
+import { assertEquals } from "@std/assert";
+import type { StoredRecord } from "../../../policy/audit_record.ts";
+import { DenialTally } from "../../../policy/denial_tally.ts";
+
+const record = (more: Partial<StoredRecord> = {}): StoredRecord => ({
+  timeMs: 1_000,
+  repeated: 1,
+  verdict: "deny",
+  client: "ci-1",
+  method: "GET",
+  host: "a.test",
+  port: 443,
+  path: "/a",
+  reason: "no-rule",
+  ...more,
+});
+
+function tally(records: readonly StoredRecord[], max?: number): DenialTally {
+  const made = new DenialTally("ci-1", max);
+  for (const each of records) made.add(each);
+  return made;
+}
+
+Deno.test("DenialTally counts the denials of its client, and nothing that is nobody's", async (t) => {
+  const rows: [string, Partial<StoredRecord>, number][] = [
+    ["its own", {}, 1],
+    ["an allowed one", { verdict: "allow", reason: undefined }, 0],
+    ["a passed-through one", { verdict: "passthrough" }, 0],
+    ["another client's", { client: "ci-2" }, 0],
+    ["without a client", { client: undefined }, 0],
+    ["without a credential", { auth: "none" }, 0],
+    ["without a reason", { reason: undefined }, 0],
+  ];
+  for (const [name, more, count] of rows) {
+    await t.step(name, () => assertEquals(tally([record(more)]).denials.length, count));
+  }
+});
+
+Deno.test("DenialTally adds up what is the same, with what was coalesced, and keeps the latest time", () => {
+  const { denials, forgotten } = tally([
+    record({ timeMs: 5_000, repeated: 40 }),
+    record({ timeMs: 4_000 }),
+    record({ timeMs: 6_000, path: "/b" }),
+    record({ timeMs: 7_000, reason: "path-encoding" }),
+  ]);
+  assertEquals(denials.map(({ path, reason, count, lastMs }) => [path, reason, count, lastMs]), [
+    ["/a", "no-rule", 41, 5_000],
+    ["/b", "no-rule", 1, 6_000],
+    ["/a", "path-encoding", 1, 7_000],
+  ]);
+  assertEquals(forgotten, 0);
+});
+
+Deno.test("DenialTally keeps the latest when there are too many, and counts the others", () => {
+  const paths = ["/1", "/2", "/1", "/3", "/4"];
+  const { denials, forgotten } = tally(paths.map((path) => record({ path, repeated: 2 })), 3);
+  assertEquals(denials.map(({ path, count }) => [path, count]), [["/1", 4], ["/3", 2], ["/4", 2]]);
+  assertEquals(forgotten, 2);
+});

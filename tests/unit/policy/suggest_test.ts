@@ -1,0 +1,235 @@
+import { assertEquals } from "@std/assert";
+import type { Denial } from "../../../policy/denial_tally.ts";
+import type { Rule } from "../../../policy/rule.ts";
+import { type Proposal, suggestRules } from "../../../policy/suggest.ts";
+import { makeRule } from "../../support/make_rule.ts";
+
+const denial = (path: string | undefined, more: Partial<Denial> = {}): Denial => ({
+  method: "GET",
+  host: "a.test",
+  port: 443,
+  path,
+  reason: "no-rule",
+  count: 1,
+  lastMs: 7,
+  ...more,
+});
+
+const shown = ({ rule: { host, ports, methods, paths } }: Proposal) =>
+  [methods.join(","), host, ...ports, ...paths].join(" ");
+
+Deno.test("suggestRules() proposes exact hosts, methods and paths", async (t) => {
+  const rows: readonly [string, readonly Denial[], readonly string[], (readonly Rule[])?][] = [
+    ["nothing", [], []],
+    ["one request", [denial("/v1/models")], ["GET a.test /v1/models"]],
+    ["another port", [denial("/", { port: 8443 })], ["GET a.test 8443 /"]],
+    ["http and https", [denial("/a", { port: 80 }), denial("/b")], ["GET a.test /a /b"]],
+    [
+      "two methods with the same paths are one rule",
+      [denial("/a"), denial("/a", { method: "HEAD" }), denial("/b"), denial("/b", { method: "HEAD" })],
+      ["GET,HEAD a.test /a /b"],
+    ],
+    [
+      "two methods with other paths are two",
+      [denial("/a"), denial("/a", { method: "HEAD" }), denial("/b", { method: "HEAD" })],
+      ["GET a.test /a", "HEAD a.test /a /b"],
+    ],
+    ["methods in any case", [denial("/a", { method: "get" }), denial("/a")], ["GET a.test /a"]],
+    ["identifiers", [denial("/u/1"), denial("/u/2")], ["GET a.test /u/*"]],
+    ["hosts are never joined", [denial("/a"), denial("/a", { host: "b.a.test" })], [
+      "GET a.test /a",
+      "GET b.a.test /a",
+    ]],
+    [
+      "what a rule allows by now is left out",
+      [denial("/v1/a"), denial("/v2/a")],
+      ["GET a.test /v2/a"],
+      [makeRule("1", { host: "*.test", paths: ["/v1/*"] })],
+    ],
+    [
+      "a scoped package: the path as npm sends it has several readings",
+      [denial("/@types%2fnode", { host: "registry.npmjs.org" })],
+      ["GET registry.npmjs.org /@types%2fnode /@types/node/-/*"],
+    ],
+    [
+      "an implied path that a rule covers is left out",
+      [denial("/left", { host: "registry.npmjs.org" })],
+      ["GET registry.npmjs.org /left"],
+      [makeRule("1", { host: "*.npmjs.org", paths: ["/left/*"] })],
+    ],
+    [
+      "what follows on another host",
+      [denial("/simple/flask/", { host: "pypi.org" })],
+      ["GET pypi.org /simple/flask/", "GET files.pythonhosted.org /packages/*"],
+    ],
+  ];
+  for (const [name, denials, expected, rules = []] of rows) {
+    await t.step(name, () => assertEquals(suggestRules({ denials, rules }).proposals.map(shown), expected));
+  }
+});
+
+Deno.test("suggestRules() names the requests behind each rule, and what is implied by whom", () => {
+  const { proposals, skipped } = suggestRules({
+    denials: [
+      denial("/w.git/info/refs", { count: 3, lastMs: 9 }),
+      denial("/w.git/info/refs", { count: 1, lastMs: 5, port: 80 }),
+    ],
+    rules: [
+      makeRule("1", { host: "a.test", paths: ["/api/*"], secret: "gh" }),
+      makeRule("2", { host: "b.test", secret: "other" }),
+    ],
+  });
+  assertEquals(skipped, []);
+  assertEquals(proposals.map(({ because, implied, otherSecrets }) => [because, implied, otherSecrets]), [
+    [
+      [
+        { method: "GET", path: "/w.git/info/refs", count: 3, lastMs: 9 },
+        { method: "GET", path: "/w.git/info/refs", count: 1, lastMs: 5 },
+      ],
+      [],
+      ["gh"],
+    ],
+    [[], [{ method: "POST", path: "/w.git/git-upload-pack", by: "git" }], ["gh"]],
+  ]);
+  assertEquals(proposals.map(({ rule }) => rule.secret), [undefined, undefined]);
+});
+
+Deno.test("suggestRules() calls nothing implied that what was asked for comes to by itself", () => {
+  const denials = ["/pool/1", "/pool/2", "/dists/jammy/InRelease"].map((path) => denial(path));
+  const { proposals } = suggestRules({ denials, rules: [] });
+  assertEquals(proposals.map(shown), ["GET a.test /dists/jammy/* /pool/*"]);
+  assertEquals(proposals[0]?.implied.map(({ path }) => path), ["/dists/jammy/*"]);
+});
+
+Deno.test("suggestRules() with isExact proposes only what was asked for", () => {
+  const denials = [
+    ...["/u/1", "/u/2", "/w.git/info/refs"].map((path) => denial(path)),
+    denial("/left", { host: "registry.npmjs.org" }),
+  ];
+  const { proposals } = suggestRules({ denials, rules: [], isExact: true });
+  assertEquals(proposals.map(shown), [
+    "GET a.test /u/1 /u/2 /w.git/info/refs",
+    "GET registry.npmjs.org /left",
+  ]);
+});
+
+Deno.test("suggestRules() skips what no rule should or could solve, and says why", async (t) => {
+  const unwritable = "its method or path cannot be written in a rule";
+  const rows: readonly [string, Denial, string, (readonly Rule[])?][] = [
+    ["IPv4", denial("/", { host: "10.0.0.1" }), "rules for addresses are not suggested"],
+    ["IPv6", denial("/", { host: "::1" }), "rules for addresses are not suggested"],
+    [
+      "tunnel in strict mode",
+      denial(undefined, { method: "CONNECT" }),
+      "strict mode refused the tunnel before anything was asked in it: run the proxy with --mode=audit",
+    ],
+    ["name look-up", denial(undefined, { method: "DNS", port: undefined }), "only its name was looked up"],
+    [
+      "untrusted CA",
+      denial(undefined, { method: "CONNECT", reason: "tls-untrusted-ca" }),
+      "the client does not trust the proxy's certificate authority: install it, or allow with --passthrough",
+    ],
+    [
+      "broken handshake",
+      denial(undefined, { method: "CONNECT", reason: "client-closed" }),
+      "the client broke off in the TLS handshake: does it trust the proxy's certificate authority?",
+    ],
+    [
+      "another protocol",
+      denial(undefined, { method: "CONNECT", reason: "tls-no-client-hello" }),
+      "what came through the tunnel was no HTTP request: if it is another protocol, allow with --passthrough",
+    ],
+    [
+      "quota",
+      denial("/", { reason: "quota" }),
+      "no rule helps: this client or source holds as many connections or requests as it may",
+    ],
+    [
+      "double encoding",
+      denial("/a%252e", { reason: "path-encoding" }),
+      "the path is encoded twice, or hides a dot segment, a NUL or an overlong character",
+      [makeRule("1", { host: "a.test", paths: ["/b"] })],
+    ],
+    ["dot segments", denial("/a/../b"), unwritable],
+    ["a pattern", denial("/*"), unwritable],
+    ["a pattern of everything", denial("*", { method: "OPTIONS" }), unwritable],
+    ["two paths in one", denial("/a,/admin"), unwritable],
+    ["a flag as a method", denial("/", { method: "--passthrough" }), unwritable],
+    ["a command as a method", denial("/", { method: "$(x)" }), unwritable],
+    ["a space", denial("/a b"), unwritable],
+    ["a query", denial("/a?b"), unwritable],
+    ["many readings", denial("/a%2fb;c\\d%5ce//f"), "its path can be read in too many ways"],
+    [
+      "an earlier rule for one reading",
+      denial("/a%2fb", { reason: "path-ambiguous" }),
+      "servers read the path in more than one way, and the readings do not fall under the same rule",
+      [makeRule("1", { host: "a.test", paths: ["/a/*"] })],
+    ],
+  ];
+  for (const [name, each, why, rules = []] of rows) {
+    await t.step(name, () => {
+      const { proposals, skipped } = suggestRules({ denials: [each], rules });
+      assertEquals(proposals, []);
+      assertEquals(skipped, [{ host: each.host, port: each.port, why, count: 1 }]);
+    });
+  }
+});
+
+Deno.test("suggestRules() does not skip what proposals or rules let through by now", async (t) => {
+  const passthrough = makeRule("1", { host: "a.test", passthrough: true });
+  const rows: readonly [string, readonly Denial[], (readonly Rule[])?][] = [
+    ["a tunnel whose requests are known", [denial(undefined, { method: "CONNECT" }), denial("/a")]],
+    ["a name whose requests are known", [
+      denial(undefined, { method: "DNS", port: undefined }),
+      denial("/a"),
+    ]],
+    ["a path that cannot be written, below identifiers", [denial("/u/1"), denial("/u/2"), denial("/u/a,/b")]],
+    ["a handshake that is passed through", [denial(undefined, { reason: "tls-untrusted-ca" })], [
+      passthrough,
+    ]],
+  ];
+  for (const [name, denials, rules = []] of rows) {
+    await t.step(name, () => assertEquals(suggestRules({ denials, rules }).skipped, []));
+  }
+});
+
+Deno.test("suggestRules() gives no path that stays denied as a reason, though its prefix is proposed", () => {
+  const denials = ["/u/1", "/u/2", "/u/%252e%252e"].map((path) => denial(path));
+  const { proposals, skipped } = suggestRules({ denials, rules: [] });
+  assertEquals(proposals.map(shown), ["GET a.test /u/*"]);
+  assertEquals(proposals[0]?.because.map(({ path }) => path), ["/u/1", "/u/2"]);
+  assertEquals(skipped.map(({ count }) => count), [1]);
+});
+
+Deno.test("suggestRules() puts 100 paths into a rule, and keeps the rest for the next time", () => {
+  const paths = (count: number) =>
+    Array.from({ length: count }, (_, i) => denial(`/p${i % 15}/q${i % 7}/r${Math.floor(i / 105)}`));
+  const { proposals, skipped } = suggestRules({ denials: paths(100), rules: [] });
+  assertEquals([proposals.length, proposals[0]?.rule.paths.length, skipped], [1, 100, []]);
+  const more = suggestRules({ denials: paths(101), rules: [] });
+  assertEquals(more.proposals[0]?.rule.paths.length, 100);
+  assertEquals(more.skipped, [{
+    host: "a.test",
+    port: 443,
+    why: "one rule would list too many paths: add the proposed ones, then suggest again",
+    count: 1,
+  }]);
+  const rules = more.proposals.map(({ rule }) => makeRule("new", rule));
+  assertEquals(suggestRules({ denials: paths(101), rules }).proposals[0]?.rule.paths.length, 1);
+});
+
+Deno.test("suggestRules() is done within seconds with all that a hostile client can put into a log", () => {
+  const denials = Array.from({ length: 1_000 }, (_, i) => denial(`/a${i % 15};x/%2f${i}b`));
+  const rules = Array.from(
+    { length: 20 },
+    (_, i) =>
+      makeRule(String(i), {
+        host: "a.test",
+        paths: Array.from({ length: 10 }, (_, j) => `/r${i};${j}/%2f/*`),
+      }),
+  );
+  const startedAt = performance.now();
+  suggestRules({ denials, rules });
+  const tookMs = performance.now() - startedAt;
+  if (tookMs > 10_000) throw new Error(`took ${tookMs} ms`);
+});
