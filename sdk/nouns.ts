@@ -1,16 +1,19 @@
 /**
- * The three nouns: clients, secrets and allow rules.
+ * The three nouns, clients, secrets and allow rules, and the policy that they are together.
  *
  * @module
  */
 import type { Api } from "./api.ts";
 import type {
   AllowRule,
+  AppliedPolicy,
+  ApplyOptions,
   CallOptions,
   Client,
   ClientWithToken,
   NewAllowRule,
   NewSecret,
+  Policy,
   RevokedRule,
   Secret,
 } from "./types.ts";
@@ -103,6 +106,42 @@ export class Allows {
   revokeHost(client: string, host: string, options?: CallOptions): Promise<void> {
     return this.#api.call("delete", "/proxy/v1/allows/{client}/{host}", { names: { client, host } }, options);
   }
+}
+
+/** All clients and rules at once, as a file that can be reviewed. */
+export class Policies {
+  readonly #api: Api;
+
+  constructor(api: Api) {
+    this.#api = api;
+  }
+
+  /** What is in force now. */
+  export(options?: CallOptions): Promise<Policy> {
+    return this.#api.call("get", "/proxy/v1/policy", {}, options);
+  }
+
+  /**
+   * Makes clients and rules what a policy says, all of it or nothing. A client has the policy's rules afterwards, in
+   * order, and behind them the others that it had, unless they are pruned. Secrets are never made or removed.
+   *
+   * @param policy the text of a policy file, YAML or JSON, or what {@linkcode Policies.export} gave
+   */
+  apply(policy: Policy | string, options: ApplyOptions = {}): Promise<AppliedPolicy> {
+    const { prune, dryRun, name, ...call } = options;
+    const body = {
+      policy: textOf(policy),
+      ...(prune === undefined ? {} : { prune }),
+      ...(dryRun === undefined ? {} : { dry_run: dryRun }),
+      ...(name === undefined ? {} : { name }),
+    };
+    return this.#api.call("post", "/proxy/v1/policy/apply", { body }, call);
+  }
+}
+
+/** The text of a policy: JSON is YAML. */
+function textOf(policy: Policy | string): string {
+  return typeof policy === "string" ? policy : JSON.stringify(policy);
 }
 
 /** The field `since` of a call, when it is given. */

@@ -143,6 +143,43 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/policy": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** Clients, rules and secret references as a policy file, in YAML, or in JSON when the caller accepts that */
+    readonly get: operations["exportPolicy"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/policy/apply": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /**
+     * Make clients and rules what a policy file says, all of it or nothing
+     * @description A client that the file names has the file's rules afterwards, in order, and behind them the others that it had. With `prune` these go, and so do clients that the file does not name. Secrets are never made or removed.
+     */
+    readonly post: operations["applyPolicy"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/audit": {
     readonly parameters: {
       readonly query?: never;
@@ -410,6 +447,56 @@ export interface components {
       readonly ports?: readonly number[];
       /** @description Splice bytes instead of inspecting them */
       readonly passthrough?: boolean;
+    };
+    readonly Policy: {
+      /** @enum {number} */
+      readonly version: 1;
+      /** @description The secrets that rules may name, by name, never with a value */
+      readonly secrets: {
+        readonly [key: string]: {
+          readonly host: string;
+          readonly type: string;
+        };
+      };
+      /** @description The clients by name, with their live rules in order */
+      readonly clients: {
+        readonly [key: string]: {
+          readonly allow: readonly components["schemas"]["AllowRule"][];
+        };
+      };
+    };
+    readonly ApplyPolicyResult: {
+      /** @description The clients that change; empty when there is nothing to change */
+      readonly changes: readonly {
+        readonly client: string;
+        /** @enum {string} */
+        readonly action: "create" | "change" | "delete";
+        readonly rules: readonly components["schemas"]["RuleChange"][];
+      }[];
+      /** @description The clients that were created. No later call shows their tokens again; a dry run creates none */
+      readonly created: readonly components["schemas"]["ClientWithToken"][];
+    };
+    readonly RuleChange: components["schemas"]["AllowRule"] & {
+      /**
+       * @description `expire`: another end; `move`: another place among the rules that stay
+       * @enum {string}
+       */
+      readonly action: "remove" | "add" | "expire" | "move";
+      /** @description The rule's place in the client's list: afterwards, or before when it is removed */
+      readonly place: number;
+    };
+    readonly ApplyPolicyRequest: {
+      /** @description A policy file: YAML or JSON */
+      readonly policy: string;
+      /**
+       * @description What errors call the file; policy when left out
+       * @example policy.yaml
+       */
+      readonly name?: string;
+      /** @description Only say what would change */
+      readonly dry_run?: boolean;
+      /** @description Remove rules and clients that the file does not have */
+      readonly prune?: boolean;
     };
     /** @description One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential */
     readonly AuditRecord: {
@@ -913,6 +1000,53 @@ export interface operations {
           readonly [name: string]: unknown;
         };
         content?: never;
+      };
+    };
+  };
+  readonly exportPolicy: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: {
+        readonly accept?: string;
+      };
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The policy file */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/yaml": string;
+          readonly "application/json": components["schemas"]["Policy"];
+        };
+      };
+    };
+  };
+  readonly applyPolicy: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["ApplyPolicyRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description What changed, or for a dry run what would; tokens of created clients */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["ApplyPolicyResult"];
+        };
       };
     };
   };

@@ -19,7 +19,7 @@
  * @module
  */
 import { Api } from "./api.ts";
-import { Allows, Clients, formatSince, Secrets } from "./nouns.ts";
+import { Allows, Clients, formatSince, Policies, Secrets } from "./nouns.ts";
 import { Stage, type StageOptions } from "./stage.ts";
 import { type SlicerProxyOptions, withEnvironment } from "./target.ts";
 import type { AuditOptions, AuditRecord, CallOptions, StageRule, Status } from "./types.ts";
@@ -27,13 +27,14 @@ import type { AuditOptions, AuditRecord, CallOptions, StageRule, Status } from "
 export { type ErrorDetails, SlicerProxyError } from "./error.ts";
 export type { components, operations, paths } from "./openapi.ts";
 export type * from "./types.ts";
-export type { Allows, Clients, Secrets, SlicerProxyOptions, Stage, StageOptions };
+export type { Allows, Clients, Policies, Secrets, SlicerProxyOptions, Stage, StageOptions };
 
 /** One proxy. It holds no connection, so there is nothing to close. */
 export class SlicerProxy {
   readonly clients: Clients;
   readonly secrets: Secrets;
   readonly allows: Allows;
+  readonly policy: Policies;
   readonly #api: Api;
 
   /** Throws {@linkcode SlicerProxyError} for an address or a token that cannot be used. Nothing is dialled yet. */
@@ -42,6 +43,7 @@ export class SlicerProxy {
     this.clients = new Clients(this.#api);
     this.secrets = new Secrets(this.#api);
     this.allows = new Allows(this.#api);
+    this.policy = new Policies(this.#api);
   }
 
   /**

@@ -55,3 +55,18 @@ export interface AuditOptions extends CallOptions {
   /** Called in the place of records that a follower was too slow for, with their number. */
   readonly onMissed?: ((count: number) => void) | undefined;
 }
+
+/** The policy as a whole: clients with their rules, and the secrets that rules may name. */
+export type Policy = Schemas["Policy"];
+/** What applying a policy changed, or for a dry run would change; and the tokens of clients that were created. */
+export type AppliedPolicy = Schemas["ApplyPolicyResult"];
+
+/** How a policy is applied. */
+export interface ApplyOptions extends CallOptions {
+  /** Removes rules and clients that the policy does not have. */
+  readonly prune?: boolean | undefined;
+  /** Only says what would change. */
+  readonly dryRun?: boolean | undefined;
+  /** What errors call the policy, such as the name of its file. */
+  readonly name?: string | undefined;
+}

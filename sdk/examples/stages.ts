@@ -14,6 +14,7 @@
  */
 import { spawn } from "node:child_process";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { SlicerProxy, SlicerProxyError, type StageRule } from "slicer-proxy-sdk";
 
 const [installCommand = "npm ci", agentCommand = "node agent.js"] = process.argv.slice(2);
@@ -51,6 +52,7 @@ async function main(): Promise<void> {
     await run(agentCommand, environment);
 
     say("what was denied");
+    await sleep(1_000); // records are written a moment after their requests
     for await (
       const { method, host, port, path, reason } of proxy.audit({ client, denied: true, since: began })
     ) {

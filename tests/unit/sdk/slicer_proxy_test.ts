@@ -52,6 +52,33 @@ Deno.test("SlicerProxy makes, lists and ends the three nouns, over the socket an
   }
 });
 
+Deno.test("policy.export() and policy.apply() are inverses, and apply() takes YAML", async () => {
+  await using api = await TestApi.start();
+  const proxy = new SlicerProxy({ url: api.socketPath });
+  const yaml = "version: 1\nclients:\n  ci-1:\n    allow:\n      - host: a.example\n        methods: [GET]\n";
+  const planned = await proxy.policy.apply(yaml, { dryRun: true });
+  assertEquals([planned.changes.map(({ action }) => action), planned.created], [["create"], []]);
+  assertEquals(await proxy.clients.list(), []);
+  const applied = await proxy.policy.apply(yaml);
+  assertMatch(applied.created[0]?.token ?? "", /^spi_/);
+  const policy = await proxy.policy.export();
+  assertEquals(policy.clients["ci-1"]?.allow, [{ host: "a.example", methods: ["GET"] }]);
+  assertEquals((await proxy.policy.apply(policy)).changes, []);
+
+  await proxy.allows.add({ client: "ci-1", host: "b.example" });
+  await proxy.clients.create("ci-2");
+  assertEquals((await proxy.policy.apply(policy)).changes, []);
+  await proxy.policy.apply(policy, { prune: true });
+  assertEquals(await proxy.policy.export(), policy);
+
+  const error = await assertRejects(
+    () => proxy.policy.apply("clients: 7", { name: "p.yaml" }),
+    SlicerProxyError,
+  );
+  assertEquals(error.status, 400);
+  assertMatch(error.message, /p\.yaml/);
+});
+
 Deno.test("errors have the API's status, words and hint", async (t) => {
   await using api = await TestApi.start({ tcp: {} });
   const proxy = new SlicerProxy({ url: api.socketPath });
