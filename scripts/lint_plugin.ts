@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-/** Who may import whom beside itself: folders, or single files. `*` is everything but tests, scripts and bench. */
+/** Who may import whom beside itself: folders, or single files. `*` is everything but tests, scripts, bench and sdk. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "core": [],
   "policy": ["core"],
@@ -24,10 +24,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "deps": [],
   "workers": ["core", "policy", "store", "secrets", "proxy"],
   "main.ts": ["cli", "workers/data_plane.ts"],
+  // A package of its own, published without the rest.
+  "sdk": [],
 };
 
 /** These may import everything, each other too. */
 const OUTSIDE = ["tests", "scripts", "bench"];
+
+/** What the import map gives a name: `import "slicer-proxy-sdk"` goes there. */
+const NAMED: Readonly<Record<string, string>> = { "slicer-proxy-sdk": "sdk/slicer_proxy.ts" };
 
 const plugin: Deno.lint.Plugin = {
   name: "slicer-proxy",
@@ -37,9 +42,8 @@ const plugin: Deno.lint.Plugin = {
         const from = inProject(context.filename);
         const check = (source: Deno.lint.Node | null | undefined) => {
           if (source?.type !== "Literal" || typeof source.value !== "string") return;
-          if (!source.value.startsWith(".")) return;
-          const to = inProject(fileURLToPath(new URL(source.value, `file://${ROOT}${from}`)));
-          if (isAllowed(from, to)) return;
+          const to = targetOf(source.value, from);
+          if (to === undefined || isAllowed(from, to)) return;
           context.report({
             node: source,
             message: `${layerOf(from)} must not import ${to}`,
@@ -70,8 +74,10 @@ const plugin: Deno.lint.Plugin = {
     "console": {
       create(context) {
         const file = inProject(context.filename);
-        // Tests and scripts for people may, where they say so: `no-console` is on for them.
-        if (file === "cli/output.ts" || OUTSIDE.includes(layerOf(file))) return {};
+        // Tests, and scripts and examples for people may, where they say so: `no-console` is on for them.
+        if (file === "cli/output.ts" || OUTSIDE.includes(layerOf(file)) || file.startsWith("sdk/examples/")) {
+          return {};
+        }
         return {
           MemberExpression(node) {
             if (!isNamed(node.object, "console")) return;
@@ -93,11 +99,17 @@ export default plugin;
 export function isAllowed(from: string, to: string): boolean {
   const [layer, target] = [layerOf(from), layerOf(to)];
   if (layer === target || OUTSIDE.includes(layer)) return true;
-  if (OUTSIDE.includes(target)) return false;
+  if (OUTSIDE.includes(target) || target === "sdk") return false;
   // Values of deno.json (the version) are data, not a dependency on anybody.
   if (to === "deno.json") return layer === "cli";
   const allowed = MAY_IMPORT[layer] ?? [];
   return allowed.includes("*") || allowed.includes(target) || allowed.includes(to);
+}
+
+/** The file of the project that an import in the file `from` leads to; undefined for packages and built-in modules. */
+function targetOf(specifier: string, from: string): string | undefined {
+  if (!specifier.startsWith(".")) return NAMED[specifier];
+  return inProject(fileURLToPath(new URL(specifier, `file://${ROOT}${from}`)));
 }
 
 /** The first folder of a path, or the file's own name at the top. */

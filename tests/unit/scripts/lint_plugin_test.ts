@@ -32,6 +32,13 @@ Deno.test("isAllowed() knows the import rule", async (t) => {
     ["tests use everything", "tests/e2e/x_test.ts", "proxy/server.ts", true],
     ["scripts use tests", "scripts/demo.ts", "tests/support/raw_peer.ts", true],
     ["cli reads the version", "cli/cmd_version.ts", "deno.json", true],
+    ["the SDK uses its own files", "sdk/stage.ts", "sdk/nouns.ts", true],
+    ["an example uses the SDK", "sdk/examples/stages.ts", "sdk/slicer_proxy.ts", true],
+    ["the SDK uses nothing of the product", "sdk/target.ts", "cli/api_url.ts", false],
+    ["the SDK does not use core either", "sdk/stage.ts", "core/duration.ts", false],
+    ["the SDK does not use tests", "sdk/stage.ts", "tests/support/leaks.ts", false],
+    ["no product file uses the SDK", "cli/cmd_allow.ts", "sdk/slicer_proxy.ts", false],
+    ["tests use the SDK", "tests/e2e/sdk_test.ts", "sdk/slicer_proxy.ts", true],
     ["a folder that nobody has named imports nothing", "extra/x.ts", "core/errors.ts", false],
   ];
   for (const [name, from, to, expected] of rows) {
@@ -59,6 +66,17 @@ Deno.test("the plugin reports every form of import that breaks the rule", async 
   }
 });
 
+Deno.test("the plugin knows the SDK by the name that the import map gives it", () => {
+  const source = `import { SlicerProxy } from "slicer-proxy-sdk"; SlicerProxy;`;
+  assertEquals(lint("cli/x.ts", source), [
+    "slicer-proxy/import-direction: cli must not import sdk/slicer_proxy.ts",
+  ]);
+  assertEquals(lint("sdk/examples/x.ts", source), []);
+  assertEquals(lint("sdk/x.ts", `import "../core/errors.ts";`), [
+    "slicer-proxy/import-direction: sdk must not import core/errors.ts",
+  ]);
+});
+
 Deno.test("the plugin lets one file make native calls", () => {
   const source = `const libc = Deno.dlopen("libc.so.6", {}); libc;`;
   assertEquals(lint("proxy/x.ts", source), [
@@ -76,6 +94,8 @@ Deno.test("the plugin keeps console out of the product, whatever is ignored by c
   assertEquals(lint("cli/run.ts", source).length, 1);
   assertEquals(lint("cli/output.ts", source), []);
   assertEquals(lint("scripts/demo.ts", source), []);
+  assertEquals(lint("sdk/stage.ts", source).length, 1);
+  assertEquals(lint("sdk/examples/stages.ts", source), []);
 });
 
 Deno.test("the tree keeps the house rules", async () => {

@@ -1,0 +1,151 @@
+/**
+ * The three nouns, clients, secrets and allow rules, and the policy that they are together.
+ *
+ * @module
+ */
+import type { Api } from "./api.ts";
+import type {
+  AllowRule,
+  AppliedPolicy,
+  ApplyOptions,
+  CallOptions,
+  Client,
+  ClientWithToken,
+  NewAllowRule,
+  NewSecret,
+  Policy,
+  RevokedRule,
+  Secret,
+} from "./types.ts";
+
+/** Who may use the proxy. */
+export class Clients {
+  readonly #api: Api;
+
+  constructor(api: Api) {
+    this.#api = api;
+  }
+
+  /**
+   * Makes a client. This call and `rotate` are the only ones that show its token.
+   *
+   * @param options.token a token of one's own, 16 characters or more, in the place of a random one
+   */
+  create(
+    name: string,
+    options: CallOptions & { readonly token?: string | undefined } = {},
+  ): Promise<ClientWithToken> {
+    const body = options.token === undefined ? { name } : { name, token: options.token };
+    return this.#api.call("post", "/proxy/v1/clients", { body }, options);
+  }
+
+  /** All clients, by name. */
+  list(options?: CallOptions): Promise<readonly Client[]> {
+    return this.#api.call("get", "/proxy/v1/clients", {}, options);
+  }
+
+  /** A client's rules in the order in which they are tried. */
+  rules(name: string, options?: CallOptions): Promise<readonly AllowRule[]> {
+    return this.#api.call("get", "/proxy/v1/clients/{name}", { names: { name } }, options);
+  }
+
+  /** Gives a client a new token. The old one, and what it had opened, ends at once. */
+  rotate(name: string, options?: CallOptions): Promise<ClientWithToken> {
+    return this.#api.call("post", "/proxy/v1/clients/{name}/rotate", { names: { name } }, options);
+  }
+
+  /** Ends a client's token, its rules and what they had opened. */
+  delete(name: string, options?: CallOptions): Promise<void> {
+    return this.#api.call("delete", "/proxy/v1/clients/{name}", { names: { name } }, options);
+  }
+}
+
+/** Credentials that the proxy puts into requests. No call gives a value back. */
+export class Secrets {
+  readonly #api: Api;
+
+  constructor(api: Api) {
+    this.#api = api;
+  }
+
+  /** Stores a credential for a host. With `force` it takes the place of one of that name, whose rules then use it. */
+  create(secret: NewSecret, options?: CallOptions): Promise<Secret> {
+    return this.#api.call("post", "/proxy/v1/secrets", { body: secret }, options);
+  }
+
+  /** All secrets, by name. `error` says why one cannot be used. */
+  list(options?: CallOptions): Promise<readonly Secret[]> {
+    return this.#api.call("get", "/proxy/v1/secrets", {}, options);
+  }
+
+  /** Deletes a secret. Rules that name it stay, and deny. */
+  delete(name: string, options?: CallOptions): Promise<void> {
+    return this.#api.call("delete", "/proxy/v1/secrets/{name}", { names: { name } }, options);
+  }
+}
+
+/** What clients may reach. They are listed with {@linkcode Clients.rules}. */
+export class Allows {
+  readonly #api: Api;
+
+  constructor(api: Api) {
+    this.#api = api;
+  }
+
+  /** Adds a rule behind the client's others. 409 when the client has that rule. */
+  add(rule: NewAllowRule, options?: CallOptions): Promise<AllowRule> {
+    return this.#api.call("post", "/proxy/v1/allows", { body: rule }, options);
+  }
+
+  /** Revokes the one rule that has exactly these fields, and ends what it had opened. 404 when there is none. */
+  revoke(rule: RevokedRule, options?: CallOptions): Promise<void> {
+    return this.#api.call("post", "/proxy/v1/allows/revoke", { body: rule }, options);
+  }
+
+  /** Revokes every rule that a client has for a host pattern. 404 when there is none. */
+  revokeHost(client: string, host: string, options?: CallOptions): Promise<void> {
+    return this.#api.call("delete", "/proxy/v1/allows/{client}/{host}", { names: { client, host } }, options);
+  }
+}
+
+/** All clients and rules at once, as a file that can be reviewed. */
+export class Policies {
+  readonly #api: Api;
+
+  constructor(api: Api) {
+    this.#api = api;
+  }
+
+  /** What is in force now. */
+  export(options?: CallOptions): Promise<Policy> {
+    return this.#api.call("get", "/proxy/v1/policy", {}, options);
+  }
+
+  /**
+   * Makes clients and rules what a policy says, all of it or nothing. A client has the policy's rules afterwards, in
+   * order, and behind them the others that it had, unless they are pruned. Secrets are never made or removed.
+   *
+   * @param policy the text of a policy file, YAML or JSON, or what {@linkcode Policies.export} gave
+   */
+  apply(policy: Policy | string, options: ApplyOptions = {}): Promise<AppliedPolicy> {
+    const { prune, dryRun, name, ...call } = options;
+    const body = {
+      policy: textOf(policy),
+      ...(prune === undefined ? {} : { prune }),
+      ...(dryRun === undefined ? {} : { dry_run: dryRun }),
+      ...(name === undefined ? {} : { name }),
+    };
+    return this.#api.call("post", "/proxy/v1/policy/apply", { body }, call);
+  }
+}
+
+/** The text of a policy: JSON is YAML. */
+function textOf(policy: Policy | string): string {
+  return typeof policy === "string" ? policy : JSON.stringify(policy);
+}
+
+/** The field `since` of a call, when it is given. */
+export function formatSince(since: Date | string | undefined): { readonly since?: string } {
+  if (since === undefined) return {};
+  return { since: typeof since === "string" ? since : since.toISOString() };
+}

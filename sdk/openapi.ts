@@ -1,0 +1,1176 @@
+/**
+ * The types of the REST API. Written by `deno task sdk:types` from the API's OpenAPI document: change that, not this.
+ *
+ * @module
+ */
+export interface paths {
+  readonly "/proxy/v1/clients": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** All clients, by name */
+    readonly get: operations["listClients"];
+    readonly put?: never;
+    /** Make a client; the only call that shows a new client's token */
+    readonly post: operations["createClient"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/clients/{name}": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** A client's live rules, in declaration order */
+    readonly get: operations["listRules"];
+    readonly put?: never;
+    readonly post?: never;
+    /** Revoke a client's token and drop its rules */
+    readonly delete: operations["deleteClient"];
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/clients/{name}/rotate": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** Give a client a new token; the old one ends at once */
+    readonly post: operations["rotateClient"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/secrets": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** All secrets without their values, by name */
+    readonly get: operations["listSecrets"];
+    readonly put?: never;
+    /** Store a credential for a host */
+    readonly post: operations["createSecret"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/secrets/{name}": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    readonly post?: never;
+    /** Delete a secret; rules that name it stay, and deny */
+    readonly delete: operations["deleteSecret"];
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/allows": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** Allow a client something, behind its other rules */
+    readonly post: operations["addRule"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/allows/{client}/{host}": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    readonly post?: never;
+    /** Revoke all of a client's rules for a host pattern */
+    readonly delete: operations["revokeHost"];
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/allows/revoke": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** Revoke the one rule that has exactly these fields */
+    readonly post: operations["revokeRule"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/policy": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** Clients, rules and secret references as a policy file, in YAML, or in JSON when the caller accepts that */
+    readonly get: operations["exportPolicy"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/policy/apply": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /**
+     * Make clients and rules what a policy file says, all of it or nothing
+     * @description A client that the file names has the file's rules afterwards, in order, and behind them the others that it had. With `prune` these go, and so do clients that the file does not name. Secrets are never made or removed.
+     */
+    readonly post: operations["applyPolicy"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/audit": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /**
+     * Records of the audit log, oldest first, and with follow those to come
+     * @description One JSON object per line, and from time to time an empty line. A caller that accepts text/event-stream gets events instead, each record as the data of a message, what was missed as an event `missed`; Last-Event-ID goes on after that event. A reader who is slow slows nobody: with follow it is told how many records it missed.
+     */
+    readonly get: operations["readAudit"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/status": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** Since when the proxy is up, how it is set up, and what it holds */
+    readonly get: operations["getStatus"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/healthz": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** Is it up? */
+    readonly get: operations["getHealth"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/metrics": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** Figures for Prometheus */
+    readonly get: operations["getMetrics"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/openapi.json": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** This document */
+    readonly get: operations["getOpenApi"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+  schemas: {
+    readonly Client: {
+      /** @example ci-1 */
+      readonly name: string;
+      /**
+       * Format: date-time
+       * @description RFC 3339, UTC
+       */
+      readonly created_at: string;
+    };
+    /**
+     * @description One line that says what is wrong; a second line `hint: …` may say what to do
+     * @example Cannot create client ci-1: the name is taken
+     */
+    readonly Error: string;
+    readonly ClientWithToken: {
+      /** @example ci-1 */
+      readonly name: string;
+      readonly token: string;
+      /**
+       * Format: date-time
+       * @description RFC 3339, UTC
+       */
+      readonly created_at: string;
+    };
+    readonly NewClientRequest: {
+      /** @example ci-1 */
+      readonly name: string;
+      /** @description A token of one's own, 16 characters or more */
+      readonly token?: string;
+    };
+    readonly AllowRule: {
+      /**
+       * @description A name, an IP literal, `*.suffix` or `*`
+       * @example api.example.com
+       */
+      readonly host: string;
+      /** @description The secret that is injected */
+      readonly secret?: string;
+      /**
+       * @description Any when left out
+       * @example [
+       *       "GET"
+       *     ]
+       */
+      readonly methods?: readonly string[];
+      /**
+       * @description `/exact`, `/prefix/*` or `*`; any when left out
+       * @example [
+       *       "/v1/models",
+       *       "/v1/chat/*"
+       *     ]
+       */
+      readonly paths?: readonly string[];
+      /** @description 80 and 443 when left out */
+      readonly ports?: readonly number[];
+      /** @description Splice bytes instead of inspecting them */
+      readonly passthrough?: boolean;
+      /**
+       * Format: date-time
+       * @description RFC 3339, UTC
+       */
+      readonly expires?: string;
+    };
+    readonly Secret: {
+      /** @example ci-1 */
+      readonly name: string;
+      /**
+       * @description A name, an IP literal, `*.suffix` or `*`
+       * @example api.example.com
+       */
+      readonly host: string;
+      readonly type: string;
+      /**
+       * Format: date-time
+       * @description RFC 3339, UTC
+       */
+      readonly created_at: string;
+      /**
+       * Format: date-time
+       * @description RFC 3339, UTC
+       */
+      readonly updated_at?: string;
+      /**
+       * Format: date-time
+       * @description RFC 3339, UTC
+       */
+      readonly adopted_at?: string;
+      /**
+       * Format: date-time
+       * @description RFC 3339, UTC
+       */
+      readonly refreshed_at?: string;
+      /** @description Why the credential cannot be used */
+      readonly error?: string;
+    };
+    readonly NewSecretRequest: {
+      /** @example ci-1 */
+      readonly name: string;
+      /**
+       * @description An exact name, or `*.` and at least two labels
+       * @example api.example.com
+       */
+      readonly host: string;
+      /** @description The kind of credential; bearer when left out */
+      readonly type?: string;
+      /** @description The credential. No call ever returns it */
+      readonly value: string;
+      /** @description The file on the host that the value was read from */
+      readonly source_file?: string;
+      /** @description Replace a secret of that name */
+      readonly force?: boolean;
+      /** @description May be injected without TLS */
+      readonly cleartext?: boolean;
+    };
+    readonly NewAllowRuleRequest: {
+      /** @example ci-1 */
+      readonly client: string;
+      /**
+       * @description A name, an IP literal, `*.suffix` or `*`
+       * @example api.example.com
+       */
+      readonly host: string;
+      /** @description The secret that is injected */
+      readonly secret?: string;
+      /**
+       * @description Any when left out
+       * @example [
+       *       "GET"
+       *     ]
+       */
+      readonly methods?: readonly string[];
+      /**
+       * @description `/exact`, `/prefix/*` or `*`; any when left out
+       * @example [
+       *       "/v1/models",
+       *       "/v1/chat/*"
+       *     ]
+       */
+      readonly paths?: readonly string[];
+      /** @description 80 and 443 when left out */
+      readonly ports?: readonly number[];
+      /** @description Splice bytes instead of inspecting them */
+      readonly passthrough?: boolean;
+      /** @description Seconds that the rule lives; 0, or nothing, for ever */
+      readonly ttl_seconds?: number;
+    };
+    readonly RevokeRequest: {
+      /** @example ci-1 */
+      readonly client: string;
+      /**
+       * @description A name, an IP literal, `*.suffix` or `*`
+       * @example api.example.com
+       */
+      readonly host: string;
+      /** @description The secret that is injected */
+      readonly secret?: string;
+      /**
+       * @description Any when left out
+       * @example [
+       *       "GET"
+       *     ]
+       */
+      readonly methods?: readonly string[];
+      /**
+       * @description `/exact`, `/prefix/*` or `*`; any when left out
+       * @example [
+       *       "/v1/models",
+       *       "/v1/chat/*"
+       *     ]
+       */
+      readonly paths?: readonly string[];
+      /** @description 80 and 443 when left out */
+      readonly ports?: readonly number[];
+      /** @description Splice bytes instead of inspecting them */
+      readonly passthrough?: boolean;
+    };
+    readonly Policy: {
+      /** @enum {number} */
+      readonly version: 1;
+      /** @description The secrets that rules may name, by name, never with a value */
+      readonly secrets: {
+        readonly [key: string]: {
+          readonly host: string;
+          readonly type: string;
+        };
+      };
+      /** @description The clients by name, with their live rules in order */
+      readonly clients: {
+        readonly [key: string]: {
+          readonly allow: readonly components["schemas"]["AllowRule"][];
+        };
+      };
+    };
+    readonly ApplyPolicyResult: {
+      /** @description The clients that change; empty when there is nothing to change */
+      readonly changes: readonly {
+        readonly client: string;
+        /** @enum {string} */
+        readonly action: "create" | "change" | "delete";
+        readonly rules: readonly components["schemas"]["RuleChange"][];
+      }[];
+      /** @description The clients that were created. No later call shows their tokens again; a dry run creates none */
+      readonly created: readonly components["schemas"]["ClientWithToken"][];
+    };
+    readonly RuleChange: components["schemas"]["AllowRule"] & {
+      /**
+       * @description `expire`: another end; `move`: another place among the rules that stay
+       * @enum {string}
+       */
+      readonly action: "remove" | "add" | "expire" | "move";
+      /** @description The rule's place in the client's list: afterwards, or before when it is removed */
+      readonly place: number;
+    };
+    readonly ApplyPolicyRequest: {
+      /** @description A policy file: YAML or JSON */
+      readonly policy: string;
+      /**
+       * @description What errors call the file; policy when left out
+       * @example policy.yaml
+       */
+      readonly name?: string;
+      /** @description Only say what would change */
+      readonly dry_run?: boolean;
+      /** @description Remove rules and clients that the file does not have */
+      readonly prune?: boolean;
+    };
+    /** @description One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential */
+    readonly AuditRecord: {
+      /**
+       * @description The version. It rises when a field goes or changes its meaning; a new optional field is no new version
+       * @enum {number}
+       */
+      readonly v: 1;
+      /**
+       * Format: date-time
+       * @description When it was written: RFC 3339, UTC, milliseconds
+       */
+      readonly time: string;
+      /** @enum {string} */
+      readonly verdict: "allow" | "deny" | "passthrough";
+      /** @description The client, or `-` for nobody */
+      readonly client: string;
+      /**
+       * @description No credential was shown
+       * @enum {string}
+       */
+      readonly auth?: "none";
+      /** @description With `auth`: the client whose rule admitted it */
+      readonly rule_owner?: string;
+      /** @description The method of HTTP, CONNECT, or DNS for a name that a helper asked for */
+      readonly method?: string;
+      /** @enum {string} */
+      readonly scheme?: "http" | "https";
+      /** @description A name or an IP literal, without port */
+      readonly host?: string;
+      readonly port?: number;
+      /** @description Without the query */
+      readonly path?: string;
+      /** @description Only with `--log-query` */
+      readonly query?: string;
+      /** @description What the client was answered */
+      readonly status?: number;
+      /** @description The name of the secret that was injected */
+      readonly secret?: string;
+      /**
+       * @description In which mode it was denied
+       * @enum {string}
+       */
+      readonly mode?: "strict" | "audit";
+      /**
+       * @description Why it was denied or failed:
+       *     - `no-rule`: no allow rule of this client matches
+       *     - `path-ambiguous`: servers read the path in more than one way, and the readings do not fall under the same rule
+       *     - `path-encoding`: the path is encoded twice, or hides a dot segment, a NUL or an overlong character
+       *     - `secret-missing`: the rule names a secret that does not exist
+       *     - `secret-host`: the rule's host does not lie within the host that its secret is bound to
+       *     - `secret-unavailable`: the secret's credential cannot be had: its refresh was refused or its value is unusable
+       *     - `cleartext-secret`: the credential would leave without TLS, and its secret does not allow that
+       *     - `token-endpoint`: the host is where the proxy itself renews credentials, so clients may not reach it
+       *     - `host-mismatch`: the request's authority is not the host that the tunnel was opened for
+       *     - `method-override`: a header would change the method or path behind a rule that limits them
+       *     - `address-denied`: the name has an address that the proxy does not dial
+       *     - `own-address`: the address is one of the proxy's own listeners
+       *     - `revoked`: the client, rule or secret that admitted this is gone
+       *     - `upgrade-not-allowed`: this protocol upgrade is not allowed by the rule
+       *     - `method-refused`: no proxy forwards this method (TRACE, a CONNECT within a tunnel, PRI)
+       *     - `quota`: this client or source holds as many connections or requests as it may
+       *     - `overload`: the proxy as a whole is at a limit
+       *     - `audit-write-failed`: the audit log cannot be written, so nothing new is admitted
+       *     - `auth-missing`: the client did not say who it is
+       *     - `auth-invalid`: no client has this token
+       *     - `malformed`: the message cannot be read in exactly one way
+       *     - `head-too-large`: the request line and headers are larger than the proxy reads
+       *     - `tls-untrusted-ca`: the client does not trust the proxy's certificate authority
+       *     - `tls-no-client-hello`: the tunnel did not start with a TLS ClientHello
+       *     - `tls-handshake`: the TLS handshake with the client failed
+       *     - `tls-version`: the client offers no TLS version that the proxy speaks
+       *     - `sni-missing`: the ClientHello names no host
+       *     - `sni-mismatch`: the ClientHello names another host than the tunnel was opened for
+       *     - `idle-timeout`: nothing was sent in either direction for too long
+       *     - `client-closed`: the client closed the connection before the answer was complete
+       *     - `dns`: the name has no address
+       *     - `connect-refused`: the upstream refused the connection
+       *     - `connect-unreachable`: the upstream's network cannot be reached
+       *     - `connect-timeout`: the upstream did not accept the connection in time
+       *     - `tls-expired`: the upstream's certificate has expired
+       *     - `tls-not-yet-valid`: the upstream's certificate is not valid yet
+       *     - `tls-wrong-name`: the upstream's certificate is for another name
+       *     - `tls-unknown-issuer`: the upstream's certificate was issued by an authority that the proxy does not trust
+       *     - `tls-protocol`: the TLS handshake with the upstream failed
+       *     - `upstream-closed`: the upstream closed the connection before its answer was complete
+       *     - `upstream-malformed`: the upstream's answer cannot be read safely
+       *     - `upstream-timeout`: the upstream did not answer in time
+       *     - `shutdown`: the proxy is stopping
+       *     - `internal`: the proxy failed; its own log says how
+       * @enum {string}
+       */
+      readonly reason?:
+        | "no-rule"
+        | "path-ambiguous"
+        | "path-encoding"
+        | "secret-missing"
+        | "secret-host"
+        | "secret-unavailable"
+        | "cleartext-secret"
+        | "token-endpoint"
+        | "host-mismatch"
+        | "method-override"
+        | "address-denied"
+        | "own-address"
+        | "revoked"
+        | "upgrade-not-allowed"
+        | "method-refused"
+        | "quota"
+        | "overload"
+        | "audit-write-failed"
+        | "auth-missing"
+        | "auth-invalid"
+        | "malformed"
+        | "head-too-large"
+        | "tls-untrusted-ca"
+        | "tls-no-client-hello"
+        | "tls-handshake"
+        | "tls-version"
+        | "sni-missing"
+        | "sni-mismatch"
+        | "idle-timeout"
+        | "client-closed"
+        | "dns"
+        | "connect-refused"
+        | "connect-unreachable"
+        | "connect-timeout"
+        | "tls-expired"
+        | "tls-not-yet-valid"
+        | "tls-wrong-name"
+        | "tls-unknown-issuer"
+        | "tls-protocol"
+        | "upstream-closed"
+        | "upstream-malformed"
+        | "upstream-timeout"
+        | "shutdown"
+        | "internal";
+      /** @description Bytes of bodies or the tunnel from the client */
+      readonly sent?: number;
+      /** @description Bytes of bodies or the tunnel to the client */
+      readonly received?: number;
+      /** @description How many requests it stands for; 1 when absent. Identical denials are counted once there are many */
+      readonly repeated?: number;
+      /** @description From the request, or the tunnel's beginning, to its end */
+      readonly duration_ms?: number;
+    } & {
+      readonly [key: string]: unknown;
+    };
+    /** @description Stands where a reader who follows was too slow for that many records */
+    readonly MissedRecords: {
+      /** @description How many records */
+      readonly missed: number;
+    };
+    readonly Status: {
+      readonly version: string;
+      /**
+       * Format: date-time
+       * @description RFC 3339, UTC
+       */
+      readonly started_at: string;
+      readonly uptime_seconds: number;
+      /** @enum {string} */
+      readonly mode: "strict" | "audit";
+      readonly hostgroup: string;
+      readonly bind: string;
+      readonly http_port: number;
+      readonly https_port: number;
+      readonly clients: number;
+      readonly secrets: number;
+      readonly rules: number;
+      readonly open_connections: number;
+      /** @description Above it, connections are refused */
+      readonly max_connections: number;
+      readonly open_tunnels: number;
+      /** @description Upstream connections kept for reuse */
+      readonly idle_upstreams: number;
+      readonly tls_listeners: number;
+      readonly requests: {
+        readonly allow: number;
+        readonly deny: number;
+        readonly passthrough: number;
+      };
+      /**
+       * @description Denials by those reasons that have occurred
+       * @example {
+       *       "no-rule": 12
+       *     }
+       */
+      readonly denials: {
+        readonly [key: string]: number;
+      };
+      /**
+       * @description What was allowed or passed through and ended badly, by those reasons that have occurred
+       * @example {
+       *       "connect-timeout": 1
+       *     }
+       */
+      readonly failures: {
+        readonly [key: string]: number;
+      };
+      /** @description Allowed requests by the class of the status that the client was answered */
+      readonly responses: {
+        readonly "1xx": number;
+        readonly "2xx": number;
+        readonly "3xx": number;
+        readonly "4xx": number;
+        readonly "5xx": number;
+      };
+      /** @description Renewals of credentials, by how they ended */
+      readonly renewals: {
+        readonly renewed: number;
+        readonly adopted: number;
+        readonly failed: number;
+        readonly refused: number;
+      };
+      readonly sent_bytes: number;
+      readonly received_bytes: number;
+      /** @description Certificates of inspected hosts */
+      readonly certificates: {
+        readonly entries: number;
+        readonly hits: number;
+        readonly misses: number;
+        readonly minted: number;
+        readonly mint_failures: number;
+      };
+      readonly audit_log: {
+        /** @description New requests are refused while it is not */
+        readonly writable: boolean;
+        readonly queued: number;
+        readonly write_failures: number;
+        /** @description Denials counted by a later line instead of having one */
+        readonly coalesced: number;
+      };
+      readonly store: {
+        readonly writes: number;
+        readonly write_failures: number;
+        readonly database_bytes?: number;
+      };
+      readonly process: {
+        /**
+         * Format: date-time
+         * @description RFC 3339, UTC
+         */
+        readonly started_at: string;
+        readonly cpu_seconds: number;
+        readonly resident_bytes: number;
+        readonly open_fds?: number;
+        readonly max_fds?: number;
+      };
+      /** @description Secrets whose credential cannot be used */
+      readonly secret_errors: readonly {
+        readonly name: string;
+        readonly host: string;
+        readonly type: string;
+        readonly error: string;
+      }[];
+    };
+  };
+  responses: never;
+  parameters: never;
+  requestBodies: never;
+  headers: never;
+  pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+  readonly listClients: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The clients */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": readonly components["schemas"]["Client"][];
+        };
+      };
+    };
+  };
+  readonly createClient: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["NewClientRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description The client and its token */
+      readonly 201: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["ClientWithToken"];
+        };
+      };
+    };
+  };
+  readonly listRules: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The rules */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": readonly components["schemas"]["AllowRule"][];
+        };
+      };
+    };
+  };
+  readonly deleteClient: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description Deleted */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  readonly rotateClient: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The client and its new token */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["ClientWithToken"];
+        };
+      };
+    };
+  };
+  readonly listSecrets: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The secrets */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": readonly components["schemas"]["Secret"][];
+        };
+      };
+    };
+  };
+  readonly createSecret: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["NewSecretRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description The secret without its value */
+      readonly 201: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Secret"];
+        };
+      };
+    };
+  };
+  readonly deleteSecret: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description Deleted */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  readonly addRule: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["NewAllowRuleRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description The rule, with the time at which it expires */
+      readonly 201: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["AllowRule"];
+        };
+      };
+    };
+  };
+  readonly revokeHost: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly client: string;
+        /** @description The pattern of the rules, percent-encoded or literal */
+        readonly host: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description Revoked */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  readonly revokeRule: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["RevokeRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description Revoked */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  readonly exportPolicy: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: {
+        readonly accept?: string;
+      };
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The policy file */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/yaml": string;
+          readonly "application/json": components["schemas"]["Policy"];
+        };
+      };
+    };
+  };
+  readonly applyPolicy: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["ApplyPolicyRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description What changed, or for a dry run what would; tokens of created clients */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["ApplyPolicyResult"];
+        };
+      };
+    };
+  };
+  readonly readAudit: {
+    readonly parameters: {
+      readonly query?: {
+        /** @description Go on with records as they come; without `since` and `limit` only with those */
+        readonly follow?: "0" | "1" | "true" | "false";
+        /** @description Only this client; `-` is nobody */
+        readonly client?: string;
+        /** @description Only denials */
+        readonly denied?: "0" | "1" | "true" | "false";
+        /** @description Only this host: a name, an IP literal, `*.suffix` */
+        readonly host?: string;
+        /** @description A time of RFC 3339, inclusive, or how long ago: 90s, 15m, 1h, 7d */
+        readonly since?: string;
+        /** @description Only the newest so many of the stored records */
+        readonly limit?: number;
+      };
+      readonly header?: {
+        readonly accept?: string;
+        readonly "last-event-id"?: string;
+      };
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The records */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/x-ndjson":
+            | components["schemas"]["AuditRecord"]
+            | components["schemas"]["MissedRecords"];
+          readonly "text/event-stream": string;
+        };
+      };
+    };
+  };
+  readonly getStatus: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The status */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Status"];
+        };
+      };
+    };
+  };
+  readonly getHealth: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description It is */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "text/plain": "ok";
+        };
+      };
+    };
+  };
+  readonly getMetrics: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description Text format 0.0.4 */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "text/plain": string;
+        };
+      };
+    };
+  };
+  readonly getOpenApi: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: {
+        readonly "if-none-match"?: string;
+      };
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description An OpenAPI 3.1 document */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": {
+            readonly [key: string]: unknown;
+          };
+        };
+      };
+    };
+  };
+}

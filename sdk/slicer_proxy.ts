@@ -1,0 +1,90 @@
+/**
+ * The SDK of slicer-proxy, for Deno and Node: clients, secrets and allow rules over the proxy's REST API, and stages of
+ * a policy that end by themselves.
+ *
+ * This file is the package: whatever is not exported here is not part of it.
+ *
+ * @example
+ * ```ts ignore
+ * const proxy = SlicerProxy.fromEnv();
+ * const { token } = await proxy.clients.create("ci-1");
+ * {
+ *   const rules = [{ host: "registry.npmjs.org", methods: ["GET"] }];
+ *   await using _install = await proxy.stage("ci-1", rules, { ttl: "10m" });
+ *   await install(token);
+ * }
+ * await proxy.allows.add({ client: "ci-1", host: "api.example.com", secret: "llm-key" });
+ * ```
+ *
+ * @module
+ */
+import { Api } from "./api.ts";
+import { Allows, Clients, formatSince, Policies, Secrets } from "./nouns.ts";
+import { Stage, type StageOptions } from "./stage.ts";
+import { type SlicerProxyOptions, withEnvironment } from "./target.ts";
+import type { AuditOptions, AuditRecord, CallOptions, StageRule, Status } from "./types.ts";
+
+export { type ErrorDetails, SlicerProxyError } from "./error.ts";
+export type { components, operations, paths } from "./openapi.ts";
+export type * from "./types.ts";
+export type { Allows, Clients, Policies, Secrets, SlicerProxyOptions, Stage, StageOptions };
+
+/** One proxy. It holds no connection, so there is nothing to close. */
+export class SlicerProxy {
+  readonly clients: Clients;
+  readonly secrets: Secrets;
+  readonly allows: Allows;
+  readonly policy: Policies;
+  readonly #api: Api;
+
+  /** Throws {@linkcode SlicerProxyError} for an address or a token that cannot be used. Nothing is dialled yet. */
+  constructor(options: SlicerProxyOptions = {}) {
+    this.#api = new Api(options);
+    this.clients = new Clients(this.#api);
+    this.secrets = new Secrets(this.#api);
+    this.allows = new Allows(this.#api);
+    this.policy = new Policies(this.#api);
+  }
+
+  /**
+   * The proxy that the environment names, as for the command line: `SLICER_URL`, and over TCP `SLICER_TOKEN` or
+   * `SLICER_TOKEN_FILE`, and over https `SLICER_CA_FILE`. Options that are given win.
+   */
+  static fromEnv(options: SlicerProxyOptions = {}): SlicerProxy {
+    return new SlicerProxy(withEnvironment(options));
+  }
+
+  /** Since when the proxy is up, how it is set up, and what it holds. */
+  status(options?: CallOptions): Promise<Status> {
+    return this.#api.call("get", "/proxy/v1/status", {}, options);
+  }
+
+  /**
+   * Records of the audit log, oldest first. Leaving the loop ends the call. Records of a later version of the proxy may
+   * have more fields.
+   */
+  async *audit(options: AuditOptions = {}): AsyncGenerator<AuditRecord, void, void> {
+    const { follow, client, denied, host, since, limit, onMissed, ...call } = options;
+    const query = {
+      ...(follow ? { follow: "1" as const } : {}),
+      ...(denied ? { denied: "1" as const } : {}),
+      ...(client === undefined ? {} : { client }),
+      ...(host === undefined ? {} : { host }),
+      ...formatSince(since),
+      ...(limit === undefined ? {} : { limit }),
+    };
+    for await (const line of this.#api.stream("/proxy/v1/audit", { query }, call)) {
+      if ("verdict" in line) yield line;
+      else onMissed?.(line.missed);
+    }
+  }
+
+  /**
+   * Gives a client more rules for a while: adds them, all or none, and revokes exactly those when the stage is
+   * disposed. They end by themselves too, after `ttl`. A rule that the client has already is an error (409): at the end
+   * nobody could say whose it is. The signal is for opening; the end of a stage cannot be called off.
+   */
+  stage(client: string, rules: readonly StageRule[], options: StageOptions = {}): Promise<Stage> {
+    return Stage.open(this.allows, { ...options, client, rules });
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * The names of what calls take and give. All of it is the OpenAPI document's, in the form that it has on the wire.
+ *
+ * @module
+ */
+import type { components } from "./openapi.ts";
+
+type Schemas = components["schemas"];
+
+/** A client: a name, and a token that is shown only when it is made. */
+export type Client = Schemas["Client"];
+/** A client together with its token, which no later call shows again. */
+export type ClientWithToken = Schemas["ClientWithToken"];
+/** A secret, without its value. */
+export type Secret = Schemas["Secret"];
+/** A secret to be made. */
+export type NewSecret = Schemas["NewSecretRequest"];
+/** A rule of a client. Absent fields mean any; `expires` is there when the rule has an end. */
+export type AllowRule = Schemas["AllowRule"];
+/** A rule to be added. */
+export type NewAllowRule = Schemas["NewAllowRuleRequest"];
+/** The fields that say which rule is meant. */
+export type RevokedRule = Schemas["RevokeRequest"];
+/** What the running proxy says of itself. */
+export type Status = Schemas["Status"];
+
+/** One request or tunnel, as the audit log has it. It holds no header, body, token or credential. */
+export type AuditRecord = Schemas["AuditRecord"];
+
+/** A rule of a stage: one to be added, to the stage's client. */
+export type StageRule = Omit<NewAllowRule, "client">;
+
+/** What every call takes at the end. */
+export interface CallOptions {
+  /** Ends the call, which then rejects with the signal's reason. What it was to change may have been changed. */
+  readonly signal?: AbortSignal | undefined;
+  /** In the place of the client's own limit, in milliseconds. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Which records of the audit log are asked for, and for how long. */
+export interface AuditOptions extends CallOptions {
+  /** Goes on with records as they come, until the caller stops or the proxy does. Without `since` it begins now. */
+  readonly follow?: boolean | undefined;
+  /** Only this client; `-` is who showed no token that is known. */
+  readonly client?: string | undefined;
+  /** Only denials. */
+  readonly denied?: boolean | undefined;
+  /** Only this host, or pattern such as `*.example.com`. */
+  readonly host?: string | undefined;
+  /** Only from this time on: a time, or how long ago (`15m`). */
+  readonly since?: Date | string | undefined;
+  /** Only the newest so many of those that are stored. */
+  readonly limit?: number | undefined;
+  /** Called in the place of records that a follower was too slow for, with their number. */
+  readonly onMissed?: ((count: number) => void) | undefined;
+}
+
+/** The policy as a whole: clients with their rules, and the secrets that rules may name. */
+export type Policy = Schemas["Policy"];
+/** What applying a policy changed, or for a dry run would change; and the tokens of clients that were created. */
+export type AppliedPolicy = Schemas["ApplyPolicyResult"];
+
+/** How a policy is applied. */
+export interface ApplyOptions extends CallOptions {
+  /** Removes rules and clients that the policy does not have. */
+  readonly prune?: boolean | undefined;
+  /** Only says what would change. */
+  readonly dryRun?: boolean | undefined;
+  /** What errors call the policy, such as the name of its file. */
+  readonly name?: string | undefined;
+}
