@@ -14,6 +14,8 @@ import type {
   NewAllowRule,
   NewSecret,
   Policy,
+  PolicyTest,
+  ReplayOptions,
   RevokedRule,
   Secret,
 } from "./types.ts";
@@ -136,6 +138,13 @@ export class Policies {
       ...(name === undefined ? {} : { name }),
     };
     return this.#api.call("post", "/proxy/v1/policy/apply", { body }, call);
+  }
+
+  /** What would have been decided otherwise, had a policy file been in force. Changes nothing. */
+  test(policy: Policy | string, options: ReplayOptions = {}): Promise<PolicyTest> {
+    const { since, ...call } = options;
+    const body = { policy: textOf(policy), ...formatSince(since) };
+    return this.#api.call("post", "/proxy/v1/policy/test", { body }, call);
   }
 }
 

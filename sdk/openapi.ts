@@ -200,6 +200,46 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/clients/{name}/suggestions": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /**
+     * The narrowest rules that would have let a client's denied requests through
+     * @description Denied requests that a present rule allows by now are left out. Never proposed are addresses, passthrough and secrets.
+     */
+    readonly get: operations["suggestRules"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/policy/test": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /**
+     * What would have been decided otherwise, had a policy file been in force
+     * @description Judges the stored audit records. `ttl` and `expires` are ignored: every rule counts as just made.
+     */
+    readonly post: operations["testPolicy"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/status": {
     readonly parameters: {
       readonly query?: never;
@@ -650,6 +690,157 @@ export interface components {
       /** @description How many records */
       readonly missed: number;
     };
+    readonly Suggestion: {
+      readonly proposals: readonly components["schemas"]["Proposal"][];
+      /** @description Denials that no proposal helps */
+      readonly skipped: readonly {
+        readonly host?: string;
+        readonly port?: number;
+        readonly why: string;
+        readonly count: number;
+      }[];
+      /** @description Denials that were too many to be looked at; the latest were */
+      readonly forgotten: number;
+    };
+    readonly Proposal: {
+      /** @description As `POST /proxy/v1/allows` takes it, less the client */
+      readonly rule: {
+        /**
+         * @description A name, an IP literal, `*.suffix` or `*`
+         * @example api.example.com
+         */
+        readonly host: string;
+        /** @description The secret that is injected */
+        readonly secret?: string;
+        /**
+         * @description Any when left out
+         * @example [
+         *       "GET"
+         *     ]
+         */
+        readonly methods?: readonly string[];
+        /**
+         * @description `/exact`, `/prefix/*` or `*`; any when left out
+         * @example [
+         *       "/v1/models",
+         *       "/v1/chat/*"
+         *     ]
+         */
+        readonly paths?: readonly string[];
+        /** @description 80 and 443 when left out */
+        readonly ports?: readonly number[];
+        /** @description Splice bytes instead of inspecting them */
+        readonly passthrough?: boolean;
+      };
+      /** @description The denied requests that it lets through */
+      readonly because: readonly {
+        readonly method: string;
+        /**
+         * @description As sent, without the query
+         * @example /v1/models
+         */
+        readonly path: string;
+        readonly count: number;
+        /** Format: date-time */
+        readonly last: string;
+      }[];
+      /** @description What a well-known program will ask for next, though nobody did yet */
+      readonly implied: readonly {
+        readonly method: string;
+        readonly path: string;
+        readonly by: string;
+      }[];
+      /** @description Secrets that the client's present rules inject on this host; the proposed rule injects none */
+      readonly other_secrets: readonly string[];
+    };
+    readonly PolicyTest: {
+      readonly changes: readonly {
+        /** @enum {string} */
+        readonly kind: "denied" | "inspected" | "passthrough" | "credential" | "allowed";
+        readonly client?: string;
+        readonly method?: string;
+        readonly host: string;
+        readonly port?: number;
+        readonly path?: string;
+        /** @enum {string} */
+        readonly reason?:
+          | "no-rule"
+          | "path-ambiguous"
+          | "path-encoding"
+          | "secret-missing"
+          | "secret-host"
+          | "secret-unavailable"
+          | "cleartext-secret"
+          | "token-endpoint"
+          | "host-mismatch"
+          | "method-override"
+          | "address-denied"
+          | "own-address"
+          | "revoked"
+          | "upgrade-not-allowed"
+          | "method-refused"
+          | "quota"
+          | "overload"
+          | "audit-write-failed"
+          | "auth-missing"
+          | "auth-invalid"
+          | "malformed"
+          | "head-too-large"
+          | "tls-untrusted-ca"
+          | "tls-no-client-hello"
+          | "tls-handshake"
+          | "tls-version"
+          | "sni-missing"
+          | "sni-mismatch"
+          | "idle-timeout"
+          | "client-closed"
+          | "dns"
+          | "connect-refused"
+          | "connect-unreachable"
+          | "connect-timeout"
+          | "tls-expired"
+          | "tls-not-yet-valid"
+          | "tls-wrong-name"
+          | "tls-unknown-issuer"
+          | "tls-protocol"
+          | "upstream-closed"
+          | "upstream-malformed"
+          | "upstream-timeout"
+          | "shutdown"
+          | "internal";
+        /** @description The secret that was injected */
+        readonly from?: string;
+        /** @description The secret that would be injected */
+        readonly to?: string;
+        readonly count: number;
+      }[];
+      /** @description Was allowed or passed through, would be denied */
+      readonly denied: number;
+      /** @description Was passed through, would be inspected */
+      readonly inspected: number;
+      /** @description Was inspected, would be passed through */
+      readonly passthrough: number;
+      /** @description Would go out with another credential */
+      readonly credential: number;
+      /** @description Was denied, would be allowed */
+      readonly allowed: number;
+      readonly unchanged: number;
+      /** @description Says nothing about rules: bad tokens, malformed requests and the like */
+      readonly not_judged: number;
+      /** @description Changes beyond those that are listed */
+      readonly unlisted: number;
+    };
+    readonly PolicyTestRequest: {
+      /** @description A policy file: YAML or JSON */
+      readonly policy: string;
+      /**
+       * @description What errors call the file; policy when left out
+       * @example policy.yaml
+       */
+      readonly name?: string;
+      /** @description A time of RFC 3339, inclusive, or how long ago: 90s, 15m, 1h, 7d */
+      readonly since?: string;
+    };
     readonly Status: {
       readonly version: string;
       /**
@@ -1085,6 +1276,57 @@ export interface operations {
             | components["schemas"]["AuditRecord"]
             | components["schemas"]["MissedRecords"];
           readonly "text/event-stream": string;
+        };
+      };
+    };
+  };
+  readonly suggestRules: {
+    readonly parameters: {
+      readonly query?: {
+        /** @description A time of RFC 3339, inclusive, or how long ago: 90s, 15m, 1h, 7d */
+        readonly since?: string;
+        /** @description Only the paths that were asked for: no prefixes, and nothing that programs ask for next */
+        readonly exact?: "0" | "1" | "true" | "false";
+      };
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The rules, and why */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Suggestion"];
+        };
+      };
+    };
+  };
+  readonly testPolicy: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["PolicyTestRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description What would change */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["PolicyTest"];
         };
       };
     };

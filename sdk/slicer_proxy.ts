@@ -22,7 +22,15 @@ import { Api } from "./api.ts";
 import { Allows, Clients, formatSince, Policies, Secrets } from "./nouns.ts";
 import { Stage, type StageOptions } from "./stage.ts";
 import { type SlicerProxyOptions, withEnvironment } from "./target.ts";
-import type { AuditOptions, AuditRecord, CallOptions, StageRule, Status } from "./types.ts";
+import type {
+  AuditOptions,
+  AuditRecord,
+  CallOptions,
+  StageRule,
+  Status,
+  Suggestion,
+  SuggestOptions,
+} from "./types.ts";
 
 export { type ErrorDetails, SlicerProxyError } from "./error.ts";
 export type { components, operations, paths } from "./openapi.ts";
@@ -77,6 +85,18 @@ export class SlicerProxy {
       if ("verdict" in line) yield line;
       else onMissed?.(line.missed);
     }
+  }
+
+  /** The narrowest rules that would have let a client's denied requests through. Adding them is up to the caller. */
+  suggestions(client: string, options: SuggestOptions = {}): Promise<Suggestion> {
+    const { since, exact, ...call } = options;
+    const query = { ...formatSince(since), ...(exact ? { exact: "1" as const } : {}) };
+    return this.#api.call(
+      "get",
+      "/proxy/v1/clients/{name}/suggestions",
+      { names: { name: client }, query },
+      call,
+    );
   }
 
   /**

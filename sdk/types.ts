@@ -70,3 +70,20 @@ export interface ApplyOptions extends CallOptions {
   /** What errors call the policy, such as the name of its file. */
   readonly name?: string | undefined;
 }
+
+/** Rules that would have let denied requests through, and why. */
+export type Suggestion = Schemas["Suggestion"];
+/** What would have been decided otherwise under another policy. */
+export type PolicyTest = Schemas["PolicyTest"];
+
+/** Which part of the audit log is looked at. */
+export interface ReplayOptions extends CallOptions {
+  /** Leaves out what is older: a time, or how long ago (`15m`). */
+  readonly since?: Date | string | undefined;
+}
+
+/** How rules are suggested. */
+export interface SuggestOptions extends ReplayOptions {
+  /** Only the paths that were asked for, without prefixes and what well-known programs ask for next. */
+  readonly exact?: boolean | undefined;
+}

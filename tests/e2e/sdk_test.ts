@@ -114,6 +114,31 @@ Deno.test({ ignore: !hasCurl, name: "the example of stages runs under Deno" }, a
       }),
   );
 
+  await t.step("what was denied is suggested, and a policy that is exported is tested", async () => {
+    const proxy = new SlicerProxy({ url: site.access.socket.SLICER_URL });
+    const { token } = await proxy.clients.create("curious");
+    const url = `https://localhost:${site.upstream.port}/v1/models`;
+    const ca = `${site.dir}/.slicer/ca/sbox/ca.crt`;
+    await runProgram("curl", [
+      ...["-sS", "--cacert", ca, "-x", `http://vm:${token}@127.0.0.1:${site.daemon.httpPort}`],
+      url,
+    ]);
+    for await (const _stored of proxy.audit({ follow: true, client: "curious", since: "5m" })) break;
+    const { proposals } = await proxy.suggestions("curious", { since: "5m", exact: true });
+    const rule = { host: "localhost", methods: ["GET"], paths: ["/v1/models"], ports: [site.upstream.port] };
+    assertEquals(proposals.map((each) => each.rule), [rule]);
+    const policy = await proxy.policy.export();
+    await proxy.allows.add({ client: "curious", ...rule });
+    const tested = await proxy.policy.test(await proxy.policy.export(), {
+      since: new Date(Date.now() - 300_000),
+    });
+    const changed = tested.changes.filter(({ client }) => client === "curious");
+    assertEquals(changed.map(({ kind, path }) => [kind, path]), [["allowed", "/v1/models"]]);
+    await proxy.policy.apply(policy, { prune: true });
+    assertEquals(await proxy.clients.rules("curious"), []);
+    await proxy.clients.delete("curious");
+  });
+
   await t.step("without a key it says so", async () => {
     const { code, stderr } = await runProgram(Deno.execPath(), ["run", "--quiet", ...rights, EXAMPLE], {
       cwd: ROOT,
