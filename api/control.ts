@@ -72,6 +72,9 @@ export interface StatusReport {
   readonly idleUpstreams: number;
   /** Loopback listeners that end TLS for inspected hosts. */
   readonly tlsListeners: number;
+  /** Threads of the data plane, and how many of them had to be replaced so far. */
+  readonly workers: number;
+  readonly replacedWorkers: number;
   /** Audit records so far, by verdict. */
   readonly requests: Readonly<Record<"allow" | "deny" | "passthrough", number>>;
   /** Denials so far, by every reason there is; together `requests.deny`. */

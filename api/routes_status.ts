@@ -128,6 +128,8 @@ function statusBody(
     open_tunnels: report.openTunnels,
     idle_upstreams: report.idleUpstreams,
     tls_listeners: report.tlsListeners,
+    workers: report.workers,
+    replaced_workers: report.replacedWorkers,
     requests: { ...report.requests },
     denials: counted(report.denials),
     failures: counted(report.failures),

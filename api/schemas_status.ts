@@ -28,6 +28,8 @@ export const StatusBody = z.strictObject({
   open_tunnels: count,
   idle_upstreams: count.openapi({ description: "Upstream connections kept for reuse" }),
   tls_listeners: count,
+  workers: count.openapi({ description: "Threads that serve" }),
+  replaced_workers: count.openapi({ description: "Threads that had died or hung, and were replaced" }),
   requests: z.strictObject({ allow: count, deny: count, passthrough: count }),
   denials: byReason.openapi({
     description: "Denials by those reasons that have occurred",

@@ -36,7 +36,17 @@ function trafficMetrics(report: StatusReport): Metric[] {
     gauge("max_connections", "Client connections that there may be.", report.maxConnections),
     gauge("open_tunnels", "Open tunnels, inspected and passed through.", report.openTunnels),
     gauge("idle_upstream_connections", "Upstream connections kept for reuse.", report.idleUpstreams),
-    gauge("tls_listeners", "Loopback listeners that end TLS, one per inspected host.", report.tlsListeners),
+    gauge(
+      "tls_listeners",
+      "Loopback listeners that end TLS, one per inspected host and worker.",
+      report.tlsListeners,
+    ),
+    gauge("workers", "Threads that serve.", report.workers),
+    counter(
+      "worker_replacements",
+      "Threads that had died or hung, and were replaced.",
+      report.replacedWorkers,
+    ),
     counter("requests", "Requests and tunnels by verdict.", by("verdict", report.requests)),
     counter("denials", "Denied requests and tunnels by reason.", by("reason", report.denials)),
     counter(

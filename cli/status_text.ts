@@ -49,6 +49,7 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["renewals", counted(renewals, ["renewed", "adopted", "failed", "refused"].map((key) => [key, key]))],
     ["audit log", auditLog(status.audit_log)],
     ["state", state(status.store)],
+    ["workers", workers(status)],
     ["process", process(status.process)],
   ];
 }
@@ -94,6 +95,12 @@ function state(value: unknown): string {
   const failures = number(store.write_failures) > 0 ? `, ${digits(store.write_failures)} of them failed` : "";
   const size = store.database_bytes === undefined ? "" : `, ${bytes(store.database_bytes)} on the disk`;
   return `${plural(store.writes, "write")}${failures}${size}`;
+}
+
+function workers({ workers, replaced_workers }: JsonObject): string {
+  if (workers === undefined) return "";
+  const replaced = number(replaced_workers);
+  return `${digits(workers)}${replaced > 0 ? `, REPLACED ${digits(replaced)} times: the log says why` : ""}`;
 }
 
 function process(value: unknown): string {

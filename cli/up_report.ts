@@ -11,18 +11,18 @@ import type { LeafCache } from "../ca/leaf_cache.ts";
 import type { Clock } from "../core/clock.ts";
 import { descriptorLimit, openDescriptors } from "../core/native.ts";
 import type { AuditLog } from "../proxy/audit_log.ts";
-import type { ProxyServer } from "../proxy/server.ts";
 import type { Credentials } from "../secrets/credentials.ts";
 import type { State } from "../store/state.ts";
 import { VERSION } from "./cmd_version.ts";
 import type { UpConfig } from "./up_config.ts";
+import type { DataPlane } from "./up_data_plane.ts";
 
 /** The parts that have something to say. */
 export interface ReportParts {
   readonly clock: Clock;
   /** Epoch milliseconds. */
   readonly startedAt: number;
-  readonly proxy: Pick<ProxyServer, "counters">;
+  readonly proxy: Pick<DataPlane, "counters" | "replacedWorkers">;
   readonly audit: Pick<AuditLog, "totals" | "health">;
   readonly leaves: Pick<LeafCache, "figures">;
   readonly credentials: Pick<Credentials, "outcomes">;
@@ -48,6 +48,8 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     openTunnels: counters.openTunnels,
     idleUpstreams: counters.idleUpstreams,
     tlsListeners: counters.tlsListeners,
+    workers: config.workers,
+    replacedWorkers: proxy.replacedWorkers,
     requests: { allow: traffic.allow, deny: traffic.deny, passthrough: traffic.passthrough },
     denials: traffic.denials,
     failures: traffic.failures,

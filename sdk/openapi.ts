@@ -865,6 +865,10 @@ export interface components {
       /** @description Upstream connections kept for reuse */
       readonly idle_upstreams: number;
       readonly tls_listeners: number;
+      /** @description Threads that serve */
+      readonly workers: number;
+      /** @description Threads that had died or hung, and were replaced */
+      readonly replaced_workers: number;
       readonly requests: {
         readonly allow: number;
         readonly deny: number;

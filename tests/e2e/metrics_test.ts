@@ -54,7 +54,7 @@ async function withSite(work: (site: Site) => Promise<void>): Promise<void> {
   try {
     await Deno.writeTextFile(`${dir}/upstream.pem`, (await upstreamAuthority()).caPem);
     const program = new Program(dir);
-    await using daemon = await program.up(UP);
+    await using daemon = await program.up([...UP, "--workers=1"]); // one thread, so that even its caches count alike
     await work(new Site(dir, program, daemon, await program.ok(["client", "create", "one"])));
   } finally {
     await Deno.remove(dir, { recursive: true });

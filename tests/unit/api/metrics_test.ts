@@ -82,6 +82,8 @@ Deno.test("GET /metrics gives the figures of the status in Prometheus' text form
       "slicer_proxy_open_tunnels 5",
       "slicer_proxy_idle_upstream_connections 3",
       "slicer_proxy_tls_listeners 2",
+      "slicer_proxy_workers 4",
+      "slicer_proxy_worker_replacements_total 1",
       'slicer_proxy_requests_total{verdict="allow"} 11',
       'slicer_proxy_requests_total{verdict="deny"} 12',
       'slicer_proxy_requests_total{verdict="passthrough"} 13',

@@ -361,6 +361,8 @@ Deno.test("status says what runs and what it holds", async () => {
     open_tunnels: 5,
     idle_upstreams: 3,
     tls_listeners: 2,
+    workers: 4,
+    replaced_workers: 1,
     requests: { allow: 11, deny: 12, passthrough: 13 },
     denials: { "no-rule": 10, quota: 2 },
     failures: { dns: 4 },

@@ -47,6 +47,8 @@ export const REPORT: StatusReport = {
   openTunnels: 5,
   idleUpstreams: 3,
   tlsListeners: 2,
+  workers: 4,
+  replacedWorkers: 1,
   requests: { allow: 11, deny: 12, passthrough: 13 },
   denials: { ...noReasons(), "no-rule": 10, quota: 2 },
   failures: { ...noReasons(), dns: 4 },

@@ -18,6 +18,8 @@ const STATUS = {
   open_tunnels: 1,
   idle_upstreams: 3,
   tls_listeners: 2,
+  workers: 4,
+  replaced_workers: 0,
   requests: { allow: 12_345, deny: 77, passthrough: 13 },
   denials: {
     "auth-invalid": 3,
@@ -63,6 +65,7 @@ bytes        1,023 bytes from clients, 3.2 MiB to clients
 renewals     14 renewed, 15 adopted, 16 failed, 17 refused
 audit log    ok
 state        30 writes, 76.5 KiB on the disk
+workers      4
 process      120.2 MiB of memory, 96 of 20,000 file descriptors`,
   );
 });
@@ -107,6 +110,7 @@ Deno.test("statusText() says what asks for somebody's hand, and the command for 
       "--type oauth-xai --value-file FILE",
     ],
     ["no limit known", { max_connections: undefined }, "\nopen         7 connections, 1 tunnel, 3 idle"],
+    ["a worker that died", { replaced_workers: 2 }, "\nworkers      4, REPLACED 2 times: the log says why"],
     ["no descriptors known", { process: { resident_bytes: 1_024 } }, "\nprocess      1.0 KiB of memory"],
     ["an address of IPv6", { bind: "::1" }, "[::1]:3128 (plain) and [::1]:3129 (TLS)"],
     ["terabytes", { sent_bytes: 5_000 * 1_024 ** 4 }, "\nbytes        5000.0 TiB from clients, "],
@@ -131,7 +135,7 @@ Deno.test("statusText() lets no value forge a line or drive a terminal", () => {
 });
 
 Deno.test("statusText() leaves out what an older proxy does not say", () => {
-  const { audit_log: _a, store: _s, process: _p, denials: _d, failures: _f, ...older } = STATUS;
+  const { audit_log: _a, store: _s, process: _p, denials: _d, failures: _f, workers: _w, ...older } = STATUS;
   const lines = statusText(older).split("\n");
   assertEquals(lines.slice(2).map((line) => line.slice(0, 10).trimEnd()), [
     "mode",
