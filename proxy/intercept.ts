@@ -215,7 +215,7 @@ interface Link {
 
 /** How long an accepted connection that nobody has registered is kept at most: ours are microseconds behind. */
 const UNCLAIMED_MS = 2_000;
-/** More than that many are other processes knocking. */
+/** More than that many, beside one for each connect of our own that is under way, are other processes knocking. */
 const MAX_UNCLAIMED = 64;
 
 class LoopbackListener {
@@ -353,7 +353,7 @@ class LoopbackListener {
   /** The newest may be ours: where there are too many, the oldest goes. */
   #keepUnclaimed(key: string, conn: Deno.TlsConn): void {
     for (const [oldKey, old] of this.#unclaimed) {
-      if (this.#unclaimed.size < MAX_UNCLAIMED) break;
+      if (this.#unclaimed.size < MAX_UNCLAIMED + this.#connecting) break;
       this.#forget(oldKey);
       reject(old.conn);
     }
