@@ -21,16 +21,27 @@ export interface SlicerPeer extends Peer {
   readonly passthroughToken: string;
 }
 
+/** The column of one worker, which the targets are about. */
+export const OURS = "slicer-proxy";
+/** What `up` runs when it is not told: a worker for each core. */
+export const ALL_WORKERS = navigator.hardwareConcurrency;
+/** The column of that. */
+export const OURS_ON_ALL = `slicer-proxy, ${ALL_WORKERS} workers`;
+
 /** Starts it and admits one client with one rule. */
-export async function startSlicer(rig: Rig, name = "slicer-proxy"): Promise<SlicerPeer> {
+export async function startSlicer(rig: Rig, workers = 1): Promise<SlicerPeer> {
   const dir = await rig.folder("slicer");
-  const { started, port, command } = await startBare(rig, dir, denoCommand());
+  const { started, port, command } = await startBare(rig, dir, [
+    ...denoCommand(),
+    "up",
+    `--workers=${workers}`,
+  ]);
   const api = await openApi(`${dir}/.slicer/proxy/api.sock`);
   await addClient(api, "bench", TOKEN, [HOST]);
   await api.call("POST", "clients", { name: "passing", token: PASSTHROUGH_TOKEN });
   await api.call("POST", "allows", { client: "passing", host: HOST, passthrough: true });
   return {
-    name,
+    name: workers === 1 ? OURS : OURS_ON_ALL,
     port,
     api,
     passthroughToken: PASSTHROUGH_TOKEN,
@@ -49,16 +60,15 @@ export async function startSlicer(rig: Rig, name = "slicer-proxy"): Promise<Slic
   };
 }
 
-/** Starts it in a folder, without clients. */
+/** Starts a program's `up` in a folder, without clients. */
 export async function startBare(
   rig: Rig,
   dir: string,
-  program: readonly string[],
+  up: readonly string[],
 ): Promise<{ readonly started: Started; readonly port: number; readonly command: readonly string[] }> {
   const [port, tlsPort] = [rig.port(), rig.port()];
   const command = [
-    ...program,
-    "up",
+    ...up,
     `--http-port=${port}`,
     `--https-port=${tlsPort}`,
     `--ca-dir=${rig.dir}/intercept`,

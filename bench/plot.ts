@@ -7,7 +7,7 @@
 import type { Row } from "./results.ts";
 import { format, median } from "./stats.ts";
 
-const COLOURS = ["#9aa0a6", "#1a73e8", "#e37400", "#f9ab00", "#188038", "#a142f4"];
+const COLOURS = ["#9aa0a6", "#1a73e8", "#12b5cb", "#e37400", "#f9ab00", "#188038", "#a142f4"];
 const LABELS_WIDTH = 420;
 const BARS_WIDTH = 420;
 const BAR = 12;
@@ -47,7 +47,7 @@ export function plot(rows: readonly Row[], columns: readonly string[]): string {
     }
     y += GAP;
   }
-  const width = LABELS_WIDTH + BARS_WIDTH + 90;
+  const width = Math.max(LABELS_WIDTH + BARS_WIDTH + 90, 20 + columns.length * 150);
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y}" viewBox="0 0 ${width} ${y}" ` +
     `font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>\n${
       parts.join("\n")

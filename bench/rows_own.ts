@@ -7,15 +7,22 @@
 import { basic, dialRaw, openTlsTunnel } from "../tests/support/raw_peer.ts";
 import { hey } from "./load.ts";
 import type { Peer } from "./peer.ts";
-import { addClient, denoCommand, type SlicerPeer, startBare, startSlicer } from "./peer_slicer.ts";
+import {
+  addClient,
+  ALL_WORKERS,
+  denoCommand,
+  OURS,
+  OURS_ON_ALL,
+  type SlicerPeer,
+  startBare,
+  startSlicer,
+} from "./peer_slicer.ts";
 import { useOf } from "./process_stats.ts";
 import type { RowSpec } from "./results.ts";
 import type { Rig } from "./rig.ts";
 import type { Bench } from "./rows_load.ts";
 import { HOST, UPSTREAM_PORT } from "./settings.ts";
 import { median, quantile } from "./stats.ts";
-
-const OURS = "slicer-proxy";
 
 const POLICY_CPU: RowSpec = {
   key: "policy-cpu",
@@ -152,18 +159,28 @@ export async function measurePolicy({ settings, sampler, results, say }: Bench, 
 }
 
 /** Rules come and go while other clients keep the proxy busy: how long until the next tunnel sees it, and the open one ends. */
-export async function measureRuleChanges({ settings, results, say }: Bench, rig: Rig): Promise<void> {
-  await using proxy = await disposable(startSlicer(rig));
-  const { api, port, inspected } = proxy.peer;
+export async function measureRuleChanges(bench: Bench, rig: Rig): Promise<void> {
+  for (const workers of new Set([1, ALL_WORKERS])) {
+    await using proxy = await disposable(startSlicer(rig, workers));
+    await measureRuleChangesOf(proxy.peer, bench, rig);
+  }
+}
+
+async function measureRuleChangesOf(
+  peer: SlicerPeer,
+  { settings, results, say }: Bench,
+  rig: Rig,
+): Promise<void> {
+  const { api, port, inspected, name } = peer;
   const token = "spi_bench_token_that_changes";
   await addClient(api, "changing", token, []);
   const caPem = await Deno.readTextFile(rig.interceptCa);
   const target = `${HOST}:${UPSTREAM_PORT}`;
   const load = { connections: 50, seconds: Math.max(4, settings.ruleChanges / 8) };
   await hey(inspected, { ...load, seconds: 2 });
-  say("load without rule changes");
+  say(`load without rule changes, ${name}`);
   const without = await hey(inspected, load);
-  say("load with rule changes");
+  say(`load with rule changes, ${name}`);
   const times = { allow: [] as number[], revoke: [] as number[], end: [] as number[] };
   let wrong = 0;
   let isLoaded = true;
@@ -186,22 +203,22 @@ export async function measureRuleChanges({ settings, results, say }: Bench, rig:
     digits,
     better: "less",
   });
-  results.add(row("allow", "API call that adds a rule, p50", "ms", 1), OURS, median(times.allow));
-  results.add(row("allow-99", "the same, p99", "ms", 1), OURS, quantile(times.allow, 0.99));
-  results.add(row("revoke", "API call that revokes it, p50", "ms", 1), OURS, median(times.revoke));
-  results.add(row("end", "open tunnel ends after that call returned, p50", "ms", 1), OURS, median(times.end));
-  results.add(row("end-99", "the same, p99", "ms", 1), OURS, quantile(times.end, 0.99));
+  results.add(row("allow", "API call that adds a rule, p50", "ms", 1), name, median(times.allow));
+  results.add(row("allow-99", "the same, p99", "ms", 1), name, quantile(times.allow, 0.99));
+  results.add(row("revoke", "API call that revokes it, p50", "ms", 1), name, median(times.revoke));
+  results.add(row("end", "open tunnel ends after that call returned, p50", "ms", 1), name, median(times.end));
+  results.add(row("end-99", "the same, p99", "ms", 1), name, quantile(times.end, 0.99));
   results.add(
     {
       ...row("wrong", `decisions by the old rules, of ${2 * times.allow.length}`, "", 0),
       target: { atMost: 0 },
     },
-    OURS,
+    name,
     wrong,
   );
   results.add(
     { ...row("load", "requests/s of the others, relative to no changes", "×", 2), better: "more" },
-    OURS,
+    name,
     withChanges.perSecond / without.perSecond,
   );
 }
@@ -211,14 +228,19 @@ export async function measureStart({ settings, results, peers, say }: Bench, rig
   const binary = new URL("../dist/slicer-proxy", import.meta.url).pathname;
   const hasBinary = await Deno.stat(binary).then(() => true, () => false);
   if (!hasBinary) say("no dist/slicer-proxy (deno task compile): its start is not measured");
-  for (const peer of peers) if (peer.name !== OURS) results.add(START, peer.name, peer.startMs / 1_000);
+  for (const peer of peers) {
+    if (peer.name !== OURS && peer.name !== OURS_ON_ALL) results.add(START, peer.name, peer.startMs / 1_000);
+  }
   const programs = [[START, denoCommand()], ...hasBinary ? [[START_BINARY, [binary]] as const] : []] as const;
   for (const [spec, program] of programs) {
-    const dir = await rig.folder("start");
-    for (let i = 0; i <= settings.starts; i++) {
-      const { started } = await startBare(rig, dir, program);
-      if (i > 0) results.add(spec, OURS, started.startMs / 1_000); // the first one makes the state
-      await started.stop();
+    for (const workers of new Set([1, ALL_WORKERS])) {
+      const dir = await rig.folder("start");
+      const column = workers === 1 ? OURS : OURS_ON_ALL;
+      for (let i = 0; i <= settings.starts; i++) {
+        const { started } = await startBare(rig, dir, [...program, "up", `--workers=${workers}`]);
+        if (i > 0) results.add(spec, column, started.startMs / 1_000); // the first one makes the state
+        await started.stop();
+      }
     }
   }
 }

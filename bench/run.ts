@@ -9,7 +9,7 @@ import { checkRoute } from "./load.ts";
 import type { Peer } from "./peer.ts";
 import { startHaproxy } from "./peer_haproxy.ts";
 import { startMitmproxy } from "./peer_mitmproxy.ts";
-import { startSlicer } from "./peer_slicer.ts";
+import { ALL_WORKERS, OURS, startSlicer } from "./peer_slicer.ts";
 import { startSquid } from "./peer_squid.ts";
 import { plot } from "./plot.ts";
 import { Sampler } from "./quiet.ts";
@@ -40,11 +40,14 @@ const TOOLS = [
 
 const STARTS = [
   { command: "deno", start: (rig: Rig): Promise<Peer> => startSlicer(rig) },
+  ...(ALL_WORKERS > 1
+    ? [{ command: "deno", start: (rig: Rig): Promise<Peer> => startSlicer(rig, ALL_WORKERS) }]
+    : []),
   { command: "squid", start: (rig: Rig) => startSquid(rig, "at-once") },
   { command: "squid", start: (rig: Rig) => startSquid(rig, "peek-first") },
   { command: "mitmdump", start: startMitmproxy },
   { command: "haproxy", start: startHaproxy },
-] as const;
+];
 
 async function main(): Promise<number> {
   const startedAt = performance.now();
@@ -88,7 +91,7 @@ async function main(): Promise<number> {
   const { noise } = sampler;
   const columns = ["no proxy", ...peers.map(({ name }) => name)];
   const report = formatReport(results.rows, {
-    ours: "slicer-proxy",
+    ours: OURS,
     columns,
     facts: [
       `${new Date().toISOString().slice(0, 10)}, ${format(minutes, 1)} minutes${
@@ -121,7 +124,7 @@ async function main(): Promise<number> {
   const files = [`${out}/results.md`, `${out}/results.svg`];
   await new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", ...files] }).output();
   await Deno.stdout.write(new TextEncoder().encode(report.split("## Settings")[0]));
-  const failed = results.rows.filter((row) => judge(row, "slicer-proxy")?.ok === false);
+  const failed = results.rows.filter((row) => judge(row, OURS)?.ok === false);
   for (const { spec } of failed) say(`target not reached: ${spec.title}`);
   return 0;
 }
