@@ -33,6 +33,7 @@ const MAX_SHOWN = 12;
 export async function run(args: CommandArgs, io: Io): Promise<void> {
   const client = parseName("client", args.argument("CLIENT"));
   const ttlSeconds = ttlSecondsOf(args);
+  const ttl = args.text("ttl"); // shown as it was typed
   if (args.has("json") && args.has("format")) throw usageError("Cannot use --json and --format together");
   const query = new URLSearchParams(args.has("exact") ? { exact: "1" } : {});
   const since = args.text("since");
@@ -50,7 +51,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
     const rule = parseRule(proposal.rule);
     if (args.has("apply") && await add(api, client, { rule, ttlSeconds })) added++;
     if (args.has("json")) continue;
-    const lines = isYaml ? yamlOf(rule, ttlSeconds) : [commandOf(client, rule, ttlSeconds)];
+    const lines = isYaml ? yamlOf(rule, ttl) : [commandOf(client, rule, ttl)];
     const reasons = reasonsOf(client, proposal).map((line) => `#   ${escapeTerminal(line)}`);
     io.output.data([...lines, ...reasons.map((line) => isYaml ? `      ${line}` : line)].join("\n"));
   }
@@ -80,17 +81,17 @@ async function add(
 }
 
 /** A line for a POSIX shell. Every word of it was read back by `parseRule`. */
-function commandOf(client: string, rule: RuleSpec, ttlSeconds: number | undefined): string {
+function commandOf(client: string, rule: RuleSpec, ttl: string | undefined): string {
   const words = allowArguments(client, rule);
-  if (ttlSeconds !== undefined) words.push("--ttl", `${ttlSeconds}s`);
+  if (ttl !== undefined) words.push("--ttl", ttl);
   return words.map(quoteShell).join(" ");
 }
 
 /** An item of the client's `allow` in a policy file, indented as it is there. */
-function yamlOf(rule: RuleSpec, ttlSeconds: number | undefined): readonly string[] {
+function yamlOf(rule: RuleSpec, ttl: string | undefined): readonly string[] {
   return [
     ...formatPolicyRule(rule).split("\n"),
-    ...(ttlSeconds === undefined ? [] : [`  ttl: ${ttlSeconds}s`]),
+    ...(ttl === undefined ? [] : [`  ttl: ${ttl}`]),
   ].map((line) => `      ${line}`);
 }
 

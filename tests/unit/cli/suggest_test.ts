@@ -54,11 +54,11 @@ Deno.test("suggest prints commands that survive a shell, with the requests behin
   ]);
   assertEquals(stdout.split("\n"), [
     `slicer-proxy allow ci-1 --host a.test --port 8443 --method GET --path '/'\\''$(reboot)'\\''' ` +
-    "--path '/u/*' --ttl 3600s",
+    "--path '/u/*' --ttl 1h",
     ...Array.from({ length: 12 }, (_, i) => `#   GET /u/${i}, once`),
     "#   and 1 more",
     "#   without a credential; other rules of ci-1 for this host inject gh",
-    "slicer-proxy allow ci-1 --host git.test --method POST --path /w.git/git-upload-pack --ttl 3600s",
+    "slicer-proxy allow ci-1 --host git.test --method POST --path /w.git/git-upload-pack --ttl 1h",
     "#   POST /w.git/git-upload-pack, 2 times",
     "#   POST /w.git/git-upload-pack, implied by git",
     "",
