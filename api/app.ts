@@ -8,6 +8,7 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { ApiLog, AuditSource, ControlPlane, StatusReport } from "./control.ts";
 import { errorResponse, invalidBody, refuse } from "./errors.ts";
+import { pathOf } from "./request_url.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
 import { addAuditRoutes, type AuditLimits } from "./routes_audit.ts";
 import { addClientRoutes } from "./routes_clients.ts";
@@ -15,6 +16,7 @@ import { addPolicyRoutes } from "./routes_policy.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
 import { addStatusRoutes } from "./routes_status.ts";
 import { addSuggestRoutes } from "./routes_suggest.ts";
+import { addUiRoutes, type UiLinks } from "./routes_ui.ts";
 
 /** What the API serves. */
 export interface AppOptions {
@@ -26,6 +28,8 @@ export interface AppOptions {
   readonly auditLimits?: AuditLimits;
   /** Ends answers that have no end of their own. Without it they go on until the caller is gone. */
   readonly stop?: AbortSignal;
+  /** Makes links to the web page, which is there only over TCP. */
+  readonly uiLinks?: UiLinks | undefined;
 }
 
 /** The app. It never rejects: whatever a route throws becomes a response. */
@@ -55,6 +59,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addAuditRoutes(app, options.audit, { limits: options.auditLimits, stop, log });
   addSuggestRoutes(app, control, options.audit);
   addStatusRoutes(app, control, status);
+  addUiRoutes(app, options.uiLinks);
   app.onError((error, c) => errorResponse(error, `${c.req.method} ${c.req.path}`, log));
   app.notFound((c) => {
     const allowed = methodsOf(app, c.req.path);
@@ -68,18 +73,6 @@ export function createApp(options: AppOptions): OpenAPIHono {
     });
   });
   return app;
-}
-
-/**
- * The path of a request as it was sent, without query. Deno puts the Host between `http+unix://` and the path, and some
- * clients name the socket's path there, slashes and all. Escapes are left for each parameter to decode, so that `%2F`
- * ends no segment.
- */
-function pathOf(request: Request): string {
-  const { url } = request;
-  const onSocket = `http+unix://${request.headers.get("host")}`;
-  const start = url.startsWith(onSocket) ? onSocket.length : url.indexOf("/", url.indexOf("://") + 3);
-  return start < 0 ? "" : url.slice(start).split(/[?#]/, 1)[0] ?? "";
 }
 
 /** The methods that some route has at `path`. */

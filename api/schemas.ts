@@ -95,6 +95,14 @@ export const RevokeBody = z.strictObject({ client: name, ...ruleFields }).openap
 /** A rule in a list. Lists that would be empty are left out. */
 export const RuleBody = z.strictObject({ ...ruleFields, expires: time.optional() }).openapi("AllowRule");
 
+// The web page
+
+/** `POST /proxy/v1/ui/links`. */
+export const UiLinkBody = z.strictObject({
+  url: text.openapi({ description: "Opens the page once", example: "http://127.0.0.1:9090/ui/login?code=…" }),
+  expires_at: time,
+}).openapi("UiLink");
+
 // From records to bodies
 
 /** The body of a client in a list. */

@@ -6,6 +6,7 @@
  * @module
  */
 import { cidrContains, parseCidr, parseIp } from "../core/cidr.ts";
+import { type Clock, systemClock } from "../core/clock.ts";
 import { messageOf, ProxyError } from "../core/errors.ts";
 import { formatHostPort, parseHost } from "../core/host_port.ts";
 import { type AppOptions, createApp } from "./app.ts";
@@ -14,6 +15,8 @@ import type { ApiLog } from "./control.ts";
 import { refuse } from "./errors.ts";
 import { createGuard } from "./guard.ts";
 import { FRONT_LIMITS, type FrontLimits, startFront } from "./tls_front.ts";
+import { createPage } from "./ui_page.ts";
+import { UiSessions } from "./ui_sessions.ts";
 import { listenOwned } from "./unix_socket.ts";
 
 /** Calls that are answered at once. Each may hold a body of 1 MiB. */
@@ -36,9 +39,10 @@ export interface TcpOptions {
 }
 
 /** See {@linkcode startApi}. Tests pass smaller limits. */
-export interface ApiOptions extends Omit<AppOptions, "stop"> {
+export interface ApiOptions extends Omit<AppOptions, "stop" | "uiLinks"> {
   readonly socketPath?: string;
   readonly tcp?: TcpOptions;
+  readonly clock?: Clock;
   readonly maxCalls?: number;
   readonly drainMs?: number;
   readonly frontLimits?: FrontLimits;
@@ -54,7 +58,8 @@ export interface Api extends AsyncDisposable {
 
 /**
  * Starts the API on the listeners that are named. Over the unix socket an Authorization header is ignored: the published
- * clients send the token of another API there. Over TCP every call needs the token, on loopback too.
+ * clients send the token of another API there. Over TCP every call needs the token, on loopback too, or a session of the
+ * web page, which is there only.
  *
  * @throws ProxyError `cli.usage` when TCP would leave the machine without TLS, or its hostname is none; `state.locked`,
  * `listen.failed`. Nothing listens then.
@@ -62,7 +67,12 @@ export interface Api extends AsyncDisposable {
 export async function startApi(options: ApiOptions): Promise<Api> {
   const { socketPath, tcp, drainMs = DRAIN_MS } = options;
   const stop = new AbortController();
-  const app = createApp({ ...options, stop: stop.signal });
+  const sessions = new UiSessions(options.clock ?? systemClock());
+  const app = createApp({
+    ...options,
+    stop: stop.signal,
+    uiLinks: tcp && (() => createLink(sessions, tcpServer?.origin ?? "")),
+  });
   // As GET, so that Deno counts the body that it leaves out (RFC 9110 §9.3.2): Hono would make it an empty one. Not as
   // a new Request, which would tidy the path.
   const answer: Handler = (request) => {
@@ -72,7 +82,10 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const calls = new Calls(options.maxCalls ?? MAX_CALLS);
   const serve: Serve = (where, handle) => startServer(where, handle, calls, options.log);
   await using started = new AsyncDisposableStack();
-  const tcpServer = tcp && started.use(listenTcp(tcp, answer, serve, options.frontLimits ?? FRONT_LIMITS));
+  const tcpServer = tcp &&
+    started.use(
+      listenTcp(tcp, { handle: answer, serve, sessions, limits: options.frontLimits ?? FRONT_LIMITS }),
+    );
   let remove = () => {};
   if (socketPath !== undefined) {
     const socket = await listenOwned(socketPath, (path) => serve({ path }, answer));
@@ -126,13 +139,29 @@ function startServer(where: Where, handle: Handler, calls: Calls, log: ApiLog): 
   };
 }
 
+/** A link that lets one browser in at `origin`. */
+function createLink(sessions: UiSessions, origin: string) {
+  const { code, expiresAt } = sessions.createLink();
+  return { url: `${origin}/ui/login?code=${code}`, expiresAt };
+}
+
 interface TcpServer extends AsyncDisposable {
   readonly address: { readonly hostname: string; readonly port: number };
+  /** Where a browser of this machine finds it. */
+  readonly origin: string;
   readonly ports: readonly number[];
 }
 
-function listenTcp(tcp: TcpOptions, handle: Handler, serve: Serve, limits: FrontLimits): TcpServer {
+interface TcpParts {
+  readonly handle: Handler;
+  readonly serve: Serve;
+  readonly sessions: UiSessions;
+  readonly limits: FrontLimits;
+}
+
+function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits }: TcpParts): TcpServer {
   const { token, tls, port, names = [] } = tcp;
+  const scheme = tls ? "https" : "http";
   const hostname = tcp.hostname === "localhost" ? "127.0.0.1" : parseHost(tcp.hostname) ?? "";
   const ip = parseIp(hostname);
   if (!ip) {
@@ -154,16 +183,21 @@ function listenTcp(tcp: TcpOptions, handle: Handler, serve: Serve, limits: Front
   }
   const guard = createGuard({
     token,
-    scheme: tls ? "https" : "http",
+    scheme,
+    sessions,
     names: [hostname, ...names, ...(isLoopback || isAnyAddress ? ["localhost"] : [])],
     isAnyAddress,
   });
-  const guarded: Handler = (request) => guard(request) ?? handle(request);
+  const page = createPage(scheme, sessions);
+  const guarded: Handler = (request) => guard(request) ?? page(request) ?? handle(request);
+  const name = isAnyAddress ? names.find((each) => each !== hostname) ?? "localhost" : hostname;
+  const originAt = (port: number) => `${scheme}://${formatHostPort({ host: name, port })}`;
   try {
     if (!tls) {
       const server = serve({ hostname, port }, guarded);
       return {
         address: { hostname, port: server.port },
+        origin: originAt(server.port),
         ports: [server.port],
         [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
       };
@@ -173,6 +207,7 @@ function listenTcp(tcp: TcpOptions, handle: Handler, serve: Serve, limits: Front
     const front = startFront(listener, back.port, limits);
     return {
       address: { hostname, port: listener.addr.port },
+      origin: originAt(listener.addr.port),
       ports: [listener.addr.port, back.port],
       async [Symbol.asyncDispose]() {
         await front[Symbol.asyncDispose]();

@@ -38,6 +38,11 @@ export class ApiClient {
     this.#timeoutMs = options.timeoutMs ?? CALL_TIMEOUT_MS;
   }
 
+  /** Scheme, host and port when it is called over TCP. */
+  get origin(): string | undefined {
+    return this.#target.kind === "http" ? this.#target.base.origin : undefined;
+  }
+
   /** A list of objects. */
   async list(path: string): Promise<readonly JsonObject[]> {
     const value = await this.call("GET", path);

@@ -421,6 +421,13 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("./cmd_oauth_github.ts")).run,
   },
   {
+    name: "ui",
+    summary: "print the address of the web page, with a code that works once",
+    flags: [URL_FLAG],
+    examples: ["slicer-proxy ui"],
+    load: async () => (await import("./cmd_ui.ts")).run,
+  },
+  {
     name: "status",
     summary: "show whether the proxy is up, since when, and what it holds",
     flags: [JSON_FLAG, URL_FLAG],

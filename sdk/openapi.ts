@@ -308,6 +308,23 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/ui/links": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** Make a link that opens the web page in one browser, once */
+    readonly post: operations["createUiLink"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -949,6 +966,18 @@ export interface components {
         readonly error: string;
       }[];
     };
+    readonly UiLink: {
+      /**
+       * @description Opens the page once
+       * @example http://127.0.0.1:9090/ui/login?code=…
+       */
+      readonly url: string;
+      /**
+       * Format: date-time
+       * @description RFC 3339, UTC
+       */
+      readonly expires_at: string;
+    };
   };
   responses: never;
   parameters: never;
@@ -1415,6 +1444,26 @@ export interface operations {
           readonly "application/json": {
             readonly [key: string]: unknown;
           };
+        };
+      };
+    };
+  };
+  readonly createUiLink: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The link, which is as good as the token until it is used or has expired */
+      readonly 201: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["UiLink"];
         };
       };
     };

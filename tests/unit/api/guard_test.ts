@@ -1,5 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { createGuard, type GuardOptions } from "../../../api/guard.ts";
+import { UiSessions } from "../../../api/ui_sessions.ts";
+import { systemClock } from "../../../core/clock.ts";
 import { TestApi, TOKEN } from "./support.ts";
 
 const PATHS = [
@@ -121,6 +123,7 @@ Deno.test("createGuard() on all addresses takes any address, and no name but its
     scheme: "https",
     names: ["0.0.0.0", "proxy.internal", "localhost"],
     isAnyAddress: true,
+    sessions: new UiSessions(systemClock()),
   };
   const guard = createGuard(options);
   const rows: [url: string, passes: boolean][] = [

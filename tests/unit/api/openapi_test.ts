@@ -59,6 +59,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "POST /proxy/v1/policy/apply",
     "POST /proxy/v1/policy/test",
     "POST /proxy/v1/secrets",
+    "POST /proxy/v1/ui/links",
   ]);
   assertEquals([document.openapi, document.info.title, document.info.version], [
     "3.1.0",
@@ -133,6 +134,7 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["deleteSecret", 404, "/secrets/s", { method: "DELETE" }],
   ["deleteClient", 204, "/clients/c", { method: "DELETE" }],
   ["deleteClient", 404, "/clients/c", { method: "DELETE" }],
+  ["createUiLink", 201, "/ui/links", { method: "POST" }],
   ["exportPolicy", 200, "/policy"],
   ["exportPolicy", 200, "/policy", { headers: { accept: "application/json" } }],
   ["applyPolicy", 200, "/policy/apply", { body: { policy: "version: 1\nclients: { c: { allow: [] } }" } }],
@@ -208,6 +210,10 @@ Deno.test("openapi.json: every response that is described is given, in the type 
   ];
   for (const [id, path, options] of writes) await check(id, 507, V1 + path, options);
   assertEquals(api.control.clientByToken(client.token)?.name, "c");
+
+  await using onSocket = await TestApi.start();
+  assertEquals((await onSocket.call(`${V1}/ui/links`, { method: "POST" })).status, 409);
+  given.get("createUiLink")?.add("409");
 
   for (const [id, { operation }] of operations) {
     assertEquals([...given.get(id) ?? []].sort(), Object.keys(operation.responses).sort(), id);

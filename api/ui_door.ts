@@ -1,0 +1,91 @@
+/**
+ * Which calls of a browser the guard lets in without the API's token: the page itself, which holds no secret, and what the
+ * page does in a live session. A session may do less than the token: read, add a rule, end itself.
+ *
+ * A session's call must carry its cookie, which is strict, and its key in a header, which the page alone can send: another
+ * origin would have to ask first (CORS) and is refused. A call that changes something must also say its own origin.
+ *
+ * Not here: Host and Origin as such (`guard.ts`), what the page's files are (`ui_page.ts`).
+ *
+ * @module
+ */
+import { parseAuthority } from "../core/host_port.ts";
+import { refuse } from "./errors.ts";
+import { pathOf } from "./request_url.ts";
+import type { NewSession, UiSessions } from "./ui_sessions.ts";
+
+/** The header that carries a session's key. */
+export const KEY_HEADER = "x-slicer-proxy-ui";
+
+/** What a session may change. New links are not among it: they would let a session outlive its time. */
+const MAY_POST: readonly string[] = ["/proxy/v1/allows", "/ui/logout"];
+
+/** A cookie of this name may be set by others on the same host; so many are looked at. */
+const MAX_COOKIES = 4;
+
+/** The scheme and the authority under which a browser sees the API, both checked. */
+export interface SeenAs {
+  readonly scheme: "http" | "https";
+  /** Lower case, with the port unless it is the scheme's own. */
+  readonly authority: string;
+}
+
+/** True for what any browser may load: the files of the page, and the way in. */
+export function isOpenPage(request: Request): boolean {
+  const path = pathOf(request);
+  return (request.method === "GET" || request.method === "HEAD") &&
+    (path === "/ui" || path.startsWith("/ui/"));
+}
+
+/** Undefined when a live session lets the call in; the refusal when it may not do this; `none` without a session. */
+export function admitSession(
+  request: Request,
+  seenAs: SeenAs,
+  sessions: UiSessions,
+): Response | undefined | "none" {
+  if (!presentedSessions(request, seenAs).some((session) => sessions.isLive(session))) return "none";
+  const site = request.headers.get("sec-fetch-site");
+  if (site !== null && site !== "same-origin") return refuse(403, "Cannot answer a page of another origin");
+  if (request.method === "GET" || request.method === "HEAD") return undefined;
+  // The guard has compared an Origin that is there with our own.
+  if (site === null && !request.headers.has("origin")) {
+    return refuse(403, "Cannot take a change from a browser that does not say where it comes from");
+  }
+  if (request.method !== "POST" || !MAY_POST.includes(pathOf(request))) {
+    return refuse(403, "Cannot do this from the web page: its session may read, and add rules", {
+      hint: "use the command line",
+    });
+  }
+  return undefined;
+}
+
+/** The sessions that a request shows the secrets of, live or not. */
+export function presentedSessions(request: Request, seenAs: SeenAs): readonly NewSession[] {
+  const key = request.headers.get(KEY_HEADER);
+  if (key === null) return [];
+  const name = cookieName(seenAs);
+  // Several Cookie fields of HTTP/2 come joined by commas.
+  const cookies = (request.headers.get("cookie") ?? "").split(/[;,] */).filter((pair) =>
+    pair.startsWith(`${name}=`)
+  );
+  return cookies.slice(0, MAX_COOKIES).map((pair) => ({ cookie: pair.slice(name.length + 1), key }));
+}
+
+/** The Set-Cookie that begins a session in a browser, or ends it with an empty `cookie`. */
+export function sessionCookie(cookie: string, maxAgeMs: number, seenAs: SeenAs): string {
+  return [
+    `${cookieName(seenAs)}=${cookie}`,
+    "Path=/",
+    `Max-Age=${Math.floor(maxAgeMs / 1_000)}`,
+    "HttpOnly",
+    "SameSite=Strict",
+    ...(seenAs.scheme === "https" ? ["Secure"] : []),
+  ].join("; ");
+}
+
+/** Cookies know no port, so the name has it: the pages of two proxies on one host do not end each other's sessions. */
+function cookieName({ scheme, authority }: SeenAs): string {
+  const port = parseAuthority(authority, scheme === "https" ? 443 : 80)?.port ?? 0;
+  // RFC 6265bis §4.1.3.2: with this prefix only this host, over TLS, can have set it.
+  return `${scheme === "https" ? "__Host-" : ""}slicer_proxy_ui_${port}`;
+}
