@@ -5,8 +5,8 @@
  * @module
  */
 import type { CommandSpec, FlagSpec } from "./command.ts";
+import { JSON_FLAG } from "./common_flags.ts";
 
-const JSON_FLAG: FlagSpec = { name: "json", description: "print JSON" };
 const TUNNEL_NAME = { name: "NAME", description: "the tunnel" };
 
 const CA_FLAGS: readonly FlagSpec[] = [
