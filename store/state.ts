@@ -240,7 +240,7 @@ export class State implements AsyncDisposable {
 
   /** The policy as it is now, as steps that make an empty view the same. */
   snapshot(): readonly ViewChange[] {
-    return this.#view.snapshot();
+    return this.#view.snapshot(this.#writer.clock.now());
   }
 
   /** Has every change from now on made by `copyTo` in other threads too, before the call that made it resolves. */

@@ -58,12 +58,12 @@ export class PolicyView {
   /** Is told of every step. */
   onStep: (change: ViewChange) => void = () => {};
 
-  /** The steps that make an empty view the same as this one. */
-  snapshot(): ViewChange[] {
+  /** The steps that make an empty view the same as this one. What has expired is gone: another clock may be behind. */
+  snapshot(nowMs: number): ViewChange[] {
     const changes: ViewChange[] = [];
     for (const { stored, rules } of this.#clients.values()) {
       changes.push({ kind: "client", stored });
-      for (const stored of rules) changes.push({ kind: "rule", stored });
+      for (const stored of rules) if (isUnexpired(stored.rule, nowMs)) changes.push({ kind: "rule", stored });
     }
     for (const { record } of this.#secrets.values()) changes.push({ kind: "secret", record });
     return changes;
