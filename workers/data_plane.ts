@@ -7,7 +7,7 @@
  * @module
  */
 import { systemClock } from "../core/clock.ts";
-import { messageOf } from "../core/errors.ts";
+import { isProxyError, messageOf } from "../core/errors.ts";
 import { startLog } from "../core/log.ts";
 import { hasNativeCalls } from "../core/native.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
@@ -123,13 +123,15 @@ class DataPlane {
             type: "bug",
             text: error instanceof Error ? error.stack ?? error.message : String(error),
           }),
-        counts: new SharedCounts(memory.counts, memory.seeds, plane),
+        counts: new SharedCounts(memory.counts, memory.seeds, plane, () => signals.isCondemned),
         tlsPorts: new SharedPorts(memory.ports, plane),
       });
     } catch (error) {
+      if (!isProxyError(error)) throw error; // the main thread is told how this worker died
       return this.#post({ type: "failed", error: sendableError(error) });
     }
     const beat = () => {
+      clock.now(); // so that it goes on from here, should the machine's be set back while nobody asks
       const { openGrants = 0, tlsListeners = 0 } = this.#server?.counters() ?? {};
       signals.beat({ openGrants, tlsListeners });
     };

@@ -5,7 +5,8 @@
  * of 1 in 30,000 with 2,000 keys in use), which costs that key a part of its limit and nobody anything else. The hashes are
  * seeded anew at each start, so that nobody can choose keys that collide.
  *
- * Each thread counts in a plane of its own: what a thread that has died had counted is taken back by clearing its plane.
+ * Each thread counts in a plane of its own: what a thread that was given up had counted is taken back by clearing its plane.
+ * It may come back from where it hung and let go of what it held, which must not count then, for its plane is another's.
  *
  * @module
  */
@@ -31,12 +32,19 @@ export class SharedCounts implements Counts {
   readonly #seeds: readonly number[];
   readonly #plane: number;
   readonly #planes: number;
+  readonly #isGivenUp: () => boolean;
 
-  constructor(memory: SharedArrayBuffer, seeds: readonly number[], plane: number) {
+  constructor(
+    memory: SharedArrayBuffer,
+    seeds: readonly number[],
+    plane: number,
+    isGivenUp: () => boolean = () => false,
+  ) {
     this.#cells = new Int32Array(memory);
     this.#seeds = seeds;
     this.#plane = plane;
     this.#planes = this.#cells.length / PLANE;
+    this.#isGivenUp = isGivenUp;
   }
 
   of(key: string): number {
@@ -51,12 +59,13 @@ export class SharedCounts implements Counts {
   }
 
   add(key: string, change: number): void {
+    if (this.#isGivenUp()) return;
     for (let row = 0; row < ROWS; row++) {
       Atomics.add(this.#cells, this.#plane * PLANE + this.#cell(key, row), change);
     }
   }
 
-  /** Takes back all that a thread has counted. That thread must be gone. */
+  /** Takes back all that a thread has counted. That thread must be gone, or given up. */
   clear(plane: number): void {
     this.#cells.fill(0, plane * PLANE, (plane + 1) * PLANE);
   }

@@ -41,7 +41,7 @@ export class SharedPorts implements PortSet {
     Atomics.and(this.#bits, this.#plane * PLANE + (port >>> 5), ~(1 << (port & 31)));
   }
 
-  /** Forgets the ports of a thread. That thread must be gone. */
+  /** Forgets the ports of a thread. That thread must be gone, or given up: then nobody ends TLS behind them. */
   clear(plane: number): void {
     this.#bits.fill(0, plane * PLANE, (plane + 1) * PLANE);
   }

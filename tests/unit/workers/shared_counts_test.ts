@@ -45,6 +45,21 @@ Deno.test("SharedCounts.clear() takes back what one thread has counted, and noth
   assertEquals(main.of("connection"), 10);
 });
 
+Deno.test("SharedCounts of a thread that was given up no longer change, so that what it lets go of is not counted twice", () => {
+  const memory = makeCountsMemory(2);
+  let isGivenUp = false;
+  const [main, old] = [
+    new SharedCounts(memory, SEEDS, 0),
+    new SharedCounts(memory, SEEDS, 1, () => isGivenUp),
+  ];
+  old.add("connection", 5);
+  isGivenUp = true;
+  main.clear(1);
+  old.add("connection", -5); // it has come back from where it hung, and its connections end
+  old.add("client ci-1", 1);
+  assertEquals([main.of("connection"), main.of("client ci-1")], [0, 0]);
+});
+
 Deno.test("SharedCounts is never too low, and right for nearly every key when thousands are in use", () => {
   const [main, one] = threads(2).of;
   assert(main && one);
