@@ -7,8 +7,8 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
-import { logger } from "../core/log.ts";
-import type { AuditTrail } from "../proxy/audit_log.ts";
+import { lineLog } from "../core/log.ts";
+import type { AuditLog } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
 import { type ProxyServer, startProxy } from "../proxy/server.ts";
@@ -26,7 +26,7 @@ export interface DataPlaneParts {
   readonly credentials: Credentials;
   readonly certificates: Certificates;
   readonly trusted: readonly TrustedFor[];
-  readonly audit: AuditTrail;
+  readonly audit: AuditLog;
   readonly clock: Clock;
   /** Takes lines of the operational log of other threads. */
   readonly note: (line: string) => void;
@@ -94,23 +94,23 @@ async function startThreads(
   parts: DataPlaneParts,
 ): Promise<DataPlane> {
   const { state, credentials, certificates, audit, note } = parts;
-  const log = logger("workers");
   const workers = await startWorkers({
     count,
     module: Deno.mainModule,
     config: settings,
     tokenKey: state.tokenKey,
     snapshot: () => ({ changes: state.snapshot(), closed: credentials.closedEndpoints() }),
+    follow: (replicate) =>
+      state.keepCopies((changes) => {
+        const hasSecrets = changes.some(({ kind }) => kind === "secret" || kind === "secret-gone");
+        return replicate({ changes, ...(hasSecrets ? { closed: credentials.closedEndpoints() } : {}) });
+      }),
     policy: policyOf(state, credentials),
     certificates,
     audit,
     note,
-    log: { warn: (line) => log.warn(line), error: (line) => log.error(line) },
+    log: lineLog("workers"),
     reportBug,
-  });
-  state.keepCopies((changes) => {
-    const hasSecrets = changes.some(({ kind }) => kind === "secret" || kind === "secret-gone");
-    return workers.replicate({ changes, ...(hasSecrets ? { closed: credentials.closedEndpoints() } : {}) });
   });
   return {
     addresses: workers.addresses,
@@ -141,5 +141,5 @@ function policyOf(state: State, credentials: Credentials): PolicySource {
 
 /** Never given anything that a client or upstream sent. */
 function reportBug(error: unknown): void {
-  logger("proxy").error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`);
+  lineLog("proxy").error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`);
 }

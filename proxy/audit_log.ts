@@ -56,6 +56,8 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   #writing: Promise<void> | undefined;
   #failed: unknown;
   #isClosing = false;
+  /** Is told when {@linkcode isWritable} changes. */
+  onWritable: (isWritable: boolean) => void = () => {};
   #writeFailures = 0;
   #coalesced = 0;
   readonly #totals = new TrafficTotals();
@@ -119,9 +121,9 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
       this.#queue = [];
       try {
         await this.#sink.write(records);
-        this.#failed = undefined;
+        this.#setFailed(undefined);
       } catch (error) {
-        this.#failed = error;
+        this.#setFailed(error);
         this.#writeFailures++;
         this.#queue = [...records, ...this.#queue];
         if (this.#isClosing) break;
@@ -129,6 +131,12 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
       }
     }
     this.#writing = undefined;
+  }
+
+  #setFailed(failed: unknown): void {
+    const wasWritable = this.isWritable;
+    this.#failed = failed;
+    if (wasWritable !== this.isWritable) this.onWritable(this.isWritable);
   }
 
   /** True when the record was counted instead of written. */

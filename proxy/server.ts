@@ -92,9 +92,7 @@ export function startProxy(options: ProxyOptions): ProxyServer {
   const { clock, policy } = options;
   const limits = fitLimits(options.limits, descriptorLimit());
   if (limits !== options.limits) {
-    logger("proxy").warn(
-      `only ${limits.maxConnections} connections fit the limit of open files: raise it (ulimit -n, LimitNOFILE=)`,
-    );
+    logger("proxy").warn(fewConnections(limits.maxConnections));
   }
   const listeners = openListeners(options.listen);
   const deadlines = new Deadlines();
@@ -273,6 +271,11 @@ class Server implements ProxyServer {
       },
     };
   }
+}
+
+/** What to say when descriptors allow no more connections than that. */
+export function fewConnections(count: number): string {
+  return `only ${count} connections fit the limit of open files: raise it (ulimit -n, LimitNOFILE=)`;
 }
 
 /** The client's side in clear. Deno cannot send a reset: cut or closed, the peer sees a FIN. */

@@ -3,8 +3,8 @@
  * replaces one that has died. Each listens on the same ports, among which the system deals out connections; what one of them
  * holds is nothing to the others.
  *
- * A change of the policy is in force everywhere when {@linkcode Workers.replicate} resolves: every worker has said that it
- * made it. One that does not say so in time is given up: from that moment it admits nothing, and it is replaced.
+ * A change of the policy is in force everywhere when {@linkcode Replicate} resolves: every worker has said that it made it.
+ * One that does not say so in time is given up: from that moment it admits nothing, and it is replaced.
  *
  * Not here: what a worker does (`data_plane.ts`).
  *
@@ -13,11 +13,17 @@
 import { ProxyError } from "../core/errors.ts";
 import { fitLimits } from "../core/limits.ts";
 import { descriptorLimit } from "../core/native.ts";
-import type { AuditTrail } from "../proxy/audit_log.ts";
+import type { AuditLog } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
 import { countersIn } from "../proxy/counts.ts";
-import { type Listen, openListener, type ProxyCounters, type ProxyServer } from "../proxy/server.ts";
+import {
+  fewConnections,
+  type Listen,
+  openListener,
+  type ProxyCounters,
+  type ProxyServer,
+} from "../proxy/server.ts";
 import type { Credential } from "../secrets/credential.ts";
 import {
   type FromWorker,
@@ -36,9 +42,12 @@ import { makeSignalsMemory, Signals } from "./signals.ts";
 
 /** How long a worker may take to make a change of the policy before it is given up. Under full load it is 0.2 s. */
 const APPLY_LIMIT_MS = 5_000;
-/** A worker that has not said for so long that it lives hangs, or is gone without a word. */
+/**
+ * A worker that has not said for so long that it lives hangs, or is gone without a word. Counted in looks and not by a
+ * clock: when the whole process was stopped for a while (SIGSTOP, a paused machine), nobody has missed a look.
+ */
 const SILENCE_LIMIT_MS = 15_000;
-/** How soon workers know that the audit log cannot be written, and the other way round. */
+/** From one look at the workers to the next. */
 const WATCH_MS = 250;
 /** Before a worker is replaced, longer each time that it dies again at once. */
 const FIRST_PAUSE_MS = 50;
@@ -48,6 +57,9 @@ const STEADY_MS = 60_000;
 const STOP_GRACE_MS = 3_000;
 /** Credentials that workers may still come back with, when an upstream refuses one. */
 const MAX_LENT = 256;
+
+/** Makes a part of the policy that of every worker, and resolves then. Never rejects. */
+export type Replicate = (update: PolicyUpdate) => Promise<void>;
 
 /** See {@linkcode startWorkers}. */
 export interface WorkersOptions {
@@ -59,9 +71,11 @@ export interface WorkersOptions {
   readonly tokenKey: Uint8Array;
   /** The whole policy as it is now. */
   readonly snapshot: () => PolicyUpdate;
+  /** Has `replicate` called for every change from now on, in their order and in the turn in which each is made. */
+  readonly follow: (replicate: Replicate) => void;
   readonly policy: Pick<PolicySource, "credential" | "rejected">;
   readonly certificates: Certificates;
-  readonly audit: AuditTrail;
+  readonly audit: AuditLog;
   /** Takes lines of the operational log. */
   readonly note: (line: string) => void;
   readonly log: { warn(line: string): void; error(line: string): void };
@@ -73,8 +87,6 @@ export interface WorkersOptions {
 
 /** The data plane on several threads. */
 export interface Workers extends ProxyServer {
-  /** Resolves when every worker has made the change. Never rejects. Calls must be in the order of the changes. */
-  replicate(update: PolicyUpdate): Promise<void>;
   /** A port of this process, which no worker may dial. */
   addOwnPort(port: number): void;
   /** How many had to be replaced. */
@@ -82,9 +94,9 @@ export interface Workers extends ProxyServer {
 }
 
 /**
- * Starts the workers and waits until all of them listen.
+ * Starts the workers and waits until all of them listen. Nothing is left of them when one cannot.
  *
- * @throws ProxyError `listen.failed`
+ * @throws ProxyError `listen.failed`, `internal`
  */
 export async function startWorkers(options: WorkersOptions): Promise<Workers> {
   const pool = new Pool(options);
@@ -105,7 +117,11 @@ class Pool implements Workers {
   readonly #ports: SharedPorts;
   readonly #lent = new Lent();
   readonly #watch: ReturnType<typeof setInterval>;
+  /** Rejects when a worker is lost before all of them listen. */
+  readonly #startFailed = Promise.withResolvers<never>();
   #nextUpdate = 0;
+  /** All of them have started, and no stop was asked for: who is lost is replaced. */
+  #isRunning = false;
   #isStopping = false;
   replaced = 0;
 
@@ -130,17 +146,28 @@ class Pool implements Workers {
         listening: Promise.withResolvers(),
         stopped: Promise.withResolvers(),
         startedAt: 0,
-        seen: { beats: 0, at: 0 },
+        beats: 0,
+        silentLooks: 0,
         pauseMs: FIRST_PAUSE_MS,
         respawn: undefined,
       });
     }
+    this.#startFailed.promise.catch(() => {}); // after the start nobody waits for it
     this.#watch = setInterval(() => this.#look(), WATCH_MS);
   }
 
   async start(): Promise<void> {
+    const { audit, config, follow, log } = this.#options;
+    const { maxConnections } = this.#limits;
+    if (maxConnections < config.limits.maxConnections) log.warn(fewConnections(maxConnections));
+    audit.onWritable = (isWritable) => {
+      for (const member of this.#members) signalsOf(member).isAuditWritable = isWritable;
+    };
+    follow((update) => this.#replicate(update)); // before the first of them is given a policy
     for (const member of this.#members) this.#spawn(member);
-    await Promise.all(this.#members.map(({ listening }) => listening.promise));
+    const listening = this.#members.map((member) => member.listening.promise);
+    await Promise.race([Promise.all(listening), this.#startFailed.promise]);
+    this.#isRunning = true;
   }
 
   get addresses(): readonly Deno.NetAddr[] {
@@ -161,21 +188,18 @@ class Pool implements Workers {
     this.#ports.add(port);
   }
 
-  async replicate(update: PolicyUpdate): Promise<void> {
-    const id = this.#nextUpdate++;
-    await Promise.all(this.#members.map((member) => this.#send(member, id, update)));
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    this.#isRunning = false;
     clearInterval(this.#watch);
     for (const { respawn } of this.#members) clearTimeout(respawn);
     const limitMs = 2 * this.#options.config.limits.drainTimeoutMs + STOP_GRACE_MS;
     await Promise.all(this.#members.map(async (member) => {
-      if (!member.worker) return;
-      post(member, { type: "stop" });
-      await within(member.stopped.promise, limitMs);
+      if (member.hasPolicy) { // else it is still loading, would not hear, and has nothing to finish
+        post(member, { type: "stop" });
+        await within(member.stopped.promise, limitMs);
+      }
       member.worker?.terminate();
       this.#release(member);
     }));
@@ -196,11 +220,9 @@ class Pool implements Workers {
     member.worker = worker;
     // Of its own: should a former worker of this place come back from where it hangs, it finds itself condemned.
     member.memory = { ...member.memory, signals: makeSignalsMemory() };
-    member.listening = Promise.withResolvers();
-    member.listening.promise.catch(() => {}); // who waits for it is told, and there may be nobody
     member.stopped = Promise.withResolvers();
     member.startedAt = performance.now();
-    member.seen = { beats: 0, at: member.startedAt };
+    member.beats = member.silentLooks = 0;
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if (member.worker === worker) this.#take(member, data);
     };
@@ -251,6 +273,11 @@ class Pool implements Workers {
     member.hasPolicy = true;
   }
 
+  async #replicate(update: PolicyUpdate): Promise<void> {
+    const id = this.#nextUpdate++;
+    await Promise.all(this.#members.map((member) => this.#send(member, id, update)));
+  }
+
   async #send(member: Member, id: number, update: PolicyUpdate): Promise<void> {
     if (!member.worker || !member.hasPolicy) return; // its policy will be a later one
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -291,15 +318,14 @@ class Pool implements Workers {
   }
 
   #look(): void {
-    const now = performance.now();
+    const { silenceLimitMs = SILENCE_LIMIT_MS } = this.#options;
     for (const member of this.#members) {
-      const signals = signalsOf(member);
-      signals.isAuditWritable = this.#options.audit.isWritable;
-      const { beats } = signals;
-      if (beats !== member.seen.beats) member.seen = { beats, at: now };
-      else if (member.worker && now - member.seen.at > (this.#options.silenceLimitMs ?? SILENCE_LIMIT_MS)) {
+      const { beats } = signalsOf(member);
+      if (beats !== member.beats) member.silentLooks = 0;
+      else if (member.worker && ++member.silentLooks * WATCH_MS > silenceLimitMs) {
         this.#lose(member, failure("it gives no sign of life"));
       }
+      member.beats = beats;
     }
   }
 
@@ -310,9 +336,8 @@ class Pool implements Workers {
     signalsOf(member).condemn(); // a thread that hangs ends only when it comes back
     worker.terminate();
     this.#release(member);
-    member.listening.reject(why);
     member.stopped.resolve();
-    if (this.#isStopping) return;
+    if (!this.#isRunning) return this.#startFailed.reject(why);
     this.#options.log.error(`worker ${plane} is replaced, and its connections have ended: ${why.message}`);
     this.replaced++;
     const isSteady = performance.now() - startedAt > STEADY_MS;
@@ -339,10 +364,13 @@ interface Member {
   hasPolicy: boolean;
   /** Changes that it has not said to have made. */
   readonly waiting: Map<number, () => void>;
-  listening: PromiseWithResolvers<void>;
+  /** The first worker in this place listens. */
+  readonly listening: PromiseWithResolvers<void>;
   stopped: PromiseWithResolvers<void>;
   startedAt: number;
-  seen: { readonly beats: number; readonly at: number };
+  /** At the last look. */
+  beats: number;
+  silentLooks: number;
   pauseMs: number;
   respawn: ReturnType<typeof setTimeout> | undefined;
 }
@@ -378,7 +406,7 @@ async function within(promise: Promise<void>, ms: number): Promise<boolean> {
   }
 }
 
-/** Credentials that workers were given, for when one comes back as refused. The oldest are forgotten. */
+/** Credentials that workers were given, for when one comes back as refused. Those not asked for the longest are forgotten. */
 class Lent {
   readonly #byRef = new Map<number, Credential>();
   readonly #refs = new WeakMap<Credential, number>();
@@ -387,14 +415,12 @@ class Lent {
   lend(credential: Credential | undefined): LentCredential | undefined {
     if (!credential) return undefined;
     if (credential.generation === undefined) return { credential, ref: 0 }; // nothing to renew
-    let ref = this.#refs.get(credential);
-    if (ref === undefined) {
-      ref = this.#next++;
-      this.#refs.set(credential, ref);
-      this.#byRef.set(ref, credential);
-      const [oldest] = this.#byRef.keys();
-      if (this.#byRef.size > MAX_LENT && oldest !== undefined) this.#byRef.delete(oldest);
-    }
+    const ref = this.#refs.get(credential) ?? this.#next++;
+    this.#refs.set(credential, ref);
+    this.#byRef.delete(ref); // so that it becomes the latest
+    this.#byRef.set(ref, credential);
+    const [oldest] = this.#byRef.keys();
+    if (this.#byRef.size > MAX_LENT && oldest !== undefined) this.#byRef.delete(oldest);
     return { credential, ref };
   }
 

@@ -2,47 +2,20 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { parseRule } from "../../policy/rule.ts";
 import { isProxyError } from "../../core/errors.ts";
-import { readRequest, startEchoUpstream, startRawUpstream, type Upstream } from "../support/echo_upstream.ts";
-import { basic, dialRaw, openTlsTunnel, type RawPeer } from "../support/raw_peer.ts";
-import { startWorkersStage, type WorkersStage } from "../support/start_workers.ts";
+import { readRequest, startRawUpstream } from "../support/echo_upstream.ts";
+import { basic, dialRaw, type RawPeer } from "../support/raw_peer.ts";
+import { startWorkersStage } from "../support/start_workers.ts";
 import { soon, waitUntil } from "../support/sockets.ts";
-
-const MANY = 24; // by chance all in one of three workers: once in 10^11 runs
-
-const startUpstream = () => startEchoUpstream({ names: ["localhost"] });
-
-async function allow(stage: WorkersStage, { port }: Upstream): Promise<void> {
-  await stage.state.addRule("one", parseRule({ host: "localhost", ports: [port] }));
-}
-
-function openTunnels(stage: WorkersStage, { port }: Upstream, count = MANY): Promise<RawPeer[]> {
-  const one = () => openTlsTunnel(stage.port, `localhost:${port}`, stage.token, stage.caPem);
-  return Promise.all(Array.from({ length: count }, one));
-}
-
-async function get(tunnel: RawPeer, { port }: Upstream): Promise<number> {
-  await tunnel.send(`GET / HTTP/1.1\r\nHost: localhost:${port}\r\n\r\n`);
-  return (await tunnel.readResponse()).status;
-}
-
-/** The status that a new CONNECT gets. */
-async function connect(stage: WorkersStage, { port }: Upstream): Promise<number> {
-  using peer = await dialRaw(stage.port);
-  const target = `localhost:${port}`;
-  const auth = `Proxy-Authorization: ${basic(stage.token)}`;
-  await peer.send(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${auth}\r\n\r\n`);
-  return Number((await peer.readHead()).slice(9, 12));
-}
-
-/** Which of the tunnels can still be used. */
-async function living(tunnels: readonly RawPeer[], upstream: Upstream): Promise<RawPeer[]> {
-  const answers = await Promise.all(tunnels.map((tunnel) => get(tunnel, upstream).catch(() => 0)));
-  return tunnels.filter((_, i) => answers[i] === 200);
-}
-
-function closeAll(tunnels: readonly RawPeer[]): void {
-  for (const tunnel of tunnels) tunnel[Symbol.dispose]();
-}
+import {
+  allow,
+  closeAll,
+  connect,
+  get,
+  living,
+  MANY,
+  openTunnels,
+  startUpstream,
+} from "../support/worker_peers.ts";
 
 Deno.test("workers: every request is served and logged once, in one order", async () => {
   await using upstream = await startUpstream();

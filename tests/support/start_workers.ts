@@ -8,7 +8,10 @@ import type { StoredRecord } from "../../policy/audit_record.ts";
 import { AuditLog } from "../../proxy/audit_log.ts";
 import type { Listen } from "../../proxy/server.ts";
 import { State } from "../../store/state.ts";
+import type { ViewChange } from "../../store/view.ts";
+import type { PolicyUpdate } from "../../workers/messages.ts";
 import { startWorkers, type Workers, type WorkersOptions } from "../../workers/pool.ts";
+import type { Rig } from "../unit/secrets/support.ts";
 import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
 
 hasNativeCalls();
@@ -20,6 +23,12 @@ export interface WorkersStageOptions
   readonly listen?: readonly Listen[];
   /** While it is true, audit records cannot be written. */
   readonly isDiskFull?: () => boolean;
+  /** A state with credentials, in place of a new one without. */
+  readonly rig?: Rig;
+  /** Another worker than `worker_stage.ts`, beside it. */
+  readonly module?: string;
+  /** Is called when a worker was given the policy. */
+  readonly onSnapshot?: (state: State) => void;
 }
 
 export interface WorkersStage extends AsyncDisposable {
@@ -32,18 +41,21 @@ export interface WorkersStage extends AsyncDisposable {
   readonly records: StoredRecord[];
   /** Errors that were logged. */
   readonly errors: string[];
+  isAuditWritable(): boolean;
   /** Has the worker of a plane, from 1, misbehave. */
-  tell(plane: number, act: "throw" | "reject" | "leave" | "hang", ms?: number): void;
+  tell(plane: number, act: "hold" | "throw" | "reject" | "leave" | "hang", ms?: number): void;
 }
 
 export async function startWorkersStage(options: WorkersStageOptions = {}): Promise<WorkersStage> {
   await using started = new AsyncDisposableStack();
-  const dir = await Deno.makeTempDir({ prefix: "slicer-workers-" });
-  started.defer(() => Deno.remove(dir, { recursive: true }));
   const clock = systemClock();
-  const state = started.use(await State.open({ dir: `${dir}/state`, clock }));
+  const state = options.rig?.state ?? await newState(started);
   const { token } = await state.createClient("one");
   const ca = await proxyAuthority();
+  const updateOf = (changes: readonly ViewChange[]): PolicyUpdate => ({
+    changes,
+    closed: options.rig?.credentials.closedEndpoints() ?? [],
+  });
   const records: StoredRecord[] = [];
   const errors: string[] = [];
   const audit = started.use(
@@ -62,7 +74,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
   const workers = started.use(
     await startWorkers({
       count: options.count ?? 3,
-      module: new URL("worker_stage.ts", import.meta.url).href,
+      module: new URL(options.module ?? "worker_stage.ts", import.meta.url).href,
       config: {
         listen: options.listen ?? [{ hostname: "127.0.0.1", port: 0, hasTls: true }],
         mode: "strict",
@@ -74,8 +86,14 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
         logQuery: false,
       },
       tokenKey: state.tokenKey,
-      snapshot: () => ({ changes: state.snapshot(), closed: [] }),
-      policy: { credential: () => undefined, rejected: () => Promise.resolve(undefined) },
+      snapshot: () => {
+        const update = updateOf(state.snapshot());
+        options.onSnapshot?.(state);
+        return update;
+      },
+      follow: (replicate) => state.keepCopies((changes) => replicate(updateOf(changes))),
+      policy: options.rig?.credentials ??
+        { credential: () => undefined, rejected: () => Promise.resolve(undefined) },
       certificates: { forHost: (host) => ca.issue([host]), forProxy: () => ca.issue(["localhost"]) },
       audit,
       note: () => {},
@@ -85,7 +103,6 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
       ...(options.silenceLimitMs === undefined ? {} : { silenceLimitMs: options.silenceLimitMs }),
     }),
   );
-  state.keepCopies((changes) => workers.replicate({ changes }));
   const stage = new BroadcastChannel("worker-stage");
   started.defer(() => stage.close());
   const running = started.move();
@@ -97,7 +114,14 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
     caPem: ca.caPem,
     records,
     errors,
+    isAuditWritable: () => audit.isWritable,
     tell: (plane, act, ms) => stage.postMessage({ plane, act, ms }),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+async function newState(started: AsyncDisposableStack): Promise<State> {
+  const dir = await Deno.makeTempDir({ prefix: "slicer-workers-" });
+  started.defer(() => Deno.remove(dir, { recursive: true }));
+  return started.use(await State.open({ dir: `${dir}/state`, clock: systemClock() }));
 }

@@ -1,6 +1,6 @@
 /**
- * A worker as the program has it, which can be told over a channel to misbehave: throw, reject, leave without a word, or
- * hang for a while.
+ * A worker as the program has it, which can be told over a channel to misbehave: hold its audit records back, throw, reject,
+ * leave without a word, or hang for a while.
  *
  * @module
  */
@@ -11,10 +11,11 @@ const { name, close } = globalThis as unknown as { readonly name: string; close(
 
 stage.onmessage = ({ data: { plane, act, ms } }) => {
   if (!name.endsWith(` ${plane}`)) return;
+  if (act === "hold") Object.assign(globalThis, { setTimeout: () => 0 });
   if (act === "throw") {
-    setTimeout(() => {
+    queueMicrotask(() => {
       throw new Error("told to");
-    }, 0);
+    });
   }
   if (act === "reject") void Promise.reject(new Error("told to"));
   if (act === "leave") close();
