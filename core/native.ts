@@ -1,8 +1,8 @@
 /**
- * The only calls below the runtime. Deno has no API for five things that this program cannot do without for long:
+ * The only calls below the runtime. Deno has no API for six things that this program cannot do without for long:
  * sockets accepted by a TLS listener without Nagle's delay (a token stream would stall 40 ms at a time), ending a TLS
- * handshake whose peer is silent (closing it keeps the descriptor until the peer closes), how many descriptors the
- * process may have and has, and ignoring SIGUSR1, which opens a debugger. Each is optional: where the C library cannot be
+ * handshake whose peer is silent (closing it keeps the descriptor until the peer closes), shutting the listeners of a thread
+ * that hangs, how many descriptors the process may have and has, and ignoring SIGUSR1, which opens a debugger. Each is optional: where the C library cannot be
  * opened, the caller goes on without.
  *
  * Needs `--allow-ffi` for the paths of {@linkcode LIBC_PATHS}.
@@ -113,14 +113,7 @@ export function openDescriptors(): number | undefined {
 export function setListenerNoDelay(address: Address): boolean {
   const c = libc();
   if (!c) return false;
-  const wanted = keyOf(address);
-  const value = new Uint8Array(4);
-  const length = new Uint32Array([4]);
-  const fd = findDescriptor(c, (candidate) => {
-    length[0] = 4;
-    return c.getsockopt(candidate, SOL_SOCKET, SO_ACCEPTCONN, value, length) === 0 &&
-      value.some((byte) => byte !== 0) && readAddress(c.getsockname, candidate) === wanted;
-  });
+  const fd = findDescriptor(c, listensAt(c, address));
   return fd !== undefined && c.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, ON, 4) === 0;
 }
 
@@ -144,6 +137,27 @@ export function shutdownSocket(local: Address, remote: Address): boolean {
 }
 
 /**
+ * Finds the listeners that this process has at an address, those of its other threads too.
+ *
+ * @returns a function that shuts them: the system deals no connection to them any more, and resets those that nobody has
+ * accepted yet (Linux). None of them may have been closed by then.
+ */
+export function findListeners(address: Address): () => void {
+  const c = libc();
+  if (!c) return () => {};
+  const isIt = listensAt(c, address);
+  const found: number[] = [];
+  for (let first = 3;; first += POLLED_AT_ONCE) {
+    const open = pollOpen(c, first);
+    if (open.length === 0) break;
+    found.push(...open.filter(isIt));
+  }
+  return () => {
+    for (const fd of found) if (isIt(fd)) c.shutdown(fd, SHUT_RDWR);
+  };
+}
+
+/**
  * Makes the process ignore SIGUSR1, by which the runtime would open V8's inspector without authentication. Deno 2.9.6
  * installs its handler only when the event loop has run for half a second, over what was set before (measured), so this
  * looks again until it has replaced a handler. A binary compiled with 2.7.11 never installs one.
@@ -161,6 +175,18 @@ export function ignoreDebuggerSignal(): boolean {
   }, HANDLER_CHECK_MS);
   Deno.unrefTimer(timer);
   return true;
+}
+
+/** Whether a descriptor is a listener at an address. */
+function listensAt(c: Libc, address: Address): (fd: number) => boolean {
+  const wanted = keyOf(address);
+  const value = new Uint8Array(4);
+  const length = new Uint32Array(1);
+  return (fd) => {
+    length[0] = 4;
+    return c.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, value, length) === 0 &&
+      value.some((byte) => byte !== 0) && readAddress(c.getsockname, fd) === wanted;
+  };
 }
 
 /** The first open socket that `isIt`, newest first: sockets just made are near the lowest free number. */

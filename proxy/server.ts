@@ -77,6 +77,16 @@ export interface ProxyServer extends AsyncDisposable {
   counters(): ProxyCounters;
 }
 
+/** A proxy in this thread. */
+export interface LocalProxy extends ProxyServer {
+  /**
+   * Opens its listeners once more. Those that it had serve until somebody shuts them. Not for port 0.
+   *
+   * @throws ProxyError `listen.failed`
+   */
+  listenAnew(): void;
+}
+
 interface OpenConnection {
   readonly stream: ClientStream;
   readonly state: ConnectionState;
@@ -88,7 +98,7 @@ interface OpenConnection {
  *
  * @throws ProxyError `listen.failed`
  */
-export function startProxy(options: ProxyOptions): ProxyServer {
+export function startProxy(options: ProxyOptions): LocalProxy {
   const { clock, policy } = options;
   const limits = fitLimits(options.limits, descriptorLimit());
   if (limits !== options.limits) {
@@ -132,11 +142,13 @@ export function startProxy(options: ProxyOptions): ProxyServer {
   return server;
 }
 
-class Server implements ProxyServer {
+class Server implements LocalProxy {
   readonly #context: ProxyContext;
   readonly #counts: Counts;
-  readonly #listeners: readonly Deno.TcpListener[];
-  readonly #accepting: Promise<void>[];
+  readonly #listen: readonly Listen[];
+  #listeners: readonly Deno.TcpListener[];
+  /** Former listeners too, until they are shut. */
+  readonly #accepting = new Map<Deno.TcpListener, Promise<void>>();
   readonly #open = new Set<OpenConnection>();
   #isStopping = false;
 
@@ -147,12 +159,19 @@ class Server implements ProxyServer {
   ) {
     this.#context = context;
     this.#counts = counts;
+    this.#listen = listen;
     this.#listeners = listeners;
-    this.#accepting = listeners.map((listener, i) => this.#accept(listener, listen[i]?.hasTls ?? false));
+    this.#acceptAll();
   }
 
   get addresses(): readonly Deno.NetAddr[] {
     return this.#listeners.map(({ addr }) => addr as Deno.NetAddr);
+  }
+
+  listenAnew(): void {
+    if (this.#isStopping) return;
+    this.#listeners = openListeners(this.#listen);
+    this.#acceptAll();
   }
 
   counters(): ProxyCounters {
@@ -169,8 +188,8 @@ class Server implements ProxyServer {
     if (this.#isStopping) return;
     this.#isStopping = true;
     const { pool, grants, interceptor, limits } = this.#context;
-    for (const listener of this.#listeners) closeQuietly(listener);
-    await Promise.all(this.#accepting);
+    for (const listener of this.#accepting.keys()) closeQuietly(listener);
+    await Promise.all(this.#accepting.values());
     for (const { stream, state } of this.#open) {
       state.isStopping = true;
       if (state.isIdle) stream.close();
@@ -191,17 +210,26 @@ class Server implements ProxyServer {
     clearTimeout(timer);
   }
 
+  #acceptAll(): void {
+    for (const [i, listener] of this.#listeners.entries()) {
+      this.#accepting.set(listener, this.#accept(listener, this.#listen[i]?.hasTls ?? false));
+    }
+  }
+
   async #accept(listener: Deno.TcpListener, hasTls: boolean): Promise<void> {
     while (!this.#isStopping) {
       try {
         this.#serve(await listener.accept(), hasTls);
       } catch (error) {
         if (this.#isStopping) return;
+        if (!this.#listeners.includes(listener)) break; // a former one, which was shut
         // Out of descriptors, or a connection that was reset in the backlog: the listener is well, others go on.
         this.#context.reportBug(error);
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     }
+    this.#accepting.delete(listener);
+    closeQuietly(listener);
   }
 
   #serve(conn: Deno.TcpConn, hasTls: boolean): void {

@@ -12,7 +12,7 @@ import { startLog } from "../core/log.ts";
 import { hasNativeCalls } from "../core/native.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import type { AuditTrail } from "../proxy/audit_log.ts";
-import { type ProxyServer, startProxy } from "../proxy/server.ts";
+import { type LocalProxy, startProxy } from "../proxy/server.ts";
 import { systemResolve } from "../proxy/upstream.ts";
 import { certificatesFor } from "../proxy/upstream_trust.ts";
 import {
@@ -58,7 +58,7 @@ class DataPlane {
   #records: AuditRecord[] = [];
   #gathering: ReturnType<typeof setTimeout> | undefined;
   #policy: PolicyReplica | undefined;
-  #server: ProxyServer | undefined;
+  #server: LocalProxy | undefined;
   #beating: ReturnType<typeof setInterval> | undefined;
 
   constructor(post: (message: FromWorker) => void) {
@@ -71,9 +71,12 @@ class DataPlane {
         return this.#start(message);
       case "policy":
         this.#policy?.update(message.update);
-        return this.#post({ type: "applied", id: message.id });
+        return this.#post({ type: "done", id: message.id });
       case "answer":
         return this.#answered(message);
+      case "listen-anew":
+        this.#server?.listenAnew();
+        return this.#post({ type: "done", id: message.id });
       case "stop":
         void this.#stop();
     }

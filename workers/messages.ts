@@ -80,6 +80,7 @@ export type ToWorker =
   }
   | { readonly type: "policy"; readonly id: number; readonly update: PolicyUpdate }
   | { readonly type: "answer"; readonly id: number; readonly value?: unknown; readonly error?: SentError }
+  | { readonly type: "listen-anew"; readonly id: number }
   | { readonly type: "stop" };
 
 /** From a worker. */
@@ -87,7 +88,8 @@ export type FromWorker =
   | { readonly type: "hello" }
   | { readonly type: "listening" }
   | { readonly type: "failed"; readonly error: SentError }
-  | { readonly type: "applied"; readonly id: number }
+  /** It has done what it was told in `policy` or `listen-anew`. */
+  | { readonly type: "done"; readonly id: number }
   | { readonly type: "question"; readonly id: number; readonly question: Question }
   | { readonly type: "audit"; readonly records: readonly AuditRecord[] }
   | { readonly type: "note"; readonly line: string }

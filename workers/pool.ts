@@ -12,7 +12,7 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import { fitLimits } from "../core/limits.ts";
-import { descriptorLimit } from "../core/native.ts";
+import { descriptorLimit, findListeners } from "../core/native.ts";
 import type { AuditLog } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
@@ -119,7 +119,7 @@ class Pool implements Workers {
   readonly #watch: ReturnType<typeof setInterval>;
   /** Rejects when a worker is lost before all of them listen. */
   readonly #startFailed = Promise.withResolvers<never>();
-  #nextUpdate = 0;
+  #nextId = 0;
   /** All of them have started, and no stop was asked for: who is lost is replaced. */
   #isRunning = false;
   #isStopping = false;
@@ -242,7 +242,7 @@ class Pool implements Workers {
         return;
       case "failed":
         return this.#lose(member, receivedError(message.error));
-      case "applied":
+      case "done":
         return member.waiting.get(message.id)?.();
       case "question":
         return void this.#answer(member, message.id, message.question);
@@ -274,18 +274,23 @@ class Pool implements Workers {
   }
 
   async #replicate(update: PolicyUpdate): Promise<void> {
-    const id = this.#nextUpdate++;
-    await Promise.all(this.#members.map((member) => this.#send(member, id, update)));
+    await this.#tellAll((id) => ({ type: "policy", id, update }));
   }
 
-  async #send(member: Member, id: number, update: PolicyUpdate): Promise<void> {
-    if (!member.worker || !member.hasPolicy) return; // its policy will be a later one
+  /** Resolves when all workers have done what they are told. One that has no policy yet is told nothing: it will begin later. */
+  async #tellAll(message: (id: number) => ToWorker): Promise<void> {
+    const id = this.#nextId++;
+    await Promise.all(this.#members.map((member) => this.#tell(member, id, message(id))));
+  }
+
+  async #tell(member: Member, id: number, message: ToWorker): Promise<void> {
+    if (!member.hasPolicy) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     member.waiting.set(id, resolve);
-    post(member, { type: "policy", id, update });
+    post(member, message);
     const isInTime = await within(promise, this.#options.applyLimitMs ?? APPLY_LIMIT_MS);
     member.waiting.delete(id);
-    if (!isInTime) this.#lose(member, failure("it does not take changes of the policy"));
+    if (!isInTime) this.#giveUp(member, "it does not do what it is told");
   }
 
   async #answer(member: Member, id: number, question: Question): Promise<void> {
@@ -323,10 +328,21 @@ class Pool implements Workers {
       const { beats } = signalsOf(member);
       if (beats !== member.beats) member.silentLooks = 0;
       else if (member.worker && ++member.silentLooks * WATCH_MS > silenceLimitMs) {
-        this.#lose(member, failure("it gives no sign of life"));
+        this.#giveUp(member, "it gives no sign of life");
       }
       member.beats = beats;
     }
+  }
+
+  /**
+   * Loses a worker whose thread may not end: nothing interrupts one that hangs. It would keep its listeners, and the system
+   * would go on dealing connections to them. So all that there are now are shut, once whoever lives listens anew.
+   */
+  #giveUp(member: Member, state: string): void {
+    this.#lose(member, failure(state));
+    if (!this.#isRunning) return;
+    const shuts = this.#listen.map(findListeners);
+    void this.#tellAll((id) => ({ type: "listen-anew", id })).then(() => shuts.forEach((shut) => shut()));
   }
 
   /** Ends a worker and puts another in its place. What it held ends with it. */
@@ -362,7 +378,7 @@ interface Member {
   worker: Worker | undefined;
   /** It was sent the policy, and needs every change from then on. */
   hasPolicy: boolean;
-  /** Changes that it has not said to have made. */
+  /** What it was told and has not said to have done. */
   readonly waiting: Map<number, () => void>;
   /** The first worker in this place listens. */
   readonly listening: PromiseWithResolvers<void>;

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { isProxyError } from "../../core/errors.ts";
 import { parseRule } from "../../policy/rule.ts";
 import { startWorkersStage } from "../support/start_workers.ts";
-import { waitUntil } from "../support/sockets.ts";
+import { soon, waitUntil } from "../support/sockets.ts";
 import {
   allow,
   closeAll,
@@ -64,6 +64,28 @@ Deno.test("workers: what one had to log when it died is in the log", async () =>
   closeAll(tunnels);
 });
 
+Deno.test("workers: one that hangs for good keeps no new connection waiting", async () => {
+  await using upstream = await startUpstream();
+  await using stage = await startWorkersStage({ applyLimitMs: 200 });
+  const hangMs = 3_000;
+  stage.tell(1, "hang", hangMs);
+  await new Promise((resolve) => setTimeout(resolve, 100)); // it hangs by now
+  const until = performance.now() + hangMs - 500;
+  await allow(stage, upstream); // and is given up
+  await waitUntil("it is replaced", () => stage.workers.replaced === 1);
+  // What had been dealt to it by then is reset.
+  const first = Array.from({ length: MANY }, () => connect(stage, upstream).catch(() => 0));
+  assert((await soon("answers or resets", Promise.all(first), 2_000)).includes(200));
+  const tunnels: RawPeer[] = [];
+  for (let round = 0; round < 3; round++) {
+    tunnels.push(...await soon("tunnels", openTunnels(stage, upstream)));
+  }
+  assertEquals((await living(tunnels, upstream)).length, 3 * MANY);
+  assert(performance.now() < until, "it does not hang any more");
+  assertEquals(stage.errors.length, 1, stage.errors.join("\n"));
+  closeAll(tunnels);
+});
+
 Deno.test("workers: a start that fails says why, and leaves nothing running", async () => {
   const startedAt = performance.now();
   const error = await startWorkersStage({ module: "worker_stage_failing.ts" }).then(
@@ -83,6 +105,7 @@ Deno.test("workers: they know at once that the audit log cannot be written", asy
   await allow(stage, upstream);
   const tunnels = await openTunnels(stage, upstream);
   assertEquals((await living(tunnels, upstream)).length, MANY);
+  await waitUntil("all is logged", () => stage.records.length === MANY);
   isDiskFull = true;
   assertEquals(await get(tunnels[0] as RawPeer, upstream), 200);
   await waitUntil("the log notices", () => !stage.isAuditWritable());

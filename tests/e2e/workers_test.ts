@@ -141,7 +141,7 @@ Deno.test("workers: one that hangs holds up no change for long, and admits nothi
   assert(answers.some((status) => status !== 200), "nobody waited in the one that hung");
   assert(seenByThen > before);
   assertEquals(upstream.seen.length, seenByThen); // what came after the change went nowhere
-  assertMatch(stage.errors.join("\n"), /does not take changes of the policy/);
+  assertMatch(stage.errors.join("\n"), /does not do what it is told/);
   closeAll(tunnels);
 });
 

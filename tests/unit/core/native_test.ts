@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import {
   descriptorLimit,
+  findListeners,
   hasNativeCalls,
   openDescriptors,
   setListenerNoDelay,
@@ -111,4 +112,28 @@ Deno.test({ ignore, name: "ignoreDebuggerSignal() keeps SIGUSR1 from opening the
   const { stdout, stderr, code } = await child.output();
   assertEquals([code, new TextDecoder().decode(stdout)], [0, "alive"]);
   assertEquals(/Debugger listening|Inspector/i.test(new TextDecoder().decode(stderr)), false);
+});
+
+Deno.test({
+  ignore: ignore || Deno.build.os !== "linux",
+  name: "findListeners() shuts those of that moment and of that address, and no other",
+}, async () => {
+  const listen = (port: number) => Deno.listen({ hostname: "127.0.0.1", port, reusePort: true });
+  const first = listen(0);
+  const { port } = first.addr;
+  const [second, other] = [listen(port), listen(0)];
+  const shut = findListeners({ hostname: "127.0.0.1", port });
+  const later = listen(port);
+  const accepted = [first, second].map((listener) => listener.accept().then(() => "accepted", () => "shut"));
+  shut();
+  assertEquals(await Promise.all(accepted), ["shut", "shut"]);
+  for (const listener of [later, other]) {
+    const [near, far] = await Promise.all([
+      Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port }),
+      listener.accept(),
+    ]);
+    near.close();
+    far.close();
+  }
+  for (const listener of [first, second, other, later]) listener.close();
 });
