@@ -24,10 +24,9 @@ import {
   type ProxyCounters,
   type ProxyServer,
 } from "../proxy/server.ts";
-import type { Credential } from "../secrets/credential.ts";
+import { Lent } from "./lent.ts";
 import {
   type FromWorker,
-  type LentCredential,
   type PolicyUpdate,
   type Question,
   receivedError,
@@ -55,8 +54,6 @@ const LONGEST_PAUSE_MS = 5_000;
 const STEADY_MS = 60_000;
 /** From the stop of the last request to the end of a worker. */
 const STOP_GRACE_MS = 3_000;
-/** Credentials that workers may still come back with, when an upstream refuses one. */
-const MAX_LENT = 256;
 
 /** Makes a part of the policy that of every worker, and resolves then. Never rejects. */
 export type Replicate = (update: PolicyUpdate) => Promise<void>;
@@ -419,28 +416,5 @@ async function within(promise: Promise<void>, ms: number): Promise<boolean> {
     return await Promise.race([promise.then(() => true as const), late]);
   } finally {
     clearTimeout(timer);
-  }
-}
-
-/** Credentials that workers were given, for when one comes back as refused. Those not asked for the longest are forgotten. */
-class Lent {
-  readonly #byRef = new Map<number, Credential>();
-  readonly #refs = new WeakMap<Credential, number>();
-  #next = 1;
-
-  lend(credential: Credential | undefined): LentCredential | undefined {
-    if (!credential) return undefined;
-    if (credential.generation === undefined) return { credential, ref: 0 }; // nothing to renew
-    const ref = this.#refs.get(credential) ?? this.#next++;
-    this.#refs.set(credential, ref);
-    this.#byRef.delete(ref); // so that it becomes the latest
-    this.#byRef.set(ref, credential);
-    const [oldest] = this.#byRef.keys();
-    if (this.#byRef.size > MAX_LENT && oldest !== undefined) this.#byRef.delete(oldest);
-    return { credential, ref };
-  }
-
-  of(ref: number): Credential | undefined {
-    return this.#byRef.get(ref);
   }
 }
