@@ -30,7 +30,7 @@ export interface AuditSink {
 
 /** Where the data plane puts its records. */
 export interface AuditTrail {
-  /** False while records cannot be written: new requests must be refused then. */
+  /** False while records cannot be written, or not as fast as they come: new requests must be refused then. */
   readonly isWritable: boolean;
   write(record: AuditRecord): void;
 }
@@ -39,8 +39,11 @@ export interface AuditTrail {
 const REPEAT_WINDOW_MS = 10_000;
 const REPEATS_WRITTEN = 5;
 const MAX_REPEAT_KEYS = 1_024;
-/** What may wait for a sink that is failing, before the oldest is the only copy in memory. */
+/** While that many wait, new requests are refused: the sink is slower than they come, or stands still. */
+const MAX_BEHIND = 50_000;
+/** What may wait at all. Requests that were admitted before end here too; beyond this the oldest are given up. */
 const MAX_QUEUED = 100_000;
+const GIVEN_UP_AT_ONCE = 1_000; // taking one at a time off so long an array costs more than writing it
 const RETRY_MS = 1_000;
 
 /** Takes records, and hands them on in order. */
@@ -55,6 +58,7 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   #queue: StoredRecord[] = [];
   #writing: Promise<void> | undefined;
   #failed: unknown;
+  #wasWritable = true;
   #isClosing = false;
   /** Is told when {@linkcode isWritable} changes. */
   onWritable: (isWritable: boolean) => void = () => {};
@@ -75,7 +79,7 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   }
 
   get isWritable(): boolean {
-    return this.#failed === undefined;
+    return this.#failed === undefined && this.#queue.length < MAX_BEHIND;
   }
 
   get totals(): TrafficFigures {
@@ -109,8 +113,9 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   }
 
   #append(record: AuditRecord, repeated = 1): void {
-    if (this.#queue.length >= MAX_QUEUED) this.#queue.shift();
+    if (this.#queue.length >= MAX_QUEUED) this.#queue.splice(0, GIVEN_UP_AT_ONCE);
     this.#queue.push({ ...record, timeMs: this.#now(), repeated });
+    this.#tellWritable();
     this.#writing ??= this.#drain();
   }
 
@@ -121,9 +126,11 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
       this.#queue = [];
       try {
         await this.#sink.write(records);
-        this.#setFailed(undefined);
+        this.#failed = undefined;
+        this.#tellWritable();
       } catch (error) {
-        this.#setFailed(error);
+        this.#failed = error;
+        this.#tellWritable();
         this.#writeFailures++;
         this.#queue = [...records, ...this.#queue];
         if (this.#isClosing) break;
@@ -133,10 +140,11 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     this.#writing = undefined;
   }
 
-  #setFailed(failed: unknown): void {
-    const wasWritable = this.isWritable;
-    this.#failed = failed;
-    if (wasWritable !== this.isWritable) this.onWritable(this.isWritable);
+  #tellWritable(): void {
+    const { isWritable } = this;
+    if (isWritable === this.#wasWritable) return;
+    this.#wasWritable = isWritable;
+    this.onWritable(isWritable);
   }
 
   /** True when the record was counted instead of written. */

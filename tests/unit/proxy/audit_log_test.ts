@@ -101,6 +101,40 @@ Deno.test("AuditLog is not writable while its sink fails, and loses no record on
   assertEquals(lines().map((line) => /port=(\d+)/.exec(line)?.[1]), ["1", "2", "3"]);
 });
 
+Deno.test("AuditLog is not writable while its sink is far behind, says when that changes, and loses nothing", async () => {
+  const most = 50_000;
+  const written: number[] = [];
+  const gates: PromiseWithResolvers<void>[] = [];
+  const log = new AuditLog({
+    now: () => 0,
+    deadlines: new Deadlines(),
+    sink: {
+      write: async (records) => {
+        const gate = Promise.withResolvers<void>();
+        gates.push(gate);
+        await gate.promise;
+        written.push(...records.map(({ port }) => port ?? -1));
+      },
+    },
+  });
+  const said: boolean[] = [];
+  log.onWritable = (isWritable) => said.push(isWritable);
+  log.write({ ...ALLOW, port: 0 });
+  await Promise.resolve(); // the sink has that one, and the others wait
+  await Promise.resolve();
+  for (let port = 1; port < most; port++) log.write({ ...ALLOW, port });
+  assertEquals([log.isWritable, said], [true, []]);
+  for (let port = most; port < most + 5; port++) log.write({ ...ALLOW, port }); // of requests admitted before
+  assertEquals([log.isWritable, said], [false, [false]]);
+  const flushed = log.flush();
+  gates.shift()?.resolve();
+  while (gates.length === 0) await Promise.resolve();
+  gates.shift()?.resolve();
+  await flushed;
+  assertEquals([log.isWritable, said], [true, [false, true]]);
+  assertEquals(written, Array.from({ length: most + 5 }, (_, port) => port));
+});
+
 Deno.test("AuditLog when disposed does not wait for a sink that keeps failing", async () => {
   const { log, state, lines } = startLog();
   state.failing = new Error("disk full");
