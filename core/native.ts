@@ -37,6 +37,8 @@ const SYMBOLS = {
 const IS_DARWIN = Deno.build.os === "darwin";
 const SOL_SOCKET = IS_DARWIN ? 0xffff : 1;
 const SO_ACCEPTCONN = IS_DARWIN ? 0x0002 : 30;
+/** socket(7), since Linux 4.12. */
+const SO_COOKIE = 57;
 const SIGUSR1 = IS_DARWIN ? 30 : 10;
 /** As a number: making a pointer would need the right to every library, where this file gets by with one path. */
 const SIG_IGN = 1n;
@@ -140,20 +142,23 @@ export function shutdownSocket(local: Address, remote: Address): boolean {
  * Finds the listeners that this process has at an address, those of its other threads too.
  *
  * @returns a function that shuts them: the system deals no connection to them any more, and resets those that nobody has
- * accepted yet (Linux). None of them may have been closed by then.
+ * accepted yet. Linux; elsewhere it does nothing.
  */
 export function findListeners(address: Address): () => void {
   const c = libc();
-  if (!c) return () => {};
+  if (!c || IS_DARWIN) return () => {};
   const isIt = listensAt(c, address);
-  const found: number[] = [];
+  const found: { readonly fd: number; readonly cookie: bigint | undefined }[] = [];
   for (let first = 3;; first += POLLED_AT_ONCE) {
     const open = pollOpen(c, first);
     if (open.length === 0) break;
-    found.push(...open.filter(isIt));
+    found.push(...open.filter(isIt).map((fd) => ({ fd, cookie: cookieOf(c, fd) })));
   }
   return () => {
-    for (const fd of found) if (isIt(fd)) c.shutdown(fd, SHUT_RDWR);
+    for (const { fd, cookie } of found) {
+      // By then the number may be that of another socket, which somebody opened since.
+      if (cookie !== undefined && cookieOf(c, fd) === cookie) c.shutdown(fd, SHUT_RDWR);
+    }
   };
 }
 
@@ -175,6 +180,12 @@ export function ignoreDebuggerSignal(): boolean {
   }, HANDLER_CHECK_MS);
   Deno.unrefTimer(timer);
   return true;
+}
+
+/** What tells a socket from every other since the machine started. */
+function cookieOf(c: Libc, fd: number): bigint | undefined {
+  const cookie = new BigUint64Array(1);
+  return c.getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, new Uint32Array([8])) === 0 ? cookie[0] : undefined;
 }
 
 /** Whether a descriptor is a listener at an address. */

@@ -122,8 +122,10 @@ Deno.test({
   const first = listen(0);
   const { port } = first.addr;
   const [second, other] = [listen(port), listen(0)];
+  const closed = listen(port);
   const shut = findListeners({ hostname: "127.0.0.1", port });
-  const later = listen(port);
+  closed.close();
+  const later = listen(port); // with the descriptor number of the one that is closed
   const accepted = [first, second].map((listener) => listener.accept().then(() => "accepted", () => "shut"));
   shut();
   assertEquals(await Promise.all(accepted), ["shut", "shut"]);
