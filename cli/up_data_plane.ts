@@ -36,6 +36,8 @@ export interface DataPlaneParts {
 export interface DataPlane extends Pick<ProxyServer, "addresses" | "counters">, AsyncDisposable {
   /** Makes a port of this process one that no client reaches. */
   addOwnPort(port: number): void;
+  /** Resolves when the audit log has the records of everything that was decided before. */
+  flush(): Promise<void>;
   /** Workers that had to be replaced so far. */
   readonly replacedWorkers: number;
 }
@@ -83,6 +85,7 @@ async function startHere(
     addresses: proxy.addresses,
     counters: () => proxy.counters(),
     addOwnPort: (port) => ownPorts.push(port),
+    flush: () => Promise.resolve(), // it gets each at once
     replacedWorkers: 0,
     [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
   };
@@ -116,6 +119,7 @@ async function startThreads(
     addresses: workers.addresses,
     counters: () => workers.counters(),
     addOwnPort: (port) => workers.addOwnPort(port),
+    flush: () => workers.flush(),
     get replacedWorkers() {
       return workers.replaced;
     },

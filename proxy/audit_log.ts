@@ -56,6 +56,10 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     { record: AuditRecord; written: number; pending: number; stop: () => void }
   >();
   #queue: StoredRecord[] = [];
+  /** Records so far, and those of them that were handed to the sink, whether or not it took them. */
+  #appended = 0;
+  #attempted = 0;
+  #attempt = Promise.withResolvers<void>();
   #writing: Promise<void> | undefined;
   #failed: unknown;
   #wasWritable = true;
@@ -100,6 +104,12 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     if (record.verdict !== "deny" || !this.#coalesce(record)) this.#append(record);
   }
 
+  /** Resolves when the records so far are written, or cannot be for now. What is being coalesced stays so. */
+  async written(): Promise<void> {
+    const count = this.#appended;
+    while (this.#attempted < count) await this.#attempt.promise;
+  }
+
   /** Resolves when everything so far is written, or cannot be. */
   async flush(): Promise<void> {
     for (const key of [...this.#repeats.keys()]) this.#endWindow(key);
@@ -115,6 +125,7 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   #append(record: AuditRecord, repeated = 1): void {
     if (this.#queue.length >= MAX_QUEUED) this.#queue.splice(0, GIVEN_UP_AT_ONCE);
     this.#queue.push({ ...record, timeMs: this.#now(), repeated });
+    this.#appended++;
     this.#tellWritable();
     this.#writing ??= this.#drain();
   }
@@ -122,22 +133,32 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   async #drain(): Promise<void> {
     await Promise.resolve(); // records of the same turn go in one write
     while (this.#queue.length > 0) {
-      const records = this.#queue;
-      this.#queue = [];
-      try {
-        await this.#sink.write(records);
-        this.#failed = undefined;
-        this.#tellWritable();
-      } catch (error) {
-        this.#failed = error;
-        this.#tellWritable();
-        this.#writeFailures++;
-        this.#queue = [...records, ...this.#queue];
-        if (this.#isClosing) break;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-      }
+      const isWritten = await this.#writeQueue();
+      if (isWritten) continue;
+      if (this.#isClosing) break;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
     this.#writing = undefined;
+  }
+
+  /** False when the sink did not take the records: they wait on. */
+  async #writeQueue(): Promise<boolean> {
+    const records = this.#queue;
+    const upTo = this.#appended;
+    this.#queue = [];
+    try {
+      await this.#sink.write(records);
+      this.#failed = undefined;
+    } catch (error) {
+      this.#failed = error;
+      this.#writeFailures++;
+      this.#queue = [...records, ...this.#queue];
+    }
+    this.#tellWritable();
+    this.#attempted = upTo;
+    this.#attempt.resolve();
+    this.#attempt = Promise.withResolvers();
+    return this.#failed === undefined;
   }
 
   #tellWritable(): void {

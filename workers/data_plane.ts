@@ -77,6 +77,9 @@ class DataPlane {
       case "listen-anew":
         this.#server?.listenAnew();
         return this.#post({ type: "done", id: message.id });
+      case "flush":
+        this.flush();
+        return this.#post({ type: "done", id: message.id });
       case "stop":
         void this.#stop();
     }

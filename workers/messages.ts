@@ -81,6 +81,8 @@ export type ToWorker =
   | { readonly type: "policy"; readonly id: number; readonly update: PolicyUpdate }
   | { readonly type: "answer"; readonly id: number; readonly value?: unknown; readonly error?: SentError }
   | { readonly type: "listen-anew"; readonly id: number }
+  /** Sends the audit records that it has gathered. */
+  | { readonly type: "flush"; readonly id: number }
   | { readonly type: "stop" };
 
 /** From a worker. */

@@ -86,6 +86,8 @@ export interface WorkersOptions {
 export interface Workers extends ProxyServer {
   /** A port of this process, which no worker may dial. */
   addOwnPort(port: number): void;
+  /** Resolves when the audit log has the records of everything that was decided before. */
+  flush(): Promise<void>;
   /** How many had to be replaced. */
   readonly replaced: number;
 }
@@ -183,6 +185,10 @@ class Pool implements Workers {
 
   addOwnPort(port: number): void {
     this.#ports.add(port);
+  }
+
+  async flush(): Promise<void> {
+    await this.#tellAll((id) => ({ type: "flush", id }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -36,6 +36,20 @@ Deno.test("workers: every request is served and logged once, in one order", asyn
   assertEquals(stage.errors, []);
 });
 
+Deno.test("workers: after a flush the log has what was decided in any of them", async () => {
+  await using upstream = await startUpstream();
+  await using stage = await startWorkersStage();
+  await allow(stage, upstream);
+  const tunnels = await openTunnels(stage, upstream);
+  for (let round = 1; round <= 20; round++) {
+    await Promise.all(tunnels.map((tunnel) => get(tunnel, upstream)));
+    await stage.workers.flush();
+    await stage.audit.written();
+    assertEquals(stage.records.length, round * MANY);
+  }
+  closeAll(tunnels);
+});
+
 Deno.test("workers: a change is in force in all of them before the call that made it returns", async () => {
   await using upstream = await startUpstream();
   await using stage = await startWorkersStage();

@@ -34,6 +34,7 @@ export interface WorkersStageOptions
 export interface WorkersStage extends AsyncDisposable {
   readonly state: State;
   readonly workers: Workers;
+  readonly audit: AuditLog;
   readonly port: number;
   /** Of the client `one`. */
   readonly token: string;
@@ -109,6 +110,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
   return {
     state,
     workers,
+    audit,
     port: workers.addresses[0]?.port ?? 0,
     token,
     caPem: ca.caPem,

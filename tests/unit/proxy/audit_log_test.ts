@@ -27,6 +27,8 @@ const DENY: AuditRecord = {
   reason: "no-rule",
 };
 
+const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
+
 /** A log whose sink fails while `failing` holds an error. */
 function startLog() {
   const written: string[][] = [];
@@ -133,6 +135,42 @@ Deno.test("AuditLog is not writable while its sink is far behind, says when that
   await flushed;
   assertEquals([log.isWritable, said], [true, [false, true]]);
   assertEquals(written, Array.from({ length: most + 5 }, (_, port) => port));
+});
+
+Deno.test("AuditLog.written() waits for the records so far, not for those after, nor for a sink that fails", async () => {
+  const writes: PromiseWithResolvers<void>[] = [];
+  const log = new AuditLog({
+    now: () => 0,
+    deadlines: new Deadlines(),
+    sink: {
+      write: () => {
+        const write = Promise.withResolvers<void>();
+        if (writes.push(write) > 3) write.resolve();
+        return write.promise;
+      },
+    },
+  });
+  await log.written(); // nothing to wait for
+  const order: string[] = [];
+  log.write({ ...DENY, path: "/first" });
+  await turn();
+  log.write({ ...DENY, path: "/second" }); // while the first is being written
+  const second = log.written().then(() => order.push("second"));
+  await turn();
+  writes[0]?.resolve();
+  await turn();
+  log.write({ ...DENY, path: "/third" });
+  order.push("third is on its way");
+  writes[1]?.resolve();
+  await second;
+  assertEquals(order, ["third is on its way", "second"]);
+  const third = log.written();
+  await turn();
+  writes[2]?.reject(new Error("no space left on device"));
+  await third;
+  assertEquals(log.isWritable, false);
+  await log.flush();
+  assertEquals(log.isWritable, true);
 });
 
 Deno.test("AuditLog when disposed does not wait for a sink that keeps failing", async () => {
