@@ -42,6 +42,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   const log = logger("up");
   if (!lockDownProcess(io.env)) log.warn("native calls are not available: SIGUSR1 would open a debugger");
   dropProgramRights();
+  using _hangUps = surviveHangUps(config, log);
   const stopAsked = nextStopSignal();
   await using running = await start(config, io);
   log.info(`listening on ${running.where.join(" and ")}, ${config.mode} mode, API on ${config.apiSocket}`);
@@ -182,6 +183,18 @@ async function apiTcp(
       ? {}
       : { tls: { cert: certPem, key: keyPem }, names: proxyPortNames([config.bind.address], config.sans) }),
   };
+}
+
+/**
+ * SIGHUP ends a process that does not listen for it, and a service is told to reload by whoever does not know its flags. A
+ * proxy that ends is no way out for any VM.
+ */
+function surviveHangUps({ policyFile }: UpConfig, log: ReturnType<typeof logger>): Disposable {
+  const onHangUp = () => {
+    if (policyFile === undefined) log.info("SIGHUP: there is no --policy to read again, going on");
+  };
+  Deno.addSignalListener("SIGHUP", onHangUp);
+  return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGHUP", onHangUp) };
 }
 
 /** Resolves at the first signal that asks to stop. A second one ends the process at once, as the default does. */

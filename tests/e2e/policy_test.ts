@@ -157,3 +157,17 @@ Deno.test("up --policy: in force at start, reloaded at SIGHUP, left alone when t
   await using restarted = await program.up([...UP, "--policy", "policy.yaml"]);
   assert(/policy\.yaml is in force, nothing to change\n/.test(restarted.stderr.text));
 });
+
+Deno.test("up without --policy goes on at SIGHUP, and what is open stays open", async () => {
+  await using setup = await setUp();
+  const { program, port } = setup;
+  await using daemon = await program.up(UP);
+  const token = await program.ok(["client", "create", "ci-1"]);
+  await program.ok(["allow", "ci-1", "--host", "127.0.0.1", "--port", `${port}`, "--passthrough"]);
+  using tunnel = await openTunnel(daemon.httpPort, `127.0.0.1:${port}`, token);
+  await echoes(tunnel);
+  for (let i = 0; i < 2; i++) daemon.child.kill("SIGHUP");
+  await daemon.waitWords(/info up: SIGHUP: there is no --policy to read again, going on\n/);
+  await echoes(tunnel);
+  assertEquals(JSON.parse(await program.ok(["rules", "ci-1", "--json"])).length, 1);
+});
