@@ -77,7 +77,9 @@ export async function wayOut(args: CommandArgs, io: Io): Promise<WayOut> {
   const config = await readConfig();
   if (!config) {
     throw new ProxyError("agent.failed", "Cannot find a proxy: none is named, and no helper is installed", {
-      hint: "set HTTPS_PROXY=https://proxy:TOKEN@PROXY_IP:3129, or run slicer-proxy agent install as root",
+      hint:
+        "set HTTPS_PROXY=https://proxy:TOKEN@PROXY_IP:3129 (for a proxy on loopback, write --proxy IP and " +
+        "--token-file FILE), or run slicer-proxy agent install as root",
     });
   }
   const token = await tokenIfReadable();

@@ -42,8 +42,14 @@ function refused(where: string, { status, reason, text }: Refusal): ProxyError {
   return new ProxyError(
     "agent.failed",
     `Cannot connect to ${where}: the proxy answers ${status} (${reason})${first === "" ? "" : `: ${first}`}`,
-    command === undefined ? {} : { hint: `on the host: ${command}` },
+    command === undefined ? {} : { hint: `on the host: ${passedThrough(command)}` },
   );
+}
+
+/** The proxy suggests a rule that inspects, for it cannot know what a tunnel is for. This one is for bytes. */
+function passedThrough(command: string): string {
+  const isOther = / --(?:method|path|secret|passthrough)(?: |$)/.test(command);
+  return isOther || !command.startsWith("slicer-proxy allow ") ? command : `${command} --passthrough`;
 }
 
 async function nothing(): Promise<void> {}
