@@ -1,4 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
+import { whyNot } from "../../../cli/input_bytes.ts";
 import { readLines } from "../../../cli/input_lines.ts";
 import { ProxyError } from "../../../core/errors.ts";
 import { fakeIo } from "./fake_io.ts";
@@ -29,4 +30,10 @@ Deno.test("readLines() names the file that cannot be read", async (t) => {
     });
   }
   await Deno.remove(dir);
+});
+
+Deno.test("whyNot() says what to write where a shell's <(command) cannot be read", () => {
+  // What opening /dev/fd/63 throws without --allow-all.
+  const error = new Deno.errors.NotCapable('Requires all access to "/dev/fd/63"');
+  assertEquals(whyNot(error), "it is no ordinary file; for standard input write -");
 });
