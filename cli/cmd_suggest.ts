@@ -59,7 +59,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   if (suggestion.forgotten > 0) {
     io.output.warn(`${suggestion.forgotten} denied requests were too many to be looked at; the latest were`);
   }
-  io.output.note(summaryOf(client, suggestion.proposals.length, args.has("apply") ? added : undefined));
+  io.output.note(summaryOf(client, suggestion, args.has("apply") ? added : undefined));
 }
 
 /** True when the rule was added, false when somebody had done so already. */
@@ -120,7 +120,13 @@ function showSkipped(skipped: readonly Skipped[], output: Output): void {
   }
 }
 
-function summaryOf(client: string, proposed: number, added: number | undefined): string {
+function summaryOf(
+  client: string,
+  { proposals, skipped }: z.infer<typeof SuggestionBody>,
+  added: number | undefined,
+): string {
+  const proposed = proposals.length;
+  if (proposed === 0 && skipped.length > 0) return `nothing to suggest for ${client} beyond what was skipped`;
   if (proposed === 0) {
     return `nothing to suggest: ${client} was denied nothing that a rule could allow and does not allow by now`;
   }

@@ -137,6 +137,16 @@ Deno.test("suggest with nothing to propose says so", async () => {
   assertMatch(stderr, /^nothing to suggest: ci-1 was denied nothing/m);
 });
 
+Deno.test("suggest with nothing to propose claims nothing about what it skipped", async () => {
+  const skipped = [{ host: "db.test", port: 5_432, why: "strict mode refused the tunnel", count: 1 }];
+  const { code, stderr } = await suggest([], { suggestion: { proposals: [], skipped, forgotten: 0 } });
+  assertEquals(code, 0);
+  assertEquals(
+    stderr,
+    "skipped: db.test:5432: strict mode refused the tunnel (once)\nnothing to suggest for ci-1 beyond what was skipped\n",
+  );
+});
+
 Deno.test("suggest refuses an answer that it cannot read, and a rule that is none", async (t) => {
   const [first] = ANSWER.proposals;
   const rows: readonly [string, unknown, RegExp][] = [
