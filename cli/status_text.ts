@@ -18,9 +18,7 @@ const TOP_REASONS = 5;
 /** The lines of a status. */
 export function statusText(status: JsonObject): string {
   const lines = [
-    `slicer-proxy ${text(status.version)}, up for ${
-      formatDuration(number(status.uptime_seconds) * 1_000)
-    }, ` +
+    `slicer-proxy ${text(status.version)}, up for ${uptime(number(status.uptime_seconds))}, ` +
     `since ${text(status.started_at)}`,
     "",
   ];
@@ -28,6 +26,11 @@ export function statusText(status: JsonObject): string {
   const width = Math.max(...rows.map(([name]) => name.length));
   for (const [name, value] of rows) lines.push(`${name.padEnd(width)}   ${value}`);
   return [...lines, ...secretErrors(status)].join("\n");
+}
+
+/** In whole seconds, as it is told: no `0ms`, no `6.0s`. */
+function uptime(seconds: number): string {
+  return seconds < 60 ? `${seconds}s` : formatDuration(seconds * 1_000);
 }
 
 function aspects(status: JsonObject): readonly (readonly [string, string])[] {

@@ -148,3 +148,8 @@ Deno.test("statusText() leaves out what an older proxy does not say", () => {
     "renewals",
   ]);
 });
+
+Deno.test("statusText() tells a short life in whole seconds", () => {
+  const first = (seconds: number) => statusText({ ...STATUS, uptime_seconds: seconds }).split(",")[1];
+  assertEquals([0, 59, 60].map(first), [" up for 0s", " up for 59s", " up for 1m"]);
+});
