@@ -33,6 +33,9 @@ const WORDS: Readonly<Record<ChangeKind, string>> = {
   allowed: "now allowed",
 };
 
+/** How many clients a note names. */
+const MAX_NAMES = 10;
+
 /** Shows the changes. Exit code 1 when something that was allowed would be denied. */
 export async function run(args: CommandArgs, io: Io): Promise<number> {
   const source = args.textOf("file");
@@ -62,6 +65,14 @@ export async function run(args: CommandArgs, io: Io): Promise<number> {
   if (result.unlisted > 0) io.output.warn(`${result.unlisted} more changes are counted and not listed`);
   if ([...policy.clients.values()].flat().some((rule) => "ttlMs" in rule || "expiresAt" in rule)) {
     io.output.note("ttl and expires do not count here: every rule is taken as just made");
+  }
+  const strangers = deniedStrangers(result, policy);
+  if (strangers.length > 0) {
+    io.output.note(
+      `not in ${file.name}, so taken to reach nothing: ${strangers.slice(0, MAX_NAMES).join(", ")}` +
+        `${strangers.length > MAX_NAMES ? ` and ${strangers.length - MAX_NAMES} more` : ""}` +
+        "; apply without --prune leaves clients that it does not name as they are",
+    );
   }
   io.output.note(summaryOf(result));
   return result.denied > 0 ? 1 : 0;
@@ -103,8 +114,17 @@ async function replayFile(
       hint: "the proxy keeps them in its state folder as audit.jsonl, and writes them with --log-format=json",
     });
   }
-  if (unreadable > 0) io.output.warn(`${unreadable} lines of ${name} are no audit records in JSON: left out`);
+  if (unreadable > 0) {
+    const what = unreadable === 1 ? "1 line" : `${unreadable} lines`;
+    io.output.warn(`left out ${what} of ${name}: not an audit record in JSON`);
+  }
   return replayBody(replayer.result());
+}
+
+/** Clients that would be denied something because the file does not name them; they may be long gone. */
+function deniedStrangers({ changes }: Result, { clients }: PolicyFile): readonly string[] {
+  const denied = changes.filter(({ kind }) => kind === "denied").flatMap(({ client }) => client ?? []);
+  return [...new Set(denied)].filter((client) => !clients.has(client));
 }
 
 function targetOf({ host, port, path }: Change): string {
