@@ -125,7 +125,10 @@ function whyOutsideRules({ path, reason }: Denial): string {
   if (path === undefined && (reason === "tls-handshake" || reason === "client-closed")) {
     return "the client broke off in the TLS handshake: does it trust the proxy's certificate authority?";
   }
-  if (path === undefined && (reason === "tls-no-client-hello" || reason === "malformed")) {
+  if (
+    path === undefined &&
+    (reason === "tls-no-client-hello" || reason === "malformed" || reason === "idle-timeout")
+  ) {
     return "what came through the tunnel was no HTTP request: if it is another protocol, allow with --passthrough";
   }
   return `no rule helps: ${REASONS[reason]}`;

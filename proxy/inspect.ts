@@ -43,6 +43,7 @@ export async function inspect(session: Session, tunnel: InspectedTunnel): Promis
   });
   try {
     const isTls = await sniff(session);
+    if (!isTls && isOtherProtocol(session.reader.available)) throw otherProtocol();
     const scheme = isTls ? "https" : "http";
     let { reader } = session;
     if (isTls) {
@@ -103,6 +104,26 @@ function silent(): ProxyError {
   return new ProxyError("client.timeout", "Cannot look into the tunnel: nothing was sent through it", {
     reason: "tls-no-client-hello",
   });
+}
+
+/**
+ * True for what no HTTP request begins with: SSH's banner (RFC 4253 §4.2), and binary protocols, such as those of databases. An
+ * HTTP reader would wait for the end of a head that never comes, and their programs for an answer.
+ */
+function isOtherProtocol(bytes: Uint8Array): boolean {
+  const [first = 0] = bytes;
+  const isText = first >= 0x20 && first < 0x7f || first === 0x0d || first === 0x0a;
+  return !isText || new TextDecoder("latin1").decode(bytes.subarray(0, 4)) === "SSH-";
+}
+
+function otherProtocol(): ProxyError {
+  return new ProxyError(
+    "client.malformed",
+    "Cannot look into the tunnel: neither TLS nor HTTP is sent in it",
+    {
+      reason: "tls-no-client-hello",
+    },
+  );
 }
 
 /** The SNI must be the CONNECT target (SPEC section 2): a permitted host cannot front for another. */

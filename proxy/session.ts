@@ -75,7 +75,9 @@ async function readHead(session: Session, isFirst: boolean): Promise<RequestHead
     }
     return await readRequestHead(reader, limits);
   } catch (error) {
-    if (!isLate && error instanceof ProxyError && error.code !== "client.closed") {
+    const isGone = error instanceof ProxyError && error.code === "client.closed";
+    if (isGone && isFirst && !isLate) noteUnread(session);
+    else if (!isLate && !isGone && error instanceof ProxyError) {
       deadline.stop();
       await refuse(session, refusalOf(error), {});
       await linger(session);
@@ -85,6 +87,16 @@ async function readHead(session: Session, isFirst: boolean): Promise<RequestHead
     state.isIdle = false;
     deadline.stop();
   }
+}
+
+/** A tunnel of some other protocol, whose program waited for an answer until it gave up, has its line too. */
+function noteUnread({ context, tunnel }: Session): void {
+  if (tunnel?.scheme !== "http") return;
+  const { client, scheme, host, port } = tunnel;
+  context.audit.write({
+    ...{ verdict: "deny", client: client.name, scheme, host, port },
+    reason: "tls-no-client-hello",
+  });
 }
 
 /** Serves one request; a CONNECT on a proxy port is handed back. */

@@ -102,6 +102,40 @@ Deno.test("handshakes that clients break off are logged with the reason", async 
   });
 });
 
+Deno.test("a tunnel of another protocol is logged, and its client does not wait", async (t) => {
+  await using proxy = await startTestProxy();
+  const line = (host: string, how: string) =>
+    proxy.waitLine(
+      new RegExp(`^deny client=one ${how} host=${host.replace(".", "\\.")} .*reason=tls-no-client-hello$`),
+    );
+  proxy.policy.allow("one", { host: "*", ports: [22] });
+  const refused: readonly (readonly [host: string, bytes: Uint8Array])[] = [
+    ["ssh.test", new TextEncoder().encode("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n")],
+    ["postgres.test", Uint8Array.of(0, 0, 0, 8, 4, 210, 22, 47)],
+    ["utf8.test", new TextEncoder().encode("ü")],
+  ];
+  for (const [host, bytes] of refused) {
+    await t.step(host, async () => {
+      using tunnel = await openTunnel(proxy.httpPort, `${host}:22`, TOKEN);
+      await tunnel.sendBytes(bytes);
+      assertEquals(await soon("the end", tunnel.readAll()), "");
+      await line(host, "method=CONNECT");
+    });
+  }
+  await t.step("what could have become HTTP", async () => {
+    {
+      using tunnel = await openTunnel(proxy.httpPort, "redis.test:22", TOKEN);
+      await tunnel.send("*1\r\n$4\r\nPING\r\n");
+    }
+    await line("redis.test", "scheme=http");
+  });
+  await t.step("the same in HTTP is answered", async () => {
+    using tunnel = await openTunnel(proxy.httpPort, "http.test:22", TOKEN);
+    await tunnel.send("SSH / HTTP/2.0\r\n\r\n");
+    assertMatch(await soon("the answer", tunnel.readAll()), /^HTTP\/1\.1 400 /);
+  });
+});
+
 Deno.test("a real ClientHello that comes byte by byte is served", async () => {
   await using upstream = await startEchoUpstream();
   await using proxy = await startTestProxy();

@@ -140,6 +140,11 @@ Deno.test("suggestRules() skips what no rule should or could solve, and says why
       "what came through the tunnel was no HTTP request: if it is another protocol, allow with --passthrough",
     ],
     [
+      "another protocol, whose client waited",
+      denial(undefined, { method: undefined, reason: "idle-timeout" }),
+      "what came through the tunnel was no HTTP request: if it is another protocol, allow with --passthrough",
+    ],
+    [
       "quota",
       denial("/", { reason: "quota" }),
       "no rule helps: this client or source holds as many connections or requests as it may",
