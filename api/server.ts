@@ -14,6 +14,7 @@ import { Calls, type Handler } from "./calls.ts";
 import type { ApiLog } from "./control.ts";
 import { refuse } from "./errors.ts";
 import { createGuard } from "./guard.ts";
+import { type ApiTls, type Back, TlsBacks } from "./tls_backs.ts";
 import { FRONT_LIMITS, type FrontLimits, startFront } from "./tls_front.ts";
 import { createPage } from "./ui_page.ts";
 import { UiSessions } from "./ui_sessions.ts";
@@ -32,10 +33,12 @@ export interface TcpOptions {
   /** 0 takes a free one. */
   readonly port: number;
   readonly token: string;
-  /** PEM. Needed beyond loopback. */
-  readonly tls?: { readonly cert: string; readonly key: string };
+  /** Needed beyond loopback. */
+  readonly tls?: ApiTls;
   /** Further hosts under which it is called: what the certificate is valid for. */
   readonly names?: readonly string[];
+  /** Told of ports on loopback that are opened later: the proxy must never dial these either. */
+  readonly onPort?: (port: number) => void;
 }
 
 /** See {@linkcode startApi}. Tests pass smaller limits. */
@@ -67,7 +70,8 @@ export interface Api extends AsyncDisposable {
 export async function startApi(options: ApiOptions): Promise<Api> {
   const { socketPath, tcp, drainMs = DRAIN_MS } = options;
   const stop = new AbortController();
-  const sessions = new UiSessions(options.clock ?? systemClock());
+  const clock = options.clock ?? systemClock();
+  const sessions = new UiSessions(clock);
   const app = createApp({
     ...options,
     stop: stop.signal,
@@ -84,7 +88,14 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   await using started = new AsyncDisposableStack();
   const tcpServer = tcp &&
     started.use(
-      listenTcp(tcp, { handle: answer, serve, sessions, limits: options.frontLimits ?? FRONT_LIMITS }),
+      listenTcp(tcp, {
+        handle: answer,
+        serve,
+        sessions,
+        limits: options.frontLimits ?? FRONT_LIMITS,
+        clock,
+        log: options.log,
+      }),
     );
   let remove = () => {};
   if (socketPath !== undefined) {
@@ -109,17 +120,13 @@ type Where =
   | { readonly path: string }
   | { readonly hostname: string; readonly port: number; readonly cert?: string; readonly key?: string };
 
-interface Server extends AsyncDisposable {
-  readonly port: number;
-}
-
-type Serve = (where: Where, handle: Handler) => Server;
+type Serve = (where: Where, handle: Handler) => Back;
 
 /**
  * One listener. Disposing cuts what is open. `shutdown()` would wait for ever for a peer that sent half a head, and
  * cannot be hurried afterwards (measured), so draining is up to {@linkcode Calls}.
  */
-function startServer(where: Where, handle: Handler, calls: Calls, log: ApiLog): Server {
+function startServer(where: Where, handle: Handler, calls: Calls, log: ApiLog): Back {
   const stop = new AbortController();
   const server = Deno.serve({
     ...where,
@@ -157,10 +164,12 @@ interface TcpParts {
   readonly serve: Serve;
   readonly sessions: UiSessions;
   readonly limits: FrontLimits;
+  readonly clock: Clock;
+  readonly log: ApiLog;
 }
 
-function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits }: TcpParts): TcpServer {
-  const { token, tls, port, names = [] } = tcp;
+function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits, clock, log }: TcpParts): TcpServer {
+  const { token, tls, port, names = [], onPort = () => {} } = tcp;
   const scheme = tls ? "https" : "http";
   const hostname = tcp.hostname === "localhost" ? "127.0.0.1" : parseHost(tcp.hostname) ?? "";
   const ip = parseIp(hostname);
@@ -203,15 +212,21 @@ function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits }: TcpPart
       };
     }
     const listener = Deno.listen({ hostname, port });
-    const back = serveBehind(listener, () => serve({ hostname: "127.0.0.1", port: 0, ...tls }, guarded));
-    const front = startFront(listener, back.port, limits);
+    const backs = serveBehind(listener, () =>
+      new TlsBacks(tls, {
+        serve: ({ cert, key }) => serve({ hostname: "127.0.0.1", port: 0, cert, key }, guarded),
+        now: () => clock.now(),
+        onPort,
+        log,
+      }));
+    const front = startFront(listener, () => backs.port(), limits);
     return {
       address: { hostname, port: listener.addr.port },
       origin: originAt(listener.addr.port),
-      ports: [listener.addr.port, back.port],
+      ports: [listener.addr.port, backs.currentPort],
       async [Symbol.asyncDispose]() {
         await front[Symbol.asyncDispose]();
-        await back[Symbol.asyncDispose]();
+        await backs[Symbol.asyncDispose]();
       },
     };
   } catch (error) {
@@ -225,7 +240,7 @@ function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits }: TcpPart
 const LOOPBACK = [parseCidr("127.0.0.0/8"), parseCidr("::1")];
 
 /** The listener is closed when what is to stand behind it cannot start: a bad certificate. */
-function serveBehind(listener: Deno.Listener, start: () => Server): Server {
+function serveBehind(listener: Deno.Listener, start: () => TlsBacks): TlsBacks {
   try {
     return start();
   } catch (error) {

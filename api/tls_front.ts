@@ -23,10 +23,12 @@ export const FRONT_LIMITS: FrontLimits = { maxConnections: 128, maxPerSource: 32
 
 /**
  * Passes connections of `listener` on to a port on loopback. Owns the listener. Disposing closes it and every connection.
+ *
+ * @param backPort asked for each connection; must not reject
  */
 export function startFront(
   listener: Deno.TcpListener,
-  backPort: number,
+  backPort: () => Promise<number>,
   limits: FrontLimits,
 ): AsyncDisposable {
   const open = new Set<() => void>();
@@ -38,7 +40,7 @@ export function startFront(
       closeQuietly(front);
       back?.then(closeQuietly, () => {});
     };
-    const back = Deno.connect({ hostname: "127.0.0.1", port: backPort });
+    const back = backPort().then((port) => Deno.connect({ hostname: "127.0.0.1", port }));
     const idle = deadlines.start(limits.idleMs, close);
     open.add(close);
     perSource.set(source, (perSource.get(source) ?? 0) + 1);

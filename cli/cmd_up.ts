@@ -5,10 +5,11 @@
  * @module
  */
 import { loadOrCreateAuthority } from "../ca/authority.ts";
-import { mintLeaf, proxyPortNames } from "../ca/leaf.ts";
+import { type Leaf, mintLeaf, proxyPortNames } from "../ca/leaf.ts";
 import { LeafCache } from "../ca/leaf_cache.ts";
 import { startRenewal } from "../ca/renewal.ts";
-import { startApi } from "../api/server.ts";
+import { startApi, type TcpOptions } from "../api/server.ts";
+import type { ApiTls } from "../api/tls_backs.ts";
 import { loadApiToken } from "../api/token_file.ts";
 import type { Clock } from "../core/clock.ts";
 import { Deadlines } from "../core/deadlines.ts";
@@ -31,7 +32,7 @@ import { dropProgramRights, lockDownProcess } from "./environment.ts";
 import type { Io } from "./io.ts";
 import { startPolicy } from "./policy_reload.ts";
 import { readUpConfig, type UpConfig } from "./up_config.ts";
-import { startDataPlane } from "./up_data_plane.ts";
+import { type DataPlane, startDataPlane } from "./up_data_plane.ts";
 import { statusReport } from "./up_report.ts";
 import { loadUpstreamTrust } from "./upstream_trust.ts";
 
@@ -65,7 +66,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     if (config.policyFile !== undefined) {
       stack.use(await startPolicy({ path: config.policyFile, state, io, log: lineLog("policy") }));
     }
-    const { certificates, leaves, caPem } = await openCertificates(config, clock, stack);
+    const { certificates, leaves, caPem, forApi } = await openCertificates(config, clock, stack);
     const trusted = await loadUpstreamTrust(config.upstreamCas, caPem);
     const made = await ensureBindAddress(config.bind);
     if (made) {
@@ -89,7 +90,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         audit: places.store,
         log: { error: (line) => log.error(line) },
         socketPath: config.apiSocket,
-        ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, certificates) } : {}),
+        ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, { forApi, proxy }) } : {}),
       }),
     );
     for (const port of api.ports) proxy.addOwnPort(port);
@@ -138,11 +139,19 @@ function openCredentials(
   );
 }
 
+interface Certified {
+  readonly certificates: Certificates;
+  readonly leaves: LeafCache;
+  readonly caPem: string;
+  /** A new certificate for the API on TCP. */
+  readonly forApi: () => Promise<Leaf>;
+}
+
 async function openCertificates(
   config: UpConfig,
   clock: Clock,
   stack: AsyncDisposableStack,
-): Promise<{ readonly certificates: Certificates; readonly leaves: LeafCache; readonly caPem: string }> {
+): Promise<Certified> {
   const log = logger("ca");
   const options = { dir: config.caDir, hostgroup: config.hostgroup, clock };
   const loaded = await loadOrCreateAuthority(options);
@@ -166,23 +175,33 @@ async function openCertificates(
     },
     leaves,
     caPem: authority.certPem,
+    forApi: () => mintLeaf(authority, apiNames(config), { nowMs: clock.now() }),
   };
 }
 
 async function apiTcp(
   config: UpConfig,
   where: { readonly host: string; readonly port: number },
-  certificates: Certificates,
-) {
-  const { certPem, keyPem } = await certificates.forProxy();
-  return {
-    hostname: where.host,
-    port: where.port,
-    token: await loadApiToken(config.apiTokenFile),
-    ...(where.host.startsWith("127.") || where.host === "::1" || where.host === "localhost"
-      ? {}
-      : { tls: { cert: certPem, key: keyPem }, names: proxyPortNames([config.bind.address], config.sans) }),
+  { forApi, proxy }: { readonly forApi: () => Promise<Leaf>; readonly proxy: Pick<DataPlane, "addOwnPort"> },
+): Promise<TcpOptions> {
+  const token = await loadApiToken(config.apiTokenFile);
+  const tcp = { hostname: where.host, port: where.port, token };
+  if (where.host.startsWith("127.") || where.host === "::1" || where.host === "localhost") return tcp;
+  const issue = async (): Promise<ApiTls> => {
+    const { certPem, keyPem, renewAt } = await forApi();
+    return { cert: certPem, key: keyPem, renewAt, renew: issue };
   };
+  return {
+    ...tcp,
+    tls: await issue(),
+    names: apiNames(config),
+    onPort: (port) => proxy.addOwnPort(port),
+  };
+}
+
+/** Where the API is called: where it is bound, and where the proxy is. */
+function apiNames({ bind, apiBind, sans }: UpConfig): readonly string[] {
+  return proxyPortNames([bind.address, ...(apiBind ? [apiBind.host] : [])], sans);
 }
 
 /**

@@ -3,6 +3,7 @@ import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
 import { startApi } from "../../../api/server.ts";
 import { FRONT_LIMITS } from "../../../api/tls_front.ts";
 import { ProxyError } from "../../../core/errors.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
 import { proxyAuthority } from "../../support/test_authority.ts";
 import { exchange, REPORT, TestApi, TOKEN } from "./support.ts";
 
@@ -113,6 +114,36 @@ Deno.test("startApi() serves TLS beyond loopback, by address and by the names it
   // The listener behind the front is on loopback, guarded like the front, and named so that nobody is led there.
   assertEquals(api.api.ports[0], port);
   assertEquals(api.api.ports.length, 2);
+});
+
+Deno.test("startApi() shows another certificate when it is time, and what is open goes on", async () => {
+  const clock = new FakeClock();
+  const opened: number[] = [];
+  const { certPem, keyPem } = await (await proxyAuthority()).issue(["127.0.0.1", "renewed.internal"]);
+  const renew = () => Promise.resolve({ cert: certPem, key: keyPem });
+  const tls = { ...await issueTls(), renewAt: clock.now() + 1_000, renew };
+  await using api = await TestApi.start({ clock, tcp: { tls, onPort: (port) => opened.push(port) } });
+  const { caPem } = await proxyAuthority();
+  const connect = async () => {
+    const tcp = await Deno.connect({ hostname: "127.0.0.1", port: api.address.port });
+    const connection = await Deno.startTls(tcp, { hostname: "renewed.internal", caCerts: [caPem] });
+    await connection.handshake().catch((error) => {
+      connection.close();
+      throw error;
+    });
+    return connection;
+  };
+  const call = async (connection: Deno.TlsConn) =>
+    (await exchange(connection, "/healthz", {
+      headers: { host: `127.0.0.1:${api.address.port}`, authorization: `Bearer ${TOKEN}` },
+    })).status;
+  const old = await connectTls(api);
+  await old.handshake();
+  await assertRejects(connect, Error, "peer certificate");
+  clock.advance(1_000);
+  assertEquals(await call(await connect()), 200);
+  assertEquals(await call(old), 200);
+  assertEquals(opened.length, 1);
 });
 
 Deno.test("startApi() answers HTTP/2 clients over TLS", async () => {
