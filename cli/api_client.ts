@@ -288,10 +288,12 @@ function whyNoServer(cause: unknown): readonly [string, string] {
   if (isTimeout(cause)) return ["no answer in time", "look at the log of slicer-proxy up"];
   const text = cause instanceof Error ? `${cause.message} ${cause.cause ? messageOf(cause.cause) : ""}` : "";
   if (/certificate/i.test(text)) {
-    const why = /UnknownIssuer/.test(text)
-      ? "its certificate is not trusted"
-      : "its certificate is not valid for it";
-    return [why, "set SLICER_CA_FILE to the ca.crt of the proxy's host group"];
+    return /UnknownIssuer/.test(text)
+      ? ["its certificate is not trusted", "set SLICER_CA_FILE to the ca.crt of the proxy's host group"]
+      : [
+        "its certificate is not valid for it",
+        "call it by what up was given as --api-bind, --bind or --san",
+      ];
   }
   if (/refused/i.test(text)) return ["connection refused", START_HINT];
   if (/dns error|lookup/i.test(text)) return ["there is no such host", "look at --url or SLICER_URL"];

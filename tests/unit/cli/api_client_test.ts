@@ -160,7 +160,10 @@ Deno.test("apiClient() verifies https, with SLICER_CA_FILE against a CA of our o
       SLICER_URL: `https://localhost:${api.port}`,
       SLICER_CA_FILE: `${dir}/ca/ca.crt`,
     });
-    assertStringIncludes(wrongName, "its certificate is not valid for it");
+    assertStringIncludes(
+      wrongName,
+      "its certificate is not valid for it\nhint: call it by what up was given",
+    );
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
