@@ -48,7 +48,7 @@ export function whyNot(error: unknown): string {
   if (error instanceof Deno.errors.NotFound) return "there is no such file";
   if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
   if (error instanceof Deno.errors.IsADirectory) return "it is a folder";
-  // Deno keeps /dev and /proc from programs, and with them `<(command)` of a shell.
+  // Deno keeps /dev and /proc from programs, /dev/stdin too (not what a shell makes of `<(command)`).
   if (error instanceof Deno.errors.NotCapable) {
     return "it is no ordinary file; for standard input write -";
   }

@@ -32,8 +32,8 @@ Deno.test("readLines() names the file that cannot be read", async (t) => {
   await Deno.remove(dir);
 });
 
-Deno.test("whyNot() says what to write where a shell's <(command) cannot be read", () => {
-  // What opening /dev/fd/63 throws without --allow-all.
-  const error = new Deno.errors.NotCapable('Requires all access to "/dev/fd/63"');
+Deno.test("whyNot() says what to write for /dev/stdin, which Deno keeps from programs", () => {
+  // What opening it throws without --allow-all.
+  const error = new Deno.errors.NotCapable('Requires all access to "/dev/stdin"');
   assertEquals(whyNot(error), "it is no ordinary file; for standard input write -");
 });
