@@ -84,6 +84,8 @@ const BY_RULES: ReadonlySet<Reason | undefined> = new Set(
 
 /** Different changes that are listed; a log may hold millions. */
 const MAX_CHANGES = 5_000;
+/** Characters of all of them: a path may be as long as a request's head. */
+const MAX_CHARS = 4_194_304;
 
 const TUNNELS: ReadonlySet<string | undefined> = new Set(["CONNECT", "SOCKS4", "SOCKS5"]);
 
@@ -97,6 +99,7 @@ export class Replayer {
   readonly #rules: ReadonlyMap<string, readonly Rule[]>;
   readonly #changes = new Map<string, Change>();
   readonly #counts = { denied: 0, inspected: 0, passthrough: 0, credential: 0, allowed: 0 };
+  #chars = 0;
   #unchanged = 0;
   #notJudged = 0;
   #unlisted = 0;
@@ -140,7 +143,7 @@ export class Replayer {
   }
 
   #judge(record: StoredRecord, was: Outcome): Difference | "same" | undefined {
-    const { client, host, port, method, path } = record;
+    const { client, host, port, scheme, method, path } = record;
     if (host === undefined) return undefined;
     if (client === undefined) return this.#judgeAnonymous(record);
     const rules = (this.#rules.get(client) ?? []).filter((rule) => matchHost(rule.host, host));
@@ -153,10 +156,13 @@ export class Replayer {
       return differenceOf(was, decision.verdict === "inspect" ? "inspected" : "passthrough");
     }
     if (method === undefined) return undefined;
+    // What a tunnel passes through is never decided on. Cleartext is asked of the proxy itself, which always looks at it.
+    if (scheme !== "http" && decideConnect(rules, { host, port }).verdict === "passthrough") {
+      return differenceOf(was, "passthrough");
+    }
     const decision = decideRequest(rules, { host, port, method, path });
     if (decision.verdict === "deny") return differenceOf(was, "denied", decision.reason);
     const { rule } = decision;
-    if (rule.passthrough) return differenceOf(was, "passthrough");
     // A request that failed on its way may not have got as far as its credential.
     if (was !== "allowed" || record.reason !== undefined || record.secret === rule.secret) {
       return differenceOf(was, "allowed");
@@ -185,9 +191,12 @@ export class Replayer {
     const change = { kind, client, method, host, port, path, reason: reason ?? record.reason, from, to };
     const key = JSON.stringify(Object.values(change).map((value) => value ?? null));
     const known = this.#changes.get(key);
-    if (known || this.#changes.size < MAX_CHANGES) {
-      this.#changes.set(key, { ...change, count: count + (known?.count ?? 0) });
-    } else this.#unlisted += count;
+    if (!known && (this.#changes.size >= MAX_CHANGES || this.#chars + key.length > MAX_CHARS)) {
+      this.#unlisted += count;
+      return;
+    }
+    if (!known) this.#chars += key.length;
+    this.#changes.set(key, { ...change, count: count + (known?.count ?? 0) });
   }
 }
 

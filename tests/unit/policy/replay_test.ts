@@ -166,3 +166,37 @@ clients:
   const rules = rulesToReplay(parsePolicyFile(text, "p.yaml"));
   assertEquals(rules.get("ci-1")?.map(({ host }) => host), ["a.test", "b.test"]);
 });
+
+Deno.test("Replayer decides a tunnel before what is in it, and cleartext by itself", () => {
+  const rules = (...specs: Parameters<typeof makeRule>[1][]) =>
+    new Map([["ci-1", specs.map((spec, i) => makeRule(String(i), spec))]]);
+  const db = { host: "a.test", passthrough: true };
+  const rows: [string, ReturnType<typeof rules>, StoredRecord, string | undefined][] = [
+    ["the first rule inspects", rules({ host: "a.test", methods: ["POST"] }, db), record(), undefined],
+    [
+      "the first rule passes through",
+      rules(db, { host: "a.test", methods: ["GET"] }),
+      record(),
+      "passthrough",
+    ],
+    [
+      "an odd path, passed through",
+      rules(db, { host: "a.test", paths: ["/x"] }),
+      record({ path: "/%252e" }),
+      "passthrough",
+    ],
+    ["cleartext", rules(db), record({ scheme: "http", port: 80 }), undefined],
+  ];
+  for (const [name, map, each, kind] of rows) {
+    const replayer = new Replayer(map);
+    replayer.add(each);
+    assertEquals(replayer.result().changes.map((change) => change.kind), kind ? [kind] : [], name);
+  }
+});
+
+Deno.test("Replayer counts the changes that are too long to be listed", () => {
+  const paths = Array.from({ length: 100 }, (_, i) => `/${i}/`.padEnd(60_000, "x"));
+  const { changes, denied, unlisted } = replay(...paths.map((path) => record({ path })));
+  assertEquals([denied, changes.length + unlisted], [100, 100]);
+  assertEquals(changes.length, 69);
+});
