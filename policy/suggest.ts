@@ -91,9 +91,10 @@ export interface SuggestOptions {
 
 /** A rule stays reviewable, and far below what the store takes; the rest is for the next time. */
 const MAX_PATHS = 100;
+const MAX_METHODS = 100;
 const MAX_PATH_CHARS = 16_000;
 
-const TOO_MANY = "one rule would list too many paths: add the proposed ones, then suggest again";
+const TOO_MANY = "one rule would list too many methods or paths: add the proposed ones, then suggest again";
 
 /** All paths of one host and port (or of the two usual ports) by method. */
 interface Place {
@@ -167,6 +168,7 @@ function proposalsFor({ host, ports, methods }: Place, rules: readonly Rule[], i
     if (paths.length === 0) continue;
     const key = JSON.stringify(paths);
     const group = byPaths.get(key) ?? { paths, methods: [], implied: [] };
+    if (group.methods.length >= MAX_METHODS) continue; // a method is any word, so a client may send thousands
     byPaths.set(key, group);
     group.methods.push(method);
     for (const path of paths) {

@@ -1,7 +1,8 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { Denial } from "../../../policy/denial_tally.ts";
 import type { Rule } from "../../../policy/rule.ts";
 import { type Proposal, suggestRules } from "../../../policy/suggest.ts";
+import { MAX_RULE_CHARS } from "../../../store/limits.ts";
 import { makeRule } from "../../support/make_rule.ts";
 
 const denial = (path: string | undefined, more: Partial<Denial> = {}): Denial => ({
@@ -216,7 +217,7 @@ Deno.test("suggestRules() puts 100 paths into a rule, and keeps the rest for the
   assertEquals(more.skipped, [{
     host: "a.test",
     port: 443,
-    why: "one rule would list too many paths: add the proposed ones, then suggest again",
+    why: "one rule would list too many methods or paths: add the proposed ones, then suggest again",
     count: 1,
   }]);
   const rules = more.proposals.map(({ rule }) => makeRule("new", rule));
@@ -237,4 +238,15 @@ Deno.test("suggestRules() is done within seconds with all that a hostile client 
   suggestRules({ denials, rules });
   const tookMs = performance.now() - startedAt;
   if (tookMs > 10_000) throw new Error(`took ${tookMs} ms`);
+});
+
+Deno.test("suggestRules() proposes no rule that the store refuses for its length, whatever was asked for", () => {
+  const path = "/p".padEnd(2_000, "x");
+  const denials = Array.from({ length: 1_000 }, (_, i) => denial(path, { method: `${"M".repeat(28)}${i}` }));
+  const { proposals, skipped } = suggestRules({ denials, rules: [] });
+  assertEquals(proposals.map(({ rule, because }) => [rule.methods.length, because.length]), [[100, 100]]);
+  assert(JSON.stringify(proposals[0]?.rule).length <= MAX_RULE_CHARS);
+  assertEquals(skipped.map(({ why, count }) => [why.slice(0, 47), count]), [
+    ["one rule would list too many methods or paths: ", 900],
+  ]);
 });
