@@ -29,13 +29,17 @@ export interface Denial {
 
 /** What is remembered, 200 bytes or so each. A run that asks for more is looked at in parts. */
 const MAX_DENIALS = 1_000;
+/** Characters of all of them: a path may be as long as a request's head. */
+const MAX_CHARS = 4_194_304;
 
 /** Counts one client's denials. */
 export class DenialTally {
   readonly #client: string;
   readonly #max: number;
-  /** Least recently seen first. */
+  readonly #maxChars: number;
+  /** By what was asked for. Least recently seen first. */
   readonly #denials = new Map<string, Denial>();
+  #chars = 0;
   #forgotten = 0;
 
   /**
@@ -43,10 +47,12 @@ export class DenialTally {
    *
    * @param client whose denials count
    * @param max different requests, of which the latest are kept
+   * @param maxChars how many characters these may have
    */
-  constructor(client: string, max: number = MAX_DENIALS) {
+  constructor(client: string, max: number = MAX_DENIALS, maxChars: number = MAX_CHARS) {
     this.#client = client;
     this.#max = max;
+    this.#maxChars = maxChars;
   }
 
   /**
@@ -58,6 +64,7 @@ export class DenialTally {
     if (verdict !== "deny" || client !== this.#client || auth === "none" || reason === undefined) return;
     const key = JSON.stringify([method, host, port, path, reason]);
     const known = this.#denials.get(key);
+    if (!known) this.#chars += key.length;
     this.#denials.delete(key);
     this.#denials.set(key, {
       method,
@@ -68,11 +75,11 @@ export class DenialTally {
       count: (known?.count ?? 0) + repeated,
       lastMs: Math.max(known?.lastMs ?? 0, timeMs),
     });
-    if (this.#denials.size <= this.#max) return;
     for (const [oldest, { count }] of this.#denials) {
+      if (this.#denials.size <= this.#max && this.#chars <= this.#maxChars) return;
       this.#denials.delete(oldest);
+      this.#chars -= oldest.length;
       this.#forgotten += count;
-      return;
     }
   }
 

@@ -82,7 +82,9 @@ function afterGo({ path }: FirstRequest): readonly FollowUp[] {
 
 /** <https://wiki.debian.org/DebianRepository/Format>. */
 function afterApt({ path }: FirstRequest): readonly FollowUp[] {
-  const [, base, suite] = /^(.*)\/dists\/(.+)\/InRelease$/.exec(path) ?? [];
+  // In two steps: as one pattern, each `/dists/` of a long path would be tried with each of its slashes.
+  const release = /^(.+)\/InRelease$/.exec(path)?.[1] ?? "";
+  const [, base, suite] = /^(.*)\/dists\/(.+)$/.exec(release) ?? [];
   if (base === undefined || suite === undefined) return [];
   return [`${base}/dists/${suite}/*`, `${base}/pool/*`].map((path) => ({ by: "apt", method: "GET", path }));
 }

@@ -16,6 +16,9 @@ const MIN_SIBLINGS = 8;
 /** `/*` is a whole host, so its first segment has to vary more than any other, and identifiers alone do not do. */
 const MIN_ROOT_SIBLINGS = 16;
 
+/** Deeper paths stay as they are: a node for each segment of a thousand long ones took half a gigabyte (measured). */
+const MAX_SEGMENTS = 32;
+
 interface Node {
   readonly children: Map<string, Node>;
   /** This very path was asked for. */
@@ -32,14 +35,16 @@ interface Node {
  */
 export function groupPaths(paths: readonly string[], more: readonly string[] = []): readonly string[] {
   const root = makeNode();
-  for (const path of paths) find(root, path).isPath = true;
+  for (const path of paths) if (!isDeep(path)) find(root, path).isPath = true;
   markVaried(root, MIN_ROOT_SIBLINGS, Infinity);
   for (const pattern of more) {
+    if (isDeep(pattern)) continue;
     if (pattern.endsWith("/*")) find(root, pattern.slice(0, -2)).isPrefix = true;
     else find(root, pattern).isPath = true;
   }
   const patterns = new Set<string>();
   collect(root, "", patterns);
+  for (const pattern of [...paths, ...more]) if (isDeep(pattern)) patterns.add(pattern);
   return [...patterns].sort();
 }
 
@@ -56,6 +61,10 @@ export function isIdentifier(segment: string): boolean {
     /\d\.\d/.test(segment) ||
     /^[A-Za-z]+[-_]\d+$/.test(segment) ||
     /^(?=(?:.*\d){2})(?=.*[A-Za-z])[A-Za-z0-9_~=-]{16,}$/.test(segment);
+}
+
+function isDeep(path: string): boolean {
+  return path.split("/", MAX_SEGMENTS + 2).length > MAX_SEGMENTS + 1;
 }
 
 function makeNode(): Node {

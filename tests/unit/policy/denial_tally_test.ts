@@ -57,3 +57,13 @@ Deno.test("DenialTally keeps the latest when there are too many, and counts the 
   assertEquals(denials.map(({ path, count }) => [path, count]), [["/1", 4], ["/3", 2], ["/4", 2]]);
   assertEquals(forgotten, 2);
 });
+
+Deno.test("DenialTally keeps no more characters than it may", () => {
+  const made = new DenialTally("ci-1", 10, 300);
+  for (const name of ["1", "2", "3"]) made.add(record({ path: `/${name}`.padEnd(100, "x") }));
+  made.add(record({ path: `/3`.padEnd(100, "x") }));
+  assertEquals(made.denials.map(({ path, count }) => [path?.slice(0, 2), count]), [["/2", 1], ["/3", 2]]);
+  assertEquals(made.forgotten, 1);
+  made.add(record({ path: "/".padEnd(1_000, "x") }));
+  assertEquals([made.denials, made.forgotten], [[], 5]);
+});

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { followUpsOf } from "../../../policy/followups.ts";
 
 Deno.test("followUpsOf() knows what programs ask for next", async (t) => {
@@ -54,4 +54,11 @@ Deno.test("followUpsOf() knows what programs ask for next", async (t) => {
       assertEquals(followUpsOf({ host, method: "POST", path }), []);
     });
   }
+});
+
+Deno.test("followUpsOf() reads a long path in a moment", () => {
+  const path = "/dists/a".repeat(8_000);
+  const startedAt = performance.now();
+  assertEquals(followUpsOf({ method: "GET", host: "deb.test", path }), []);
+  assert(performance.now() - startedAt < 200);
 });

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { groupPaths, isIdentifier } from "../../../policy/path_groups.ts";
 
 const numbered = (count: number, prefix: string, word = "name") =>
@@ -65,4 +65,16 @@ Deno.test("isIdentifier() tells what a program made from words", () => {
   ];
   assertEquals(made.filter((segment) => !isIdentifier(segment)), []);
   assertEquals(words.filter(isIdentifier), ["abcdef1"]); // seven hex digits are a short commit
+});
+
+Deno.test("groupPaths() leaves paths of many segments as they are, so that they cost little", () => {
+  const below = (segments: number) => "/a".repeat(segments - 1);
+  const ids = (segments: number) => ["1", "2"].map((id) => `${below(segments)}/${id}`);
+  assertEquals(groupPaths(ids(32)), [`${below(32)}/*`]);
+  assertEquals(groupPaths(ids(33)), ids(33));
+  assertEquals(groupPaths([], [`${below(33)}/*`]), [`${below(33)}/*`]);
+  const long = Array.from({ length: 1_000 }, (_, i) => `/${i}${"/a".repeat(1_000)}`);
+  const before = Deno.memoryUsage().heapUsed;
+  assertEquals(groupPaths(long).length, 1_000);
+  assert(Deno.memoryUsage().heapUsed - before < 100_000_000);
 });
