@@ -12,6 +12,9 @@ import { matchesRecord } from "../policy/record_filter.ts";
 /** Records that wait for one follower. All followers share the records themselves. */
 const MAX_WAITING = 10_000;
 
+/** Characters that wait for one follower: paths and queries may be as long as a request's head. */
+const MAX_WAITING_CHARS = 8_388_608;
+
 /** Stands in the place of records that came while a follower had too many waiting. */
 export interface Missed {
   readonly missed: number;
@@ -56,7 +59,8 @@ class Follower implements AsyncIterableIterator<StoredRecord | Missed> {
   readonly #filter: RecordFilter;
   readonly #maxWaiting: number;
   readonly #onEnd: () => void;
-  #waiting: (StoredRecord | Missed)[] = [];
+  #waiting: (StoredRecord | undefined)[] = [];
+  #waitingChars = 0;
   #taken = 0;
   #missed = 0;
   #hasEnded = false;
@@ -72,8 +76,12 @@ class Follower implements AsyncIterableIterator<StoredRecord | Missed> {
     for (const record of records) {
       if (!matchesRecord(record, this.#filter)) continue;
       // Once behind, all is missed until the reader has caught up: one gap that says its size instead of many.
-      if (this.#missed > 0 || this.#waiting.length - this.#taken >= this.#maxWaiting) this.#missed++;
-      else this.#waiting.push(record);
+      if (this.#missed > 0 || !this.#hasRoom()) {
+        this.#missed++;
+        continue;
+      }
+      this.#waiting.push(record);
+      this.#waitingChars += charsOf(record);
     }
     this.#wake?.();
   }
@@ -105,11 +113,21 @@ class Follower implements AsyncIterableIterator<StoredRecord | Missed> {
     return this;
   }
 
+  #hasRoom(): boolean {
+    return this.#waiting.length - this.#taken < this.#maxWaiting && this.#waitingChars < MAX_WAITING_CHARS;
+  }
+
   #take(): StoredRecord | Missed | undefined {
-    const value = this.#waiting[this.#taken];
-    if (value !== undefined) {
-      this.#taken++;
-      return value;
+    const record = this.#waiting[this.#taken];
+    if (record) {
+      this.#waiting[this.#taken++] = undefined;
+      this.#waitingChars -= charsOf(record);
+      // A reader who keeps up, but never quite, would have the array grow for as long as it reads.
+      if (this.#taken >= this.#maxWaiting) {
+        this.#waiting.splice(0, this.#taken);
+        this.#taken = 0;
+      }
+      return record;
     }
     this.#waiting = [];
     this.#taken = 0;
@@ -118,4 +136,9 @@ class Follower implements AsyncIterableIterator<StoredRecord | Missed> {
     this.#missed = 0;
     return missed;
   }
+}
+
+/** What of a record has no bound of its own that is far smaller. */
+function charsOf({ path = "", query = "" }: StoredRecord): number {
+  return path.length + query.length;
 }
