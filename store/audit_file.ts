@@ -80,7 +80,9 @@ export class AuditFile {
   /** Appends whole lines. Rejects when they cannot be written: they are not lost, the caller has them still. */
   async write(lines: string): Promise<void> {
     let bytes = new TextEncoder().encode(lines);
-    if (this.#size > 0 && this.#size + bytes.length > this.#maxBytes) await this.#rotate();
+    // What is no file, such as /dev/stdout or a pipe, does not grow, and must not be renamed.
+    const isFull = this.#info.isFile && this.#size > 0 && this.#size + bytes.length > this.#maxBytes;
+    if (isFull) await this.#rotate();
     if (this.#isTorn) bytes = new TextEncoder().encode(`\n${lines}`); // never glued to half a line
     const before = this.#size;
     try {

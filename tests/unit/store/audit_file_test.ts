@@ -119,3 +119,13 @@ Deno.test("AuditFile.position is the file itself, whatever it is called by now",
   assertEquals([first.ino, first.size], [(await Deno.stat(`${path}.1`)).ino, 2]);
   assertEquals(file.position.ino, (await Deno.stat(path)).ino);
 });
+
+Deno.test("AuditFile leaves what is no file where it is, however much it writes", async () => {
+  await using folder = await makeFolder();
+  const path = `${folder.path}/stdout`;
+  await Deno.symlink("/dev/null", path);
+  const file = await AuditFile.open(path, { maxBytes: 2, kept: 2 });
+  for (const line of ["1\n", "2\n", "3\n"]) await file.write(line);
+  file.close();
+  assertEquals((await Array.fromAsync(Deno.readDir(folder.path))).map(({ name }) => name), ["stdout"]);
+});
