@@ -23,14 +23,17 @@ export interface Snapshot {
   readonly end: FilePosition;
 }
 
+/** Characters of the newest records, which are held until the oldest of them is found: beyond, there are fewer of them. */
+const MAX_NEWEST_CHARS = 16_777_216;
+
 interface OpenFile {
   readonly file: Deno.FsFile;
   readonly size: number;
 }
 
 /**
- * The records of a snapshot that match, oldest first; with a `limit` the newest so many. Lines that are no records are
- * passed over. Files are open from the first read to the last.
+ * The records of a snapshot that match, oldest first; with a `limit` the newest so many, or fewer when they are very
+ * long. Lines that are no records are passed over. Files are open from the first read to the last.
  */
 export async function* readRecords(
   snapshot: Snapshot,
@@ -98,11 +101,13 @@ async function newestRecords(
 ): Promise<StoredRecord[]> {
   const needles = needlesOf(filter);
   const records: StoredRecord[] = [];
+  let chars = 0;
   for (const { file, size } of files) {
     for await (const lines of linesBackwards(file, size)) {
       for (const line of lines) {
         const record = matchLine(line, filter, needles);
-        if (record && records.push(record) >= limit) return records;
+        if (!record) continue;
+        if (records.push(record) >= limit || (chars += line.length) > MAX_NEWEST_CHARS) return records;
       }
       if (filter.sinceMs !== undefined && isEarlier(lines.at(-1) ?? "", filter.sinceMs)) return records;
     }

@@ -195,6 +195,16 @@ Deno.test("AuditStore reads lines that are longer than a block from both ends", 
   assertEquals(newest, long.slice(1).map(({ path }) => path));
 });
 
+Deno.test("AuditStore.records() holds only so much of the newest, however long they are", async () => {
+  await using place = await Place.make();
+  const store = await place.open();
+  for (let port = 1; port <= 300; port++) {
+    await store.write([record(port, { path: "/".padEnd(65_536, "p") })]);
+  }
+  const newest = await portsOf(store.records({}, { limit: 300 }));
+  assertEquals([newest.length, newest.at(-1)], [256, 300]);
+});
+
 Deno.test("AuditStore.follow() and records() of one turn give every record once", async () => {
   await using place = await Place.make();
   const store = await place.open({ maxBytes: 10 * LINE_BYTES, kept: 9 });
