@@ -16,6 +16,7 @@ import type { LineLog } from "../core/log.ts";
 import type { ClientPlan } from "../policy/policy_diff.ts";
 import { parsePolicyFile, type PolicyFile } from "../policy/policy_file.ts";
 import type { State } from "../store/state.ts";
+import { expandHome } from "./api_url.ts";
 import type { Io } from "./io.ts";
 import { readPolicyText } from "./policy_input.ts";
 
@@ -36,7 +37,7 @@ const MAX_NAMES = 10;
  * @throws ProxyError `input.invalid` when the file cannot be read, with its line and column; `state.write-failed`
  */
 export async function startPolicy(options: PolicyReloadOptions): Promise<AsyncDisposable> {
-  const file = await readFile(options);
+  const file = await readFile(options, "start");
   try {
     await applyFile(file, options);
   } catch (error) {
@@ -44,10 +45,14 @@ export async function startPolicy(options: PolicyReloadOptions): Promise<AsyncDi
     reportFailure(error, "the policy of before is in force; correct this and send SIGHUP", options);
   }
   let running = Promise.resolve();
+  let isAsked = false;
   const reload = () => {
+    if (isAsked) return; // the one that waits will read what is there by then
+    isAsked = true;
     running = running.then(async () => {
+      isAsked = false;
       try {
-        await applyFile(await readFile(options), options);
+        await applyFile(await readFile(options, "reload"), options);
       } catch (error) {
         reportFailure(error, "nothing was changed", options);
       }
@@ -62,10 +67,17 @@ export async function startPolicy(options: PolicyReloadOptions): Promise<AsyncDi
   };
 }
 
-async function readFile({ path, io }: PolicyReloadOptions): Promise<PolicyFile> {
+async function readFile(
+  { path, io }: PolicyReloadOptions,
+  when: "start" | "reload",
+): Promise<PolicyFile> {
+  const info = await Deno.stat(expandHome(path, io.env("HOME"))).catch(() => undefined); // reading says why
+  // A pipe may be read once, at the start. Later nobody may be there to write, and even stopping would wait for it.
+  if (when === "reload" && (path === "-" || (info && !info.isFile))) {
+    throw new ProxyError("input.invalid", `Cannot read the policy ${path} again: it is no regular file`);
+  }
   // Whoever can write to it decides what every client may do.
-  const { mode } = await Deno.stat(path).catch(() => ({ mode: null })); // what is wrong with it, reading says
-  if (mode !== null && (mode & 0o002) !== 0) {
+  if (path !== "-" && info?.isFile && ((info.mode ?? 0) & 0o002) !== 0) {
     throw new ProxyError("input.invalid", `Cannot use the policy ${path}: everybody can write to it`, {
       hint: "run: chmod o-w FILE",
     });

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { startPolicy } from "../../../cli/policy_reload.ts";
+import { type PolicyReloadOptions, startPolicy } from "../../../cli/policy_reload.ts";
 import { systemClock } from "../../../core/clock.ts";
 import { ProxyError } from "../../../core/errors.ts";
 import { parseRule } from "../../../policy/rule.ts";
@@ -27,7 +27,8 @@ async function setUp(text: string) {
     path,
     write,
     lines,
-    start: () => startPolicy({ path, state, io: fakeIo(), log }),
+    start: (from = path, to: PolicyReloadOptions["state"] = state) =>
+      startPolicy({ path: from, state: to, io: fakeIo({ env: { HOME: dir } }), log }),
     /** Sends SIGHUP and waits for a line that matches. */
     async hangUp(pattern: RegExp) {
       lines.length = 0;
@@ -126,6 +127,14 @@ Deno.test("startPolicy() changes nothing at SIGHUP when the file cannot be used,
       () => Deno.chmod(setup.path, 0o666),
       /^error Cannot use the policy .*everybody can write to it/,
     ],
+    [
+      "a pipe without a writer",
+      async () => {
+        await Deno.remove(setup.path);
+        await new Deno.Command("mkfifo", { args: [setup.path] }).output();
+      },
+      /^error Cannot read the policy .* again: it is no regular file; nothing was changed$/,
+    ],
     ["absent", () => Deno.remove(setup.path), /^error Cannot read .*there is no such file/],
   ];
   for (const [name, spoil, pattern] of rows) {
@@ -145,4 +154,44 @@ Deno.test("startPolicy() ends with the reload that is under way", async () => {
     await setup.hangUp(/in force now/);
   }
   assert(setup.hosts("ci-1").includes("b.test"));
+});
+
+Deno.test("startPolicy() looks at the file that it reads, also below ~", async () => {
+  await using setup = await setUp(fileOf("a.test"));
+  await Deno.chmod(setup.path, 0o666);
+  const error = await assertRejects(() => setup.start("~/policy.yaml"), ProxyError);
+  assertStringIncludes(error.message, "everybody can write to it");
+});
+
+Deno.test("startPolicy() reloads once more for however many SIGHUPs come during a reload", async () => {
+  await using setup = await setUp(fileOf("a.test"));
+  const started = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  let calls = 0;
+  const state = {
+    listClients: () => setup.state.listClients(),
+    applyPolicy: async (...args: Parameters<State["applyPolicy"]>) => {
+      calls++;
+      if (calls === 2) {
+        started.resolve();
+        await release.promise;
+      }
+      return await setup.state.applyPolicy(...args);
+    },
+  };
+  await using _reload = await setup.start(setup.path, state);
+  const keepsRunning = setInterval(() => {}, 60_000);
+  Deno.kill(Deno.pid, "SIGHUP");
+  await started.promise;
+  for (let i = 0; i < 5; i++) {
+    const seen = Promise.withResolvers<void>();
+    Deno.addSignalListener("SIGHUP", seen.resolve);
+    Deno.kill(Deno.pid, "SIGHUP");
+    await seen.promise;
+    Deno.removeSignalListener("SIGHUP", seen.resolve);
+  }
+  clearInterval(keepsRunning);
+  release.resolve();
+  await _reload[Symbol.asyncDispose]();
+  assertEquals(calls, 3);
 });
