@@ -12,11 +12,23 @@ export interface Clock {
   monotonic(): number;
 }
 
-/** The clock of the machine. */
+/**
+ * The clock of the machine. When that is set back, time goes on from where it was: stood it still, whatever has an end,
+ * a rule or a session, would live longer by as much as the clock was set back.
+ */
 export function systemClock(): Clock {
   let latest = 0;
+  let latestAt = 0; // on the monotonic clock
   return {
-    now: () => latest = Math.max(latest, Date.now()),
+    now() {
+      const at = performance.now(); // first, so that rounding never puts it before the machine's clock
+      const now = Date.now();
+      const least = latest + Math.floor(at - latestAt);
+      if (now < least) return least;
+      latest = now;
+      latestAt = at;
+      return now;
+    },
     monotonic: () => performance.now(),
   };
 }

@@ -32,17 +32,26 @@ function settableClock(): Clock & { nowMs: number } {
 }
 
 Deno.test("systemClock() never steps back when the machine's clock does", () => {
-  const realNow = Date.now;
+  const [realNow, realMonotonic] = [Date.now, performance.now];
   const clock = systemClock();
+  const at = (nowMs: number, monotonicMs: number) => {
+    Date.now = () => nowMs;
+    performance.now = () => monotonicMs;
+    return clock.now();
+  };
   try {
-    Date.now = () => 2_000;
-    assertEquals(clock.now(), 2_000);
-    Date.now = () => 1_000;
-    assertEquals(clock.now(), 2_000);
-    Date.now = () => 2_001;
-    assertEquals(clock.now(), 2_001);
+    assertEquals(at(2_000, 500), 2_000);
+    assertEquals(at(1_000, 500), 2_000);
+    assertEquals(at(1_000, 500.9), 2_000);
+    // It goes on, else a rule of 15 minutes would live for an hour longer after an hour was set back.
+    assertEquals(at(1_100, 600), 2_100);
+    assertEquals(at(2_090, 601), 2_101);
+    assertEquals(at(2_102, 602), 2_102);
+    // And follows the machine's clock ahead, also over a sleep that the monotonic one does not count.
+    assertEquals(at(900_000, 603), 900_000);
   } finally {
     Date.now = realNow;
+    performance.now = realMonotonic;
   }
   const before = clock.monotonic();
   assert(clock.monotonic() >= before);
