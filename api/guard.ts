@@ -10,7 +10,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { formatHost, isIpLiteral, parseAuthority } from "../core/host_port.ts";
 import { refuse } from "./errors.ts";
 import { authorityOf } from "./request_url.ts";
-import { admitSession, isOpenPage } from "./ui_door.ts";
+import { admitSession, isOpenPage, type StillIn } from "./ui_door.ts";
 import type { UiSessions } from "./ui_sessions.ts";
 
 /** What a guard checks against. */
@@ -26,10 +26,10 @@ export interface GuardOptions {
 }
 
 /**
- * Answers a request that must not pass, in the order Host, Origin, token or session; undefined lets it pass. A call with an
- * Authorization is judged by it alone.
+ * Answers a request that must not pass, in the order Host, Origin, token or session; anything else lets it pass, for as
+ * long as a session lives when it is one that did. A call with an Authorization is judged by it alone.
  */
-export function createGuard(options: GuardOptions): (request: Request) => Response | undefined {
+export function createGuard(options: GuardOptions): (request: Request) => Response | StillIn | undefined {
   const expected = digest(options.token);
   return (request) => {
     const authority = ownAuthority(request, options);

@@ -16,6 +16,7 @@ import { refuse } from "./errors.ts";
 import { createGuard } from "./guard.ts";
 import { type ApiTls, type Back, TlsBacks } from "./tls_backs.ts";
 import { FRONT_LIMITS, type FrontLimits, startFront } from "./tls_front.ts";
+import { endWithSession } from "./ui_door.ts";
 import { createPage } from "./ui_page.ts";
 import { UiSessions } from "./ui_sessions.ts";
 import { listenOwned } from "./unix_socket.ts";
@@ -198,7 +199,12 @@ function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits, clock, lo
     isAnyAddress,
   });
   const page = createPage(scheme, sessions);
-  const guarded: Handler = (request) => guard(request) ?? page(request) ?? handle(request);
+  const guarded: Handler = async (request) => {
+    const verdict = guard(request);
+    if (verdict instanceof Response) return verdict;
+    const answer = page(request) ?? await handle(request);
+    return verdict ? endWithSession(answer, verdict) : answer;
+  };
   const name = isAnyAddress ? names.find((each) => each !== hostname) ?? "localhost" : hostname;
   const originAt = (port: number) => `${scheme}://${formatHostPort({ host: name, port })}`;
   try {

@@ -37,16 +37,21 @@ export function isOpenPage(request: Request): boolean {
     (path === "/ui" || path.startsWith("/ui/"));
 }
 
-/** Undefined when a live session lets the call in; the refusal when it may not do this; `none` without a session. */
+/** True while the session that let a call in is live. */
+export type StillIn = () => boolean;
+
+/** Lets the call in when it shows a live session; the refusal when it may not do this; `none` without a session. */
 export function admitSession(
   request: Request,
   seenAs: SeenAs,
   sessions: UiSessions,
-): Response | undefined | "none" {
-  if (!presentedSessions(request, seenAs).some((session) => sessions.isLive(session))) return "none";
+): Response | StillIn | "none" {
+  const session = presentedSessions(request, seenAs).find((session) => sessions.isLive(session));
+  if (!session) return "none";
+  const isStillIn = () => sessions.isLive(session);
   const site = request.headers.get("sec-fetch-site");
   if (site !== null && site !== "same-origin") return refuse(403, "Cannot answer a page of another origin");
-  if (request.method === "GET" || request.method === "HEAD") return undefined;
+  if (request.method === "GET" || request.method === "HEAD") return isStillIn;
   // The guard has compared an Origin that is there with our own.
   if (site === null && !request.headers.has("origin")) {
     return refuse(403, "Cannot take a change from a browser that does not say where it comes from");
@@ -56,7 +61,19 @@ export function admitSession(
       hint: "use the command line",
     });
   }
-  return undefined;
+  return isStillIn;
+}
+
+/** The answer, which is cut before anything that comes after the session's end: the audit log may be followed for days. */
+export function endWithSession(answer: Response, isStillIn: StillIn): Response {
+  if (!answer.body) return answer;
+  const whileIn = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+    transform(chunk, controller) {
+      if (isStillIn()) controller.enqueue(chunk);
+      else controller.terminate();
+    },
+  });
+  return new Response(answer.body.pipeThrough(whileIn), answer);
 }
 
 /** The sessions that a request shows the secrets of, live or not. */

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { SESSION_MS } from "../../../api/ui_sessions.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
+import { makeRecord } from "../../support/make_record.ts";
 import { proxyAuthority } from "../../support/test_authority.ts";
 import { type Answer, type CallOptions, exchange, TestApi } from "./support.ts";
 
@@ -198,6 +199,31 @@ Deno.test("a session ends when it logs out, and after its time", async () => {
   assertEquals([await isIn(session), await isIn(other)], [false, true]);
   clock.advance(SESSION_MS);
   assertEquals(await isIn(other), false);
+});
+
+Deno.test("a stream ends with the session that it was opened in, and nothing later is in it", async (t) => {
+  const clock = new FakeClock();
+  await using api = await TestApi.start({ tcp: {}, clock });
+  const rows: [name: string, end: (session: { cookie: string; key: string }) => unknown][] = [
+    ["logged out", (session) => fromPage(api, session, "/ui/logout", { method: "POST" })],
+    ["out of time", () => clock.advance(SESSION_MS)],
+  ];
+  for (const [name, end] of rows) {
+    await t.step(name, async () => {
+      const session = await logIn(api);
+      const url = `http://127.0.0.1:${api.address.port}/proxy/v1/audit?follow=1`;
+      const answer = await fetch(url, {
+        headers: { cookie: session.cookie, "x-slicer-proxy-ui": session.key },
+      });
+      const reader = (answer.body ?? ReadableStream.from([])).pipeThrough(new TextDecoderStream())
+        .getReader();
+      await api.audit.write([makeRecord(1)]);
+      assertStringIncludes((await reader.read()).value ?? "", '"port":1}');
+      await end(session);
+      await api.audit.write([makeRecord(2)]);
+      assertEquals((await reader.read()).done, true);
+    });
+  }
 });
 
 Deno.test("without a session the page and its files are there, and nothing else", async (t) => {
