@@ -6,11 +6,12 @@
  * @module
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
+import { AuditSlots } from "./audit_slots.ts";
 import type { ApiLog, AuditSource, ControlPlane, StatusReport } from "./control.ts";
 import { errorResponse, invalidBody, refuse } from "./errors.ts";
 import { pathOf } from "./request_url.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
-import { addAuditRoutes, type AuditLimits } from "./routes_audit.ts";
+import { addAuditRoutes, AUDIT_LIMITS, type AuditLimits } from "./routes_audit.ts";
 import { addClientRoutes } from "./routes_clients.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
@@ -56,8 +57,10 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addSecretRoutes(app, control);
   addAllowRoutes(app, control);
   addPolicyRoutes(app, control);
-  addAuditRoutes(app, options.audit, { limits: options.auditLimits, stop, log });
-  addSuggestRoutes(app, control, options.audit);
+  const limits = options.auditLimits ?? AUDIT_LIMITS;
+  const readers = new AuditSlots("readers", limits.maxReaders);
+  addAuditRoutes(app, options.audit, { limits, readers, stop, log });
+  addSuggestRoutes(app, { control, audit: options.audit, readers });
   addStatusRoutes(app, control, status);
   addUiRoutes(app, options.uiLinks);
   app.onError((error, c) => errorResponse(error, `${c.req.method} ${c.req.path}`, log));

@@ -11,9 +11,9 @@ import { parseName } from "../core/names.ts";
 import type { RecordFilter } from "../policy/audit_record.ts";
 import { parseSince } from "../policy/record_filter.ts";
 import { parseHostPattern } from "../policy/rule.ts";
+import { AuditSlots } from "./audit_slots.ts";
 import { eventForm, type EventId, type Item, ndjsonForm, parseEventId, streamItems } from "./audit_stream.ts";
 import type { ApiLog, AuditSource } from "./control.ts";
-import { refuse } from "./errors.ts";
 import { common, error } from "./responses.ts";
 import { AuditQuery, AuditRecordBody, MissedBody } from "./schemas_audit.ts";
 
@@ -59,13 +59,15 @@ const audit = createRoute({
 export function addAuditRoutes(
   app: OpenAPIHono,
   source: AuditSource,
-  { limits = AUDIT_LIMITS, stop, log }: {
-    readonly limits?: AuditLimits | undefined;
+  { limits, readers, stop, log }: {
+    readonly limits: AuditLimits;
+    /** Shared with the other calls that read what is stored. */
+    readonly readers: AuditSlots;
     readonly stop: AbortSignal;
     readonly log: ApiLog;
   },
 ): void {
-  const open = { followers: 0, readers: 0 };
+  const followers = new AuditSlots("followers", limits.maxFollowers);
   app.openapi(audit, (c) => {
     const query = c.req.valid("query");
     const headers = c.req.valid("header");
@@ -76,16 +78,8 @@ export function addAuditRoutes(
     const filter = filterOf(query, nowMs, resumed);
     const limit = query.limit === undefined || resumed ? undefined : Number(query.limit);
 
-    const [kind, max] = isFollowing
-      ? ["followers", limits.maxFollowers] as const
-      : ["readers", limits.maxReaders] as const;
-    if (open[kind] >= max) {
-      return refuse(503, `Cannot read the audit log now: it has ${max} ${kind}`, {
-        hint: "end one of them (slicer-proxy logs -f, the web page), or try again later",
-        headers: { "retry-after": "5" },
-      });
-    }
-    open[kind]++;
+    const slot = (isFollowing ? followers : readers).take();
+    if (slot instanceof Response) return slot;
     const reading = new AbortController();
     const isLive = isFollowing && filter.sinceMs === undefined && limit === undefined;
     // In one turn, so that no record is in both or in neither.
@@ -96,7 +90,7 @@ export function addAuditRoutes(
       stop,
       heartbeatMs: limits.heartbeatMs,
       onEnd: (failure) => {
-        open[kind]--;
+        slot[Symbol.dispose]();
         reading.abort();
         if (failure !== undefined) log.error(`Cannot read the audit log: ${messageOf(failure)}`);
       },

@@ -7,11 +7,13 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
 import { DenialTally } from "../policy/denial_tally.ts";
 import { parsePolicyFile } from "../policy/policy_file.ts";
 import { parseSince } from "../policy/record_filter.ts";
 import { Replayer, rulesToReplay } from "../policy/replay.ts";
 import { suggestRules } from "../policy/suggest.ts";
+import type { AuditSlots } from "./audit_slots.ts";
 import type { AuditSource, ControlPlane } from "./control.ts";
 import { jsonBodyUpTo } from "./json_body.ts";
 import { MAX_POLICY_BODY_BYTES } from "./routes_policy.ts";
@@ -58,7 +60,21 @@ const test = createRoute({
 });
 
 /** Adds the calls to an app. */
-export function addSuggestRoutes(app: OpenAPIHono, control: ControlPlane, audit: AuditSource): void {
+export function addSuggestRoutes(
+  app: OpenAPIHono,
+  { control, audit, readers }: {
+    readonly control: ControlPlane;
+    readonly audit: AuditSource;
+    readonly readers: AuditSlots;
+  },
+): void {
+  const asReader: MiddlewareHandler = async (_c, next) => {
+    const slot = readers.take();
+    if (slot instanceof Response) return slot;
+    using _slot = slot;
+    return await next();
+  };
+  for (const route of [suggestions, test]) app.use(route.getRoutingPath(), asReader);
   app.openapi(suggestions, async (c) => {
     const { name } = c.req.valid("param");
     const { since, exact } = c.req.valid("query");

@@ -1,7 +1,9 @@
 import { assertEquals, assertMatch } from "@std/assert";
+import type { AuditSource } from "../../../api/control.ts";
+import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
 import type { StoredRecord } from "../../../policy/audit_record.ts";
 import { parseRule } from "../../../policy/rule.ts";
-import { TestApi } from "./support.ts";
+import { NO_AUDIT, TestApi } from "./support.ts";
 
 const V1 = "/proxy/v1";
 const NOW = Date.now();
@@ -117,4 +119,31 @@ Deno.test("policy/test says what a policy file would change", async () => {
   const bad = await api.call(`${V1}/policy/test`, { body: { policy: "version: 1\nclient: {}\n" } });
   assertEquals(bad.status, 400);
   assertMatch(bad.text, /^Cannot read policy:2:1: /);
+});
+
+Deno.test("suggestions and tests of a policy take the places of readers of the audit log", async () => {
+  const started = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  const audit: AuditSource = {
+    ...NO_AUDIT,
+    async *records(filter) {
+      started.resolve();
+      await release.promise;
+      yield* NO_AUDIT.records(filter);
+    },
+  };
+  await using api = await TestApi.start({ audit, auditLimits: { ...AUDIT_LIMITS, maxReaders: 1 } });
+  await api.control.createClient("ci-1");
+  const body = { policy: "version: 1\nclients: {}" };
+  const calls: readonly [string, { body?: unknown }][] = [
+    [`${V1}/clients/ci-1/suggestions`, {}],
+    [`${V1}/policy/test`, { body }],
+    [`${V1}/audit`, {}],
+  ];
+  const first = api.call(`${V1}/policy/test`, { body });
+  await started.promise;
+  for (const [path, options] of calls) assertEquals((await api.call(path, options)).status, 503, path);
+  release.resolve();
+  assertEquals((await first).status, 200);
+  for (const [path, options] of calls) assertEquals((await api.call(path, options)).status, 200, path);
 });
