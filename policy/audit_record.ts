@@ -132,10 +132,13 @@ export function parseRecord(line: string): StoredRecord | undefined {
   if (row["v"] !== RECORD_VERSION || Number.isNaN(timeMs) || !isVerdict(verdict)) return undefined;
   const text = (key: string) => typeof row[key] === "string" ? row[key] : undefined;
   const number = (key: string) => typeof row[key] === "number" ? row[key] : undefined;
+  const repeated = number("repeated") ?? 1;
+  // Counts are added up: a negative one in a file that was handed on would hide others.
+  if (!Number.isSafeInteger(repeated) || repeated < 1) return undefined;
   const [client, scheme, mode, reason] = [text("client"), text("scheme"), text("mode"), text("reason")];
   return {
     timeMs,
-    repeated: number("repeated") ?? 1,
+    repeated,
     verdict,
     client: client === "-" ? undefined : client,
     auth: row["auth"] === "none" ? "none" : undefined,

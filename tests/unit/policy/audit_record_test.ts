@@ -151,6 +151,10 @@ Deno.test("parseRecord() takes no line that is not whole, or not its own", () =>
   }
   assertEquals(parseRecord(line.replace('"v":1', '"v":2')), undefined);
   assertEquals(parseRecord(line.replace('"allow"', '"maybe"')), undefined);
+  for (const repeated of ["0", "-1", "1.5", "1e300"]) {
+    assertEquals(parseRecord(line.replace("}", `,"repeated":${repeated}}`)), undefined, repeated);
+  }
+  assertEquals(parseRecord(line.replace("}", ',"repeated":2}'))?.repeated, 2);
   assertEquals(parseRecord("null"), undefined);
   assertEquals(parseRecord("[]"), undefined);
 });
