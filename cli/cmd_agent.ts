@@ -68,7 +68,7 @@ export async function runAgent(args: CommandArgs, io: Io): Promise<void> {
   startLog((line) => io.output.note(line));
   const log = logger("agent");
   const stopAsked = Promise.race([signalled(), ...(args.has("supervised") ? [inputEnded(io)] : [])]);
-  await using _helper = await startHelper({ log: (line) => log.info("{line}", { line }) });
+  await using _helper = await startHelper({ log: (line) => log.info(line) });
   log.info("running");
   await stopAsked;
 }
@@ -80,7 +80,7 @@ export async function superviseAgent(_args: CommandArgs, io: Io): Promise<void> 
   const log = logger("agent");
   await supervise({
     command: [...selfCommand(), "agent", "run", "--supervised"],
-    log: (line) => log.warn("{line}", { line }),
+    log: (line) => log.warn(line),
     stopAsked: signalled(),
   });
 }

@@ -16,7 +16,7 @@ import { Deadlines } from "../core/deadlines.ts";
 import { messageOf } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
-import { lineLog, logger, startLog } from "../core/log.ts";
+import { logger, startLog } from "../core/log.ts";
 import { Admission } from "../proxy/admission.ts";
 import { AuditLog } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
@@ -64,7 +64,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       await State.open({ dir: config.stateDir, sealKeyFile: config.sealKeyFile, clock }),
     );
     if (config.policyFile !== undefined) {
-      stack.use(await startPolicy({ path: config.policyFile, state, io, log: lineLog("policy") }));
+      stack.use(await startPolicy({ path: config.policyFile, state, io, log: logger("policy") }));
     }
     const { certificates, leaves, caPem, forApi } = await openCertificates(config, clock, stack);
     const trusted = await loadUpstreamTrust(config.upstreamCas, caPem);

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { configureSync, getLogger, type Logger, type LogRecord } from "@logtape/logtape";
+import { configureSync, getLogger, type LogRecord } from "@logtape/logtape";
 import { escapeTerminal } from "./escape.ts";
 
 /** Sends the lines of every area to `write`, one line a call, without a line end. */
@@ -21,11 +21,6 @@ export function startLog(write: (line: string) => void, lowestLevel: "debug" | "
   });
 }
 
-/** The logger of a part of the program. Silent until {@linkcode startLog}. */
-export function logger(area: string): Logger {
-  return getLogger(["slicer-proxy", area]);
-}
-
 /** Takes lines as they are. */
 export interface LineLog {
   /** The life of the process. */
@@ -36,9 +31,10 @@ export interface LineLog {
   error(line: string): void;
 }
 
-/** The logger of a part of the program, for lines that may hold braces: {@linkcode logger} takes `{x}` for a placeholder. */
-export function lineLog(area: string): LineLog {
-  const log = logger(area);
+/** The logger of a part of the program. Silent until {@linkcode startLog}. */
+export function logger(area: string): LineLog {
+  const log = getLogger(["slicer-proxy", area]);
+  // As a value, since LogTape takes `{x}` for a placeholder, and lines may quote anything.
   return {
     info: (line) => log.info("{line}", { line }),
     warn: (line) => log.warn("{line}", { line }),

@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
-import { lineLog, startLog } from "../../../core/log.ts";
+import { logger, startLog } from "../../../core/log.ts";
 
-Deno.test("lineLog() writes lines as they are, braces too, and safe for a terminal", () => {
+Deno.test("logger() writes lines as they are, braces too, and safe for a terminal", () => {
   const lines: string[] = [];
   startLog((line) => lines.push(line.replace(/^\S+ /, "")));
-  const log = lineLog("policy");
+  const log = logger("policy");
   log.info("write {} for none");
   log.warn("{line} {x} {{y}}");
   log.error("100% \u001b[31m");
