@@ -65,9 +65,11 @@ export type ErrorCode =
   | "agent.failed"
   | "internal";
 
-/** What else an error may carry. `hint` says what to do, in one line. */
+/** What else an error may carry. */
 export interface ErrorDetails {
+  /** What was caught. Its text is not shown to callers. */
   readonly cause?: unknown;
+  /** What to do, in one line. */
   readonly hint?: string;
   /** The audit reason, where it is finer than the code (`tls-expired`, `address-denied`). */
   readonly reason?: string;
@@ -75,11 +77,16 @@ export interface ErrorDetails {
 
 /** An expected failure. `message` is "Cannot <verb> <thing>: <state>" and never holds a credential. */
 export class ProxyError extends Error {
+  /** Tells it from other errors where the class cannot. */
   override readonly name = "ProxyError";
+  /** What failed; permanent, and what tests assert. */
   readonly code: ErrorCode;
+  /** What to do, in one line. */
   readonly hint: string | undefined;
+  /** The audit reason, where it is finer than the code. */
   readonly reason: string | undefined;
 
+  /** An error to be thrown. */
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;

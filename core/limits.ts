@@ -49,15 +49,15 @@ export interface Limits {
   readonly maxUnauthenticatedPerSource: number;
   /** Connections admitted without credentials (SOCKS), in all. */
   readonly maxAnonymousConnections: number;
-  /**
-   * Upstream look-ups, connects and handshakes under way, in all, per client and per destination: each may hold a
-   * descriptor that only the peer frees, and one silent place must not use up what the others need.
-   */
+  /** Upstream look-ups, connects and handshakes under way, in all: each may hold a descriptor that only the peer frees. */
   readonly maxPendingDials: number;
+  /** Those of one client. */
   readonly maxPendingDialsPerClient: number;
+  /** Those to one destination: one silent place must not use up what the others need. */
   readonly maxPendingDialsPerDestination: number;
-  /** Idle upstream connections kept, in all and per pool key. */
+  /** Idle upstream connections kept, in all. */
   readonly maxIdleUpstream: number;
+  /** Idle upstream connections kept per pool key. */
   readonly maxIdleUpstreamPerKey: number;
   /** How long an idle upstream connection is kept. */
   readonly idleUpstreamTimeoutMs: number;

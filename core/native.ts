@@ -79,8 +79,10 @@ export function hasNativeCalls(): boolean {
 }
 
 /** A socket address as `Deno.NetAddr` has it. */
-interface Address {
+export interface Address {
+  /** An IP literal. */
   readonly hostname: string;
+  /** 1 to 65535. */
   readonly port: number;
 }
 

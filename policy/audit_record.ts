@@ -15,14 +15,21 @@ export const RECORD_VERSION = 1;
 
 /** What happened to one request or tunnel. Absent fields are left out of the line; an absent client is `-`. */
 export interface AuditRecord {
+  /** A request that was let on, one that was not, or a tunnel whose bytes were passed through unseen. */
   readonly verdict: "allow" | "deny" | "passthrough";
+  /** Who asked; absent when nobody proved who they are. */
   readonly client?: string | undefined;
   /** `none` when no credential was shown; then `ruleOwner` says whose rule admitted it. */
   readonly auth?: "none" | undefined;
+  /** The client whose rule admitted a tunnel without credentials. */
   readonly ruleOwner?: string | undefined;
+  /** As sent; `CONNECT`, `SOCKS5`, `SOCKS4` or `DNS` where no request was seen. */
   readonly method?: string | undefined;
+  /** `https` inside TLS. */
   readonly scheme?: "http" | "https" | undefined;
+  /** Canonical. */
   readonly host?: string | undefined;
+  /** 1 to 65535. */
   readonly port?: number | undefined;
   /** Without the query. */
   readonly path?: string | undefined;
@@ -32,16 +39,21 @@ export interface AuditRecord {
   readonly status?: number | undefined;
   /** The name of the secret that was injected. */
   readonly secret?: string | undefined;
+  /** How the proxy treats what no rule allows; said of denials. */
   readonly mode?: "strict" | "audit" | undefined;
+  /** Why it was denied, or how it ended badly. */
   readonly reason?: Reason | undefined;
-  /** Body or tunnel bytes from the client, and to it. */
+  /** Body or tunnel bytes from the client. */
   readonly sent?: number | undefined;
+  /** Body or tunnel bytes to the client. */
   readonly received?: number | undefined;
+  /** From the head, or the opening, to the end. */
   readonly durationMs?: number | undefined;
   /** From the request's head to the moment when the upstream was asked. For the metrics: it is in no line. */
   readonly setupMs?: number | undefined;
 }
 
+/** The two forms of a line. */
 export type LogFormat = "text" | "json";
 
 /** A record as it was written. */
@@ -54,6 +66,7 @@ export interface StoredRecord extends AuditRecord {
 
 /** Which records are asked for; what is absent does not matter. */
 export interface RecordFilter {
+  /** A name, or `-` for nobody. */
   readonly client?: string | undefined;
   /** Only denials. */
   readonly denied?: boolean | undefined;
