@@ -95,18 +95,23 @@ function yamlOf(rule: RuleSpec, ttl: string | undefined): readonly string[] {
   ].map((line) => `      ${line}`);
 }
 
+/** Quoted too: pasted into zsh, which takes `#` for a command there, `# GET /$(x)` would run x. */
+function requestOf(method: string, path: string): string {
+  return [method, path].map((word) => quoteShell(escapeTerminal(word))).join(" ");
+}
+
 function reasonsOf(
   client: string,
   { because, implied, other_secrets: secrets }: Proposal,
 ): readonly string[] {
-  const seen = because.map(({ method, path, count }) => `${method} ${path}, ${times(count)}`);
+  const seen = because.map(({ method, path, count }) => `${requestOf(method, path)}, ${times(count)}`);
   return [
     ...seen.slice(0, MAX_SHOWN),
     ...(seen.length > MAX_SHOWN ? [`and ${seen.length - MAX_SHOWN} more`] : []),
-    ...implied.map(({ method, path, by }) => `${method} ${path}, implied by ${by}`),
+    ...implied.map(({ method, path, by }) => `${requestOf(method, path)}, implied by ${by}`),
     ...(secrets.length === 0
       ? []
-      : [`without a credential; other rules of ${client} for this host inject ${secrets.join(", ")}`]),
+      : [`without a credential: other rules of ${client} for this host inject ${secrets.join(", ")}`]),
   ];
 }
 

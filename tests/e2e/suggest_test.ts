@@ -112,7 +112,7 @@ Deno.test(
       `slicer-proxy allow ci-1 --host localhost --port ${registry.port} --method GET --path /npm/left ` +
       "--path '/npm/left/-/*'",
       "#   GET /npm/left, once",
-      "#   GET /npm/left/-/*, implied by npm",
+      "#   GET '/npm/left/-/*', implied by npm",
     ]);
     await site.restart("strict");
     const { code, stderr, folder } = await site.npmInstall(registry.url, "left");

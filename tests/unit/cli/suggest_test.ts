@@ -57,7 +57,7 @@ Deno.test("suggest prints commands that survive a shell, with the requests behin
     "--path '/u/*' --ttl 1h",
     ...Array.from({ length: 12 }, (_, i) => `#   GET /u/${i}, once`),
     "#   and 1 more",
-    "#   without a credential; other rules of ci-1 for this host inject gh",
+    "#   without a credential: other rules of ci-1 for this host inject gh",
     "slicer-proxy allow ci-1 --host git.test --method POST --path /w.git/git-upload-pack --ttl 1h",
     "#   POST /w.git/git-upload-pack, 2 times",
     "#   POST /w.git/git-upload-pack, implied by git",
@@ -69,13 +69,34 @@ Deno.test("suggest prints commands that survive a shell, with the requests behin
   );
 });
 
+Deno.test("suggest quotes what stands in comments: an interactive zsh runs what is in them", async () => {
+  const [first, second] = ANSWER.proposals;
+  const because = ["/$(reboot)", "/a;reboot", "/`reboot`", "/a&reboot", "/plain"].map((path) => (
+    { method: "GET", path, count: 1, last: LAST }
+  ));
+  const implied = [{ ...second?.implied[0], path: "/$(reboot)/git-upload-pack" }];
+  const suggestion = { ...ANSWER, proposals: [{ ...first, because, implied }] };
+  const { stdout } = await suggest([], { suggestion });
+  assertEquals(stdout.split("\n").slice(1, -1), [
+    "#   GET '/$(reboot)', once",
+    "#   GET '/a;reboot', once",
+    "#   GET '/`reboot`', once",
+    "#   GET '/a&reboot', once",
+    "#   GET /plain, once",
+    "#   POST '/$(reboot)/git-upload-pack', implied by git",
+    "#   without a credential: other rules of ci-1 for this host inject gh",
+  ]);
+});
+
 Deno.test("suggest shows a path that would end its comment as one line", async () => {
   const [first] = ANSWER.proposals;
   const suggestion = { ...ANSWER, proposals: [{ ...first, because: first?.because.slice(-1) }] };
   for (const format of ["text", "yaml"]) {
     const { stdout } = await suggest(["--format", format], { suggestion });
-    assertEquals(stdout.split("\n").filter((line) => line.includes("--host '*'")), [
-      `${format === "yaml" ? "      " : ""}#   GET /x\\u{a}slicer-proxy allow ci-1 --host '*', 2 times`,
+    assertEquals(stdout.split("\n").filter((line) => line.includes("u{a}slicer-proxy")), [
+      `${
+        format === "yaml" ? "      " : ""
+      }#   GET '/x\\u{a}slicer-proxy allow ci-1 --host '\\''*'\\''', 2 times`,
     ]);
   }
 });
