@@ -107,7 +107,10 @@ export class AuditFile {
   /** The new file is made first: were it to fail after the old ones have moved, each further try would drop one of them. */
   async #rotate(): Promise<void> {
     const fresh = `${this.#path}.new`;
-    const next = await openAppend(fresh);
+    // Whatever a crash left there is empty. What somebody else put there, in a folder of many, is not written to.
+    const left = await Deno.lstat(fresh).catch(() => undefined);
+    if (left && !left.isDirectory) await Deno.remove(fresh);
+    const next = await Deno.open(fresh, { append: true, createNew: true, mode: 0o600 });
     let info: Deno.FileInfo;
     try {
       info = await next.stat();

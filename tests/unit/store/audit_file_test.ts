@@ -129,3 +129,20 @@ Deno.test("AuditFile leaves what is no file where it is, however much it writes"
   file.close();
   assertEquals((await Array.fromAsync(Deno.readDir(folder.path))).map(({ name }) => name), ["stdout"]);
 });
+
+Deno.test("AuditFile turns to a file of its own, not to one that somebody laid in its way", async (t) => {
+  for (const kind of ["a link", "a file that all can read"]) {
+    await t.step(kind, async () => {
+      await using folder = await makeFolder();
+      const path = `${folder.path}/audit.log`;
+      await Deno.writeTextFile(`${folder.path}/theirs`, "");
+      if (kind === "a link") await Deno.symlink(`${folder.path}/theirs`, `${path}.new`);
+      else await Deno.writeTextFile(`${path}.new`, "x", { mode: 0o644 });
+      const file = await AuditFile.open(path, { maxBytes: 2, kept: 1 });
+      for (const line of ["1\n", "2\n"]) await file.write(line);
+      file.close();
+      assertEquals(await folder.list(), { "audit.log": "2\n", "audit.log.1": "1\n", "theirs": "" });
+      assertEquals(((await Deno.lstat(path)).mode ?? 0) & 0o777, 0o600);
+    });
+  }
+});
