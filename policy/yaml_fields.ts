@@ -56,9 +56,9 @@ export class YamlFields {
     return node && readText(this.#source, node, key, read);
   }
 
-  /** A list of texts that `check` takes; empty when the key is not there. */
+  /** A list of texts that `check` takes, at least one; none when the key is not there. */
   texts(key: string, check: (text: string) => unknown): readonly string[] {
-    return this.items(key).map((item) => {
+    return this.#someItems(key).map((item) => {
       return readText(this.#source, item, key, (text) => {
         check(text);
         return text;
@@ -66,9 +66,9 @@ export class YamlFields {
     });
   }
 
-  /** A list of whole numbers that `check` takes; empty when the key is not there. */
+  /** A list of whole numbers that `check` takes, at least one; none when the key is not there. */
   integers(key: string, check: (number: number) => unknown): readonly number[] {
-    return this.items(key).map((item) => {
+    return this.#someItems(key).map((item) => {
       if (item.kind !== "scalar" || !item.isPlain || !/^\d{1,9}$/.test(item.text)) {
         this.#source.refuse(item.at, `${key}: this is no whole number`, `write ${key}: [443]`);
       }
@@ -94,6 +94,17 @@ export class YamlFields {
     if (!node) return [];
     if (node.kind === "list") return node.items;
     return this.#source.refuse(node.at, `${key}: this is no list`, `write ${key}: […]`);
+  }
+
+  /** To a rule no items mean any, and `methods: []`, as a template may write it, looks like none. */
+  #someItems(key: string): readonly YamlNode[] {
+    const items = this.items(key);
+    if (items.length > 0 || !this.node(key)) return items;
+    return this.refuse(
+      key,
+      `${key}: this list is empty`,
+      `leave ${key} out if the rule is not to limit them`,
+    );
   }
 
   /** The entries of a map whose keys `readName` takes; none when the key is not there. */

@@ -46,6 +46,9 @@ Deno.test("policy.schema.json and parsePolicyFile() refuse the same mistakes", a
     ["empty host", rule({ host: "" })],
     ["methods as a text", rule({ methods: "GET" })],
     ["empty method", rule({ methods: [""] })],
+    ["no methods", rule({ methods: [] })],
+    ["no paths", rule({ paths: [] })],
+    ["no ports", rule({ ports: [] })],
     ["relative path", rule({ paths: ["v1"] })],
     ["port 0", rule({ ports: [0] })],
     ["port 65536", rule({ ports: [65_536] })],
@@ -61,7 +64,11 @@ Deno.test("policy.schema.json and parsePolicyFile() refuse the same mistakes", a
       assertThrows(() => parsePolicyFile(JSON.stringify(value), "f"), ProxyError);
     });
   }
-  const right = [rule({}), secret({}), rule({ methods: [], ports: [443], paths: ["*", "/a"], ttl: "1h30m" })];
+  const right = [
+    rule({}),
+    secret({}),
+    rule({ methods: ["GET"], ports: [443], paths: ["*", "/a"], ttl: "1h30m" }),
+  ];
   for (const value of right) {
     assert(validator.safeParse(value).success);
     parsePolicyFile(JSON.stringify(value), "f");
