@@ -25,6 +25,8 @@ export interface AppOptions {
   /** Called for every status and metrics call. */
   readonly status: () => StatusReport | Promise<StatusReport>;
   readonly audit: AuditSource;
+  /** Resolves when all that was decided before is among the audit records. Without it, it always is. */
+  readonly auditSettled?: () => Promise<void>;
   readonly log: ApiLog;
   readonly auditLimits?: AuditLimits;
   /** Ends answers that have no end of their own. Without it they go on until the caller is gone. */
@@ -59,6 +61,13 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addPolicyRoutes(app, control);
   const limits = options.auditLimits ?? AUDIT_LIMITS;
   const readers = new AuditSlots("readers", limits.maxReaders);
+  // Whoever was refused a moment ago finds it there.
+  for (const path of ["/proxy/v1/audit", "/proxy/v1/clients/:name/suggestions", "/proxy/v1/policy/test"]) {
+    app.use(path, async (_c, next) => {
+      await options.auditSettled?.();
+      await next();
+    });
+  }
   addAuditRoutes(app, options.audit, { limits, readers, stop, log });
   addSuggestRoutes(app, { control, audit: options.audit, readers });
   addStatusRoutes(app, control, status);

@@ -88,6 +88,10 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         control: state,
         status: () => statusReport(config, { clock, startedAt, proxy, audit, leaves, credentials, state }),
         audit: places.store,
+        auditSettled: async () => {
+          await proxy.flush();
+          await audit.written();
+        },
         log: { error: (line) => log.error(line) },
         socketPath: config.apiSocket,
         ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, { forApi, proxy }) } : {}),

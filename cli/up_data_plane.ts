@@ -7,7 +7,7 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
-import { lineLog } from "../core/log.ts";
+import { logger } from "../core/log.ts";
 import type { AuditLog } from "../proxy/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
@@ -112,7 +112,7 @@ async function startThreads(
     certificates,
     audit,
     note,
-    log: lineLog("workers"),
+    log: logger("workers"),
     reportBug,
   });
   return {
@@ -145,5 +145,5 @@ function policyOf(state: State, credentials: Credentials): PolicySource {
 
 /** Never given anything that a client or upstream sent. */
 function reportBug(error: unknown): void {
-  lineLog("proxy").error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`);
+  logger("proxy").error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`);
 }

@@ -349,3 +349,37 @@ Deno.test("docs/audit_record.schema.json is the schema of a record", async () =>
     "run: deno run --allow-read --allow-write scripts/record_schema.ts",
   );
 });
+
+Deno.test("calls that read records wait until those of what was decided before are there", async (t) => {
+  const late: (() => Promise<void>)[] = [];
+  await using api = await TestApi.start({ auditSettled: async () => await late.shift()?.() });
+  await api.control.createClient("ci-1");
+  const rows: readonly (readonly [string, string, { method?: string; body?: unknown }?])[] = [
+    ["the log", "/proxy/v1/audit?limit=1"],
+    ["suggestions", "/proxy/v1/clients/ci-1/suggestions"],
+    ["a policy test", "/proxy/v1/policy/test", {
+      method: "POST",
+      body: { policy: "version: 1\nclients: { ci-1: { allow: [{ host: late-3.test }] } }" },
+    }],
+  ];
+  for (const [i, [name, path, options]] of rows.entries()) {
+    await t.step(name, async () => {
+      const denied = record(443, {
+        client: "ci-1",
+        method: "GET",
+        scheme: "https",
+        host: `late-${i + 1}.test`,
+        path: "/x",
+        mode: "audit",
+        reason: "no-rule",
+      });
+      late.push(async () => {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        await api.audit.write([denied]);
+      });
+      const { status, text } = await api.call(path, options);
+      assertEquals(status, 200);
+      assertStringIncludes(text, `late-${i + 1}.test`);
+    });
+  }
+});
