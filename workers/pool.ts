@@ -25,19 +25,19 @@ import {
   type ProxyServer,
 } from "../proxy/server.ts";
 import { Lent } from "./lent.ts";
+import { emptyPlace, type Member, nextPauseMs, post, signalsOf, within } from "./member.ts";
 import {
   type FromWorker,
   type PolicyUpdate,
   type Question,
   receivedError,
   sendableError,
-  type SharedMemory,
   type ToWorker,
   type WorkerConfig,
 } from "./messages.ts";
 import { makeCountsMemory, makeSeeds, SharedCounts } from "./shared_counts.ts";
 import { makePortsMemory, SharedPorts } from "./shared_ports.ts";
-import { makeSignalsMemory, Signals } from "./signals.ts";
+import { makeSignalsMemory } from "./signals.ts";
 
 /** How long a worker may take to make a change of the policy before it is given up. Under full load it is 0.2 s. */
 const APPLY_LIMIT_MS = 5_000;
@@ -48,10 +48,6 @@ const APPLY_LIMIT_MS = 5_000;
 const SILENCE_LIMIT_MS = 15_000;
 /** From one look at the workers to the next. */
 const WATCH_MS = 250;
-/** Before a worker is replaced, longer each time that it dies again at once. */
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 5_000;
-const STEADY_MS = 60_000;
 /** From the stop of the last request to the end of a worker. */
 const STOP_GRACE_MS = 3_000;
 
@@ -137,19 +133,7 @@ class Pool implements Workers {
     // Before anything else is shared: two programs that share a port would each get half of the connections.
     this.#listen = options.config.listen.map(claimPort);
     for (let plane = 1; plane < planes; plane++) {
-      this.#members.push({
-        memory: { ...memory, plane, signals: makeSignalsMemory() },
-        waiting: new Map(),
-        worker: undefined,
-        hasPolicy: false,
-        listening: Promise.withResolvers(),
-        stopped: Promise.withResolvers(),
-        startedAt: 0,
-        beats: 0,
-        silentLooks: 0,
-        pauseMs: FIRST_PAUSE_MS,
-        respawn: undefined,
-      });
+      this.#members.push(emptyPlace({ ...memory, plane, signals: makeSignalsMemory() }));
     }
     this.#startFailed.promise.catch(() => {}); // after the start nobody waits for it
     this.#watch = setInterval(() => this.#look(), WATCH_MS);
@@ -350,7 +334,7 @@ class Pool implements Workers {
 
   /** Ends a worker and puts another in its place. What it held ends with it. */
   #lose(member: Member, why: ProxyError): void {
-    const { worker, memory: { plane }, startedAt } = member;
+    const { worker, memory: { plane } } = member;
     if (!worker) return;
     signalsOf(member).condemn(); // a thread that hangs ends only when it comes back
     worker.terminate();
@@ -359,9 +343,7 @@ class Pool implements Workers {
     if (!this.#isRunning) return this.#startFailed.reject(why);
     this.#options.log.error(`worker ${plane} is replaced, and its connections have ended: ${why.message}`);
     this.replaced++;
-    const isSteady = performance.now() - startedAt > STEADY_MS;
-    member.pauseMs = isSteady ? FIRST_PAUSE_MS : Math.min(member.pauseMs * 2, LONGEST_PAUSE_MS);
-    member.respawn = setTimeout(() => this.#spawn(member), member.pauseMs);
+    member.respawn = setTimeout(() => this.#spawn(member), nextPauseMs(member));
   }
 
   /** Takes back what a worker that is gone had counted and listened on. */
@@ -375,33 +357,6 @@ class Pool implements Workers {
   }
 }
 
-/** One worker's place: who is in it now, and what is known of them. */
-interface Member {
-  memory: SharedMemory;
-  worker: Worker | undefined;
-  /** It was sent the policy, and needs every change from then on. */
-  hasPolicy: boolean;
-  /** What it was told and has not said to have done. */
-  readonly waiting: Map<number, () => void>;
-  /** The first worker in this place listens. */
-  readonly listening: PromiseWithResolvers<void>;
-  stopped: PromiseWithResolvers<void>;
-  startedAt: number;
-  /** At the last look. */
-  beats: number;
-  silentLooks: number;
-  pauseMs: number;
-  respawn: ReturnType<typeof setTimeout> | undefined;
-}
-
-function signalsOf({ memory }: Member): Signals {
-  return new Signals(memory.signals);
-}
-
-function post({ worker }: Member, message: ToWorker): void {
-  worker?.postMessage(message);
-}
-
 function failure(state: string): ProxyError {
   return new ProxyError("internal", `Cannot go on with a worker: ${state}`);
 }
@@ -412,15 +367,4 @@ function claimPort(where: Listen): Listen {
   const { port } = listener.addr as Deno.NetAddr;
   listener.close();
   return { ...where, port };
-}
-
-/** True when `promise` is fulfilled within `ms`. */
-async function within(promise: Promise<void>, ms: number): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<false>((resolve) => timer = setTimeout(() => resolve(false), ms));
-  try {
-    return await Promise.race([promise.then(() => true as const), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
