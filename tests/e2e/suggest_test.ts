@@ -61,6 +61,7 @@ class Site implements AsyncDisposable {
         GIT_TERMINAL_PROMPT: "0",
         npm_config_update_notifier: "false",
         npm_config_fund: "false",
+        npm_config_audit: "true", // npx hands its own settings on to what it runs, and they may say otherwise
         npm_config_fetch_retries: "0",
       },
     });
