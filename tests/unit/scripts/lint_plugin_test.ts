@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import plugin, { isAllowed } from "../../../scripts/lint_plugin.ts";
 
+/** As a shell has it: 128 and the signal's number. */
+const SEGMENTATION_FAULT = 139;
 const ROOT = new URL("../../../", import.meta.url).pathname;
 
 /** What the plugin says about a source, as `rule: message`. */
@@ -99,10 +101,10 @@ Deno.test("the plugin keeps console out of the product, whatever is ignored by c
 });
 
 Deno.test("the tree keeps the house rules", async () => {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["lint", "--json"],
-    cwd: ROOT,
-  }).output();
+  const lintTree = () => new Deno.Command(Deno.execPath(), { args: ["lint", "--json"], cwd: ROOT }).output();
+  let { code, stdout, stderr } = await lintTree();
+  // Deno 2.9.6 with a plugin now and then crashes at the very end (seen once in some dozens of runs).
+  if (code === SEGMENTATION_FAULT) ({ code, stdout, stderr } = await lintTree());
   const text = new TextDecoder().decode(stdout);
   const found: { filename: string; code: string; message: string }[] = JSON.parse(text).diagnostics;
   const ours = found.filter(({ code }) => code.startsWith("slicer-proxy/"));
