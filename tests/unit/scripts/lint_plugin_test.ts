@@ -103,8 +103,10 @@ Deno.test("the plugin keeps console out of the product, whatever is ignored by c
 Deno.test("the tree keeps the house rules", async () => {
   const lintTree = () => new Deno.Command(Deno.execPath(), { args: ["lint", "--json"], cwd: ROOT }).output();
   let { code, stdout, stderr } = await lintTree();
-  // Deno 2.9.6 with a plugin now and then crashes at the very end (seen once in some dozens of runs).
-  if (code === SEGMENTATION_FAULT) ({ code, stdout, stderr } = await lintTree());
+  // Deno 2.9.6 with a plugin crashes at the very end of one run in twenty.
+  for (let tries = 1; tries < 4 && code === SEGMENTATION_FAULT; tries++) {
+    ({ code, stdout, stderr } = await lintTree());
+  }
   const text = new TextDecoder().decode(stdout);
   const found: { filename: string; code: string; message: string }[] = JSON.parse(text).diagnostics;
   const ours = found.filter(({ code }) => code.startsWith("slicer-proxy/"));
