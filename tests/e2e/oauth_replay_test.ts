@@ -54,6 +54,7 @@ Deno.test("a token that the upstream refuses is renewed once, and the request se
       await peer.send(get(stage.target));
       assertEquals((await peer.readResponse()).status, 200);
       assertEquals([stage.provider.refreshes, stage.upstream.seen.length], [1, 3]);
+      await stage.proxy.audit.written();
       assertEquals(stage.proxy.lines.filter((line) => line.startsWith("allow ")).length, 2);
     });
   }

@@ -74,6 +74,7 @@ Deno.test("a stop lets a request finish, closes after it, and writes its line", 
   finish.resolve();
   assertEquals(await soon("the rest", peer.readAll()), "world");
   assert(await stopping < 10_000);
+  await proxy.audit.written();
   assertEquals(proxy.lines.length, 1);
   assertMatch(proxy.lines[0] ?? "", /^allow client=one method=GET .* path=\/ status=200 sent=0 received=10 /);
 });
@@ -123,6 +124,7 @@ Deno.test("a stop cuts what does not finish in time, wherever it hangs, and logs
       assert(tookMs >= 290, `it had only ${tookMs} ms`);
       assert(tookMs < 8_000, `it took ${tookMs} ms`);
       assertEquals(proxy.server.counters().connections, 0);
+      await proxy.audit.written();
       assertEquals(proxy.lines.length, 1, proxy.lines.join("\n"));
       assertMatch(proxy.lines[0] ?? "", line);
     });

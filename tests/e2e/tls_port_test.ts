@@ -143,6 +143,7 @@ Deno.test("no token is ever logged, right or wrong, on any way in", async () => 
   }
   await proxy.waitLine(/method=SOCKS5 reason=auth-invalid/);
   await proxy.waitLine(/status=407 reason=auth-invalid/);
+  await proxy.audit.written();
   const all = proxy.lines.join("\n");
   assertStringIncludes(all, "reason=no-rule");
   for (const part of [TOKEN, "wrong-token", btoa(TOKEN)]) assertEquals(all.includes(part), false);

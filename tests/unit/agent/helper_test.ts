@@ -202,6 +202,7 @@ Deno.test("the DNS server answers over UDP and TCP, and keeps answers but no ref
       "at once, after a refusal",
     );
     assertEquals((await ask("UP.test")).addresses, ["127.0.0.1"]);
+    await proxy.audit.written();
     const asked = proxy.lines.filter((line) => /method=DNS host=up\.test/.test(line));
     assertEquals(asked.length, 2, "the third was kept");
     assertEquals((await ask("x.localhost")).addresses, ["127.0.0.1"]);
