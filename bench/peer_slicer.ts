@@ -54,7 +54,7 @@ export async function startSlicer(rig: Rig, workers = 1): Promise<SlicerPeer> {
     },
     pids: [started.pid],
     startMs: started.startMs,
-    settings: command.join(" ") + "\nclient bench: allow --host localhost\n",
+    settings: command.join(" ").replaceAll(ROOT.pathname, "") + "\nclient bench: allow --host localhost\n",
     logFile: `${dir}/.slicer/proxy/audit.log`,
     stop: started.stop,
   };
