@@ -1,5 +1,5 @@
 /**
- * What the REST API serves, as it sees it: the control plane and the figures of the running proxy. Only `cli/cmd_up.ts`
+ * What the REST API serves, as it sees it: the control plane and the figures of the running proxy. Only `cli/up/cmd_up.ts`
  * knows who provides them.
  *
  * Not here: the bodies of calls (`schemas.ts`).

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { ApiClient } from "../cli/api_client.ts";
-import { parseApiUrl } from "../cli/api_url.ts";
+import { ApiClient } from "../cli/api/client.ts";
+import { parseApiUrl } from "../cli/api/url.ts";
 import config from "../deno.json" with { type: "json" };
 import type { Peer } from "./peer.ts";
 import type { Rig, Started } from "./rig.ts";

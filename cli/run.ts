@@ -1,19 +1,19 @@
 /**
  * argv → command → exit code: 0 done, 1 failed, 2 not understood. The only file that ends the process.
  *
- * Not here: reading flags (`parse.ts`) and doing anything (`cmd_*.ts`).
+ * Not here: reading flags (`command/parse.ts`) and doing anything (`cmd_*.ts`).
  *
  * @module
  */
 import { isProxyError, messageOf } from "../core/errors.ts";
-import { type CommandSpec, PROGRAM } from "./command.ts";
-import { COMMANDS } from "./commands.ts";
-import { refuseLeakyEnvironment } from "./environment.ts";
-import { commandHelp, overview } from "./help.ts";
-import { type Io, systemIo } from "./io.ts";
-import { nearest } from "./nearest.ts";
-import { type Output, OutputClosed } from "./output.ts";
-import { asksForHelp, HELP_FLAG, parseCommandLine, usageError } from "./parse.ts";
+import { type CommandSpec, PROGRAM } from "./command/command.ts";
+import { COMMANDS } from "./command/commands.ts";
+import { refuseLeakyEnvironment } from "./up/environment.ts";
+import { commandHelp, overview } from "./command/help.ts";
+import { type Io, systemIo } from "./terminal/io.ts";
+import { nearest } from "./command/nearest.ts";
+import { type Output, OutputClosed } from "./terminal/output.ts";
+import { asksForHelp, HELP_FLAG, parseCommandLine, usageError } from "./command/parse.ts";
 
 /** Runs the command line and ends the process. */
 export async function main(argv: readonly string[]): Promise<never> {

@@ -2,7 +2,7 @@
  * The operational log: what the people who run the proxy must know, on stderr. Levels: error means somebody must act, warn
  * that something was refused or is odd, info is the life of the process, debug the steps.
  *
- * Not here: the audit log of requests (`proxy/audit_log.ts`). Nothing that a client or an upstream sent is logged here.
+ * Not here: the audit log of requests (`proxy/records/audit_log.ts`). Nothing that a client or an upstream sent is logged here.
  *
  * @module
  */

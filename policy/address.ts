@@ -3,7 +3,7 @@
  * name. An IPv6 address that carries an IPv4 address, for translators and tunnels, counts as both: what is denied in
  * plain is denied in every disguise.
  *
- * Not here: resolving and dialling (`proxy/upstream.ts`).
+ * Not here: resolving and dialling (`proxy/egress/dialler.ts`).
  *
  * @module
  */

@@ -6,7 +6,7 @@
  */
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import type { Limits } from "../core/limits.ts";
-import { CONNECTIONS, type Counts, LocalCounts, TUNNELS } from "./counts.ts";
+import { CONNECTIONS, type Counts, LocalCounts, TUNNELS } from "./records/counts.ts";
 
 /** Gives back what was admitted. Safe to call more than once. */
 export type Release = () => void;

@@ -7,8 +7,8 @@
  */
 import { Buffer } from "node:buffer";
 import { ProxyError } from "../core/errors.ts";
-import { type HeaderField, valuesOf } from "./headers.ts";
-import { latin1 } from "./http1_reader.ts";
+import { type HeaderField, valuesOf } from "./message/fields.ts";
+import { latin1 } from "./http1/head_reader.ts";
 import type { Client, PolicySource } from "./policy_source.ts";
 
 /**

@@ -11,12 +11,12 @@ import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import { decideConnect } from "../policy/decide.ts";
 import { explainDenial } from "../policy/explain.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
-import { writeAll } from "./byte_reader.ts";
+import { writeAll } from "./streams/byte_reader.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
 import { type Exchange, identify, type Next, refuseExchange, type Session } from "./exchange.ts";
 import { inspect } from "./inspect.ts";
 import type { Client } from "./policy_source.ts";
-import { parseConnectTarget } from "./request.ts";
+import { parseConnectTarget } from "./message/target.ts";
 import { passThrough } from "./tunnel.ts";
 
 const ESTABLISHED = new TextEncoder().encode("HTTP/1.1 200 Connection Established\r\n\r\n");

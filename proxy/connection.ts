@@ -6,8 +6,8 @@
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
-import { ByteReader } from "./byte_reader.ts";
-import { isTlsRecord } from "./client_hello.ts";
+import { ByteReader } from "./streams/byte_reader.ts";
+import { isTlsRecord } from "./streams/client_hello.ts";
 import type { ClientStream, ConnectionState, ProxyContext } from "./context.ts";
 import { handleConnect } from "./connect.ts";
 import { refusalOf } from "./error_response.ts";

@@ -7,13 +7,13 @@ import type { Clock } from "../core/clock.ts";
 import type { Deadlines } from "../core/deadlines.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Admission } from "./admission.ts";
-import type { AuditTrail } from "./audit_log.ts";
-import type { ByteStream } from "./byte_reader.ts";
+import type { AuditTrail } from "./records/audit_log.ts";
+import type { ByteStream } from "./streams/byte_reader.ts";
 import type { Grants } from "./grants.ts";
-import type { Interceptor, ServerCertificate } from "./intercept.ts";
+import type { Interceptor, ServerCertificate } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";
-import type { Dialler } from "./upstream.ts";
-import type { UpstreamPool } from "./upstream_pool.ts";
+import type { Dialler } from "./egress/dialler.ts";
+import type { UpstreamPool } from "./egress/pool.ts";
 
 /** `strict` refuses unknown CONNECT at once; `audit` looks at the first request inside, and refuses that. */
 export type Mode = "strict" | "audit";

@@ -10,8 +10,8 @@ import { type ErrorCode, ProxyError } from "../core/errors.ts";
 import { escapeTerminal } from "../core/escape.ts";
 import type { Explanation } from "../policy/explain.ts";
 import { isReason, type Reason, REASONS } from "../policy/reason.ts";
-import { type HeaderField, makeField, valuesOf } from "./headers.ts";
-import { formatResponseHead } from "./http1_writer.ts";
+import { type HeaderField, makeField, valuesOf } from "./message/fields.ts";
+import { formatResponseHead } from "./http1/head_writer.ts";
 
 /** A refusal or failure, ready to be answered and logged. */
 export interface Refusal {

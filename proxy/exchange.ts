@@ -10,14 +10,14 @@ import { ProxyError } from "../core/errors.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import { authenticate } from "./auth.ts";
-import type { Body } from "./body.ts";
-import { type ByteReader, closeWriteQuietly, writeAll } from "./byte_reader.ts";
+import type { Body } from "./http1/body.ts";
+import { type ByteReader, closeWriteQuietly, writeAll } from "./streams/byte_reader.ts";
 import type { ClientStream, ConnectionState, ProxyContext } from "./context.ts";
 import { formatRefusal, type Refusal } from "./error_response.ts";
-import { type HeaderField, listOf } from "./headers.ts";
-import type { RequestHead } from "./http1_reader.ts";
+import { type HeaderField, listOf } from "./message/fields.ts";
+import type { RequestHead } from "./http1/head_reader.ts";
 import type { Client } from "./policy_source.ts";
-import type { RequestTarget, TunnelOrigin, Upgrade } from "./request.ts";
+import type { RequestTarget, TunnelOrigin, Upgrade } from "./message/target.ts";
 
 /** The tunnel that a session is inside of. Its client is the one that opened it. */
 export interface Tunnel extends TunnelOrigin {

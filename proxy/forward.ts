@@ -2,21 +2,21 @@
  * One admitted request: upstream and back, streaming in both directions at once. Heads lose what is for one hop and gain the
  * credential; bodies pass as they are. A message that ends badly on one side never ends well on the other.
  *
- * Not here: whether it may (`session.ts`), connections (`upstream.ts`, `upstream_pool.ts`).
+ * Not here: whether it may (`session.ts`), connections (`egress/dialler.ts`, `egress/pool.ts`).
  *
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
 import type { Credential } from "../secrets/credential.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
-import { type Body, responseBody } from "./body.ts";
-import { readBodyStart } from "./body_text.ts";
-import { type ByteReader, closeQuietly, writeAll } from "./byte_reader.ts";
-import type { ByteStream } from "./byte_reader.ts";
+import { type Body, responseBody } from "./http1/body.ts";
+import { readBodyStart } from "./http1/body_text.ts";
+import { type ByteReader, closeQuietly, writeAll } from "./streams/byte_reader.ts";
+import type { ByteStream } from "./streams/byte_reader.ts";
 import { refusalOf } from "./error_response.ts";
-import { type HeaderField, injectCredential, listOf, makeField, removeHopByHop } from "./headers.ts";
-import { readResponseHead, type RequestHead, type ResponseHead } from "./http1_reader.ts";
-import { formatRequestHead, formatResponseHead } from "./http1_writer.ts";
+import { type HeaderField, injectCredential, listOf, makeField, removeHopByHop } from "./message/fields.ts";
+import { readResponseHead, type RequestHead, type ResponseHead } from "./http1/head_reader.ts";
+import { formatRequestHead, formatResponseHead } from "./http1/head_writer.ts";
 import type { Grant } from "./policy_source.ts";
 import {
   type AdmittedExchange,
@@ -26,9 +26,9 @@ import {
   refuseExchange,
   wantsClose,
 } from "./exchange.ts";
-import { SentBody } from "./sent_body.ts";
-import { splice } from "./splice.ts";
-import type { UpstreamConnection } from "./upstream.ts";
+import { SentBody } from "./message/sent_body.ts";
+import { splice } from "./streams/splice.ts";
+import type { UpstreamConnection } from "./egress/dialler.ts";
 
 /** Forwards, answers and logs. Rejects only on a bug. */
 export async function forward(exchange: AdmittedExchange): Promise<Next> {

@@ -2,7 +2,7 @@
  * The inside of an inspected tunnel: TLS is ended with a leaf for the target, cleartext HTTP is read as it is, and every
  * request in it is served on its own.
  *
- * Not here: whether the tunnel is opened (`connect.ts`), how TLS is ended (`intercept.ts`).
+ * Not here: whether the tunnel is opened (`connect.ts`), how TLS is ended (`tls/loopback.ts`).
  *
  * @module
  */
@@ -10,8 +10,8 @@ import { ProxyError } from "../core/errors.ts";
 import { type HostPort, parseHost } from "../core/host_port.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { Rule } from "../policy/rule.ts";
-import { ByteReader, writeAll } from "./byte_reader.ts";
-import { isTlsRecord, peekClientHello } from "./client_hello.ts";
+import { ByteReader, writeAll } from "./streams/byte_reader.ts";
+import { isTlsRecord, peekClientHello } from "./streams/client_hello.ts";
 import type { ClientStream } from "./context.ts";
 import { refusalOf } from "./error_response.ts";
 import type { Session } from "./exchange.ts";

@@ -1,6 +1,6 @@
 /**
  * What the data plane needs to know about clients, rules and secrets, as the proxy declares it. `store/` provides it;
- * only `cli/cmd_up.ts` knows that. What decides answers from memory, synchronously: the request path
+ * only `cli/up/cmd_up.ts` knows that. What decides answers from memory, synchronously: the request path
  * never waits for a disk. Only a credential may have to be fetched.
  *
  * @module

@@ -13,17 +13,17 @@ import { fitLimits, type Limits } from "../core/limits.ts";
 import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
 import { Admission, type Release } from "./admission.ts";
-import type { AuditTrail } from "./audit_log.ts";
-import { closeQuietly } from "./byte_reader.ts";
+import type { AuditTrail } from "./records/audit_log.ts";
+import { closeQuietly } from "./streams/byte_reader.ts";
 import { serveConnection } from "./connection.ts";
-import { countersIn, type Counts, LocalCounts } from "./counts.ts";
+import { countersIn, type Counts, LocalCounts } from "./records/counts.ts";
 import type { Certificates, ClientStream, ConnectionState, Mode, ProxyContext } from "./context.ts";
 import { Grants } from "./grants.ts";
-import { Interceptor, type PortSet } from "./intercept.ts";
+import { Interceptor, type PortSet } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";
-import { SocketStream } from "./socket_stream.ts";
-import { Dialler, type Resolve } from "./upstream.ts";
-import { UpstreamPool } from "./upstream_pool.ts";
+import { SocketStream } from "./streams/socket_stream.ts";
+import { Dialler, type Resolve } from "./egress/dialler.ts";
+import { UpstreamPool } from "./egress/pool.ts";
 
 /** A port to listen on. Port 0 takes a free one. */
 export interface Listen {

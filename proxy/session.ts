@@ -12,7 +12,7 @@ import { decideRequest } from "../policy/decide.ts";
 import { explainDenial } from "../policy/explain.ts";
 import { hostWithin } from "../policy/rule.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
-import { requestBody } from "./body.ts";
+import { requestBody } from "./http1/body.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
 import {
   type AdmittedExchange,
@@ -26,11 +26,11 @@ import {
   type Session,
 } from "./exchange.ts";
 import { forward } from "./forward.ts";
-import { serveGuest } from "./guest_service.ts";
-import { findOverride } from "./headers.ts";
-import { readRequestHead, type RequestHead } from "./http1_reader.ts";
+import { serveGuest } from "./guest/service.ts";
+import { findOverride } from "./message/fields.ts";
+import { readRequestHead, type RequestHead } from "./http1/head_reader.ts";
 import type { Client } from "./policy_source.ts";
-import { isRefusedMethod, parseTarget, parseUpgrade, type RequestTarget } from "./request.ts";
+import { isRefusedMethod, parseTarget, parseUpgrade, type RequestTarget } from "./message/target.ts";
 
 /**
  * Serves requests until the connection ends, and closes it then. Never rejects.

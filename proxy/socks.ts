@@ -11,11 +11,11 @@ import { type ErrorCode, ProxyError } from "../core/errors.ts";
 import { type HostPort, parseHost } from "../core/host_port.ts";
 import { decideConnect } from "../policy/decide.ts";
 import type { Rule } from "../policy/rule.ts";
-import { type ByteReader, writeAll } from "./byte_reader.ts";
+import { type ByteReader, writeAll } from "./streams/byte_reader.ts";
 import { openTunnel } from "./connect.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
 import { linger, type Next, type Session } from "./exchange.ts";
-import { latin1 } from "./http1_reader.ts";
+import { latin1 } from "./http1/head_reader.ts";
 import type { Client, PolicySource } from "./policy_source.ts";
 import { passThrough } from "./tunnel.ts";
 

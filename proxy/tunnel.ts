@@ -9,13 +9,13 @@ import { type HostPort, isIpLiteral } from "../core/host_port.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
-import { type ByteReader, type ByteStream, closeQuietly } from "./byte_reader.ts";
-import { isTlsRecord, peekClientHello } from "./client_hello.ts";
+import { type ByteReader, type ByteStream, closeQuietly } from "./streams/byte_reader.ts";
+import { isTlsRecord, peekClientHello } from "./streams/client_hello.ts";
 import { namesHost } from "./inspect.ts";
 import type { ProxyContext } from "./context.ts";
 import type { Client } from "./policy_source.ts";
 import type { Session } from "./exchange.ts";
-import { splice } from "./splice.ts";
+import { splice } from "./streams/splice.ts";
 
 export interface PassthroughTunnel {
   readonly client: Client;

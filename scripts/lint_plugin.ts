@@ -75,7 +75,10 @@ const plugin: Deno.lint.Plugin = {
       create(context) {
         const file = inProject(context.filename);
         // Tests, and scripts and examples for people may, where they say so: `no-console` is on for them.
-        if (file === "cli/output.ts" || OUTSIDE.includes(layerOf(file)) || file.startsWith("sdk/examples/")) {
+        if (
+          file === "cli/terminal/output.ts" || OUTSIDE.includes(layerOf(file)) ||
+          file.startsWith("sdk/examples/")
+        ) {
           return {};
         }
         return {
@@ -83,7 +86,7 @@ const plugin: Deno.lint.Plugin = {
             if (!isNamed(node.object, "console")) return;
             context.report({
               node,
-              message: "Only cli/output.ts writes to the terminal",
+              message: "Only cli/terminal/output.ts writes to the terminal",
               hint: "use core/log.ts for the operational log, Io.output in commands",
             });
           },

@@ -6,7 +6,7 @@
  * @module
  */
 import { PROGRAM_PATHS } from "../agent/programs.ts";
-import { GUARDED_VARIABLES } from "../cli/environment.ts";
+import { GUARDED_VARIABLES } from "../cli/up/environment.ts";
 import { LIBC_PATHS } from "../core/native.ts";
 
 /** What commands are told by variables, and which roots the runtime trusts. */

@@ -1,6 +1,6 @@
 /**
- * Calls to the providers of credentials, as this folder needs them. `proxy/provider_call.ts` makes them, over verified
- * TLS and under the same address checks as every upstream; only `cli/cmd_up.ts` knows that.
+ * Calls to the providers of credentials, as this folder needs them. `proxy/egress/provider_call.ts` makes them, over verified
+ * TLS and under the same address checks as every upstream; only `cli/up/cmd_up.ts` knows that.
  *
  * @module
  */

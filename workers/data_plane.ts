@@ -1,6 +1,6 @@
 /**
  * A worker: the data plane of `proxy/` on a thread of its own, with a copy of the policy. The second composition root
- * beside `cli/cmd_up.ts`.
+ * beside `cli/up/cmd_up.ts`.
  *
  * Not here: the main thread's side (`pool.ts`).
  *
@@ -11,10 +11,10 @@ import { isProxyError, messageOf } from "../core/errors.ts";
 import { startLog } from "../core/log.ts";
 import { hasNativeCalls } from "../core/native.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
-import type { AuditTrail } from "../proxy/audit_log.ts";
+import type { AuditTrail } from "../proxy/records/audit_log.ts";
 import { type LocalProxy, startProxy } from "../proxy/server.ts";
-import { systemResolve } from "../proxy/upstream.ts";
-import { certificatesFor } from "../proxy/upstream_trust.ts";
+import { systemResolve } from "../proxy/egress/dialler.ts";
+import { certificatesFor } from "../proxy/egress/trust.ts";
 import {
   type Answers,
   type FromWorker,

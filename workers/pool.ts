@@ -13,10 +13,10 @@
 import { ProxyError } from "../core/errors.ts";
 import { fitLimits } from "../core/limits.ts";
 import { descriptorLimit, findListeners } from "../core/native.ts";
-import type { AuditLog } from "../proxy/audit_log.ts";
+import type { AuditLog } from "../proxy/records/audit_log.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
-import { countersIn } from "../proxy/counts.ts";
+import { countersIn } from "../proxy/records/counts.ts";
 import {
   fewConnections,
   type Listen,

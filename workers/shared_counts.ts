@@ -10,7 +10,7 @@
  *
  * @module
  */
-import type { Counts } from "../proxy/counts.ts";
+import type { Counts } from "../proxy/records/counts.ts";
 
 const ROWS = 3;
 const WIDTH = 65_536; // a power of two

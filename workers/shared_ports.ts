@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { PortSet } from "../proxy/intercept.ts";
+import type { PortSet } from "../proxy/tls/loopback.ts";
 
 /** One bit a port. */
 const PLANE = 65_536 / 32;

@@ -1,6 +1,6 @@
 /** What is dialled, and what never is, whatever a name resolves to and however an address is written. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { systemResolve } from "../../proxy/upstream.ts";
+import { systemResolve } from "../../proxy/egress/dialler.ts";
 import { startEchoUpstream } from "../support/echo_upstream.ts";
 import { basic, dialRaw, openTlsTunnel } from "../support/raw_peer.ts";
 import { askSocks5 } from "../support/socks_client.ts";

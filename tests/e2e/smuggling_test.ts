@@ -5,7 +5,7 @@
 import { Buffer } from "node:buffer";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Deadlines } from "../../core/deadlines.ts";
-import { type Splice, splice } from "../../proxy/splice.ts";
+import { type Splice, splice } from "../../proxy/streams/splice.ts";
 import { startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
 import { openTlsTunnel } from "../support/raw_peer.ts";
 import { startTestProxy, TOKEN } from "../support/start_proxy.ts";

@@ -10,10 +10,10 @@ import fc from "fast-check";
 import { parseClientHello } from "../../core/client_hello.ts";
 import { type ErrorCode, isProxyError } from "../../core/errors.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
-import { ByteReader } from "../../proxy/byte_reader.ts";
-import { type Body, requestBody } from "../../proxy/body.ts";
-import { readRequestHead, readResponseHead } from "../../proxy/http1_reader.ts";
-import { formatRequestHead, formatResponseHead } from "../../proxy/http1_writer.ts";
+import { ByteReader } from "../../proxy/streams/byte_reader.ts";
+import { type Body, requestBody } from "../../proxy/http1/body.ts";
+import { readRequestHead, readResponseHead } from "../../proxy/http1/head_reader.ts";
+import { formatRequestHead, formatResponseHead } from "../../proxy/http1/head_writer.ts";
 import { Engine } from "../wire/harness.ts";
 import { type PipeEnd, settle } from "../wire/pipe.ts";
 

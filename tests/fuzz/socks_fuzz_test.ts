@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { ProxyError } from "../../core/errors.ts";
 import { parseHost } from "../../core/host_port.ts";
-import { ByteReader } from "../../proxy/byte_reader.ts";
+import { ByteReader } from "../../proxy/streams/byte_reader.ts";
 import { readSocksRequest, type SocksRequest } from "../../proxy/socks.ts";
 
 const NUM_RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 2_000);

@@ -1,5 +1,5 @@
 /** A port where connects neither succeed nor fail: a listener of another process that never accepts and whose queue is full. */
-import { closeQuietly } from "../../proxy/byte_reader.ts";
+import { closeQuietly } from "../../proxy/streams/byte_reader.ts";
 import { hasProgram } from "./programs.ts";
 
 const LISTEN = `import socket, sys

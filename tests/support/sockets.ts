@@ -1,6 +1,6 @@
 /** Real sockets for tests: connected pairs, silent listeners, and how many this process has open. */
 import { hasNativeCalls } from "../../core/native.ts";
-import { closeQuietly } from "../../proxy/byte_reader.ts";
+import { closeQuietly } from "../../proxy/streams/byte_reader.ts";
 
 // Opens the C library here: it stays open for the process, which the sanitizer would count against the first test.
 hasNativeCalls();

@@ -5,7 +5,7 @@ import { systemClock } from "../../core/clock.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
 import type { StoredRecord } from "../../policy/audit_record.ts";
-import { AuditLog } from "../../proxy/audit_log.ts";
+import { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Listen } from "../../proxy/server.ts";
 import { State } from "../../store/state.ts";
 import type { ViewChange } from "../../store/view.ts";

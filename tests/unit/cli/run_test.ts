@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes } from "@std/assert";
 import { run } from "../../../cli/run.ts";
-import { fakeIo } from "./fake_io.ts";
-import { type Recorded, startRecordingApi } from "./recording_api.ts";
+import { fakeIo } from "./terminal/fake_io.ts";
+import { type Recorded, startRecordingApi } from "./api/recording_api.ts";
 
 const NOW_MS = Date.parse("2026-01-02T03:04:05Z");
 const json = (value: unknown, status = 200) => Response.json(value, { status });
@@ -379,7 +379,7 @@ Deno.test("run() fails with exit code 1 and the server's words when the API refu
 });
 
 Deno.test("run() ends quietly with 1 when the reader of its output is gone", async () => {
-  const { Output, OutputClosed } = await import("../../../cli/output.ts");
+  const { Output, OutputClosed } = await import("../../../cli/terminal/output.ts");
   const io = fakeIo();
   let words = "";
   const output = new Output(() => {

@@ -7,7 +7,7 @@ import {
   setListenerNoDelay,
   shutdownSocket,
 } from "../../../core/native.ts";
-import { closeQuietly } from "../../../proxy/byte_reader.ts";
+import { closeQuietly } from "../../../proxy/streams/byte_reader.ts";
 import {
   openSockets,
   settledSockets,

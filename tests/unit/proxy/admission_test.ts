@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { DEFAULT_LIMITS } from "../../../core/limits.ts";
 import { Admission } from "../../../proxy/admission.ts";
-import { countersIn, LocalCounts } from "../../../proxy/counts.ts";
+import { countersIn, LocalCounts } from "../../../proxy/records/counts.ts";
 
 const LIMITS = {
   ...DEFAULT_LIMITS,

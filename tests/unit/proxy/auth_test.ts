@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
 import { authenticate, parseToken } from "../../../proxy/auth.ts";
-import { parseFields } from "../../../proxy/http1_reader.ts";
+import { parseFields } from "../../../proxy/http1/head_reader.ts";
 import type { Client } from "../../../proxy/policy_source.ts";
 
 const CLIENT: Client = { name: "ci-1", version: "1" };

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertNotMatch, assertStringIncludes
 import { type ErrorCode, ProxyError } from "../../../core/errors.ts";
 import { explainDenial } from "../../../policy/explain.ts";
 import { formatRefusal, type Refusal, refusalOf } from "../../../proxy/error_response.ts";
-import { parseFields } from "../../../proxy/http1_reader.ts";
+import { parseFields } from "../../../proxy/http1/head_reader.ts";
 
 Deno.test("refusalOf() has a status and a reason for every code of the request path", async (t) => {
   const rows: [ErrorCode, number, string][] = [

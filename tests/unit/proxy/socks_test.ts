@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
 import type { RuleInput } from "../../../policy/rule.ts";
-import { ByteReader } from "../../../proxy/byte_reader.ts";
+import { ByteReader } from "../../../proxy/streams/byte_reader.ts";
 import {
   findAnonymousRule,
   isLocalSource,

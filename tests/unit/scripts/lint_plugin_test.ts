@@ -25,21 +25,21 @@ Deno.test("isAllowed() knows the import rule", async (t) => {
     ["api uses the store", "api/control.ts", "store/state.ts", true],
     ["api does not know the proxy", "api/app.ts", "proxy/server.ts", false],
     ["agent uses core alone", "agent/dns.ts", "proxy/socks.ts", false],
-    ["cli uses everything", "cli/cmd_up.ts", "proxy/server.ts", true],
-    ["nothing but main.ts uses cli", "api/app.ts", "cli/output.ts", false],
+    ["cli uses everything", "cli/up/cmd_up.ts", "proxy/server.ts", true],
+    ["nothing but main.ts uses cli", "api/app.ts", "cli/terminal/output.ts", false],
     ["main.ts uses cli", "main.ts", "cli/run.ts", true],
     ["main.ts uses nothing else", "main.ts", "proxy/server.ts", false],
     ["no product file uses tests", "cli/run.ts", "tests/support/raw_peer.ts", false],
     ["no product file uses scripts", "cli/run.ts", "scripts/demo.ts", false],
     ["tests use everything", "tests/e2e/x_test.ts", "proxy/server.ts", true],
     ["scripts use tests", "scripts/demo.ts", "tests/support/raw_peer.ts", true],
-    ["cli reads the version", "cli/cmd_version.ts", "deno.json", true],
+    ["cli reads the version", "cli/command/cmd_version.ts", "deno.json", true],
     ["the SDK uses its own files", "sdk/stage.ts", "sdk/nouns.ts", true],
     ["an example uses the SDK", "sdk/examples/stages.ts", "sdk/slicer_proxy.ts", true],
-    ["the SDK uses nothing of the product", "sdk/target.ts", "cli/api_url.ts", false],
+    ["the SDK uses nothing of the product", "sdk/target.ts", "cli/api/url.ts", false],
     ["the SDK does not use core either", "sdk/stage.ts", "core/duration.ts", false],
     ["the SDK does not use tests", "sdk/stage.ts", "tests/support/leaks.ts", false],
-    ["no product file uses the SDK", "cli/cmd_allow.ts", "sdk/slicer_proxy.ts", false],
+    ["no product file uses the SDK", "cli/rules/cmd_allow.ts", "sdk/slicer_proxy.ts", false],
     ["tests use the SDK", "tests/e2e/sdk_test.ts", "sdk/slicer_proxy.ts", true],
     ["a folder that nobody has named imports nothing", "extra/x.ts", "core/errors.ts", false],
   ];
@@ -91,10 +91,10 @@ Deno.test("the plugin lets one file make native calls", () => {
 Deno.test("the plugin keeps console out of the product, whatever is ignored by comment elsewhere", () => {
   const source = `console.log("x");`;
   assertEquals(lint("proxy/x.ts", source), [
-    "slicer-proxy/console: Only cli/output.ts writes to the terminal",
+    "slicer-proxy/console: Only cli/terminal/output.ts writes to the terminal",
   ]);
   assertEquals(lint("cli/run.ts", source).length, 1);
-  assertEquals(lint("cli/output.ts", source), []);
+  assertEquals(lint("cli/terminal/output.ts", source), []);
   assertEquals(lint("scripts/demo.ts", source), []);
   assertEquals(lint("sdk/stage.ts", source).length, 1);
   assertEquals(lint("sdk/examples/stages.ts", source), []);

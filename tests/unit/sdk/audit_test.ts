@@ -5,7 +5,7 @@ import {
   SlicerProxy,
   SlicerProxyError,
 } from "../../../sdk/slicer_proxy.ts";
-import { startRecordingApi } from "../cli/recording_api.ts";
+import { startRecordingApi } from "../cli/api/recording_api.ts";
 
 const RECORD = { v: 1, time: "2026-01-02T03:04:05.000Z", verdict: "deny", client: "ci-1", host: "x.example" };
 

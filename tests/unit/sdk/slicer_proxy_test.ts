@@ -1,7 +1,7 @@
 import { assertEquals, assertFalse, assertMatch, assertRejects } from "@std/assert";
 import { SlicerProxy, SlicerProxyError } from "../../../sdk/slicer_proxy.ts";
 import { TestApi, TOKEN } from "../api/support.ts";
-import { startRecordingApi } from "../cli/recording_api.ts";
+import { startRecordingApi } from "../cli/api/recording_api.ts";
 
 Deno.test("SlicerProxy makes, lists and ends the three nouns, over the socket and over TCP", async (t) => {
   await using api = await TestApi.start({ tcp: {} });

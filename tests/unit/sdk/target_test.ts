@@ -1,5 +1,5 @@
 import { assertEquals, assertFalse, assertThrows } from "@std/assert";
-import { DEFAULT_SOCKET as CLI_DEFAULT, parseApiUrl } from "../../../cli/api_url.ts";
+import { DEFAULT_SOCKET as CLI_DEFAULT, parseApiUrl } from "../../../cli/api/url.ts";
 import { SlicerProxyError } from "../../../sdk/error.ts";
 import { DEFAULT_SOCKET, parseTarget, tokenFor, withEnvironment } from "../../../sdk/target.ts";
 

@@ -3,7 +3,7 @@ import { parseTarget } from "../../../sdk/target.ts";
 import { explainFailure } from "../../../sdk/unreachable.ts";
 import { send, sendByNode, type WireRequest } from "../../../sdk/wire.ts";
 import { proxyAuthority } from "../../support/test_authority.ts";
-import { startRecordingApi } from "../cli/recording_api.ts";
+import { startRecordingApi } from "../cli/api/recording_api.ts";
 
 const SENDERS: readonly (readonly [string, typeof send])[] = [["Deno's", send], ["Node's", sendByNode]];
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { LocalCounts } from "../../../proxy/counts.ts";
+import { LocalCounts } from "../../../proxy/records/counts.ts";
 import { makeCountsMemory, makeSeeds, SharedCounts } from "../../../workers/shared_counts.ts";
 
 const SEEDS = [1, 2, 3];

@@ -1,0 +1,348 @@
+/**
+ * The command table. A new command is one row here and one file; help, parsing and completion follow.
+ *
+ * @module
+ */
+import { AGENT_COMMANDS } from "../agent/commands.ts";
+import { type CommandSpec, type FlagSpec, splitCommas, splitPaths } from "./command.ts";
+import { JSON_FLAG, URL_FLAG } from "./common_flags.ts";
+import { REVIEW_COMMANDS } from "../review/commands.ts";
+import { UP_FLAGS } from "../up/flags.ts";
+
+const CLIENT_NAME = { name: "NAME", description: "the client" };
+const SECRET_NAME = { name: "NAME", description: "the secret" };
+const RULE_CLIENT = { name: "CLIENT", description: "the client that owns the rule" };
+
+/** What makes a rule the rule it is; `allow` and `revoke` share it. */
+const RULE_FLAGS: readonly FlagSpec[] = [
+  {
+    name: "host",
+    placeholder: "HOST",
+    description: "api.example.com, *.example.com, * or an IP address",
+    isRequired: true,
+  },
+  {
+    name: "method",
+    placeholder: "METHOD",
+    description: "only this method; none means any",
+    isRepeatable: true,
+    split: splitCommas,
+  },
+  {
+    name: "path",
+    placeholder: "PATH",
+    description: "only this path: /v1/models, or /v1/* for all below; none means any",
+    isRepeatable: true,
+    split: splitPaths,
+  },
+  {
+    name: "port",
+    placeholder: "PORT",
+    description: "only this port; none means 80 and 443",
+    isRepeatable: true,
+    split: splitCommas,
+  },
+  { name: "secret", placeholder: "NAME", description: "inject the credential of this secret" },
+  {
+    name: "passthrough",
+    description: "pass the bytes through uninspected; not with --method, --path or --secret",
+  },
+];
+
+const CA_FLAGS: readonly FlagSpec[] = [
+  {
+    name: "hostgroup",
+    placeholder: "NAME",
+    description: "the host group that the CA is for",
+    default: "sbox",
+  },
+  {
+    name: "ca-dir",
+    placeholder: "DIR",
+    description: "the folder of ca.crt and ca.key, instead of ./.slicer/ca/HOSTGROUP",
+  },
+];
+
+/** Both logins talk to a server that may be a company's own. */
+const PROVIDER_CA_FLAG: FlagSpec = {
+  name: "ca-file",
+  placeholder: "FILE",
+  description: "trust the certificates in this PEM file too",
+};
+
+/** The values of `secret create --type`. */
+const SECRET_TYPES: readonly string[] = [
+  "bearer",
+  "basic",
+  "basic-auth",
+  "header",
+  "oauth-claude",
+  "oauth-codex",
+  "oauth-github-copilot",
+  "oauth-xai",
+  "oauth-client-creds",
+  "github-app-user",
+  "github-app",
+];
+
+/** Every command, in the order of the overview. */
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: "up",
+    summary: "run the proxy",
+    flags: UP_FLAGS,
+    examples: [
+      "sudo slicer-proxy up --hostgroup sbox --bind 192.168.222.1 --deny-cidr 192.168.1.0/24 --mode=audit",
+      "slicer-proxy up --bind 0.0.0.0 --san 192.168.64.1 --seal-key-file ~/keys/slicer-proxy.key",
+    ],
+    load: async () => (await import("../up/cmd_up.ts")).run,
+  },
+  {
+    name: "client create",
+    summary: "make a client and print its token, which is shown only this once",
+    arguments: [CLIENT_NAME],
+    flags: [
+      {
+        name: "token",
+        placeholder: "TOKEN",
+        description: "bring a token (16 characters or more) instead of a random one",
+      },
+      {
+        name: "token-file",
+        placeholder: "FILE",
+        description: "read that token from a file, or from standard input with -",
+      },
+      URL_FLAG,
+    ],
+    examples: ["TOKEN=$(slicer-proxy client create ci-1)"],
+    load: async () => (await import("../rules/cmd_client.ts")).createClient,
+  },
+  {
+    name: "client list",
+    summary: "list the clients",
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: ["slicer-proxy client list"],
+    load: async () => (await import("../rules/cmd_client.ts")).listClients,
+  },
+  {
+    name: "client rotate",
+    summary: "give a client a new token and print it; the old one ends at once",
+    arguments: [CLIENT_NAME],
+    flags: [URL_FLAG],
+    examples: ["TOKEN=$(slicer-proxy client rotate ci-1)"],
+    load: async () => (await import("../rules/cmd_client.ts")).rotateClient,
+  },
+  {
+    name: "client delete",
+    summary: "delete a client, its token and its rules",
+    arguments: [CLIENT_NAME],
+    flags: [URL_FLAG],
+    examples: ["slicer-proxy client delete ci-1"],
+    load: async () => (await import("../rules/cmd_client.ts")).deleteClient,
+  },
+  {
+    name: "secret create",
+    summary: "store an upstream credential, sealed; on a terminal its value is asked for",
+    arguments: [SECRET_NAME],
+    flags: [
+      {
+        name: "host",
+        placeholder: "HOST",
+        description: "the only host that gets it: api.example.com or *.example.com",
+        isRequired: true,
+      },
+      {
+        name: "type",
+        placeholder: "TYPE",
+        description: "what the value is",
+        choices: SECRET_TYPES,
+        default: "bearer",
+      },
+      {
+        name: "value-file",
+        placeholder: "FILE",
+        description: "read the value from a file, or from standard input with -",
+      },
+      {
+        name: "from-file",
+        placeholder: "FILE",
+        description: "like --value-file, and let the proxy know where it came from",
+      },
+      {
+        name: "value",
+        placeholder: "VALUE",
+        description: "the value itself; others on this machine can see it",
+      },
+      { name: "force", description: "replace a secret of that name; rules go on using it" },
+      { name: "cleartext", description: "inject it without TLS too" },
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy secret create llm-key --host api.example.com --value-file ./key.txt",
+      "slicer-proxy secret create claude --host api.anthropic.com --type oauth-claude " +
+      "--value-file ~/.claude/.credentials.json",
+    ],
+    load: async () => (await import("../rules/cmd_secret.ts")).createSecret,
+  },
+  {
+    name: "secret list",
+    summary: "list the secrets, without their values",
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: ["slicer-proxy secret list"],
+    load: async () => (await import("../rules/cmd_secret.ts")).listSecrets,
+  },
+  {
+    name: "secret delete",
+    summary: "delete a secret; rules that name it stay, and deny",
+    arguments: [SECRET_NAME],
+    flags: [URL_FLAG],
+    examples: ["slicer-proxy secret delete llm-key"],
+    load: async () => (await import("../rules/cmd_secret.ts")).deleteSecret,
+  },
+  {
+    name: "allow",
+    summary: "add a rule to a client, after those that it has; the first rule that matches decides",
+    arguments: [RULE_CLIENT],
+    flags: [
+      ...RULE_FLAGS,
+      {
+        name: "ttl",
+        placeholder: "DURATION",
+        description: "how long the rule lives: 90s, 15m, 1h, 7d; none means for ever",
+      },
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy allow ci-1 --host api.github.com --method GET --path '/repos/*' --ttl 1h",
+      "slicer-proxy allow ci-1 --host llm.example.com --secret llm-key",
+      "slicer-proxy allow ci-1 --host ssh.example.com --port 22 --passthrough",
+    ],
+    load: async () => (await import("../rules/cmd_allow.ts")).run,
+  },
+  {
+    name: "revoke",
+    summary: "remove every rule of a host, or with further flags exactly one rule",
+    arguments: [RULE_CLIENT],
+    flags: [...RULE_FLAGS, URL_FLAG],
+    examples: [
+      "slicer-proxy revoke ci-1 --host api.github.com",
+      "slicer-proxy revoke ci-1 --host api.github.com --method GET --path '/repos/*'",
+    ],
+    load: async () => (await import("../rules/cmd_revoke.ts")).run,
+  },
+  {
+    name: "rules",
+    summary: "list a client's rules in the order in which they are tried",
+    arguments: [RULE_CLIENT],
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: ["slicer-proxy rules ci-1"],
+    load: async () => (await import("../rules/cmd_rules.ts")).run,
+  },
+  ...REVIEW_COMMANDS,
+  {
+    name: "oauth xai",
+    summary: "log in to xAI and print JSON for secret create",
+    flags: [
+      {
+        name: "port",
+        placeholder: "PORT",
+        description: "where the browser comes back to, on 127.0.0.1; 0 takes any free port",
+        default: "56121",
+      },
+      { name: "device", description: "log in with a code on any device, without a callback" },
+      {
+        name: "issuer",
+        placeholder: "URL",
+        description: "another provider of the same kind, for tests and enterprises",
+        default: "https://auth.x.ai",
+      },
+      PROVIDER_CA_FLAG,
+    ],
+    examples: [
+      "slicer-proxy oauth xai > xai.json",
+      "slicer-proxy oauth xai --device | slicer-proxy secret create xai --host api.x.ai --type oauth-xai --value-file -",
+    ],
+    load: async () => (await import("../oauth/cmd_xai.ts")).run,
+  },
+  {
+    name: "oauth github-app-user",
+    summary: "log in to a GitHub App and print JSON for secret create",
+    flags: [
+      {
+        name: "client-id",
+        placeholder: "ID",
+        description: "the app's client id; its device flow has to be enabled",
+        isRequired: true,
+      },
+      {
+        name: "github-url",
+        placeholder: "URL",
+        description: "the server, for GitHub Enterprise",
+        default: "https://github.com",
+      },
+      PROVIDER_CA_FLAG,
+    ],
+    examples: ["slicer-proxy oauth github-app-user --client-id Iv1.0123456789abcdef > github.json"],
+    load: async () => (await import("../oauth/cmd_github.ts")).run,
+  },
+  {
+    name: "status",
+    summary: "show whether the proxy is up, since when, and what it holds",
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: ["slicer-proxy status"],
+    load: async () => (await import("../review/cmd_status.ts")).run,
+  },
+  {
+    name: "ca init",
+    summary: "make the certificate authority of a host group",
+    flags: [
+      { name: "force", description: "replace one that exists: every guest has to trust the new one" },
+      ...CA_FLAGS,
+    ],
+    examples: ["slicer-proxy ca init --hostgroup sbox"],
+    load: async () => (await import("../rules/cmd_ca.ts")).initCa,
+  },
+  {
+    name: "ca issue",
+    summary: "write a certificate and its key, signed by the host group's CA",
+    flags: [
+      {
+        name: "host",
+        placeholder: "HOST",
+        description: "a name or address that the certificate is for",
+        isRequired: true,
+        isRepeatable: true,
+        split: splitCommas,
+      },
+      { name: "out", placeholder: "NAME", description: "writes NAME.crt and NAME.key", isRequired: true },
+      ...CA_FLAGS,
+    ],
+    examples: ["slicer-proxy ca issue --host registry.internal --out ./registry"],
+    load: async () => (await import("../rules/cmd_ca.ts")).issueCertificate,
+  },
+  {
+    name: "ca show",
+    summary: "describe the host group's CA",
+    flags: [JSON_FLAG, ...CA_FLAGS],
+    examples: ["slicer-proxy ca show --hostgroup sbox"],
+    load: async () => (await import("../rules/cmd_ca.ts")).showCa,
+  },
+  {
+    name: "completion",
+    summary: "print what a shell needs to complete commands and flags",
+    arguments: [{ name: "SHELL", description: "bash, zsh or fish", choices: ["bash", "zsh", "fish"] }],
+    examples: [
+      "source <(slicer-proxy completion bash)",
+      "slicer-proxy completion fish",
+    ],
+    load: async () => (await import("./cmd_completion.ts")).run,
+  },
+  ...AGENT_COMMANDS,
+  {
+    name: "version",
+    summary: "print the version",
+    flags: [JSON_FLAG],
+    examples: ["slicer-proxy version"],
+    load: async () => (await import("./cmd_version.ts")).run,
+  },
+];

@@ -1,0 +1,56 @@
+/**
+ * `client create`, `list`, `rotate`, `delete`.
+ *
+ * @module
+ */
+import { ProxyError } from "../../core/errors.ts";
+import { parseName } from "../../core/names.ts";
+import { apiClient, type JsonObject, segment } from "../api/client.ts";
+import type { CommandArgs } from "../command/command.ts";
+import type { Io } from "../terminal/io.ts";
+import { readSecret } from "./secret_input.ts";
+import { cell } from "../api/values.ts";
+
+/** Makes a client. Nothing but the token goes to stdout, so that `TOKEN=$(…)` holds it. */
+export async function createClient(args: CommandArgs, io: Io): Promise<void> {
+  const name = parseName("client", args.argument("NAME"));
+  const api = await apiClient(args, io);
+  const token = await readSecret(args, io, { what: "token", value: "token", files: ["token-file"] });
+  const body = { name, ...(token === undefined ? {} : { token: token.text }) };
+  printToken(await api.object("POST", "clients", body), io);
+  io.output.note(`created client ${name}; its token is shown only this once`);
+}
+
+/** Lists names and ages. */
+export async function listClients(args: CommandArgs, io: Io): Promise<void> {
+  const api = await apiClient(args, io);
+  const clients = await api.list("clients");
+  if (args.has("json")) return io.output.json(clients);
+  if (clients.length === 0) {
+    return io.output.note("no clients yet: slicer-proxy client create NAME makes one");
+  }
+  io.output.table(["NAME", "CREATED"], clients.map((client) => [cell(client.name), cell(client.created_at)]));
+}
+
+/** Replaces the token; prints it as {@linkcode createClient} does. */
+export async function rotateClient(args: CommandArgs, io: Io): Promise<void> {
+  const name = parseName("client", args.argument("NAME"));
+  const api = await apiClient(args, io);
+  printToken(await api.object("POST", `clients/${segment(name)}/rotate`), io);
+  io.output.note(`client ${name} has a new token, shown only this once; the old one no longer works`);
+}
+
+/** Deletes a client with its rules. */
+export async function deleteClient(args: CommandArgs, io: Io): Promise<void> {
+  const name = parseName("client", args.argument("NAME"));
+  const api = await apiClient(args, io);
+  await api.call("DELETE", `clients/${segment(name)}`);
+  io.output.note(`deleted client ${name} and its rules`);
+}
+
+function printToken(answer: JsonObject, io: Io): void {
+  if (typeof answer.token !== "string") {
+    throw new ProxyError("api.refused", "Cannot show the token: the API's answer holds none");
+  }
+  io.output.data(answer.token);
+}

@@ -1,0 +1,83 @@
+/**
+ * Where `up` writes the audit log: the store that `logs` reads, the documented log in the format of `--log-format`, and
+ * stdout. New requests are refused while either file cannot be written.
+ *
+ * Not here: the files (`store/audit_store.ts`, `store/audit_file.ts`).
+ *
+ * @module
+ */
+import { basename, dirname, join, resolve } from "node:path";
+import { ProxyError } from "../../core/errors.ts";
+import type { AuditSink } from "../../proxy/records/audit_log.ts";
+import { lineSink, teeSink } from "../../proxy/records/audit_sinks.ts";
+import { AuditFile } from "../../store/audit_file.ts";
+import { AuditStore } from "../../store/audit_store.ts";
+import type { Output } from "../terminal/output.ts";
+import { StdoutLines } from "../terminal/stdout_lines.ts";
+import type { UpConfig } from "./config.ts";
+
+/** The open places. Disposing closes them; the last record has to be written before. */
+export interface AuditPlaces extends AsyncDisposable {
+  readonly store: AuditStore;
+  readonly sink: AuditSink;
+}
+
+/**
+ * Opens all of them. The state folder has to be there, and locked.
+ *
+ * @throws ProxyError `input.invalid` when the log would be written into the store, `audit.write-failed`
+ */
+export async function openAuditPlaces(
+  config: Pick<UpConfig, "stateDir" | "logFile" | "logFormat">,
+  output: Output,
+): Promise<AuditPlaces> {
+  const storePath = join(config.stateDir, "audit.jsonl");
+  await refuseStorePath(config.logFile, storePath);
+  const store = await AuditStore.open(storePath);
+  let file: AuditFile;
+  try {
+    file = await AuditFile.open(config.logFile, {
+      hint: "its folder must exist and be writable; --log-file names another place",
+    });
+  } catch (error) {
+    store[Symbol.dispose]();
+    throw error;
+  }
+  const files = teeSink([store, lineSink(file, config.logFormat)]);
+  const stdout = new StdoutLines(output);
+  const watched = lineSink(stdout, config.logFormat);
+  return {
+    store,
+    sink: {
+      async write(records) {
+        await files.write(records); // first: whoever sees a line can look it up
+        await watched.write(records);
+      },
+    },
+    async [Symbol.asyncDispose]() {
+      file.close();
+      store[Symbol.dispose]();
+      await stdout[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** A log of another format, or with a rotation of its own, would spoil the store. */
+async function refuseStorePath(logFile: string, storePath: string): Promise<void> {
+  const [log, store] = await Promise.all([logFile, storePath].map(realPath));
+  const after = log?.startsWith(store ?? "") ? log.slice(store?.length) : undefined;
+  if (after === undefined || !/^(\.\d+|\.new)?$/.test(after)) return;
+  throw new ProxyError("input.invalid", `Cannot use --log-file ${logFile}: the audit store is there`, {
+    hint: `that file is always written, as JSON; leave the flag out, or name another file`,
+  });
+}
+
+/** With links followed, as far as the path is there. */
+async function realPath(path: string): Promise<string> {
+  try {
+    return await Deno.realPath(path);
+  } catch {
+    const folder = dirname(path);
+    return join(await Deno.realPath(folder).catch(() => resolve(folder)), basename(path));
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * `up`: the composition root. The only file that knows which concrete parts make a proxy, and in which order they start
+ * and stop.
+ *
+ * @module
+ */
+import { loadOrCreateAuthority } from "../../ca/authority.ts";
+import { type Leaf, mintLeaf, proxyPortNames } from "../../ca/leaf.ts";
+import { LeafCache } from "../../ca/leaf_cache.ts";
+import { startRenewal } from "../../ca/renewal.ts";
+import { startApi, type TcpOptions } from "../../api/server.ts";
+import type { ApiTls } from "../../api/tls_backs.ts";
+import { loadApiToken } from "../../api/token_file.ts";
+import type { Clock } from "../../core/clock.ts";
+import { Deadlines } from "../../core/deadlines.ts";
+import { messageOf } from "../../core/errors.ts";
+import { formatHostPort } from "../../core/host_port.ts";
+import { DEFAULT_LIMITS } from "../../core/limits.ts";
+import { logger, startLog } from "../../core/log.ts";
+import { Admission } from "../../proxy/admission.ts";
+import { AuditLog } from "../../proxy/records/audit_log.ts";
+import type { Certificates } from "../../proxy/context.ts";
+import { providerCall } from "../../proxy/egress/provider_call.ts";
+import { Dialler, systemResolve } from "../../proxy/egress/dialler.ts";
+import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
+import { Credentials } from "../../secrets/credentials.ts";
+import { State } from "../../store/state.ts";
+import { openAuditPlaces } from "./audit_places.ts";
+import { ensureBindAddress } from "./bind_address.ts";
+import type { CommandArgs } from "../command/command.ts";
+import { dropProgramRights, lockDownProcess } from "./environment.ts";
+import type { Io } from "../terminal/io.ts";
+import { startPolicy } from "./policy_reload.ts";
+import { readUpConfig, type UpConfig } from "./config.ts";
+import { type DataPlane, startDataPlane } from "./data_plane.ts";
+import { statusReport } from "./report.ts";
+import { loadUpstreamTrust } from "./upstream_trust.ts";
+
+/** Runs the proxy until SIGINT or SIGTERM. */
+export async function run(args: CommandArgs, io: Io): Promise<void> {
+  const config = readUpConfig(args);
+  startLog((line) => io.output.note(line));
+  const log = logger("up");
+  if (!lockDownProcess(io.env)) log.warn("native calls are not available: SIGUSR1 would open a debugger");
+  dropProgramRights();
+  using _hangUps = surviveHangUps(config, log);
+  const stopAsked = nextStopSignal();
+  await using running = await start(config, io);
+  log.info(`listening on ${running.where.join(" and ")}, ${config.mode} mode, API on ${config.apiSocket}`);
+  log.info(`stopping after ${await stopAsked}`);
+}
+
+/** Everything that `up` started. Disposing it stops in the opposite order. */
+interface Running extends AsyncDisposable {
+  readonly where: readonly string[];
+}
+
+async function start(config: UpConfig, io: Io): Promise<Running> {
+  const { clock } = io;
+  const log = logger("up");
+  const stack = new AsyncDisposableStack();
+  try {
+    const state = stack.use(
+      await State.open({ dir: config.stateDir, sealKeyFile: config.sealKeyFile, clock }),
+    );
+    if (config.policyFile !== undefined) {
+      stack.use(await startPolicy({ path: config.policyFile, state, io, log: logger("policy") }));
+    }
+    const { certificates, leaves, caPem, forApi } = await openCertificates(config, clock, stack);
+    const trusted = await loadUpstreamTrust(config.upstreamCas, caPem);
+    const made = await ensureBindAddress(config.bind);
+    if (made) {
+      stack.use(made);
+      log.info(`made the address ${config.bind.address} on ${made.adapter}; it goes when the proxy stops`);
+    }
+    const places = stack.use(await openAuditPlaces(config, io.output));
+    const audit = stack.use(
+      new AuditLog({ sink: places.sink, now: () => clock.now(), deadlines: new Deadlines() }),
+    );
+    const credentials = openCredentials(config, { state, clock, trusted }, stack);
+    const startedAt = clock.now();
+    const note = (line: string) => io.output.note(line);
+    const proxy = stack.use(
+      await startDataPlane(config, { state, credentials, certificates, trusted, audit, clock, note }),
+    );
+    const api = stack.use(
+      await startApi({
+        control: state,
+        status: () => statusReport(config, { clock, startedAt, proxy, audit, leaves, credentials, state }),
+        audit: places.store,
+        auditSettled: async () => {
+          await proxy.flush();
+          await audit.written();
+        },
+        log: { error: (line) => log.error(line) },
+        socketPath: config.apiSocket,
+        ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, { forApi, proxy }) } : {}),
+      }),
+    );
+    for (const port of api.ports) proxy.addOwnPort(port);
+    credentials.start();
+    const started = stack.move();
+    return {
+      where: proxy.addresses.map(({ hostname, port }) => formatHostPort({ host: hostname, port })),
+      [Symbol.asyncDispose]: () => started.disposeAsync(),
+    };
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+/** Credentials, whose renewals go out as the data plane's requests do, and are counted apart from them. */
+function openCredentials(
+  config: UpConfig,
+  { state, clock, trusted }: {
+    readonly state: State;
+    readonly clock: Clock;
+    readonly trusted: readonly TrustedFor[];
+  },
+  stack: AsyncDisposableStack,
+): Credentials {
+  const log = logger("secrets");
+  const dialler = new Dialler({
+    limits: DEFAULT_LIMITS,
+    deadlines: new Deadlines(),
+    admission: new Admission(DEFAULT_LIMITS),
+    resolve: systemResolve,
+    addresses: config,
+    caCertsFor: (host) => certificatesFor(trusted, host),
+    // Our own listeners show certificates of our own CA, which is never trusted upstream.
+    ownAddresses: () => [],
+  });
+  return stack.use(
+    new Credentials({
+      source: state,
+      call: providerCall(dialler, DEFAULT_LIMITS),
+      clock,
+      log: { warn: (line) => log.warn(line), error: (line) => log.error(line) },
+      reportBug: (error) =>
+        log.error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`),
+    }),
+  );
+}
+
+interface Certified {
+  readonly certificates: Certificates;
+  readonly leaves: LeafCache;
+  readonly caPem: string;
+  /** A new certificate for the API on TCP. */
+  readonly forApi: () => Promise<Leaf>;
+}
+
+async function openCertificates(
+  config: UpConfig,
+  clock: Clock,
+  stack: AsyncDisposableStack,
+): Promise<Certified> {
+  const log = logger("ca");
+  const options = { dir: config.caDir, hostgroup: config.hostgroup, clock };
+  const loaded = await loadOrCreateAuthority(options);
+  if (loaded.outcome !== "loaded") log.info(`${loaded.outcome} the CA in ${config.caDir}`);
+  if (loaded.renewalError) log.warn(loaded.renewalError.message);
+  let { authority } = loaded;
+  const names = proxyPortNames([config.bind.address], config.sans);
+  const leaves = new LeafCache(authority, { clock });
+  stack.defer(startRenewal(authority, options, {
+    onRenewed: (renewed) => {
+      authority = renewed;
+      leaves.setAuthority(renewed);
+      log.info("renewed the CA");
+    },
+    onError: (error) => log.error(`the CA cannot be renewed: ${messageOf(error)}`),
+  }));
+  return {
+    certificates: {
+      forHost: (host) => leaves.get(host),
+      forProxy: () => mintLeaf(authority, names, { nowMs: clock.now() }),
+    },
+    leaves,
+    caPem: authority.certPem,
+    forApi: () => mintLeaf(authority, apiNames(config), { nowMs: clock.now() }),
+  };
+}
+
+async function apiTcp(
+  config: UpConfig,
+  where: { readonly host: string; readonly port: number },
+  { forApi, proxy }: { readonly forApi: () => Promise<Leaf>; readonly proxy: Pick<DataPlane, "addOwnPort"> },
+): Promise<TcpOptions> {
+  const token = await loadApiToken(config.apiTokenFile);
+  const tcp = { hostname: where.host, port: where.port, token };
+  if (where.host.startsWith("127.") || where.host === "::1" || where.host === "localhost") return tcp;
+  const issue = async (): Promise<ApiTls> => {
+    const { certPem, keyPem, renewAt } = await forApi();
+    return { cert: certPem, key: keyPem, renewAt, renew: issue };
+  };
+  return {
+    ...tcp,
+    tls: await issue(),
+    names: apiNames(config),
+    onPort: (port) => proxy.addOwnPort(port),
+  };
+}
+
+/** Where the API is called: where it is bound, and where the proxy is. */
+function apiNames({ bind, apiBind, sans }: UpConfig): readonly string[] {
+  return proxyPortNames([bind.address, ...(apiBind ? [apiBind.host] : [])], sans);
+}
+
+/**
+ * SIGHUP ends a process that does not listen for it, and a service is told to reload by whoever does not know its flags. A
+ * proxy that ends is no way out for any VM.
+ */
+function surviveHangUps({ policyFile }: UpConfig, log: ReturnType<typeof logger>): Disposable {
+  const onHangUp = () => {
+    if (policyFile === undefined) log.info("SIGHUP: there is no --policy to read again, going on");
+  };
+  Deno.addSignalListener("SIGHUP", onHangUp);
+  return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGHUP", onHangUp) };
+}
+
+/** Resolves at the first signal that asks to stop. A second one ends the process at once, as the default does. */
+function nextStopSignal(): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  const listeners = signals.map((signal) => () => {
+    for (const [i, each] of signals.entries()) {
+      const listener = listeners[i];
+      if (listener) Deno.removeSignalListener(each, listener);
+    }
+    resolve(signal);
+  });
+  for (const [i, signal] of signals.entries()) {
+    const listener = listeners[i];
+    if (listener) Deno.addSignalListener(signal, listener);
+  }
+  return promise;
+}

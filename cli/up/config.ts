@@ -1,0 +1,118 @@
+/**
+ * The flags of `up` as one frozen configuration, everything checked before anything is opened.
+ *
+ * Not here: opening and starting (`cmd_up.ts`).
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { type Cidr, parseCidr, parseIp } from "../../core/cidr.ts";
+import { ProxyError } from "../../core/errors.ts";
+import { quoteText } from "../../core/escape.ts";
+import { type HostPort, parseAuthority } from "../../core/host_port.ts";
+import { type BindAddress, parseBindAddress } from "./bind_address.ts";
+import type { CommandArgs } from "../command/command.ts";
+import { caFolderOf, portsOf } from "../api/values.ts";
+
+export interface UpConfig {
+  readonly hostgroup: string;
+  readonly caDir: string;
+  readonly bind: BindAddress;
+  readonly httpPort: number;
+  readonly httpsPort: number;
+  readonly sans: readonly string[];
+  readonly denyCidrs: readonly Cidr[];
+  readonly allowCidrs: readonly Cidr[];
+  readonly upstreamCas: readonly string[];
+  readonly mode: "strict" | "audit";
+  readonly policyFile: string | undefined;
+  readonly socksAuth: "optional" | "required";
+  readonly stateDir: string;
+  readonly sealKeyFile: string | undefined;
+  readonly apiSocket: string;
+  readonly apiBind: HostPort | undefined;
+  readonly apiTokenFile: string;
+  readonly logFormat: "text" | "json";
+  readonly logFile: string;
+  readonly logQuery: boolean;
+  /** Threads of the data plane. */
+  readonly workers: number;
+}
+
+/**
+ * Reads the flags.
+ *
+ * @throws ProxyError `input.invalid`, naming the flag's value
+ */
+export function readUpConfig(args: CommandArgs): UpConfig {
+  const stateDir = args.textOf("state-dir");
+  const { dir: caDir, hostgroup } = caFolderOf(args);
+  const [httpPort = 0] = portsOf(args, "http-port");
+  const [httpsPort = 0] = portsOf(args, "https-port");
+  if (httpPort === httpsPort) {
+    throw new ProxyError(
+      "input.invalid",
+      `Cannot use port ${httpPort} twice: --http-port and --https-port must differ`,
+    );
+  }
+  return {
+    hostgroup,
+    caDir,
+    bind: parseBindAddress(args.textOf("bind")),
+    httpPort,
+    httpsPort,
+    sans: args.list("san"),
+    denyCidrs: args.list("deny-cidr").map(parseCidr),
+    allowCidrs: args.list("allow-cidr").map(parseCidr),
+    upstreamCas: args.list("upstream-ca"),
+    mode: args.textOf("mode") === "audit" ? "audit" : "strict",
+    policyFile: args.text("policy"),
+    socksAuth: args.textOf("socks-auth") === "required" ? "required" : "optional",
+    stateDir,
+    sealKeyFile: args.text("seal-key-file"),
+    apiSocket: args.text("api-socket") ?? join(stateDir, "api.sock"),
+    apiBind: parseApiBind(args.text("api-bind")),
+    apiTokenFile: args.text("api-token-file") ?? join(stateDir, "api-token"),
+    logFormat: args.textOf("log-format") === "json" ? "json" : "text",
+    logFile: args.text("log-file") ?? join(stateDir, "audit.log"),
+    logQuery: args.has("log-query"),
+    workers: parseWorkers(args.text("workers")),
+  };
+}
+
+/** More than that many share the machine badly: each is a whole runtime, and keeps upstream connections of its own. */
+const MAX_WORKERS = 64;
+/** What a machine with many cores gets unless it is told otherwise. */
+const DEFAULT_MAX_WORKERS = 16;
+
+function parseWorkers(text: string | undefined): number {
+  const isLinux = Deno.build.os === "linux";
+  if (text === undefined) return isLinux ? Math.min(navigator.hardwareConcurrency, DEFAULT_MAX_WORKERS) : 1;
+  const count = Number(text);
+  if (!/^\d{1,3}$/.test(text) || count < 1 || count > MAX_WORKERS) {
+    throw new ProxyError("input.invalid", `Cannot run ${quoteText(text, 20)} workers`, {
+      hint: `write --workers with a number from 1 to ${MAX_WORKERS}`,
+    });
+  }
+  if (count > 1 && !isLinux) {
+    throw new ProxyError(
+      "input.invalid",
+      `Cannot run ${count} workers: only Linux shares a port among threads`,
+      {
+        hint: "leave --workers out",
+      },
+    );
+  }
+  return count;
+}
+
+function parseApiBind(text: string | undefined): HostPort | undefined {
+  if (text === undefined) return undefined;
+  const where = parseAuthority(text);
+  if (!where || !(parseIp(where.host) || where.host === "localhost")) {
+    throw new ProxyError("input.invalid", `Cannot bind the API to ${JSON.stringify(text.slice(0, 60))}`, {
+      hint: "write --api-bind 127.0.0.1:8443",
+    });
+  }
+  return where;
+}

@@ -1,0 +1,149 @@
+/**
+ * The data plane of `up`: in this thread, or with `--workers` on several.
+ *
+ * Not here: what else makes a proxy (`cmd_up.ts`).
+ *
+ * @module
+ */
+import type { Clock } from "../../core/clock.ts";
+import { DEFAULT_LIMITS } from "../../core/limits.ts";
+import { logger } from "../../core/log.ts";
+import type { AuditLog } from "../../proxy/records/audit_log.ts";
+import type { Certificates } from "../../proxy/context.ts";
+import type { PolicySource } from "../../proxy/policy_source.ts";
+import { type ProxyServer, startProxy } from "../../proxy/server.ts";
+import { systemResolve } from "../../proxy/egress/dialler.ts";
+import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
+import type { Credentials } from "../../secrets/credentials.ts";
+import type { State } from "../../store/state.ts";
+import type { WorkerConfig } from "../../workers/messages.ts";
+import { startWorkers } from "../../workers/pool.ts";
+import type { UpConfig } from "./config.ts";
+
+/** What the data plane works with. */
+export interface DataPlaneParts {
+  readonly state: State;
+  readonly credentials: Credentials;
+  readonly certificates: Certificates;
+  readonly trusted: readonly TrustedFor[];
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  /** Takes lines of the operational log of other threads. */
+  readonly note: (line: string) => void;
+}
+
+/** A running data plane. */
+export interface DataPlane extends Pick<ProxyServer, "addresses" | "counters">, AsyncDisposable {
+  /** Makes a port of this process one that no client reaches. */
+  addOwnPort(port: number): void;
+  /** Resolves when the audit log has the records of everything that was decided before. */
+  flush(): Promise<void>;
+  /** Workers that had to be replaced so far. */
+  readonly replacedWorkers: number;
+}
+
+/**
+ * Starts it.
+ *
+ * @throws ProxyError `listen.failed`
+ */
+export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise<DataPlane> {
+  const settings: WorkerConfig = {
+    listen: [
+      { hostname: config.bind.address, port: config.httpPort, hasTls: false },
+      { hostname: config.bind.address, port: config.httpsPort, hasTls: true },
+    ],
+    mode: config.mode,
+    socksAuth: config.socksAuth,
+    limits: DEFAULT_LIMITS,
+    denyCidrs: config.denyCidrs,
+    allowCidrs: config.allowCidrs,
+    trusted: parts.trusted,
+    logQuery: config.logQuery,
+  };
+  return config.workers === 1 ? startHere(settings, parts) : startThreads(config.workers, settings, parts);
+}
+
+// deno-lint-ignore require-await -- so that what it throws is a rejection, as from the other
+async function startHere(
+  settings: WorkerConfig,
+  { state, credentials, certificates, audit, clock }: DataPlaneParts,
+): Promise<DataPlane> {
+  const ownPorts: number[] = [];
+  const proxy = startProxy({
+    ...settings,
+    policy: policyOf(state, credentials),
+    certificates,
+    clock,
+    resolve: systemResolve,
+    caCertsFor: (host) => certificatesFor(settings.trusted, host),
+    ownPorts: () => ownPorts,
+    audit,
+    reportBug,
+  });
+  return {
+    addresses: proxy.addresses,
+    counters: () => proxy.counters(),
+    addOwnPort: (port) => ownPorts.push(port),
+    flush: () => Promise.resolve(), // it gets each at once
+    replacedWorkers: 0,
+    [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
+  };
+}
+
+async function startThreads(
+  count: number,
+  settings: WorkerConfig,
+  parts: DataPlaneParts,
+): Promise<DataPlane> {
+  const { state, credentials, certificates, audit, note } = parts;
+  const workers = await startWorkers({
+    count,
+    module: Deno.mainModule,
+    config: settings,
+    tokenKey: state.tokenKey,
+    snapshot: () => ({ changes: state.snapshot(), closed: credentials.closedEndpoints() }),
+    follow: (replicate) =>
+      state.keepCopies((changes) => {
+        const hasSecrets = changes.some(({ kind }) => kind === "secret" || kind === "secret-gone");
+        return replicate({ changes, ...(hasSecrets ? { closed: credentials.closedEndpoints() } : {}) });
+      }),
+    policy: policyOf(state, credentials),
+    certificates,
+    audit,
+    note,
+    log: logger("workers"),
+    reportBug,
+  });
+  return {
+    addresses: workers.addresses,
+    counters: () => workers.counters(),
+    addOwnPort: (port) => workers.addOwnPort(port),
+    flush: () => workers.flush(),
+    get replacedWorkers() {
+      return workers.replaced;
+    },
+    [Symbol.asyncDispose]: () => workers[Symbol.asyncDispose](),
+  };
+}
+
+/** The state and its credentials as the data plane sees them. */
+function policyOf(state: State, credentials: Credentials): PolicySource {
+  return {
+    clientByToken: (token) => state.clientByToken(token),
+    clients: () => state.listClients(),
+    rulesFor: (client, host) => state.rulesFor(client, host),
+    rulesOf: (client) => state.rulesOf(client),
+    secretInfo: (secret) => credentials.secretInfo(secret),
+    credential: (secret, request) => credentials.credential(secret, request),
+    rejected: (credential, answer) => credentials.rejected(credential, answer),
+    isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
+    isLive: (grant) => state.isLive(grant),
+    onChange: (listener) => state.onChange(listener),
+  };
+}
+
+/** Never given anything that a client or upstream sent. */
+function reportBug(error: unknown): void {
+  logger("proxy").error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`);
+}

@@ -1,0 +1,115 @@
+/**
+ * The flags of `up`, a part of the command table.
+ *
+ * Not here: what they do (`cmd_up.ts`).
+ *
+ * @module
+ */
+import { type FlagSpec, splitCommas } from "../command/command.ts";
+
+/** In the order of the help: where, what may be dialled, how it decides, state, API, log. */
+export const UP_FLAGS: readonly FlagSpec[] = [
+  {
+    name: "hostgroup",
+    placeholder: "NAME",
+    description: "the host group whose CA signs for the proxy",
+    default: "sbox",
+  },
+  {
+    name: "ca-dir",
+    placeholder: "DIR",
+    description: "the folder of ca.crt and ca.key, instead of ./.slicer/ca/HOSTGROUP",
+  },
+  {
+    name: "bind",
+    placeholder: "ADDRESS",
+    description: "an IP address, with a prefix, or 0.0.0.0",
+    default: "127.0.0.1",
+  },
+  { name: "http-port", placeholder: "PORT", description: "the plain port", default: "3128" },
+  { name: "https-port", placeholder: "PORT", description: "the TLS port", default: "3129" },
+  {
+    name: "san",
+    placeholder: "NAME",
+    description: "a further name or address in the TLS port's certificate",
+    isRepeatable: true,
+    split: splitCommas,
+  },
+  {
+    name: "deny-cidr",
+    placeholder: "CIDR",
+    description: "never dial this network, whatever the rules say",
+    isRepeatable: true,
+    split: splitCommas,
+  },
+  {
+    name: "allow-cidr",
+    placeholder: "CIDR",
+    description: "dial this network although it is loopback, link-local or private",
+    isRepeatable: true,
+    split: splitCommas,
+  },
+  {
+    name: "upstream-ca",
+    placeholder: "FILE",
+    description: "trust these roots too: FILE, HOST=FILE for one host, or system",
+    isRepeatable: true,
+  },
+  {
+    name: "mode",
+    placeholder: "MODE",
+    description: "audit looks into requests to unknown hosts and logs them before denying",
+    choices: ["strict", "audit"],
+    default: "strict",
+  },
+  {
+    name: "policy",
+    placeholder: "FILE",
+    description:
+      "a policy file, read at start and at SIGHUP: the clients that it names have exactly its rules, others " +
+      "stay as they are; client rotate prints the token of one that it creates",
+  },
+  {
+    name: "socks-auth",
+    placeholder: "MODE",
+    description: "whether SOCKS without credentials may use passthrough rules",
+    choices: ["optional", "required"],
+    default: "optional",
+  },
+  {
+    name: "state-dir",
+    placeholder: "DIR",
+    description: "clients, rules and sealed secrets",
+    default: "./.slicer/proxy",
+  },
+  {
+    name: "seal-key-file",
+    placeholder: "FILE",
+    description: "the key that seals secrets, made when it is missing, instead of STATE-DIR/mk",
+  },
+  { name: "api-socket", placeholder: "PATH", description: "the API's socket, instead of STATE-DIR/api.sock" },
+  { name: "api-bind", placeholder: "IP:PORT", description: "serve the API over TCP too, with a token" },
+  {
+    name: "api-token-file",
+    placeholder: "FILE",
+    description: "that token, made when it is missing, instead of STATE-DIR/api-token",
+  },
+  {
+    name: "log-format",
+    placeholder: "FORMAT",
+    description: "how the audit log is written",
+    choices: ["text", "json"],
+    default: "text",
+  },
+  {
+    name: "log-file",
+    placeholder: "FILE",
+    description: "the audit log's rotated file, instead of STATE-DIR/audit.log",
+  },
+  {
+    name: "workers",
+    placeholder: "N",
+    description: "threads that serve; on Linux one for each core, up to 16, when it is left out",
+  },
+  { name: "log-query", description: "log the query of requests; it may hold credentials" },
+];

@@ -1,0 +1,244 @@
+/**
+ * The way out: resolve once, check every address, dial a checked one, verify TLS. Connections are pooled per client, scheme,
+ * host, port and secret version, never shared across any of them.
+ *
+ * Not here: which addresses are allowed (`policy/address.ts`), what is sent (`forward.ts`).
+ *
+ * @module
+ */
+import { lookup } from "node:dns/promises";
+import { type Cidr, parseIp } from "../../core/cidr.ts";
+import type { Deadlines } from "../../core/deadlines.ts";
+import { messageOf, ProxyError } from "../../core/errors.ts";
+import { formatHostPort, isIpLiteral } from "../../core/host_port.ts";
+import type { Limits } from "../../core/limits.ts";
+import { shutdownSocket } from "../../core/native.ts";
+import { type AddressOptions, checkAll } from "../../policy/address.ts";
+import type { Admission } from "../admission.ts";
+import { ByteReader, type ByteStream, closeQuietly } from "../streams/byte_reader.ts";
+import type { Client } from "../policy_source.ts";
+import { SocketStream } from "../streams/socket_stream.ts";
+import { upstreamTlsError } from "../tls/errors.ts";
+
+/** All addresses of a name. Rejects when it has none. */
+export type Resolve = (host: string) => Promise<readonly string[]>;
+
+/** The operating system's resolver, `/etc/hosts` included. */
+export const systemResolve: Resolve = async (host) =>
+  (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address);
+
+export interface UpstreamOptions {
+  readonly limits: Limits;
+  readonly deadlines: Deadlines;
+  readonly admission: Admission;
+  readonly resolve: Resolve;
+  /** `--deny-cidr` and `--allow-cidr`. */
+  readonly addresses: Pick<AddressOptions, "denyCidrs" | "allowCidrs">;
+  /** PEM certificates trusted for a host in addition to the roots. */
+  readonly caCertsFor: (host: string) => readonly string[];
+  /** Where this process itself answers on a port. */
+  readonly ownAddresses: (port: number) => readonly Cidr[];
+}
+
+/** Where to, on whose behalf. */
+export interface DialTarget {
+  readonly scheme: "http" | "https" | "tcp";
+  readonly host: string;
+  readonly port: number;
+  readonly client: Client;
+  /** The host pattern of the rule that allows it: wide patterns do not reach private networks. */
+  readonly ruleHost: string;
+}
+
+/** A connection to an upstream, with the reader that knows what has been read of it. */
+export interface UpstreamConnection {
+  readonly stream: ByteStream;
+  readonly reader: ByteReader;
+  /** True when requests were sent on it before. */
+  isReused: boolean;
+}
+
+/** A name may have many more addresses than anyone should wait for. */
+const MAX_ADDRESSES_TRIED = 4;
+
+/** Dials. */
+export class Dialler {
+  readonly #options: UpstreamOptions;
+
+  constructor(options: UpstreamOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * A new connection, TLS verified when the scheme is `https`.
+   *
+   * @param signal gives up
+   * @throws ProxyError `upstream.*`, or `limit.reached`
+   */
+  async dial(target: DialTarget, signal: AbortSignal): Promise<UpstreamConnection> {
+    const release = this.#options.admission.tryDial(target.client.name, target);
+    if (typeof release === "string") {
+      throw new ProxyError("limit.reached", "Cannot connect: too many connects are under way", {
+        reason: release,
+      });
+    }
+    try {
+      const addresses = await this.#resolve(target, signal);
+      const tcp = await this.#connect(addresses, target, signal);
+      tcp.setNoDelay(true);
+      const conn = target.scheme === "https" ? await this.#startTls(tcp, target.host, signal) : tcp;
+      const stream = new SocketStream(conn);
+      return { stream, reader: new ByteReader(stream), isReused: false };
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Every address of the name, checked as for dialling, without dialling: for the name service.
+   *
+   * @throws ProxyError `upstream.dns`, `upstream.address-denied`
+   */
+  addresses(target: DialTarget, signal: AbortSignal): Promise<readonly string[]> {
+    return this.#resolve(target, signal);
+  }
+
+  async #resolve({ host, port, ruleHost }: DialTarget, signal: AbortSignal): Promise<readonly string[]> {
+    const { resolve, limits, addresses } = this.#options;
+    let found: readonly string[];
+    try {
+      found = isIpLiteral(host) ? [host] : await within(resolve(host), limits.resolveTimeoutMs, signal);
+    } catch (cause) {
+      if (signal.aborted) throw signal.reason;
+      if (cause instanceof TimedOut) {
+        throw new ProxyError(
+          "upstream.timeout",
+          `Cannot find ${host}: the name server did not answer in time`,
+          {
+            cause,
+            reason: "dns",
+          },
+        );
+      }
+      throw new ProxyError("upstream.dns", `Cannot find ${host}: the name has no address`, {
+        cause,
+        reason: "dns",
+      });
+    }
+    const ips = found.map(parseIp).filter((ip) => ip !== undefined);
+    if (ips.length === 0 || ips.length !== found.length) {
+      throw new ProxyError("upstream.dns", `Cannot find ${host}: the name has no usable address`, {
+        reason: "dns",
+      });
+    }
+    const check = checkAll(ips, { ...addresses, ruleHost, ownAddresses: this.#options.ownAddresses(port) });
+    if (!check.ok) {
+      throw new ProxyError("upstream.address-denied", `Cannot connect to ${host}: ${check.why}`, {
+        reason: check.reason,
+      });
+    }
+    return found;
+  }
+
+  /** The first address that answers. All share one time: a name with many dead addresses holds nothing for longer. */
+  async #connect(
+    addresses: readonly string[],
+    { host, port }: DialTarget,
+    signal: AbortSignal,
+  ): Promise<Deno.TcpConn> {
+    const { deadlines, limits } = this.#options;
+    const tried = addresses.slice(0, MAX_ADDRESSES_TRIED);
+    let failure: unknown;
+    for (const hostname of tried) {
+      const late = new AbortController();
+      const deadline = deadlines.start(
+        limits.connectTimeoutMs / tried.length,
+        () => late.abort(new TimedOut()),
+      );
+      try {
+        return await Deno.connect({ hostname, port, signal: AbortSignal.any([signal, late.signal]) });
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        failure = error;
+      } finally {
+        deadline.stop();
+      }
+    }
+    throw connectError(formatHostPort({ host, port }), failure);
+  }
+
+  async #startTls(tcp: Deno.TcpConn, host: string, signal: AbortSignal): Promise<Deno.TlsConn> {
+    const { caCertsFor, deadlines, limits } = this.#options;
+    const local = tcp.localAddr as Deno.NetAddr;
+    const remote = tcp.remoteAddr as Deno.NetAddr;
+    let tls: Deno.TlsConn | undefined;
+    let isLate = false;
+    const cut = () => {
+      shutdownSocket(local, remote); // closing alone would keep the descriptor until the peer closes
+      closeQuietly(tls ?? tcp);
+    };
+    const deadline = deadlines.start(limits.handshakeTimeoutMs, () => {
+      isLate = true;
+      cut();
+    });
+    signal.addEventListener("abort", cut, { once: true });
+    try {
+      tls = await Deno.startTls(tcp, {
+        hostname: host,
+        caCerts: [...caCertsFor(host)],
+        alpnProtocols: ["http/1.1"],
+      });
+      await tls.handshake();
+      return tls;
+    } catch (error) {
+      closeQuietly(tls ?? tcp);
+      if (signal.aborted) throw signal.reason;
+      if (isLate) {
+        throw new ProxyError(
+          "upstream.timeout",
+          `Cannot connect to ${host}: the TLS handshake took too long`,
+          {
+            reason: "connect-timeout",
+          },
+        );
+      }
+      throw upstreamTlsError(host, error);
+    } finally {
+      deadline.stop();
+      signal.removeEventListener("abort", cut);
+    }
+  }
+}
+
+function connectError(where: string, error: unknown): ProxyError {
+  const fail = (code: "upstream.refused" | "upstream.timeout" | "upstream.unreachable", words: string) => {
+    const reason =
+      { "upstream.refused": "connect-refused", "upstream.timeout": "connect-timeout" }[code as string] ??
+        "connect-unreachable";
+    return new ProxyError(code, `Cannot connect to ${where}: ${words}`, { cause: error, reason });
+  };
+  if (error instanceof Deno.errors.ConnectionRefused) return fail("upstream.refused", "connection refused");
+  if (
+    error instanceof TimedOut || error instanceof Deno.errors.TimedOut || /timed out/i.test(messageOf(error))
+  ) {
+    return fail("upstream.timeout", "the connect timed out");
+  }
+  return fail("upstream.unreachable", "the network or host cannot be reached");
+}
+
+class TimedOut extends Error {}
+
+/** The promise's outcome, or a rejection after `ms` or with the signal's reason. */
+async function within<T>(promise: Promise<T>, ms: number, signal: AbortSignal): Promise<T> {
+  const { promise: given, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new TimedOut()), ms);
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([promise, given]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Idle upstream connections, kept for the next request of the same client to the same place with the same credential. Each
+ * is watched: bytes that nobody asked for, or an end, close it.
+ *
+ * @module
+ */
+import type { Deadline, Deadlines } from "../../core/deadlines.ts";
+import type { Limits } from "../../core/limits.ts";
+import { closeQuietly } from "../streams/byte_reader.ts";
+import { type Counts, IDLE_UPSTREAMS, LocalCounts } from "../records/counts.ts";
+import type { Grants } from "../grants.ts";
+import type { Grant } from "../policy_source.ts";
+import type { UpstreamConnection } from "./dialler.ts";
+
+/** What must be equal for a connection to be used again. */
+export interface PoolKey {
+  readonly scheme: "http" | "https";
+  readonly host: string;
+  readonly port: number;
+  readonly grant: Grant;
+}
+
+interface Idle {
+  readonly connection: UpstreamConnection;
+  readonly since: number;
+  readonly key: string;
+  readonly deadline: Deadline;
+  release: () => void;
+}
+
+/** The pool. */
+export class UpstreamPool {
+  readonly #limits: Limits;
+  readonly #deadlines: Deadlines;
+  readonly #grants: Grants;
+  readonly #counts: Counts;
+  readonly #idle = new Map<string, Idle[]>();
+  #isClosed = false;
+
+  constructor(options: {
+    readonly limits: Limits;
+    readonly deadlines: Deadlines;
+    readonly grants: Grants;
+    readonly counts?: Counts;
+  }) {
+    this.#limits = options.limits;
+    this.#deadlines = options.deadlines;
+    this.#grants = options.grants;
+    this.#counts = options.counts ?? new LocalCounts();
+  }
+
+  /** How many are idle. */
+  get size(): number {
+    return this.#counts.of(IDLE_UPSTREAMS);
+  }
+
+  /**
+   * The most recently used idle connection, or undefined.
+   *
+   * @param isReplayable whether the request can be sent again should the upstream have closed just now
+   */
+  take(key: PoolKey, isReplayable: boolean): UpstreamConnection | undefined {
+    const idle = this.#idle.get(keyOf(key))?.at(-1);
+    if (!idle) return undefined;
+    if (!isReplayable && performance.now() - idle.since > this.#limits.freshUpstreamMs) return undefined;
+    this.#remove(idle);
+    const { reader } = idle.connection;
+    if (reader.size > 0 || reader.ended) { // just now, and its watcher has not run yet
+      closeQuietly(idle.connection.stream);
+      return undefined;
+    }
+    idle.connection.isReused = true;
+    return idle.connection;
+  }
+
+  /** Keeps a connection whose last response was read to its end, or closes it. */
+  put(key: PoolKey, connection: UpstreamConnection): void {
+    const name = keyOf(key);
+    const list = this.#idle.get(name) ?? [];
+    const isFull = this.size >= this.#limits.maxIdleUpstream ||
+      this.#counts.of(`${IDLE_UPSTREAMS} ${name}`) >= this.#limits.maxIdleUpstreamPerKey;
+    if (this.#isClosed || isFull || connection.reader.size > 0 || connection.reader.ended) {
+      closeQuietly(connection.stream);
+      return;
+    }
+    const discard = () => {
+      if (this.#remove(idle)) closeQuietly(connection.stream);
+    };
+    const idle: Idle = {
+      connection,
+      since: performance.now(),
+      key: name,
+      deadline: this.#deadlines.start(this.#limits.idleUpstreamTimeoutMs, discard),
+      release: () => {},
+    };
+    list.push(idle);
+    this.#idle.set(name, list);
+    this.#countIdle(name, 1);
+    connection.reader.rest();
+    connection.reader.fill().then(discard, discard);
+    idle.release = this.#grants.hold(key.grant, discard);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const list of [...this.#idle.values()]) {
+      for (const idle of [...list]) {
+        this.#remove(idle);
+        closeQuietly(idle.connection.stream);
+      }
+    }
+  }
+
+  #countIdle(name: string, change: 1 | -1): void {
+    this.#counts.add(IDLE_UPSTREAMS, change);
+    this.#counts.add(`${IDLE_UPSTREAMS} ${name}`, change);
+  }
+
+  /** False when it is in use, or gone already. */
+  #remove(idle: Idle): boolean {
+    const list = this.#idle.get(idle.key);
+    const at = list?.indexOf(idle) ?? -1;
+    if (!list || at < 0) return false;
+    list.splice(at, 1);
+    if (list.length === 0) this.#idle.delete(idle.key);
+    this.#countIdle(idle.key, -1);
+    idle.deadline.stop();
+    idle.release();
+    return true;
+  }
+}
+
+/**
+ * The rule's host pattern belongs to it: a rule that names the host exactly may reach a private address, and a connection
+ * to that must not serve a request under `*`.
+ */
+function keyOf({ scheme, host, port, grant: { client, rule, credential } }: PoolKey): string {
+  return [
+    client.name,
+    client.version,
+    scheme,
+    host,
+    port,
+    rule?.host,
+    credential?.secret,
+    credential?.version,
+  ].join("\n");
+}

@@ -1,0 +1,206 @@
+/**
+ * Name resolution for the helper inside a VM: DNS queries over HTTP (RFC 8484), on the TLS port, for authenticated clients.
+ * DNS must not be a tunnel out of the VM: only names that some rule of the client could allow are looked up, only their
+ * addresses are told, and each look-up is in the audit log as `method=DNS`.
+ *
+ * Not here: the message format (`core/dns_message.ts`), looking up and checking addresses (`egress/dialler.ts`).
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { parseIp } from "../../core/cidr.ts";
+import {
+  type DnsAnswer,
+  formatDnsAnswer,
+  parseDnsQuery,
+  RCODE,
+  TYPE_A,
+  TYPE_AAAA,
+} from "../../core/dns_message.ts";
+import { isProxyError, ProxyError } from "../../core/errors.ts";
+import { parseHost } from "../../core/host_port.ts";
+import { isReason, type Reason } from "../../policy/reason.ts";
+import { writeAll } from "../streams/byte_reader.ts";
+import type { ProxyContext } from "../context.ts";
+import { type Exchange, identify, type Next, wantsClose } from "../exchange.ts";
+import { listOf, makeField, valuesOf } from "../message/fields.ts";
+import { formatResponseHead } from "../http1/head_writer.ts";
+import type { Client } from "../policy_source.ts";
+
+const MEDIA_TYPE = "application/dns-message";
+/** A question has at most 271 bytes; EDNS options and padding (RFC 8467) may follow. */
+const MAX_QUERY_BYTES = 1_024;
+/** Short, for the rule behind an answer may be revoked, and the system's resolver does not say how long it would keep it. */
+const TTL_SECONDS = 30;
+/** Look-ups of one client that are under way: a name server that does not answer must not use up the process. */
+const MAX_PENDING_PER_CLIENT = 64;
+/**
+ * What audit mode answers for a name that no rule allows (TEST-NET-1, RFC 5737). Nobody is asked and nobody is there: the
+ * connection that follows comes to the proxy, which logs its first request and refuses it.
+ */
+const AUDIT_ADDRESS = "192.0.2.1";
+
+/** True for a request that this file serves. */
+export function isDnsRequest({ session, head }: Exchange): boolean {
+  return session.isTls === true && session.tunnel === undefined && head.target === "/dns-query" &&
+    head.method === "POST";
+}
+
+/**
+ * Answers a DNS query.
+ *
+ * @throws ProxyError `auth.*`, `limit.reached`, `client.malformed`, before anything was answered
+ */
+export async function serveDns(exchange: Exchange): Promise<Next> {
+  const { session, head, startedAt } = exchange;
+  const { context, stream } = session;
+  const client = identify(session, head.fields);
+  const query = parseDnsQuery(await readQuery(exchange));
+  const host = parseHost(query.name) ?? "";
+  const { answer, reason } = await answerFor(client, host, query.type, context);
+  const known = { client: client.name, method: "DNS", host: host === "" ? query.name : host };
+  if (reason === undefined || reason === "dns") {
+    const durationMs = context.clock.monotonic() - startedAt;
+    context.audit.write({ verdict: "allow", ...known, ...(reason ? { reason } : {}), durationMs });
+  } else if (!isReserved(host)) {
+    // Without a duration: lines that are the same are counted instead of written.
+    context.audit.write({ verdict: "deny", ...known, mode: context.mode, reason });
+  }
+  const close = wantsClose(head) || session.state.isStopping;
+  const body = formatDnsAnswer(query, answer);
+  const fields: [string, string][] = [
+    ["Content-Type", MEDIA_TYPE],
+    ["Content-Length", String(body.length)],
+    ["Cache-Control", `max-age=${answer.ttl}`], // RFC 8484 §5.1
+    ["Date", new Date(context.clock.now()).toUTCString()],
+  ];
+  if (close) fields.push(["Connection", "close"]);
+  const responseHead = formatResponseHead({
+    version: "HTTP/1.1",
+    status: 200,
+    reason: "OK",
+    fields: fields.map(([name, value]) => makeField(name, value)),
+  });
+  try {
+    await writeAll(stream, Buffer.concat([responseHead, body]));
+  } catch {
+    return "close"; // the client is gone; the line is written
+  }
+  return close ? "close" : "keep";
+}
+
+async function answerFor(
+  client: Client,
+  host: string,
+  type: number,
+  context: ProxyContext,
+): Promise<{ readonly answer: DnsAnswer; readonly reason?: Reason }> {
+  const empty = (rcode: number): DnsAnswer => ({ rcode, addresses: [], ttl: 0 });
+  const rules = host === "" || isReserved(host) ? [] : context.policy.rulesFor(client, host);
+  if (rules.length === 0) {
+    const answer = context.mode === "audit" && host !== "" && !isReserved(host)
+      ? { rcode: RCODE.noError, addresses: type === TYPE_A ? [AUDIT_ADDRESS] : [], ttl: 0 }
+      : empty(RCODE.nxDomain);
+    return { answer, reason: "no-rule" };
+  }
+  // HTTPS and SVCB records would offer HTTP/3 and encrypted names, which no rule could look into.
+  if (type !== TYPE_A && type !== TYPE_AAAA) return { answer: empty(RCODE.noError) };
+  try {
+    const addresses = await lookUp(client, host, rules.map((rule) => rule.host), context);
+    const length = type === TYPE_A ? 4 : 16;
+    const wanted = addresses.filter((text) => parseIp(text)?.length === length);
+    return { answer: { rcode: RCODE.noError, addresses: wanted, ttl: TTL_SECONDS } };
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+    if (error.code === "limit.reached") throw error;
+    const reason = error.reason !== undefined && isReason(error.reason) ? error.reason : "internal";
+    return { answer: empty(isTransient(error) ? RCODE.servFail : RCODE.nxDomain), reason };
+  }
+}
+
+/** `.invalid` (RFC 6761 §6.4) is nobody's, and is never looked up: the helper asks for it to see whether it is known here. */
+function isReserved(host: string): boolean {
+  return host.endsWith(".invalid");
+}
+
+/** The addresses of a host, when they may be dialled under at least one of the rules that match it. */
+async function lookUp(
+  client: Client,
+  host: string,
+  ruleHosts: readonly string[],
+  context: ProxyContext,
+): Promise<readonly string[]> {
+  const release = tryLookUp(context, client.name);
+  if (!release) {
+    throw new ProxyError("limit.reached", "Cannot look up the name: too many look-ups are under way", {
+      reason: "quota",
+    });
+  }
+  try {
+    let failure: unknown;
+    for (const ruleHost of new Set(ruleHosts)) {
+      const target = { scheme: "https", host, port: 443, client, ruleHost } as const;
+      try {
+        return await context.dialler.addresses(target, NEVER);
+      } catch (error) {
+        failure = error;
+        if (!isProxyError(error, "upstream.address-denied")) break;
+      }
+    }
+    throw failure;
+  } finally {
+    release();
+  }
+}
+
+/** Look-ups have a time-out of their own. */
+const NEVER = new AbortController().signal;
+
+const pendingOf = new WeakMap<ProxyContext, Map<string, number>>();
+
+function tryLookUp(context: ProxyContext, client: string): (() => void) | undefined {
+  const pending = pendingOf.get(context) ?? new Map<string, number>();
+  pendingOf.set(context, pending);
+  const count = pending.get(client) ?? 0;
+  if (count >= MAX_PENDING_PER_CLIENT) return undefined;
+  pending.set(client, count + 1);
+  return () => {
+    const left = (pending.get(client) ?? 1) - 1;
+    if (left > 0) pending.set(client, left);
+    else pending.delete(client);
+  };
+}
+
+/** True when asking again could help: the name server did not answer. A name that does not exist is `ENOTFOUND`. */
+function isTransient({ code, cause }: ProxyError): boolean {
+  const isMissing = cause instanceof Error && "code" in cause && cause.code === "ENOTFOUND";
+  return code === "upstream.dns" && !isMissing;
+}
+
+async function readQuery({ session, head, body }: Exchange): Promise<Uint8Array> {
+  const { reader, stream, context: { deadlines, limits } } = session;
+  const [length = ""] = valuesOf(head.fields, "content-length");
+  if (valuesOf(head.fields, "transfer-encoding").length > 0 || !(Number(length) <= MAX_QUERY_BYTES)) {
+    throw malformed(`it needs a Content-Length of at most ${MAX_QUERY_BYTES}`);
+  }
+  if (!listOf(head.fields, "content-type").includes(MEDIA_TYPE)) throw malformed(`it is no ${MEDIA_TYPE}`);
+  const parts: Uint8Array[] = [];
+  const deadline = deadlines.start(limits.headTimeoutMs, () => stream.close());
+  try {
+    while (!body.done) {
+      if (reader.size === 0 && !await reader.fill()) {
+        throw new ProxyError("client.closed", "Cannot read the DNS query: the connection ended inside it");
+      }
+      const count = body.take(reader.available);
+      parts.push(reader.available.slice(0, count));
+      reader.consume(count);
+    }
+  } finally {
+    deadline.stop();
+  }
+  return Buffer.concat(parts);
+}
+
+function malformed(what: string): ProxyError {
+  return new ProxyError("client.malformed", `Cannot read the DNS query: ${what}`, { reason: "malformed" });
+}

@@ -1,0 +1,207 @@
+/**
+ * The one reader of HTTP/1.1 heads, for both directions (RFC 9112). It never repairs: what two parsers could read in two
+ * ways is refused, before anything is forwarded.
+ *
+ * Not here: bodies (`body.ts`), the meaning of a request (`message/target.ts`).
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { type ErrorCode, ProxyError } from "../../core/errors.ts";
+import type { Limits } from "../../core/limits.ts";
+import type { ByteReader } from "../streams/byte_reader.ts";
+import type { HeaderField } from "../message/fields.ts";
+
+export type HttpVersion = "HTTP/1.0" | "HTTP/1.1";
+
+/** A request line and its fields, as sent. */
+export interface RequestHead {
+  readonly method: string;
+  readonly target: string;
+  readonly version: HttpVersion;
+  readonly fields: readonly HeaderField[];
+}
+
+/** A status line and its fields, as sent. */
+export interface ResponseHead {
+  readonly version: HttpVersion;
+  readonly status: number;
+  /** May be empty. */
+  readonly reason: string;
+  readonly fields: readonly HeaderField[];
+}
+
+type HeadLimits = Pick<Limits, "maxHeadBytes" | "maxHeaderCount">;
+
+const LF = 10;
+const CR = 13;
+/** RFC 9110 §5.6.2. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+/** RFC 9110 §5.5: visible characters, space, tab and obs-text; no control bytes. */
+const NOT_FIELD_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
+/** RFC 9112 §3.2 forms, less the fragment; `\` and a few others are tolerated here and judged by the path policy. */
+const TARGET = /^[\x21\x22\x24-\x7e]+$/;
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
+
+/**
+ * Reads a request head.
+ *
+ * @returns undefined when the stream ends before its first byte
+ * @throws ProxyError `client.malformed`, `client.head-too-large`, `client.closed` (ended inside the head)
+ */
+export async function readRequestHead(
+  reader: ByteReader,
+  limits: HeadLimits,
+): Promise<RequestHead | undefined> {
+  const lines = await readLines(reader, limits, "client.malformed", "client.head-too-large", "client.closed");
+  return lines && parseRequestHead(lines, limits);
+}
+
+/**
+ * Reads a response head.
+ *
+ * @throws ProxyError `upstream.malformed`, `upstream.closed`
+ */
+export async function readResponseHead(reader: ByteReader, limits: HeadLimits): Promise<ResponseHead> {
+  const lines = await readLines(
+    reader,
+    limits,
+    "upstream.malformed",
+    "upstream.malformed",
+    "upstream.closed",
+  );
+  if (!lines) {
+    throw new ProxyError(
+      "upstream.closed",
+      "Cannot read the response: upstream closed the connection without one",
+    );
+  }
+  const [statusLine = "", ...fieldLines] = lines;
+  const match = STATUS_LINE.exec(statusLine);
+  if (!match) throw malformed("upstream.malformed", "the status line is none (RFC 9112 §4)");
+  return {
+    version: match[1] === "0" ? "HTTP/1.0" : "HTTP/1.1",
+    status: Number(match[2]),
+    reason: match[3] ?? "",
+    fields: parseFields(fieldLines, limits, "upstream.malformed"),
+  };
+}
+
+/** The request in the lines of a head. */
+function parseRequestHead(
+  [requestLine = "", ...fieldLines]: readonly string[],
+  limits: HeadLimits,
+): RequestHead {
+  // RFC 9112 §3: exactly one SP between the parts; lenient whitespace has been used for smuggling.
+  const parts = requestLine.split(" ");
+  const [method = "", target = "", version = ""] = parts;
+  if (parts.length !== 3 || !TOKEN.test(method) || method.length > 32) {
+    throw malformed("client.malformed", "the request line is none (RFC 9112 §3)");
+  }
+  if (!TARGET.test(target)) {
+    throw malformed(
+      "client.malformed",
+      "the request target has bytes that must be percent-encoded (RFC 3986 §2)",
+    );
+  }
+  if (version !== "HTTP/1.1" && version !== "HTTP/1.0") {
+    throw malformed("client.malformed", "the HTTP version is neither 1.1 nor 1.0");
+  }
+  return { method, target, version, fields: parseFields(fieldLines, limits, "client.malformed") };
+}
+
+/**
+ * Header or trailer fields from their lines. Also used for trailer sections.
+ *
+ * @throws ProxyError `code`
+ */
+export function parseFields(
+  lines: readonly string[],
+  limits: Pick<Limits, "maxHeaderCount">,
+  code: ErrorCode,
+): HeaderField[] {
+  if (lines.length > limits.maxHeaderCount) {
+    throw malformed(code, `more than ${limits.maxHeaderCount} header fields`);
+  }
+  const fields: HeaderField[] = [];
+  for (const line of lines) {
+    // RFC 9112 §5.2: obs-fold starts with whitespace; §5.1: no whitespace before the colon. Neither passes TOKEN.
+    const colon = line.indexOf(":");
+    const name = line.slice(0, colon);
+    if (colon < 1 || !TOKEN.test(name)) {
+      throw malformed(
+        code,
+        "a header field's name is none: folded lines and spaces before the colon are refused",
+      );
+    }
+    if (NOT_FIELD_VALUE.test(line)) throw malformed(code, "a header field holds control bytes");
+    fields.push({ name, key: name.toLowerCase(), value: trimOws(line.slice(colon + 1)), line });
+  }
+  return fields;
+}
+
+/**
+ * The lines of the next head, without line ends and without the empty last line. RFC 9112 §2.2 lets a recipient take a
+ * bare LF as a line end; we do not, and a bare CR never.
+ */
+async function readLines(
+  reader: ByteReader,
+  limits: HeadLimits,
+  malformedCode: ErrorCode,
+  tooLargeCode: ErrorCode,
+  closedCode: ErrorCode,
+): Promise<string[] | undefined> {
+  let scanned = 0;
+  let lineStart = 0;
+  for (;;) {
+    const bytes = reader.available;
+    for (let lf = bytes.indexOf(LF, scanned); lf >= 0; lf = bytes.indexOf(LF, scanned)) {
+      if (lf === 0 || bytes[lf - 1] !== CR) {
+        throw malformed(malformedCode, "a line ends without CR (bare LF)");
+      }
+      if (lf >= limits.maxHeadBytes) throw tooLarge(tooLargeCode, limits);
+      scanned = lf + 1;
+      if (lf - lineStart === 1) {
+        if (lineStart === 0) throw malformed(malformedCode, "the head begins with an empty line");
+        const text = latin1(bytes.subarray(0, lineStart - 2));
+        reader.consume(scanned);
+        return text.split("\r\n");
+      }
+      lineStart = scanned;
+    }
+    scanned = bytes.length;
+    if (scanned >= limits.maxHeadBytes) throw tooLarge(tooLargeCode, limits);
+    if (!await reader.fill()) {
+      if (reader.size === 0) return undefined;
+      throw new ProxyError(closedCode, "Cannot read the head: the connection ended inside it");
+    }
+  }
+}
+
+/** Bytes as text, one character a byte. */
+export function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+}
+
+function trimOws(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isOws(text.charCodeAt(start))) start++;
+  while (end > start && isOws(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isOws(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+function malformed(code: ErrorCode, what: string): ProxyError {
+  return new ProxyError(code, `Cannot read the message: ${what}`);
+}
+
+function tooLarge(code: ErrorCode, limits: HeadLimits): ProxyError {
+  return new ProxyError(
+    code,
+    `Cannot read the message: its head is larger than ${limits.maxHeadBytes} bytes`,
+  );
+}

@@ -1,0 +1,153 @@
+/**
+ * What a request asks for: one scheme, host, port and path, or a refusal. Every place that names the host (request target,
+ * Host, tunnel) must name the same one.
+ *
+ * Not here: whether it is allowed (`policy/`), credentials (`forward.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../../core/errors.ts";
+import { type HostPort, parseAuthority } from "../../core/host_port.ts";
+import { findBadNomination, type HeaderField, listOf, valuesOf } from "./fields.ts";
+import type { RequestHead } from "../http1/head_reader.ts";
+
+export type Scheme = "http" | "https";
+
+/** A request's place, in canonical form, and its target as the upstream gets it. */
+export interface RequestTarget extends HostPort {
+  readonly scheme: Scheme;
+  /** Origin-form (RFC 9112 §3.2.1), bytes as sent, or `*` for OPTIONS. */
+  readonly originForm: string;
+  /** `originForm` without the query. */
+  readonly path: string;
+  /** Without the `?`; undefined when there is none. */
+  readonly query: string | undefined;
+}
+
+/** The tunnel that a request came through. */
+export interface TunnelOrigin extends HostPort {
+  readonly scheme: Scheme;
+}
+
+const ABSOLUTE_FORM = /^(https?):\/\/([^/?]*)([/?].*)?$/i;
+
+/**
+ * The place that a request names.
+ *
+ * @param tunnel where the request came through, or undefined on a proxy port, where only absolute-form is understood
+ * @throws ProxyError `client.malformed`, with reason `host-mismatch` when two parts name different hosts
+ */
+export function parseTarget(head: RequestHead, tunnel: TunnelOrigin | undefined): RequestTarget {
+  const place = tunnel ? parseInTunnel(head, tunnel) : parseAbsolute(head);
+  const hosts = valuesOf(head.fields, "host");
+  // RFC 9112 §3.2: exactly one Host. In HTTP/1.0 it is optional, but without it vhosts could differ from what we checked.
+  if (hosts.length !== 1) throw malformed("it needs exactly one Host header");
+  const host = parseAuthority(hosts[0] ?? "", defaultPort(place.scheme));
+  if (!host) throw malformed("its Host header is no host");
+  if (host.host !== place.host || host.port !== place.port) throw mismatch("the Host header");
+  const queryAt = place.originForm.indexOf("?");
+  return {
+    ...place,
+    path: queryAt < 0 ? place.originForm : place.originForm.slice(0, queryAt),
+    query: queryAt < 0 ? undefined : place.originForm.slice(queryAt + 1),
+  };
+}
+
+/** The target of a CONNECT: authority-form, the port is required (RFC 9110 §9.3.6). A Host header must agree. */
+export function parseConnectTarget(head: RequestHead): HostPort {
+  const target = parseAuthority(head.target);
+  if (!target) throw malformed("CONNECT needs host:port");
+  const hosts = valuesOf(head.fields, "host");
+  const host = hosts.length === 0 ? target : parseAuthority(hosts[0] ?? "", target.port);
+  if (hosts.length > 1 || !host) throw malformed("its Host header is no host");
+  if (host.host !== target.host || host.port !== target.port) throw mismatch("the Host header");
+  if (
+    valuesOf(head.fields, "transfer-encoding").length > 0 ||
+    valuesOf(head.fields, "content-length").some(isNotZero)
+  ) {
+    throw malformed("a CONNECT has no body (RFC 9110 §9.3.6)");
+  }
+  return target;
+}
+
+/** Methods that no proxy should pass: TRACE returns credentials, and the others begin another protocol. */
+export function isRefusedMethod(method: string): boolean {
+  return ["TRACE", "TRACK", "CONNECT", "PRI"].includes(method.toUpperCase());
+}
+
+/** The protocol that a request asks to switch to, or undefined. */
+export type Upgrade = { readonly protocol: string; readonly fields: readonly HeaderField[] };
+
+/**
+ * The upgrade that a request asks for, with the two fields that carry it. `h2c` and TLS are never switched to; a server
+ * may ignore an Upgrade (RFC 9110 §7.8), and so do we.
+ *
+ * @throws ProxyError `client.malformed` for a bad `Connection`
+ */
+export function parseUpgrade(head: RequestHead): Upgrade | undefined {
+  const nomination = findBadNomination(head.fields);
+  if (nomination !== undefined) throw malformed(`Connection must not name ${nomination}`);
+  if (head.version === "HTTP/1.0" || !listOf(head.fields, "connection").includes("upgrade")) return undefined;
+  const protocols = listOf(head.fields, "upgrade");
+  const [protocol, ...more] = protocols;
+  if (protocol === undefined || /^(h2c|h2|tls\/.*|http\/.*)$/.test(protocol)) return undefined;
+  if (more.length > 0) throw malformed("more than one protocol to upgrade to");
+  return { protocol, fields: head.fields.filter((field) => field.key === "upgrade") };
+}
+
+export function defaultPort(scheme: Scheme): number {
+  return scheme === "https" ? 443 : 80;
+}
+
+function parseAbsolute(head: RequestHead): HostPort & Pick<RequestTarget, "scheme" | "originForm"> {
+  const match = ABSOLUTE_FORM.exec(head.target);
+  if (!match) {
+    throw malformed(
+      head.target.startsWith("/")
+        ? "this is a proxy: send CONNECT or a request for an absolute URL (set HTTPS_PROXY and HTTP_PROXY)"
+        : "its target is no absolute http or https URL",
+    );
+  }
+  const [, schemeText = "", authority = "", rest = ""] = match;
+  const scheme = schemeText.toLowerCase() === "https" ? "https" : "http";
+  const place = parseAuthority(authority, defaultPort(scheme));
+  if (!place) throw malformed("its URL has no plain host and port");
+  // RFC 9112 §3.2.4: OPTIONS for a whole server is `*` in origin-form.
+  const originForm = rest === ""
+    ? (head.method === "OPTIONS" ? "*" : "/")
+    : rest.startsWith("?")
+    ? `/${rest}`
+    : rest;
+  return { scheme, ...place, originForm };
+}
+
+function parseInTunnel(head: RequestHead, tunnel: TunnelOrigin): ReturnType<typeof parseAbsolute> {
+  const { target, method } = head;
+  const { scheme, host, port } = tunnel;
+  if (target.startsWith("/") || (target === "*" && method === "OPTIONS")) {
+    return { scheme, host, port, originForm: target };
+  }
+  const place = parseAbsolute(head);
+  if (place.scheme !== scheme || place.host !== host || place.port !== port) {
+    throw mismatch("the request target");
+  }
+  return place;
+}
+
+function isNotZero(length: string): boolean {
+  return length !== "0";
+}
+
+function malformed(what: string): ProxyError {
+  return new ProxyError("client.malformed", `Cannot read the request: ${what}`, { reason: "malformed" });
+}
+
+function mismatch(what: string): ProxyError {
+  return new ProxyError(
+    "policy.mismatch",
+    `Cannot forward the request: ${what} names another host than the tunnel or URL`,
+    {
+      reason: "host-mismatch",
+    },
+  );
+}

@@ -1,0 +1,122 @@
+/**
+ * Two byte streams joined: what one sends the other gets, each direction on its own, half-close kept.
+ *
+ * Not here: who may be joined to whom (`tunnel.ts`, `tls/loopback.ts`).
+ *
+ * @module
+ */
+import type { Deadline, Deadlines } from "../../core/deadlines.ts";
+import { type ByteStream, closeQuietly, closeWriteQuietly, writeAll } from "./byte_reader.ts";
+
+export interface SpliceOptions {
+  readonly deadlines: Deadlines;
+  /** Bytes already read from `a`, for `b`. */
+  readonly firstToB?: Uint8Array;
+  /** Bytes already read from `b`, for `a`. */
+  readonly firstToA?: Uint8Array;
+  /** Without a byte in either direction for so long, both are closed. */
+  readonly idleTimeoutMs?: number;
+  /** The same, once `a` has ended. */
+  readonly afterATimeoutMs: number;
+  /** The same, once `b` has ended. */
+  readonly afterBTimeoutMs: number;
+}
+
+/** A splice under way. It owns both streams and has closed them when `done` resolves; `done` never rejects. */
+export interface Splice {
+  readonly done: Promise<void>;
+  /** Bytes from `a` to `b`, and back. */
+  readonly bytesToB: number;
+  readonly bytesToA: number;
+  /** True once it was ended by a time-out. */
+  readonly timedOut: boolean;
+  /** From now on `ms` without a byte are enough to close both. */
+  expectEnd(ms: number): void;
+  /** Closes both at once. */
+  abort(): void;
+}
+
+/** Joins `a` and `b`. */
+export function splice(a: ByteStream, b: ByteStream, options: SpliceOptions): Splice {
+  const state = {
+    bytesToB: 0,
+    bytesToA: 0,
+    timedOut: false,
+    abort: () => {
+      closeQuietly(a);
+      closeQuietly(b);
+    },
+    expectEnd: (ms: number) => {
+      if (!isOver) impatient(ms);
+    },
+    done: Promise.resolve(),
+  };
+  let isOver = false;
+  let patienceMs = options.idleTimeoutMs;
+  const onDue = () => {
+    state.timedOut = true;
+    state.abort();
+  };
+  let deadline: Deadline | undefined = patienceMs === undefined
+    ? undefined
+    : options.deadlines.start(patienceMs, onDue);
+  const touch = () => {
+    if (patienceMs !== undefined) deadline?.restart(patienceMs);
+  };
+  const impatient = (ms: number) => {
+    patienceMs = Math.min(ms, patienceMs ?? ms);
+    if (deadline) deadline.restart(patienceMs);
+    else deadline = options.deadlines.start(patienceMs, onDue);
+  };
+  const toB = pump(a, b, options.firstToB, (count) => {
+    state.bytesToB += count;
+    touch();
+  }).then(() => impatient(options.afterATimeoutMs));
+  const toA = pump(b, a, options.firstToA, (count) => {
+    state.bytesToA += count;
+    touch();
+  }).then(() => impatient(options.afterBTimeoutMs));
+  state.done = Promise.all([toB, toA]).then(() => {
+    isOver = true;
+    deadline?.stop();
+    state.abort();
+  });
+  return state;
+}
+
+/** 5,000 idle tunnels hold two such buffers each (LAB section 5). */
+const SMALLEST_BUFFER = 2_048;
+const LARGEST_BUFFER = 262_144;
+
+/** Copies until `from` ends or either side fails, then half-closes `to`. Never rejects. */
+async function pump(
+  from: ByteStream,
+  to: ByteStream,
+  first: Uint8Array | undefined,
+  onBytes: (count: number) => void,
+): Promise<void> {
+  try {
+    if (first && first.length > 0) {
+      await writeAll(to, first);
+      onBytes(first.length);
+    }
+    let buffer = new Uint8Array(SMALLEST_BUFFER);
+    for (;;) {
+      const count = await from.read(buffer);
+      if (count === null) break;
+      await writeAll(to, count === buffer.length ? buffer : buffer.subarray(0, count));
+      onBytes(count);
+      if (count === buffer.length) {
+        if (count < LARGEST_BUFFER) {
+          buffer = new Uint8Array(count * 4 > LARGEST_BUFFER ? LARGEST_BUFFER : count * 4);
+        }
+      } else if (count * 8 < buffer.length) {
+        buffer = new Uint8Array(Math.max(SMALLEST_BUFFER, buffer.length / 4));
+      }
+    }
+  } catch {
+    // Reset, broken pipe, or closed by us: in each case this direction is over. Deno cannot send a reset, so the
+    // other side sees an end of stream.
+  }
+  await closeWriteQuietly(to);
+}

@@ -1,0 +1,143 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { formatDnsQuery, parseDnsAnswer, RCODE, TYPE_A, TYPE_AAAA } from "../../../../core/dns_message.ts";
+import { basic, dialRaw, dialTls, type RawPeer } from "../../../support/raw_peer.ts";
+import { startTestProxy, type TestProxyOptions, TOKEN } from "../../../support/start_proxy.ts";
+
+const resolve: TestProxyOptions["resolve"] = (host) => {
+  const answers: Record<string, string[]> = {
+    "both.test": ["203.0.113.7", "2001:db8::7"],
+    "inside.test": ["10.1.2.3"],
+  };
+  const found = answers[host];
+  if (found) return Promise.resolve(found);
+  const error = Object.assign(new Error("no"), { code: host === "slow.test" ? "EAI_AGAIN" : "ENOTFOUND" });
+  return Promise.reject(error);
+};
+const ALLOWED = { allowCidrs: ["203.0.113.0/24", "2001:db8::/32"], resolve };
+
+async function ask(peer: RawPeer, name: string, type = TYPE_A, token = TOKEN) {
+  const body = formatDnsQuery({ id: 7, name, type });
+  await peer.send(
+    "POST /dns-query HTTP/1.1\r\nHost: proxy\r\nContent-Type: application/dns-message\r\n" +
+      `Proxy-Authorization: ${basic(token)}\r\nContent-Length: ${body.length}\r\n\r\n`,
+  );
+  await peer.sendBytes(body);
+  const response = await peer.readResponse();
+  return {
+    ...response,
+    answer: () => parseDnsAnswer(Buffer.from(response.body, "latin1"), { name, type }),
+  };
+}
+
+Deno.test("serveDns() tells addresses only of names that a rule could allow", async (t) => {
+  const asked: string[] = [];
+  await using proxy = await startTestProxy({
+    ...ALLOWED,
+    resolve: (host) => {
+      asked.push(host);
+      return resolve(host);
+    },
+  });
+  proxy.policy.allow("one", { host: "both.test", methods: ["GET"], paths: ["/x"] });
+  proxy.policy.allow("one", { host: "slow.test" });
+  proxy.policy.allow("one", { host: "*.wide.test" });
+  proxy.policy.allow("one", { host: "inside.test", ports: [5432], passthrough: true });
+  using peer = await dialTls(proxy.tlsPort, proxy.caPem);
+  const rows = [
+    { name: "both.test", type: TYPE_A, rcode: RCODE.noError, addresses: ["203.0.113.7"] },
+    { name: "BOTH.test", type: TYPE_AAAA, rcode: RCODE.noError, addresses: ["2001:db8::7"] },
+    { name: "both.test", type: 65, rcode: RCODE.noError, addresses: [] },
+    { name: "both.test", type: 16, rcode: RCODE.noError, addresses: [] },
+    { name: "x.wide.test", type: TYPE_A, rcode: RCODE.nxDomain, addresses: [] },
+    { name: "slow.test", type: TYPE_A, rcode: RCODE.servFail, addresses: [] },
+    { name: "secret-data.attacker.test", type: TYPE_A, rcode: RCODE.nxDomain, addresses: [] },
+    { name: "wide.test", type: TYPE_A, rcode: RCODE.nxDomain, addresses: [] },
+    { name: "", type: TYPE_A, rcode: RCODE.nxDomain, addresses: [] },
+    { name: "1.2.3.4", type: TYPE_A, rcode: RCODE.nxDomain, addresses: [] },
+  ];
+  for (const { name, type, rcode, addresses } of rows) {
+    await t.step(`${name} type ${type}`, async () => {
+      const { status, answer } = await ask(peer, name, type);
+      assertEquals(status, 200);
+      const { rcode: code, addresses: got } = answer();
+      assertEquals([code, got], [rcode, addresses]);
+    });
+  }
+  assertEquals(asked, ["both.test", "both.test", "x.wide.test", "slow.test"], "nothing else was looked up");
+  await proxy.waitLine(/^allow client=one method=DNS host=both\.test /);
+  await proxy.waitLine(
+    /^deny client=one method=DNS host=secret-data\.attacker\.test mode=strict reason=no-rule/,
+  );
+});
+
+Deno.test("serveDns() refuses a name whose address no rule of it may reach", async () => {
+  await using proxy = await startTestProxy(ALLOWED);
+  proxy.policy.allow("one", { host: "*" });
+  using peer = await dialTls(proxy.tlsPort, proxy.caPem);
+  assertEquals((await ask(peer, "inside.test")).answer().rcode, RCODE.nxDomain);
+  await proxy.waitLine(/^deny client=one method=DNS host=inside\.test mode=strict reason=address-denied/);
+  proxy.policy.allow("one", { host: "inside.test" });
+  assertEquals((await ask(peer, "inside.test")).answer().addresses, ["10.1.2.3"]);
+});
+
+Deno.test("serveDns() gives an address that leads nowhere for unknown names in audit mode", async () => {
+  await using proxy = await startTestProxy({ ...ALLOWED, mode: "audit" });
+  using peer = await dialTls(proxy.tlsPort, proxy.caPem);
+  assertEquals((await ask(peer, "unknown.test")).answer().addresses, ["192.0.2.1"]);
+  await proxy.waitLine(/^deny client=one method=DNS host=unknown\.test mode=audit reason=no-rule/);
+});
+
+Deno.test("serveDns() answers nobody without a token, in clear, or with a bad message", async (t) => {
+  await using proxy = await startTestProxy(ALLOWED);
+  proxy.policy.allow("one", { host: "both.test" });
+  await t.step("wrong token", async () => {
+    using peer = await dialTls(proxy.tlsPort, proxy.caPem);
+    assertEquals((await ask(peer, "both.test", TYPE_A, "spi_wrong_token_of_nobody")).status, 407);
+  });
+  for (const port of [proxy.httpPort, proxy.tlsPort]) {
+    await t.step(port === proxy.httpPort ? "plain port" : "in clear on the TLS port", async () => {
+      using peer = await dialRaw(port);
+      assertEquals((await ask(peer, "both.test")).status, 400);
+    });
+  }
+  const rows = [
+    { name: "GET", head: "GET /dns-query HTTP/1.1\r\n", body: "" },
+    { name: "another path", head: "POST /dns HTTP/1.1\r\nContent-Length: 0\r\n", body: "" },
+    {
+      name: "too long",
+      head: "POST /dns-query HTTP/1.1\r\nContent-Type: application/dns-message\r\nContent-Length: 1025\r\n",
+      body: "x".repeat(1_025),
+    },
+    {
+      name: "chunked",
+      head:
+        "POST /dns-query HTTP/1.1\r\nContent-Type: application/dns-message\r\nTransfer-Encoding: chunked\r\n",
+      body: "0\r\n\r\n",
+    },
+    {
+      name: "not DNS",
+      head: "POST /dns-query HTTP/1.1\r\nContent-Type: application/dns-message\r\nContent-Length: 3\r\n",
+      body: "abc",
+    },
+  ];
+  for (const { name, head, body } of rows) {
+    await t.step(name, async () => {
+      using peer = await dialTls(proxy.tlsPort, proxy.caPem);
+      await peer.send(`${head}Host: proxy\r\nProxy-Authorization: ${basic(TOKEN)}\r\n\r\n${body}`);
+      assertEquals((await peer.readResponse()).status, 400);
+    });
+  }
+});
+
+Deno.test("serveGuest() hands out the CA, which clients compare with a hash", async () => {
+  await using proxy = await startTestProxy();
+  using peer = await dialRaw(proxy.tlsPort);
+  await peer.send("GET /ca.crt HTTP/1.1\r\nHost: proxy\r\n\r\n");
+  const { status, body } = await peer.readResponse();
+  assertEquals(status, 200);
+  assertEquals(body.trim(), proxy.caPem.trim());
+  assert(!body.includes("PRIVATE"));
+  await peer.send("GET / HTTP/1.1\r\nHost: proxy\r\n\r\n");
+  assertStringIncludes((await peer.readResponse()).body, "this is a proxy");
+});

@@ -1,0 +1,173 @@
+import { Buffer } from "node:buffer";
+import { assertEquals, assertThrows } from "@std/assert";
+import { ProxyError } from "../../../../core/errors.ts";
+import { type Body, requestBody, responseBody } from "../../../../proxy/http1/body.ts";
+import { type HttpVersion, parseFields } from "../../../../proxy/http1/head_reader.ts";
+
+const LIMITS = { maxChunkLineBytes: 20, maxTrailerBytes: 30, maxHeaderCount: 3 };
+
+function fieldsOf(lines: readonly string[]) {
+  return parseFields(lines, { maxHeaderCount: 10 }, "client.malformed");
+}
+
+function bodyOfRequest(lines: readonly string[], version: HttpVersion = "HTTP/1.1"): Body {
+  return requestBody({ method: "POST", target: "/", version, fields: fieldsOf(lines) }, LIMITS);
+}
+
+function bodyOfResponse(status: number, lines: readonly string[], method = "GET"): Body {
+  return responseBody({ version: "HTTP/1.1", status, reason: "", fields: fieldsOf(lines) }, method, LIMITS);
+}
+
+const CHUNKED = ["Transfer-Encoding: chunked"];
+
+/** "done" or what a fresh body is waiting for. */
+function describe(body: Body): string {
+  if (body.done) return "none";
+  if (body.closeDelimited) return "until the end";
+  return body.take(Buffer.from("5\r\nhello\r\n0\r\n\r\n1234567890")) === 15 ? "chunked" : "a length";
+}
+
+Deno.test("requestBody() knows how a body is framed", async (t) => {
+  const rows: { fields: string[]; version?: HttpVersion; is: string }[] = [
+    { fields: [], is: "none" },
+    { fields: [], version: "HTTP/1.0", is: "none" },
+    { fields: ["Content-Length: 0"], is: "none" },
+    { fields: ["content-length:00"], is: "none" },
+    { fields: ["Content-Length:  25 "], is: "a length" },
+    { fields: ["Content-Length: 25"], version: "HTTP/1.0", is: "a length" },
+    { fields: ["Content-Length: 999999999999999"], is: "a length" },
+    { fields: CHUNKED, is: "chunked" },
+    { fields: ["transfer-encoding:  CHUNKED "], is: "chunked" },
+  ];
+  for (const { fields, version, is } of rows) {
+    await t.step(
+      `${fields} ${version ?? ""} is ${is}`,
+      () => assertEquals(describe(bodyOfRequest(fields, version)), is),
+    );
+  }
+});
+
+Deno.test("requestBody() refuses what could be read in two ways", async (t) => {
+  const rows: { fields: string[]; version?: HttpVersion }[] = [
+    { fields: ["Content-Length: 5", ...CHUNKED] },
+    { fields: ["Content-Length: 0", ...CHUNKED] },
+    { fields: ["Content-Length: 5", "Content-Length: 5"] },
+    { fields: ["Content-Length: 5,5"] },
+    { fields: ["Content-Length: 1000000000000000"] },
+    { fields: ["Content-Length: 0x5"] },
+    { fields: ["Content-Length:\t5"] },
+    { fields: ["Transfer-Encoding:\tchunked"] },
+    { fields: ["Transfer-Encoding: gzip, chunked"] },
+    { fields: [...CHUNKED, ...CHUNKED] },
+    { fields: CHUNKED, version: "HTTP/1.0" },
+  ];
+  for (const { fields, version } of rows) {
+    await t.step(JSON.stringify(fields), () => {
+      const error = assertThrows(() => bodyOfRequest(fields, version), ProxyError);
+      assertEquals(error.code, "client.malformed");
+    });
+  }
+});
+
+Deno.test("responseBody() knows which responses have none (RFC 9112 section 6.3)", async (t) => {
+  const rows = [
+    { status: 200, fields: [], is: "until the end" },
+    { status: 200, fields: ["Content-Length: 0"], is: "none" },
+    { status: 200, fields: ["Content-Length: 25"], is: "a length" },
+    { status: 200, fields: CHUNKED, is: "chunked" },
+    { status: 204, fields: [], is: "none" },
+    { status: 204, fields: ["Content-Length: 0"], is: "none" },
+    { status: 304, fields: [], is: "none" },
+    { status: 304, fields: ["Content-Length: 25"], is: "none" },
+    { status: 304, fields: CHUNKED, is: "none" },
+    { status: 101, fields: [], is: "none" },
+    { status: 200, fields: ["Content-Length: 25"], method: "HEAD", is: "none" },
+    { status: 200, fields: CHUNKED, method: "HEAD", is: "none" },
+    { status: 200, fields: [], method: "HEAD", is: "none" },
+    // Another method, whatever it looks like.
+    { status: 200, fields: ["Content-Length: 25"], method: "head", is: "a length" },
+  ];
+  for (const { status, fields, method, is } of rows) {
+    await t.step(
+      `${status} to ${method ?? "GET"} with ${fields} is ${is}`,
+      () => assertEquals(describe(bodyOfResponse(status, fields, method)), is),
+    );
+  }
+});
+
+Deno.test("responseBody() refuses a body where there can be none, and bad framing everywhere", async (t) => {
+  const rows = [
+    { status: 100, fields: ["Content-Length: 5"] },
+    { status: 103, fields: CHUNKED },
+    { status: 204, fields: ["Content-Length: 5"] },
+    { status: 204, fields: CHUNKED },
+    { status: 304, fields: ["Content-Length: 5", ...CHUNKED] },
+    { status: 200, fields: ["Content-Length: 5", "Content-Length: 6"], method: "HEAD" },
+  ];
+  for (const { status, fields, method } of rows) {
+    await t.step(`${status} ${fields}`, () => {
+      const error = assertThrows(() => bodyOfResponse(status, fields, method), ProxyError);
+      assertEquals(error.code, "upstream.malformed");
+    });
+  }
+});
+
+Deno.test("take() of a length passes just so many bytes", () => {
+  const body = bodyOfRequest(["Content-Length: 5"]);
+  assertEquals([body.take(new Uint8Array(3)), body.done], [3, false]);
+  assertEquals([body.take(new Uint8Array(0)), body.done], [0, false]);
+  assertEquals([body.take(new Uint8Array(3)), body.done], [2, true]);
+  assertEquals([body.take(new Uint8Array(3)), body.done], [0, true]);
+});
+
+Deno.test("take() of a body until the end passes everything and is never done", () => {
+  const body = bodyOfResponse(200, []);
+  assertEquals([body.take(new Uint8Array(3)), body.done, body.closeDelimited], [3, false, true]);
+});
+
+Deno.test("take() of chunks passes lines only whole", async (t) => {
+  const rows = [
+    { given: "", takes: 0 },
+    { given: "5", takes: 0 },
+    { given: "5\r", takes: 0 },
+    { given: "5\r\n", takes: 3 },
+    { given: "5\r\nhel", takes: 6 },
+    { given: "5\r\nhello", takes: 8 },
+    { given: "5\r\nhello\r", takes: 8 },
+    { given: "5\r\nhello\r\n", takes: 10 },
+    { given: "5\r\nhello\r\n0\r\nX: ", takes: 13 },
+    { given: "5\r\nhello\r\n0\r\nX: y\r\n\r", takes: 19 },
+  ];
+  for (const { given, takes } of rows) {
+    await t.step(JSON.stringify(given), () => {
+      const body = bodyOfRequest(CHUNKED);
+      assertEquals([body.take(Buffer.from(given)), body.done], [takes, false]);
+    });
+  }
+});
+
+Deno.test("take() of chunks stops at the end, and at each limit", async (t) => {
+  const rows: { name: string; bytes: string; takes: number | "refuses" }[] = [
+    { name: "the next message stays", bytes: "0\r\n\r\nGET /", takes: 5 },
+    { name: "a line of 20 bytes", bytes: `0;${"a".repeat(16)}\r\n\r\n`, takes: 22 },
+    { name: "a line of 21 bytes", bytes: `0;${"a".repeat(17)}\r\n\r\n`, takes: "refuses" },
+    { name: "21 bytes and no end of line yet", bytes: "0;" + "a".repeat(19), takes: "refuses" },
+    { name: "trailers of 28 bytes and the last line", bytes: `0\r\nA: ${"b".repeat(23)}\r\n\r\n`, takes: 33 },
+    {
+      name: "trailers of 29 bytes and the last line",
+      bytes: `0\r\nA: ${"b".repeat(24)}\r\n\r\n`,
+      takes: "refuses",
+    },
+    { name: "three trailers", bytes: "0\r\nA:b\r\nC:d\r\nE:f\r\n\r\n", takes: 20 },
+    { name: "four trailers", bytes: "0\r\nA:b\r\nC:d\r\nE:f\r\nG:h\r\n\r\n", takes: "refuses" },
+    { name: "a size of 12 digits", bytes: "ffffffffffff\r\n", takes: 14 },
+    { name: "a size of 13 digits", bytes: "0ffffffffffff\r\n", takes: "refuses" },
+  ];
+  for (const { name, bytes, takes } of rows) {
+    await t.step(name, () => {
+      const body = bodyOfRequest(CHUNKED);
+      if (takes === "refuses") assertThrows(() => body.take(Buffer.from(bytes)), ProxyError);
+      else assertEquals(body.take(Buffer.from(bytes)), takes);
+    });
+  }
+});

@@ -1,0 +1,136 @@
+import { Buffer } from "node:buffer";
+import { assertEquals, assertRejects } from "@std/assert";
+import { isProxyError, ProxyError } from "../../../../core/errors.ts";
+import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
+import { parseFields, readRequestHead, readResponseHead } from "../../../../proxy/http1/head_reader.ts";
+import { formatRequestHead, formatResponseHead } from "../../../../proxy/http1/head_writer.ts";
+
+const LIMITS = { maxHeadBytes: 200, maxHeaderCount: 4 };
+
+/** A reader that has these bytes and no more. */
+function readerOf(bytes: string): ByteReader {
+  return new ByteReader({ read: () => Promise.resolve(null) }, Buffer.from(bytes, "latin1"));
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  const error = await assertRejects(() => promise, ProxyError);
+  return error.code;
+}
+
+Deno.test("readRequestHead() reads the request line and fields, and leaves what follows", async () => {
+  const reader = readerOf("GET /a?b HTTP/1.1\r\nHost: a.test\r\nX-A:\t b \xe9 \r\n\r\nbody");
+  const head = await readRequestHead(reader, LIMITS);
+  assertEquals(head, {
+    method: "GET",
+    target: "/a?b",
+    version: "HTTP/1.1",
+    fields: [
+      { name: "Host", key: "host", value: "a.test", line: "Host: a.test" },
+      { name: "X-A", key: "x-a", value: "b \xe9", line: "X-A:\t b \xe9 " },
+    ],
+  });
+  assertEquals(Buffer.from(reader.available).toString(), "body");
+});
+
+Deno.test("readRequestHead() is undefined at the end of the stream", async () => {
+  assertEquals(await readRequestHead(readerOf(""), LIMITS), undefined);
+});
+
+Deno.test("readRequestHead() tells a head that ends early from one that is wrong", async (t) => {
+  const rows = [
+    { name: "ends inside the request line", head: "GET /", code: "client.closed" },
+    { name: "ends before the last line", head: "GET / HTTP/1.1\r\n", code: "client.closed" },
+    { name: "ends after CR", head: "GET / HTTP/1.1\r\n\r", code: "client.closed" },
+    { name: "a bare LF, and then it ends", head: "GET / HTTP/1.1\n", code: "client.malformed" },
+    { name: "an empty line", head: "\r\n", code: "client.malformed" },
+    { name: "an LF first", head: "\n", code: "client.malformed" },
+    {
+      name: "too many fields",
+      head: "GET / HTTP/1.1\r\n" + "A: b\r\n".repeat(5) + "\r\n",
+      code: "client.malformed",
+    },
+    { name: "too large", head: `GET /${"a".repeat(200)}`, code: "client.head-too-large" },
+  ];
+  for (const { name, head, code } of rows) {
+    await t.step(name, async () => assertEquals(await codeOf(readRequestHead(readerOf(head), LIMITS)), code));
+  }
+});
+
+Deno.test("readRequestHead() takes a head of just the limit, and none of a byte more", async () => {
+  const headOf = (size: number) => `GET /${"a".repeat(size - 18)} HTTP/1.1\r\n\r\n`;
+  assertEquals(headOf(200).length, 200);
+  assertEquals((await readRequestHead(readerOf(headOf(200)), LIMITS))?.method, "GET");
+  assertEquals(await codeOf(readRequestHead(readerOf(headOf(201)), LIMITS)), "client.head-too-large");
+});
+
+Deno.test("readRequestHead() takes a method of 32 letters and none of 33", async () => {
+  const headOf = (count: number) => readerOf(`${"M".repeat(count)} / HTTP/1.1\r\n\r\n`);
+  assertEquals((await readRequestHead(headOf(32), LIMITS))?.method.length, 32);
+  assertEquals(await codeOf(readRequestHead(headOf(33), LIMITS)), "client.malformed");
+});
+
+Deno.test("readResponseHead() reads status lines as they are sent", async (t) => {
+  const rows = [
+    { line: "HTTP/1.1 200 OK", status: 200, reason: "OK", version: "HTTP/1.1" },
+    { line: "HTTP/1.1 200 ", status: 200, reason: "", version: "HTTP/1.1" },
+    { line: "HTTP/1.1 200", status: 200, reason: "", version: "HTTP/1.1" },
+    { line: "HTTP/1.0 404 Not  Found\t", status: 404, reason: "Not  Found\t", version: "HTTP/1.0" },
+    { line: "HTTP/1.1 599 \xe9", status: 599, reason: "\xe9", version: "HTTP/1.1" },
+    { line: "HTTP/1.1 100 Continue", status: 100, reason: "Continue", version: "HTTP/1.1" },
+  ];
+  for (const { line, ...expected } of rows) {
+    await t.step(JSON.stringify(line), async () => {
+      assertEquals(await readResponseHead(readerOf(`${line}\r\n\r\n`), LIMITS), {
+        ...expected,
+        version: expected.version === "HTTP/1.0" ? "HTTP/1.0" : "HTTP/1.1",
+        fields: [],
+      });
+    });
+  }
+});
+
+Deno.test("readResponseHead() raises upstream codes", async (t) => {
+  const rows = [
+    { head: "", code: "upstream.closed" },
+    { head: "HTTP/1.1 200 OK\r\n", code: "upstream.closed" },
+    { head: "HTTP/1.1 600 OK\r\n\r\n", code: "upstream.malformed" },
+    { head: "http/1.1 200 OK\r\n\r\n", code: "upstream.malformed" },
+    { head: "HTTP/1.1 200 OK\r\nA b\r\n\r\n", code: "upstream.malformed" },
+    { head: `HTTP/1.1 200 ${"a".repeat(200)}`, code: "upstream.malformed" },
+  ];
+  for (const { head, code } of rows) {
+    await t.step(
+      JSON.stringify(head.slice(0, 30)),
+      async () => assertEquals(await codeOf(readResponseHead(readerOf(head), LIMITS)), code),
+    );
+  }
+});
+
+Deno.test("formatRequestHead() and formatResponseHead() print what was read", async () => {
+  const request = "POST /a%20|b HTTP/1.0\r\nhost:a\r\nHOST:  b\t\r\nX:\r\n\r\n";
+  const head = await readRequestHead(readerOf(request), LIMITS);
+  assertEquals(head && Buffer.from(formatRequestHead(head)).toString("latin1"), request);
+  const response = "HTTP/1.0 299 a \xff b\r\nset-cookie: 1\r\nSet-Cookie: 2\r\n\r\n";
+  assertEquals(
+    Buffer.from(formatResponseHead(await readResponseHead(readerOf(response), LIMITS))).toString("latin1"),
+    response,
+  );
+});
+
+Deno.test("parseFields() refuses every character that is no token in a name, and every control in a value", () => {
+  const accepts = (line: string) => {
+    try {
+      return parseFields([line], LIMITS, "client.malformed").length === 1;
+    } catch (error) {
+      if (isProxyError(error, "client.malformed")) return false;
+      throw error;
+    }
+  };
+  for (let code = 0; code < 256; code++) {
+    const char = String.fromCharCode(code);
+    const isToken = /[!#$%&'*+.^_`|~0-9A-Za-z-]/.test(char);
+    // `X:Y: v` is the field X.
+    assertEquals(accepts(`X${char}Y: v`), isToken || char === ":", `name ${code}`);
+    assertEquals(accepts(`X: a${char}b`), code === 9 || (code >= 32 && code !== 127), `value ${code}`);
+  }
+});

@@ -1,0 +1,182 @@
+import { assertEquals } from "@std/assert";
+import { Deadlines } from "../../../../core/deadlines.ts";
+import { type AuditRecord, formatStored } from "../../../../policy/audit_record.ts";
+import { AuditLog } from "../../../../proxy/records/audit_log.ts";
+
+const ALLOW: AuditRecord = {
+  verdict: "allow",
+  client: "ci-1",
+  method: "GET",
+  scheme: "https",
+  host: "api.example.com",
+  port: 443,
+  path: "/v1/models",
+  status: 200,
+  secret: "llm-key",
+  sent: 0,
+  received: 5120,
+  durationMs: 34.2,
+};
+const DENY: AuditRecord = {
+  verdict: "deny",
+  client: "ci-1",
+  method: "GET",
+  host: "a.test",
+  port: 443,
+  mode: "strict",
+  reason: "no-rule",
+};
+
+const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
+
+/** A log whose sink fails while `failing` holds an error. */
+function startLog() {
+  const written: string[][] = [];
+  const state: { failing: Error | undefined } = { failing: undefined };
+  const log = new AuditLog({
+    now: () => 0,
+    deadlines: new Deadlines(),
+    sink: {
+      write: (records) => {
+        if (state.failing) return Promise.reject(state.failing);
+        written.push(records.map((record) => formatStored(record, "text")));
+        return Promise.resolve();
+      },
+    },
+  });
+  return { log, written, state, lines: () => written.flat() };
+}
+
+Deno.test("AuditLog writes records in order, those of one turn at once", async () => {
+  const { log, written, lines } = startLog();
+  for (let port = 1; port <= 3; port++) log.write({ ...ALLOW, port });
+  await log.flush();
+  assertEquals(written.length, 1);
+  log.write({ ...ALLOW, port: 4 });
+  await log[Symbol.asyncDispose]();
+  assertEquals(lines().map((line) => /port=(\d+)/.exec(line)?.[1]), ["1", "2", "3", "4"]);
+});
+
+Deno.test("AuditLog counts what is denied again and again, and never what is allowed", async () => {
+  const { log, lines } = startLog();
+  for (let i = 0; i < 100; i++) {
+    log.write(DENY);
+    log.write({ ...DENY, host: `b${i % 2}.test` });
+    log.write(ALLOW);
+  }
+  await log[Symbol.asyncDispose]();
+  const count = (pattern: RegExp) => lines().filter((line) => pattern.test(line)).length;
+  assertEquals(count(/^allow /), 100);
+  assertEquals(count(/host=a\.test.*reason=no-rule$/), 5);
+  assertEquals(lines().filter((line) => line.includes("repeated=")).sort(), [
+    "deny client=ci-1 method=GET host=a.test port=443 mode=strict reason=no-rule repeated=95",
+    "deny client=ci-1 method=GET host=b0.test port=443 mode=strict reason=no-rule repeated=45",
+    "deny client=ci-1 method=GET host=b1.test port=443 mode=strict reason=no-rule repeated=45",
+  ]);
+});
+
+Deno.test("AuditLog adds up what it is given, coalesced or not", async () => {
+  const { log } = startLog();
+  for (let i = 0; i < 10; i++) log.write(DENY);
+  log.write(ALLOW);
+  log.write({ verdict: "passthrough", sent: 10, received: 20 });
+  await log[Symbol.asyncDispose]();
+  const { allow, deny, passthrough, denials, sentBytes, receivedBytes } = log.totals;
+  assertEquals([allow, deny, passthrough, denials["no-rule"]], [1, 10, 1, 10]);
+  assertEquals([sentBytes, receivedBytes], [10, 5_140]);
+  assertEquals(log.health, { isWritable: true, queued: 0, writeFailures: 0, coalesced: 5 });
+});
+
+Deno.test("AuditLog is not writable while its sink fails, and loses no record once it recovers", async () => {
+  const { log, state, lines } = startLog();
+  state.failing = new Error("disk full");
+  log.write({ ...ALLOW, port: 1 });
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(log.isWritable, false);
+  log.write({ ...ALLOW, port: 2 });
+  assertEquals(log.health, { isWritable: false, queued: 2, writeFailures: 1, coalesced: 0 });
+  state.failing = undefined;
+  await log.flush();
+  assertEquals(log.isWritable, true);
+  log.write({ ...ALLOW, port: 3 });
+  await log[Symbol.asyncDispose]();
+  assertEquals(lines().map((line) => /port=(\d+)/.exec(line)?.[1]), ["1", "2", "3"]);
+});
+
+Deno.test("AuditLog is not writable while its sink is far behind, says when that changes, and loses nothing", async () => {
+  const most = 50_000;
+  const written: number[] = [];
+  const gates: PromiseWithResolvers<void>[] = [];
+  const log = new AuditLog({
+    now: () => 0,
+    deadlines: new Deadlines(),
+    sink: {
+      write: async (records) => {
+        const gate = Promise.withResolvers<void>();
+        gates.push(gate);
+        await gate.promise;
+        written.push(...records.map(({ port }) => port ?? -1));
+      },
+    },
+  });
+  const said: boolean[] = [];
+  log.onWritable = (isWritable) => said.push(isWritable);
+  log.write({ ...ALLOW, port: 0 });
+  await Promise.resolve(); // the sink has that one, and the others wait
+  await Promise.resolve();
+  for (let port = 1; port < most; port++) log.write({ ...ALLOW, port });
+  assertEquals([log.isWritable, said], [true, []]);
+  for (let port = most; port < most + 5; port++) log.write({ ...ALLOW, port }); // of requests admitted before
+  assertEquals([log.isWritable, said], [false, [false]]);
+  const flushed = log.flush();
+  gates.shift()?.resolve();
+  while (gates.length === 0) await Promise.resolve();
+  gates.shift()?.resolve();
+  await flushed;
+  assertEquals([log.isWritable, said], [true, [false, true]]);
+  assertEquals(written, Array.from({ length: most + 5 }, (_, port) => port));
+});
+
+Deno.test("AuditLog.written() waits for the records so far, not for those after, nor for a sink that fails", async () => {
+  const writes: PromiseWithResolvers<void>[] = [];
+  const log = new AuditLog({
+    now: () => 0,
+    deadlines: new Deadlines(),
+    sink: {
+      write: () => {
+        const write = Promise.withResolvers<void>();
+        if (writes.push(write) > 3) write.resolve();
+        return write.promise;
+      },
+    },
+  });
+  await log.written(); // nothing to wait for
+  const order: string[] = [];
+  log.write({ ...DENY, path: "/first" });
+  await turn();
+  log.write({ ...DENY, path: "/second" }); // while the first is being written
+  const second = log.written().then(() => order.push("second"));
+  await turn();
+  writes[0]?.resolve();
+  await turn();
+  log.write({ ...DENY, path: "/third" });
+  order.push("third is on its way");
+  writes[1]?.resolve();
+  await second;
+  assertEquals(order, ["third is on its way", "second"]);
+  const third = log.written();
+  await turn();
+  writes[2]?.reject(new Error("no space left on device"));
+  await third;
+  assertEquals(log.isWritable, false);
+  await log.flush();
+  assertEquals(log.isWritable, true);
+});
+
+Deno.test("AuditLog when disposed does not wait for a sink that keeps failing", async () => {
+  const { log, state, lines } = startLog();
+  state.failing = new Error("disk full");
+  log.write(ALLOW);
+  await log[Symbol.asyncDispose]();
+  assertEquals(lines(), []);
+});

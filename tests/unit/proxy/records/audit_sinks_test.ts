@@ -1,0 +1,68 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import type { StoredRecord } from "../../../../policy/audit_record.ts";
+import { lineSink, teeSink } from "../../../../proxy/records/audit_sinks.ts";
+
+const record = (port: number): StoredRecord => ({ verdict: "allow", port, timeMs: 0, repeated: 1 });
+
+/** A sink that keeps ports, and fails while it is told to. */
+function makeSink() {
+  const sink = {
+    ports: [] as (number | undefined)[],
+    isFailing: false,
+    write(records: readonly StoredRecord[]) {
+      if (sink.isFailing) return Promise.reject(new Error("disk full"));
+      sink.ports.push(...records.map(({ port }) => port));
+      return Promise.resolve();
+    },
+  };
+  return sink;
+}
+
+Deno.test("lineSink() writes a line per record, in its form", async () => {
+  for (
+    const [format, text] of [
+      ["text", "allow client=- port=1\nallow client=- port=2 repeated=3\n"],
+      [
+        "json",
+        '{"v":1,"time":"1970-01-01T00:00:00.000Z","verdict":"allow","client":"-","port":1}\n' +
+        '{"v":1,"time":"1970-01-01T00:00:00.000Z","verdict":"allow","client":"-","port":2,"repeated":3}\n',
+      ],
+    ] as const
+  ) {
+    let written = "";
+    const sink = lineSink({ write: (lines) => Promise.resolve(void (written += lines)) }, format);
+    await sink.write([record(1), { ...record(2), repeated: 3 }]);
+    assertEquals(written, text);
+  }
+});
+
+Deno.test("teeSink() fails while one of its sinks does, and gives none of them a record twice", async () => {
+  const [one, two] = [makeSink(), makeSink()];
+  const sink = teeSink([one, two]);
+  const batch = [record(1), record(2)];
+  two.isFailing = true;
+  await assertRejects(() => sink.write(batch), Error, "disk full");
+  await assertRejects(() => sink.write(batch)); // nothing new
+  batch.push(record(3));
+  await assertRejects(() => sink.write(batch));
+  assertEquals([one.ports, two.ports], [[1, 2, 3], []]);
+  one.isFailing = true;
+  two.isFailing = false;
+  batch.push(record(4));
+  await assertRejects(() => sink.write(batch));
+  assertEquals([one.ports, two.ports], [[1, 2, 3], [1, 2, 3, 4]]);
+  one.isFailing = false;
+  await sink.write(batch);
+  await sink.write([record(5)]);
+  assertEquals([one.ports, two.ports], [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]);
+});
+
+Deno.test("teeSink() writes all when the records that a sink had are given up", async () => {
+  const [one, two] = [makeSink(), makeSink()];
+  const sink = teeSink([one, two]);
+  two.isFailing = true;
+  await assertRejects(() => sink.write([record(1), record(2)]));
+  two.isFailing = false;
+  await sink.write([record(3)]);
+  assertEquals([one.ports, two.ports], [[1, 2, 3], [3]]);
+});

@@ -1,0 +1,107 @@
+import { assertEquals } from "@std/assert";
+import { countOf } from "../../../../core/histogram.ts";
+import type { AuditRecord } from "../../../../policy/audit_record.ts";
+import { REASONS } from "../../../../policy/reason.ts";
+import { TrafficTotals } from "../../../../proxy/records/traffic_totals.ts";
+
+const ALLOW: AuditRecord = { verdict: "allow", client: "ci-1", method: "GET", status: 200, durationMs: 30 };
+
+function figuresOf(...records: readonly AuditRecord[]) {
+  const totals = new TrafficTotals();
+  for (const record of records) totals.add(record);
+  return totals.figures();
+}
+
+Deno.test("figures() has every reason and class from the start, at 0", () => {
+  const { denials, failures, responses, requestDuration, setupDuration, ...rest } = figuresOf();
+  assertEquals(rest, { allow: 0, deny: 0, passthrough: 0, sentBytes: 0, receivedBytes: 0 });
+  for (const counts of [denials, failures]) {
+    assertEquals(Object.keys(counts), Object.keys(REASONS));
+    assertEquals(new Set(Object.values(counts)), new Set([0]));
+  }
+  assertEquals(responses, { "1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 0 });
+  assertEquals([countOf(requestDuration), countOf(setupDuration)], [0, 0]);
+});
+
+Deno.test("add() counts each record where it belongs", async (t) => {
+  const rows: readonly (readonly [string, AuditRecord, Record<string, unknown>])[] = [
+    ["an answer", ALLOW, { allow: 1, "2xx": 1, requests: 1 }],
+    ["an answer in the highest class", { ...ALLOW, status: 599 }, { allow: 1, "5xx": 1, requests: 1 }],
+    ["a status of no class", { ...ALLOW, status: 999 }, { allow: 1, requests: 1 }],
+    ["bytes", { ...ALLOW, sent: 3, received: 4 }, { allow: 1, "2xx": 1, requests: 1, sent: 3, received: 4 }],
+    [
+      "an upstream that failed",
+      { ...ALLOW, status: 502, reason: "dns" },
+      { allow: 1, "5xx": 1, requests: 1, failed: { dns: 1 } },
+    ],
+    [
+      "a client that went before the answer",
+      { ...ALLOW, status: undefined, reason: "client-closed" },
+      { allow: 1, requests: 1, failed: { "client-closed": 1 } },
+    ],
+    ["time before the upstream was asked", { ...ALLOW, setupMs: 2 }, {
+      allow: 1,
+      "2xx": 1,
+      requests: 1,
+      setups: 1,
+    }],
+    ["an upgraded connection", { ...ALLOW, status: 101, setupMs: 2 }, { allow: 1, "1xx": 1, setups: 1 }],
+    ["a look-up of a name", { ...ALLOW, method: "DNS", status: undefined }, { allow: 1 }],
+    [
+      "a denial",
+      { verdict: "deny", reason: "no-rule", mode: "strict" },
+      { deny: 1, denied: { "no-rule": 1 } },
+    ],
+    [
+      "a denial with a status is no answer of an allowed request",
+      { verdict: "deny", reason: "auth-missing", status: 407, durationMs: 5 },
+      { deny: 1, denied: { "auth-missing": 1 } },
+    ],
+    ["a denial without a reason", { verdict: "deny" }, { deny: 1, denied: { internal: 1 } }],
+    [
+      "a tunnel",
+      { verdict: "passthrough", sent: 10, received: 20, durationMs: 5, setupMs: 1 },
+      { passthrough: 1, sent: 10, received: 20, setups: 1 },
+    ],
+    [
+      "a tunnel that was cut",
+      { verdict: "passthrough", reason: "revoked" },
+      { passthrough: 1, failed: { revoked: 1 } },
+    ],
+  ];
+  for (const [name, record, expected] of rows) {
+    await t.step(name, () => {
+      const { denials, failures, responses, requestDuration, setupDuration, ...rest } = figuresOf(record);
+      const { sentBytes, receivedBytes, ...verdicts } = rest;
+      const occurred = (counts: Readonly<Record<string, number>>) =>
+        Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+      const some = <T>(key: string, value: T, isSome: boolean) => isSome ? { [key]: value } : {};
+      const [denied, failed] = [occurred(denials), occurred(failures)];
+      const [requests, setups] = [countOf(requestDuration), countOf(setupDuration)];
+      assertEquals({
+        ...occurred(verdicts),
+        ...occurred(responses),
+        ...some("denied", denied, Object.keys(denied).length > 0),
+        ...some("failed", failed, Object.keys(failed).length > 0),
+        ...some("requests", requests, requests > 0),
+        ...some("setups", setups, setups > 0),
+        ...some("sent", sentBytes, sentBytes > 0),
+        ...some("received", receivedBytes, receivedBytes > 0),
+      }, expected);
+    });
+  }
+});
+
+Deno.test("figures() does not change afterwards", () => {
+  const totals = new TrafficTotals();
+  totals.add(ALLOW);
+  const before = totals.figures();
+  totals.add({ ...ALLOW, reason: "dns" });
+  totals.add({ verdict: "deny", reason: "quota" });
+  assertEquals([before.allow, before.responses["2xx"], before.failures.dns, before.denials.quota], [
+    1,
+    1,
+    0,
+    0,
+  ]);
+});

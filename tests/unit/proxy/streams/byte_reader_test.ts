@@ -1,0 +1,130 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  ByteReader,
+  type ByteStream,
+  closeQuietly,
+  closeWriteQuietly,
+  writeAll,
+} from "../../../../proxy/streams/byte_reader.ts";
+import { makePipe } from "../../../wire/pipe.ts";
+
+const text = new TextEncoder();
+
+/** A stream that gives these pieces, then ends. */
+function streamOf(...pieces: (string | Error)[]): Pick<ByteStream, "read"> {
+  return {
+    read: (into) => {
+      const piece = pieces.shift();
+      if (piece instanceof Error) return Promise.reject(piece);
+      if (piece === undefined) return Promise.resolve(null);
+      const bytes = text.encode(piece);
+      into.set(bytes.subarray(0, into.length));
+      if (bytes.length > into.length) pieces.unshift(piece.slice(into.length));
+      return Promise.resolve(Math.min(bytes.length, into.length));
+    },
+  };
+}
+
+function textOf(reader: ByteReader): string {
+  return new TextDecoder().decode(reader.available);
+}
+
+Deno.test("fill() adds what one read brings, and says when the stream has ended", async () => {
+  const reader = new ByteReader(streamOf("ab", "c"), text.encode("x"));
+  assertEquals(textOf(reader), "x");
+  assertEquals([await reader.fill(), textOf(reader)], [true, "xab"]);
+  reader.consume(2);
+  assertEquals([await reader.fill(), textOf(reader), reader.size], [true, "bc", 2]);
+  assertEquals([await reader.fill(), reader.ended, textOf(reader)], [false, true, "bc"]);
+  assertEquals(await reader.fill(), false);
+});
+
+Deno.test("fill() is one read for all who ask at the same time", async () => {
+  const [peer, stream] = makePipe();
+  const reader = new ByteReader(stream);
+  const first = reader.fill();
+  assertEquals(reader.reading, true);
+  assert(first === reader.fill());
+  await peer.write(text.encode("a"));
+  assertEquals([await first, textOf(reader), reader.reading], [true, "a", false]);
+});
+
+Deno.test("fill() rejects as the stream does, and can be called again", async () => {
+  const reader = new ByteReader(streamOf("a", new Deno.errors.ConnectionReset("reset"), "b"));
+  await reader.fill();
+  await assertRejects(() => reader.fill(), Deno.errors.ConnectionReset);
+  assertEquals([textOf(reader), reader.reading], ["a", false]);
+  assertEquals([await reader.fill(), textOf(reader)], [true, "ab"]);
+});
+
+Deno.test("fill() keeps every byte, whatever is consumed between and however large the pieces", async () => {
+  const pieces = [1, 4_095, 4_096, 4_097, 70_000, 3, 300_000, 1].map((size, i) =>
+    String.fromCharCode(97 + i).repeat(size)
+  );
+  for (const step of [1_000, 65_536, Infinity]) {
+    const reader = new ByteReader(streamOf(...pieces));
+    let got = "";
+    while (await reader.fill()) {
+      const count = Math.min(step, reader.size);
+      got += textOf(reader).slice(0, count);
+      reader.consume(count);
+    }
+    assert(got + textOf(reader) === pieces.join(""), `step ${step}`);
+  }
+});
+
+Deno.test("takeAll() gives a copy that later reads leave alone", async () => {
+  const reader = new ByteReader(streamOf("abc", "def"));
+  await reader.fill();
+  const taken = reader.takeAll();
+  assertEquals(reader.size, 0);
+  await reader.fill();
+  assertEquals(new TextDecoder().decode(taken), "abc");
+  assertEquals(textOf(reader), "def");
+});
+
+Deno.test("rest() gives a large buffer back, and never bytes that are here", async () => {
+  const sizes: number[] = [];
+  const [peer, stream] = makePipe(1_000_000);
+  const reader = new ByteReader({
+    read: (into) => {
+      sizes.push(into.length);
+      return stream.read(into);
+    },
+  });
+  await peer.write(new Uint8Array(900_000));
+  for (let left = 900_000; left > 0; left -= reader.size) {
+    reader.consume(reader.size);
+    await reader.fill();
+  }
+  reader.consume(reader.size);
+  assertEquals(Math.max(...sizes), 262_144);
+  reader.rest();
+  await peer.write(text.encode("abc"));
+  await reader.fill();
+  assertEquals(sizes.at(-1), 4_096);
+  reader.rest();
+  assertEquals(textOf(reader), "abc");
+});
+
+Deno.test("writeAll() writes everything to a stream that takes a little at a time", async () => {
+  let written = "";
+  const bytes = text.encode("hello world");
+  await writeAll({
+    write: (piece) => {
+      written += new TextDecoder().decode(piece.subarray(0, 3));
+      return Promise.resolve(Math.min(3, piece.length));
+    },
+  }, bytes);
+  assertEquals(written, "hello world");
+});
+
+Deno.test("closeQuietly() and closeWriteQuietly() say nothing of what is closed already", async () => {
+  closeQuietly(undefined);
+  closeQuietly({
+    close: () => {
+      throw new Deno.errors.BadResource("closed");
+    },
+  });
+  await closeWriteQuietly({ closeWrite: () => Promise.reject(new Deno.errors.NotConnected("gone")) });
+});

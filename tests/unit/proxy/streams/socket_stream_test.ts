@@ -1,0 +1,46 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { hasNativeCalls } from "../../../../core/native.ts";
+import { SocketStream } from "../../../../proxy/streams/socket_stream.ts";
+import { openSockets, settledSockets, soon, tcpPair, waitUntil } from "../../../support/sockets.ts";
+
+const ignore = !hasNativeCalls();
+
+Deno.test({
+  ignore,
+  name: "close() ends a blocked write and frees the descriptor, though the peer reads nothing",
+}, async () => {
+  const before = await settledSockets();
+  using pair = await tcpPair();
+  const stream = new SocketStream(pair.near);
+  let written = 0;
+  const writing = (async () => {
+    for (;;) written += await stream.write(new Uint8Array(1_048_576));
+  })().catch(() => "ended");
+  for (let last = -1; last !== written;) { // until the peer's buffers are full
+    last = written;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  stream.close();
+  assertEquals(await soon("the write", writing), "ended");
+  await waitUntil("it is freed", () => openSockets() === before + 1);
+});
+
+Deno.test("close() without a write under way closes the connection, once", async () => {
+  using pair = await tcpPair();
+  const stream = new SocketStream(pair.near);
+  const reading = stream.read(new Uint8Array(1)).then(() => "read", () => "ended");
+  await stream.write(new Uint8Array([1, 2]));
+  stream.close();
+  assertEquals(await soon("the read", reading), "ended");
+  assertThrows(() => stream.close(), Deno.errors.BadResource);
+  assertEquals(await pair.far.read(new Uint8Array(10)), 2);
+});
+
+Deno.test("closeWrite() lets the other direction go on", async () => {
+  using pair = await tcpPair();
+  const stream = new SocketStream(pair.near);
+  await stream.closeWrite();
+  assertEquals(await pair.far.read(new Uint8Array(1)), null);
+  await pair.far.write(new Uint8Array([7]));
+  assertEquals(await stream.read(new Uint8Array(1)), 1);
+});

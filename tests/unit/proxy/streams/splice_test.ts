@@ -1,0 +1,106 @@
+import { assertEquals } from "@std/assert";
+import { Deadlines } from "../../../../core/deadlines.ts";
+import { closeQuietly } from "../../../../proxy/streams/byte_reader.ts";
+import { SocketStream } from "../../../../proxy/streams/socket_stream.ts";
+import { splice, type SpliceOptions } from "../../../../proxy/streams/splice.ts";
+import { RawPeer } from "../../../support/raw_peer.ts";
+import { soon, tcpPair } from "../../../support/sockets.ts";
+
+const PATIENT = { afterATimeoutMs: 60_000, afterBTimeoutMs: 60_000 };
+
+/** `a` and `b` are the outer ends: what is written to one arrives at the other. */
+async function startSplice(options: Partial<SpliceOptions> = {}) {
+  const [left, right] = [await tcpPair(), await tcpPair()];
+  const [a, b] = [new SocketStream(left.far), new SocketStream(right.far)];
+  const joined = splice(a, b, { deadlines: new Deadlines(), ...PATIENT, ...options });
+  return {
+    joined,
+    a: new RawPeer(left.near),
+    b: new RawPeer(right.near),
+    [Symbol.asyncDispose]: async () => {
+      joined.abort();
+      await joined.done;
+      left[Symbol.dispose]();
+      right[Symbol.dispose]();
+    },
+  };
+}
+
+Deno.test("splice() passes bytes both ways, what was read before first, and counts them", async () => {
+  const first = (text: string) => new TextEncoder().encode(text);
+  await using joint = await startSplice({ firstToB: first("early-a "), firstToA: first("early-b ") });
+  const { a, b, joined } = joint;
+  await a.send("to b");
+  await b.send("to a!");
+  assertEquals(await b.readBytes(12), "early-a to b");
+  assertEquals(await a.readBytes(13), "early-b to a!");
+  await a.conn.closeWrite();
+  await b.conn.closeWrite();
+  await soon("both ended", joined.done);
+  assertEquals([joined.bytesToB, joined.bytesToA, joined.timedOut], [12, 13, false]);
+});
+
+for (const [name, from, to] of [["a", "a", "b"], ["b", "b", "a"]] as const) {
+  Deno.test(`splice() keeps the other direction open after the end of ${name}`, async () => {
+    await using joint = await startSplice();
+    const body = "x".repeat(300_000);
+    await joint[from].send("request");
+    await joint[from].conn.closeWrite();
+    assertEquals(await joint[to].readAll(), "request");
+    const reading = joint[from].readAll();
+    await joint[to].send(body);
+    await joint[to].conn.closeWrite();
+    assertEquals((await soon("the reply", reading)).length, body.length);
+    await soon("both ended", joint.joined.done);
+  });
+}
+
+Deno.test("splice() ends only by the time-out that is due", async (t) => {
+  const rows: readonly (readonly [string, Partial<SpliceOptions>, "a" | "b" | undefined])[] = [
+    ["without a byte for idleTimeoutMs", { idleTimeoutMs: 150 }, undefined],
+    ["after the end of a", { idleTimeoutMs: 60_000, afterATimeoutMs: 150 }, "a"],
+    ["after the end of b", { idleTimeoutMs: 60_000, afterBTimeoutMs: 150 }, "b"],
+    ["after the end of a, without an idle time-out", { afterATimeoutMs: 150 }, "a"],
+  ];
+  for (const [name, options, ending] of rows) {
+    await t.step(name, async () => {
+      await using joint = await startSplice(options);
+      const { joined } = joint;
+      if (ending) await joint[ending].conn.closeWrite();
+      await soon("the time-out", joined.done);
+      assertEquals(joined.timedOut, true);
+      assertEquals(await joint.a.isClosed(), true);
+      assertEquals(await joint.b.isClosed(), true);
+    });
+  }
+});
+
+Deno.test("splice() does not time out while bytes flow", async () => {
+  await using joint = await startSplice({ idleTimeoutMs: 600 });
+  for (let i = 0; i < 8; i++) {
+    await joint.a.send("x");
+    assertEquals(await joint.b.readBytes(1), "x");
+    await new Promise((resolve) => setTimeout(resolve, 120));
+  }
+  assertEquals(joint.joined.timedOut, false);
+});
+
+Deno.test("splice() expectEnd() bounds a peer that neither reads nor closes, and does nothing at the end", async () => {
+  await using joint = await startSplice();
+  const { a, b, joined } = joint;
+  const stuck = b.send("x".repeat(50_000_000)).catch(() => {}); // a never reads
+  joined.expectEnd(150);
+  await soon("cut", joined.done);
+  assertEquals(joined.timedOut, true);
+  await stuck;
+  joined.expectEnd(10); // would leave a timer behind, which the sanitizer sees
+  closeQuietly(a.conn);
+});
+
+Deno.test("splice() ends both sides when one is reset or aborted", async () => {
+  await using joint = await startSplice();
+  joint.joined.abort();
+  await soon("both ended", joint.joined.done);
+  assertEquals(await joint.a.isClosed(), true);
+  assertEquals(await joint.b.isClosed(), true);
+});

@@ -1,0 +1,45 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import type { Reason } from "../../../../policy/reason.ts";
+import { clientTlsFailure, upstreamTlsError } from "../../../../proxy/tls/errors.ts";
+
+Deno.test("clientTlsFailure() names what the library's text means", async (t) => {
+  const rows: readonly (readonly [string, Reason])[] = [
+    ["received fatal alert: UnknownCA", "tls-untrusted-ca"],
+    ["received fatal alert: BadCertificate", "tls-untrusted-ca"],
+    ["received fatal alert: CertificateUnknown", "tls-untrusted-ca"],
+    ["received corrupt message of type InvalidContentType", "tls-no-client-hello"],
+    ["received corrupt message of type HandshakePayloadTooLarge", "tls-no-client-hello"],
+    ["peer is incompatible: SignatureAlgorithmsExtensionRequired", "tls-version"],
+    ["peer is incompatible: Tls12NotOfferedOrEnabled", "tls-version"],
+    ["unexpected end of file", "client-closed"],
+    ["Connection reset by peer (os error 104)", "client-closed"],
+    ["received fatal alert: UserCanceled", "tls-handshake"],
+    ["something new", "tls-handshake"],
+  ];
+  for (const [text, reason] of rows) {
+    await t.step(text, () => assertEquals(clientTlsFailure(new Error(text)).reason, reason));
+  }
+});
+
+Deno.test("upstreamTlsError() names the reason, says the host and not the library's text", async (t) => {
+  const rows: readonly (readonly [string, Reason])[] = [
+    ["invalid peer certificate: certificate expired: verification time 3", "tls-expired"],
+    ["invalid peer certificate: certificate not valid yet: verification time 3", "tls-not-yet-valid"],
+    ['invalid peer certificate: certificate not valid for name "up.test"', "tls-wrong-name"],
+    ["invalid peer certificate: UnknownIssuer", "tls-unknown-issuer"],
+    ["invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "tls-unknown-issuer"],
+    ["received fatal alert: ProtocolVersion", "tls-protocol"],
+    ["received corrupt message of type InvalidContentType", "tls-protocol"],
+    ["received fatal alert: CertificateRequired", "tls-handshake"],
+    ["unexpected end of file", "upstream-closed"],
+    ["something new", "tls-handshake"],
+  ];
+  for (const [text, reason] of rows) {
+    await t.step(text, () => {
+      const error = upstreamTlsError("up.test", new Error(text));
+      assertEquals([error.code, error.reason], ["upstream.tls", reason]);
+      assertStringIncludes(error.message, "Cannot trust up.test: ");
+      assertEquals(error.message.includes("invalid peer"), false);
+    });
+  }
+});
