@@ -31,7 +31,7 @@ Deno.test("refuseLeakyEnvironment() refuses what gives away keys, and nothing el
 });
 
 Deno.test("dropProgramRights() leaves the right to run ip, and no other", async () => {
-  const url = (path: string) => JSON.stringify(new URL(`../../../${path}`, import.meta.url).href);
+  const url = (path: string) => JSON.stringify(new URL(`../../../../${path}`, import.meta.url).href);
   const script = `
     import { PROGRAM_PATHS } from ${url("agent/programs.ts")};
     import { dropProgramRights } from ${url("cli/up/environment.ts")};
