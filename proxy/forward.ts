@@ -26,6 +26,7 @@ import {
   refuseExchange,
   wantsClose,
 } from "./exchange.ts";
+import { isGuarded, isLoneRequest } from "./message/lone_request.ts";
 import { SentBody } from "./message/sent_body.ts";
 import { splice } from "./streams/splice.ts";
 import type { UpstreamConnection } from "./egress/dialler.ts";
@@ -50,6 +51,8 @@ class Forwarding {
   /** Made when a dial begins, which it can end. */
   #cancel: AbortController | undefined;
   readonly #isReplayable: boolean;
+  /** Nothing more may be sent on its upstream connection. */
+  #isLone: boolean;
   /** In use; another one after the upstream has refused it. */
   #credential: Credential | undefined;
   /** What was sent of the body, while the request could be sent again with another credential. */
@@ -77,6 +80,7 @@ class Forwarding {
       ...(secret ? { credential: { secret: secret.name, version: secret.version } } : {}),
     };
     this.#isReplayable = exchange.body.done && REPLAYABLE.has(exchange.head.method);
+    this.#isLone = isLoneRequest({ method: exchange.head.method, hasBody: !exchange.body.done }, rule);
   }
 
   async run(): Promise<Next> {
@@ -279,6 +283,7 @@ class Forwarding {
     let fields = removeHopByHop(head.fields);
     if (this.#credential) fields = injectCredential(fields, this.#credential);
     if (upgrade) fields = [...fields, makeField("Connection", "Upgrade"), ...upgrade.fields];
+    if (this.#isLone) fields = [...fields, makeField("Connection", "close")];
     return { method: head.method, target: target.originForm, version: head.version, fields };
   }
 
@@ -351,6 +356,8 @@ class Forwarding {
       );
     }
     const body = responseBody(response, head.method, limits);
+    // Who answers before the body is there may not read it at all.
+    if (!this.#isUploaded && isGuarded(this.#exchange.rule)) this.#isLone = true;
     if (await this.#isWorthReplay(connection, response)) return "replay";
     // An early answer to an unfinished upload: the rest of it belongs to nobody.
     const close = wantsClose(head) || body.closeDelimited || session.state.isStopping || !this.#isUploaded;
@@ -395,7 +402,7 @@ class Forwarding {
   #keepUpstream(connection: UpstreamConnection, response: ResponseHead, body: Body): void {
     const { session: { context }, head, target } = this.#exchange;
     this.#connection = undefined; // it may carry another request while this one still lingers
-    const isPersistent = response.version === "HTTP/1.1" && head.version === "HTTP/1.1" &&
+    const isPersistent = !this.#isLone && response.version === "HTTP/1.1" && head.version === "HTTP/1.1" &&
       !body.closeDelimited &&
       !listOf(response.fields, "connection").includes("close");
     if (isPersistent) context.pool.put({ ...target, grant: this.#grant }, connection);
