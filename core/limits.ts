@@ -40,6 +40,8 @@ export interface Limits {
   readonly resolveTimeoutMs: number;
   /** The TCP connect, over all addresses of a name that are tried. */
   readonly connectTimeoutMs: number;
+  /** How long one address of a name has to answer before the next is tried beside it (RFC 8305 §5). */
+  readonly connectAttemptDelayMs: number;
 
   /** Client connections in all. An inspected tunnel takes four descriptors. */
   readonly maxConnections: number;
@@ -90,6 +92,7 @@ export const DEFAULT_LIMITS: Limits = {
   lingerTimeoutMs: 2_000,
   resolveTimeoutMs: 10_000,
   connectTimeoutMs: 10_000,
+  connectAttemptDelayMs: 250,
 
   maxConnections: 4_700,
   maxConnectionsPerClient: 1_200,

@@ -55,12 +55,25 @@ export class Admission {
    * @returns how to give it back, or which kind of limit refuses it: the client's own (`quota`), or one that it shares
    */
   tryDial(client: string, destination: HostPort): Release | "quota" | "overload" {
+    return this.#tryConnect(client, destination, 1);
+  }
+
+  /**
+   * A connect beside others of the same dial. It counts against the same caps, but gets only the first half of each: names
+   * with dead addresses must not use up what other dials need.
+   */
+  tryExtraConnect(client: string, destination: HostPort): Release | undefined {
+    const release = this.#tryConnect(client, destination, 0.5);
+    return typeof release === "string" ? undefined : release;
+  }
+
+  #tryConnect(client: string, destination: HostPort, share: number): Release | "quota" | "overload" {
     const { maxPendingDials, maxPendingDialsPerClient, maxPendingDialsPerDestination } = this.#limits;
-    const ofClient = this.#try(`dial by ${client}`, maxPendingDialsPerClient);
+    const ofClient = this.#try(`dial by ${client}`, maxPendingDialsPerClient * share);
     if (!ofClient) return "quota";
-    const ofAll = this.#try("dial", maxPendingDials);
+    const ofAll = this.#try("dial", maxPendingDials * share);
     const ofPlace = ofAll &&
-      this.#try(`dial to ${formatHostPort(destination)}`, maxPendingDialsPerDestination);
+      this.#try(`dial to ${formatHostPort(destination)}`, maxPendingDialsPerDestination * share);
     const release = () => {
       ofClient();
       ofAll?.();

@@ -19,6 +19,7 @@ import { ByteReader, type ByteStream, closeQuietly } from "../streams/byte_reade
 import type { Client } from "../policy_source.ts";
 import { SocketStream } from "../streams/socket_stream.ts";
 import { upstreamTlsError } from "../tls/errors.ts";
+import { interleave, race, Winners } from "./race.ts";
 
 /** All addresses of a name. Rejects when it has none. */
 export type Resolve = (host: string) => Promise<readonly string[]>;
@@ -58,12 +59,13 @@ export interface UpstreamConnection {
   isReused: boolean;
 }
 
-/** A name may have many more addresses than anyone should wait for. */
-const MAX_ADDRESSES_TRIED = 4;
+/** A name may have many more addresses than anyone should wait for; big sites have up to eight of each family. */
+const MAX_ADDRESSES_TRIED = 32;
 
 /** Dials. */
 export class Dialler {
   readonly #options: UpstreamOptions;
+  readonly #winners = new Winners();
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
@@ -143,28 +145,31 @@ export class Dialler {
   /** The first address that answers. All share one time: a name with many dead addresses holds nothing for longer. */
   async #connect(
     addresses: readonly string[],
-    { host, port }: DialTarget,
+    target: DialTarget,
     signal: AbortSignal,
   ): Promise<Deno.TcpConn> {
-    const { deadlines, limits } = this.#options;
-    const tried = addresses.slice(0, MAX_ADDRESSES_TRIED);
-    let failure: unknown;
-    for (const hostname of tried) {
-      const late = new AbortController();
-      const deadline = deadlines.start(
-        limits.connectTimeoutMs / tried.length,
-        () => late.abort(new TimedOut()),
-      );
-      try {
-        return await Deno.connect({ hostname, port, signal: AbortSignal.any([signal, late.signal]) });
-      } catch (error) {
-        if (signal.aborted) throw signal.reason;
-        failure = error;
-      } finally {
-        deadline.stop();
-      }
+    const { deadlines, limits, admission } = this.#options;
+    const { port, client } = target;
+    const place = formatHostPort(target);
+    const tried = this.#winners.order(place, interleave(addresses)).slice(0, MAX_ADDRESSES_TRIED);
+    const late = new AbortController();
+    const deadline = deadlines.start(limits.connectTimeoutMs, () => late.abort(new TimedOut()));
+    try {
+      const { connection, address } = await race(tried, {
+        connect: (hostname, cancelled) => Deno.connect({ hostname, port, signal: cancelled }),
+        discard: closeQuietly,
+        tryExtra: () => admission.tryExtraConnect(client.name, target),
+        delayMs: limits.connectAttemptDelayMs,
+        signal: AbortSignal.any([signal, late.signal]),
+      });
+      this.#winners.note(place, address, tried);
+      return connection;
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      throw connectError(place, mostTelling(error));
+    } finally {
+      deadline.stop();
     }
-    throw connectError(formatHostPort({ host, port }), failure);
   }
 
   async #startTls(tcp: Deno.TcpConn, host: string, signal: AbortSignal): Promise<Deno.TlsConn> {
@@ -224,6 +229,12 @@ function connectError(where: string, error: unknown): ProxyError {
     return fail("upstream.timeout", "the connect timed out");
   }
   return fail("upstream.unreachable", "the network or host cannot be reached");
+}
+
+/** Of several failures the one that says most: somebody is there and refuses. */
+function mostTelling(error: unknown): unknown {
+  if (!(error instanceof AggregateError)) return error;
+  return error.errors.find((each) => each instanceof Deno.errors.ConnectionRefused) ?? error.errors.at(-1);
 }
 
 class TimedOut extends Error {}

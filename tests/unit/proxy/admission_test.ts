@@ -56,6 +56,24 @@ Deno.test("tryDial() keeps a client to its quota and everyone to the shared limi
   assertEquals(dial("b", "x"), "ok");
 });
 
+Deno.test("tryExtraConnect() leaves the second half of every cap to whole dials", () => {
+  const admission = new Admission({
+    ...LIMITS,
+    maxPendingDials: 20,
+    maxPendingDialsPerClient: 8,
+    maxPendingDialsPerDestination: 6,
+  });
+  const extra = (client: string, host: string) => admission.tryExtraConnect(client, { host, port: 443 });
+  const taken = [extra("a", "x"), extra("a", "x"), extra("a", "x")];
+  assertEquals(extra("b", "x"), undefined); // half of the destination's cap
+  taken.push(extra("a", "y"));
+  assertEquals(extra("a", "z"), undefined); // half of the client's
+  assertEquals(typeof admission.tryDial("a", { host: "x", port: 443 }), "function");
+  assertEquals(taken.map((release) => typeof release), Array(4).fill("function"));
+  taken.forEach((release) => release?.());
+  assertEquals(typeof extra("b", "x"), "function");
+});
+
 Deno.test("tryMint() starts anew with every minute of the clock, per client", () => {
   const admission = new Admission(LIMITS);
   const minute = 60_000;

@@ -90,6 +90,13 @@ Deno.test("dial() says what kept it from connecting", async (t) => {
     ["no such name", { resolve: () => Promise.reject(new Error("ENOTFOUND")) }, {}, "upstream.dns dns"],
     ["an address that is none", { resolve: () => Promise.resolve(["fe80::1%lo"]) }, {}, "upstream.dns dns"],
     [
+      // What cannot be read cannot be checked, and a later reader might make an address of it.
+      "an address that is none beside a good one",
+      { resolve: () => Promise.resolve(["127.0.0.1", "127.1"]) },
+      {},
+      "upstream.dns dns",
+    ],
+    [
       "no answer from the resolver",
       {
         resolve: () => new Promise(() => {}),
@@ -257,4 +264,31 @@ Deno.test("dial() verifies the certificate for the host, names and addresses", a
       else closeQuietly((await dialling).stream);
     });
   }
+});
+
+Deno.test({
+  ignore: !hasFullBacklog,
+  name:
+    "dial() does not wait for addresses that swallow connects, and begins with the good one the next time",
+}, async () => {
+  await using full = await startFullBacklog();
+  using good = Deno.listen({ hostname: "127.0.0.2", port: full.port });
+  const { dialler, target, admission } = await setUp({
+    limits: { connectAttemptDelayMs: 200 },
+    resolve: () => Promise.resolve([...Array.from({ length: 5 }, () => "127.0.0.1"), "127.0.0.2"]),
+  });
+  const before = await settledSockets();
+  const timed = async () => {
+    const startedAt = performance.now();
+    const dialling = soon("the dial", dialler.dial(target(full.port), NEVER));
+    (await good.accept()).close();
+    (await dialling).stream.close();
+    return performance.now() - startedAt;
+  };
+  const firstMs = await timed();
+  assertEquals(firstMs >= 990 && firstMs < 5_000, true, `${firstMs} ms`); // the delays, not the connect time-out
+  const secondMs = await timed();
+  assertEquals(secondMs < 990, true, `${secondMs} ms`);
+  await waitUntil("losers are closed", () => openSockets() === before);
+  assertEquals(typeof admission.tryExtraConnect("one", { host: "up.test", port: full.port }), "function");
 });
