@@ -1,0 +1,99 @@
+/** Attacks by connections: opened, reset, kept silent. None of them needs a token. */
+import { ask, dial, HEAD, pause, repeat, request } from "./lanes.ts";
+import type { Attack, Target } from "./target.ts";
+
+export const connectionAttacks: readonly Attack[] = [
+  {
+    name: "reset",
+    about: "connects and resets, 400 a second, both proxy ports",
+    run: (target) =>
+      repeat(target, { lanes: 8, perSecond: 400 }, async (lane, nth) => {
+        (await dial(nth % 2 === 0 ? target.httpPort : target.httpsPort, lane)).resetAndDestroy();
+      }),
+  },
+  {
+    name: "reset-api",
+    about: "connects and resets, 400 a second, the API's TCP port",
+    run: (target) =>
+      repeat(target, { lanes: 8, perSecond: 400 }, async (lane) => {
+        (await dial(target.apiPort, lane)).resetAndDestroy();
+      }),
+  },
+  {
+    name: "silent",
+    about: "five addresses with 1,024 silent connections each, opened anew when closed",
+    run: (target) => silent(target, [target.httpPort, target.httpsPort], 5 * 1_024),
+  },
+  {
+    name: "silent-api",
+    about: "four addresses with 256 silent connections each to the API's TCP port",
+    run: (target) => silent(target, [target.apiPort], 4 * 256),
+  },
+  {
+    name: "half-hello",
+    about: "begins TLS handshakes with the TLS port and leaves them there",
+    run: (target) =>
+      repeat(target, { lanes: 8, perSecond: 200 }, async (lane) => {
+        const socket = await dial(target.httpsPort, lane);
+        socket.write(new Uint8Array([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]));
+        setTimeout(() => socket.destroy(), 3_000);
+      }),
+  },
+  {
+    name: "ca-pipelined",
+    about: "GET /ca.crt, 100 in a write, and one with a body that begins another request",
+    run: (target) => {
+      const many = "GET /ca.crt HTTP/1.1\r\nHost: proxy\r\n\r\n".repeat(100);
+      const hidden = `GET /ca.crt HTTP/1.1\r\nHost: proxy\r\nContent-Length: 40\r\n\r\n${
+        request("hidden.test", { path: "/in-a-body" })
+      }`;
+      return repeat(target, { lanes: 4, perSecond: 100 }, async (lane, nth) => {
+        await ask(target.httpPort, lane, { bytes: nth % 10 === 9 ? hidden : many, ms: 1_000 });
+      });
+    },
+  },
+  {
+    name: "garbage",
+    about: "random bytes, SOCKS greetings and pieces of heads, to both ports",
+    run: (target) =>
+      repeat(target, { lanes: 8, perSecond: 400 }, async (lane, nth) => {
+        const bytes = crypto.getRandomValues(new Uint8Array(200));
+        bytes[0] = [0x16, 0x05, 0x04, 0x47][nth % 4] ?? 0;
+        const port = nth % 3 === 0 ? target.httpsPort : target.httpPort;
+        await ask(port, lane, { bytes, enough: HEAD, ms: 300 });
+      }),
+  },
+];
+
+/** Holds `count` silent connections from as many sources as 1,024 each need. */
+async function silent(target: Target, ports: readonly number[], count: number) {
+  const until = performance.now() + target.seconds * 1_000;
+  let tries = 0;
+  let open = 0;
+  const hold = async (slot: number) => {
+    while (performance.now() < until) {
+      tries++;
+      const socket = await dial(ports[slot % ports.length] ?? 0, Math.floor(slot * 5 / count)).catch(
+        () => {},
+      );
+      if (socket) {
+        open++;
+        await new Promise<void>((resolve) => {
+          socket.once("close", resolve);
+          setTimeout(resolve, Math.max(0, until - performance.now()));
+        });
+        open--;
+        socket.destroy();
+      }
+      await pause(500);
+    }
+  };
+  const holders: Promise<void>[] = [];
+  for (let slot = 0; slot < count && performance.now() < until; slot++) {
+    holders.push(hold(slot));
+    if (slot % 20 === 19) await pause(10);
+  }
+  const most = open;
+  await Promise.all(holders);
+  return { tries, note: `${most} were open at once` };
+}
