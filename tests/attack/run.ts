@@ -20,7 +20,10 @@ const seconds = flags.short ? { quiet: 2, attack: 4 } : { quiet: 5, attack: 15 }
 let failed = 0;
 for (const count of workers) {
   for (const attack of attacks) {
-    const { held, line } = judge(await runAttack(attack, count));
+    const { held, line } = await runAttack(attack, count).then(judge, (error) => ({
+      held: false,
+      line: `!! ${error instanceof Error ? error.message : error}`, // the proxy has ended, for instance
+    }));
     if (!held) failed++;
     console.log(`${held ? "held  " : "FAILED"} workers=${count} ${attack.name}: ${line}`);
   }
