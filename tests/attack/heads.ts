@@ -36,7 +36,7 @@ export const headAttacks: readonly Attack[] = [
   {
     name: "slashes",
     about: "60,000 slashes and an x, to the host where a login is renewed",
-    run: (target) => refused(target, { path: `${"/".repeat(60_000)}x`, host: target.clearHost }),
+    run: (target) => refused(target, { path: `${"/".repeat(60_000)}x`, host: target.loginHost }),
   },
   {
     name: "dots",

@@ -54,15 +54,17 @@ export class Site implements AsyncDisposable {
     const attackerToken = await program.ok(["client", "create", "attacker"]);
     const tlsHost = `localhost:${ports.tls}`;
     const clearHost = `127.0.0.1:${ports.clear}`;
+    const loginHost = `127.0.0.2:${ports.tls}`;
     await program.ok(["allow", "innocent", "--host", "localhost", "--port", String(ports.tls)]);
     await program.ok(["secret", "create", "key", "--host", "127.0.0.1", "--value-file", "-", "--cleartext"], {
       stdin: "upstream-key-0123456789",
     });
-    const login = { token_endpoint: `https://${clearHost}/token`, client_id: "one", client_secret: "two" };
-    const kind = ["--host", "login.test", "--type", "oauth-client-creds"];
+    const login = { token_endpoint: `https://${loginHost}/token`, client_id: "one", client_secret: "two" };
+    const kind = ["--host", "127.0.0.2", "--type", "oauth-client-creds"];
     await program.ok(["secret", "create", "login", ...kind, "--value-file", "-"], {
       stdin: JSON.stringify(login),
     });
+    await program.ok(["allow", "attacker", "--host", "127.0.0.2", "--port", String(ports.tls)]);
     const rule = ["--host", "127.0.0.1", "--port", String(ports.clear), "--method", "GET,POST"];
     await program.ok(["allow", "attacker", ...rule, "--path", "/pub/*", "--secret", "key"]);
     const target = {
@@ -73,6 +75,7 @@ export class Site implements AsyncDisposable {
       caPem: await Deno.readTextFile(`${dir}/.slicer/ca/sbox/ca.crt`),
       tlsHost,
       clearHost,
+      loginHost,
     };
     return new Site({ dir, program, daemon, upstream, target, token });
   }

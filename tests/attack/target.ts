@@ -12,6 +12,8 @@ export interface Target {
   /** `localhost:PORT` of an upstream that answers over TLS, and of one in clear. */
   readonly tlsHost: string;
   readonly clearHost: string;
+  /** Where a login is renewed, under a rule of the attacker's. */
+  readonly loginHost: string;
   /** When the attack has to end by itself. */
   readonly seconds: number;
 }

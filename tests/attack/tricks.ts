@@ -2,8 +2,8 @@
  * Attacks on the decision itself, under the attacker's rule for `GET,POST /pub/*` with a secret: whatever they send, the
  * upstream must never see a request line with DELETE or /admin, nor a field that overrides the method.
  */
-import { ask, repeat, request } from "./lanes.ts";
-import type { Attack, Target } from "./target.ts";
+import { ask, HEAD, repeat, request } from "./lanes.ts";
+import type { Attack, Tally, Target } from "./target.ts";
 
 /** Request lines that the upstream must not have seen. */
 export const FORBIDDEN = /DELETE|\/admin|OVERRIDE/;
@@ -75,9 +75,15 @@ export const trickAttacks: readonly Attack[] = [
   },
 ];
 
-/** Sends what `make` gives in one write, on one connection each. */
-function trick(target: Target, make: (host: string, token: string) => string) {
-  return repeat(target, { lanes: 2, perSecond: 20 }, async (lane) => {
-    await ask(target.httpPort, lane, { bytes: make(target.clearHost, target.token), ms: 1_000 });
+/** Sends what `make` gives in one write, on one connection each. @throws Error when even a fair request is refused */
+async function trick(target: Target, make: (host: string, token: string) => string): Promise<Tally> {
+  const { httpPort, clearHost, token } = target;
+  const fair = await ask(httpPort, 0, {
+    bytes: request(clearHost, { path: "/pub/fair", token }),
+    enough: HEAD,
+  });
+  if (!fair.startsWith("HTTP/1.1 200")) throw new Error(`the rule admits nothing: ${fair}`);
+  return await repeat(target, { lanes: 2, perSecond: 20 }, async (lane) => {
+    await ask(httpPort, lane, { bytes: make(clearHost, token), ms: 1_000 });
   });
 }
