@@ -1,5 +1,5 @@
 /**
- * What the helper is told: the files below {@linkcode AGENT_DIR}. The token stands alone in a file of mode 0600; the rest may
+ * What the helper is told: the files below its folder (`names.ts`). The token stands alone in a file of mode 0600; the rest may
  * be read by everyone in the VM, so that `agent connect` works for them too.
  *
  * Not here: the journal of what was changed in the VM (`journal.ts`).
@@ -10,9 +10,7 @@ import { messageOf, ProxyError } from "../core/errors.ts";
 import { formatHostPort, type HostPort, parseAuthority, parsePort } from "../core/host_port.ts";
 import { parseName } from "../core/names.ts";
 import { replaceFile } from "./files.ts";
-
-/** Where everything of the helper is, root's. */
-export const AGENT_DIR = "/etc/slicer-agent";
+import { currentNames } from "./names.ts";
 
 /** A local port that leads to one place through the proxy. */
 export interface TunnelConfig {
@@ -38,8 +36,8 @@ export interface AgentConfig {
   readonly tunnels: readonly TunnelConfig[];
 }
 
-/** The paths below a folder, {@linkcode AGENT_DIR} but for tests. */
-export function agentFiles(dir = AGENT_DIR) {
+/** The paths below a folder, that of the installation in this VM but for tests. */
+export function agentFiles(dir = currentNames().dir) {
   return {
     dir,
     config: `${dir}/config.json`,

@@ -23,7 +23,7 @@ export async function replaceFile(
   { mode, uid, gid }: FileMode,
 ): Promise<void> {
   const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-  const temporary = `${path}.slicer-agent-new`;
+  const temporary = `${path}.slicer-proxy-agent-new`;
   try {
     await writeWhole(temporary, bytes, mode);
     if (uid !== undefined && gid !== undefined) await Deno.chown(temporary, uid, gid);

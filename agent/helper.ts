@@ -25,7 +25,7 @@ const POLL_MS = 1_000;
 
 export interface HelperOptions {
   readonly log: (line: string) => void;
-  /** Default {@linkcode AGENT_DIR}. */
+  /** Default: that of the installation in this VM. */
   readonly dir?: string;
   /** Default {@linkcode DNS_PLACE}. */
   readonly dns?: { readonly host: string; readonly port: number };

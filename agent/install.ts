@@ -10,13 +10,16 @@ import { messageOf, ProxyError } from "../core/errors.ts";
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import { type AgentConfig, agentFiles, readConfig, readToken, writeConfig, writeToken } from "./config.ts";
 import { exists, readIfThere, replaceFile } from "./files.ts";
+import { isThisProgram, refuseForeign } from "./foreign.ts";
 import { findFirewall } from "./firewall.ts";
 import { DNS_PLACE } from "./helper.ts";
 import { Journal } from "./journal.ts";
 import { isFree } from "./listen.ts";
 import { checkProxy } from "./name_lookup.ts";
+import { CHECK_NAME, currentNames, NAMES, OLDER_NAMES } from "./names.ts";
 import { askLocalDns, waitForHelper } from "./probe.ts";
 import {
+  commandScript,
   dockerConfig,
   environmentFile,
   type EnvironmentOptions,
@@ -73,6 +76,7 @@ interface Checked {
  */
 export async function install(options: InstallOptions): Promise<"installed" | "changed"> {
   mustBeRoot();
+  await refuseForeign(options.self);
   const journal = await Journal.open();
   if (journal.changes.length > 0 && !journal.isComplete) {
     options.say("an earlier installation was interrupted: putting back what it had changed");
@@ -80,9 +84,14 @@ export async function install(options: InstallOptions): Promise<"installed" | "c
   }
   const existing = journal.isComplete ? await readConfig() : undefined;
   const checked = await check(options, existing);
-  if (existing) {
+  if (existing && currentNames() !== OLDER_NAMES) {
     await change(options, checked, existing);
     return "changed";
+  }
+  if (existing) {
+    // What it had changed is put back first: the files of before are in its journal, and its names are not ours any more.
+    options.say(`taking over the installation in ${OLDER_NAMES.dir}, which is an older one of this program`);
+    await undoAll(options.say);
   }
   try {
     await makeAll(options, checked);
@@ -138,7 +147,7 @@ async function check(options: InstallOptions, existing: AgentConfig | undefined)
     ownsCa: !isSystem,
     config: {
       proxy,
-      caFile: store?.bundle ?? agentFiles().ca,
+      caFile: store?.bundle ?? agentFiles(NAMES.dir).ca,
       ...(dohUrl === undefined ? {} : { dohUrl }),
       httpPort: ports.httpPort,
       httpsPort: ports.httpsPort,
@@ -154,8 +163,10 @@ async function makeAll(options: InstallOptions, checked: Checked): Promise<void>
   const { self, say, token } = options;
   const { config } = checked;
   const { dir } = agentFiles();
-  await Deno.mkdir(dir, { recursive: true, mode: 0o755 });
   const journal = await Journal.open();
+  await Deno.mkdir(dir, { recursive: true, mode: 0o755 });
+  // First of all: by its journal the folder is known to be ours.
+  await journal.add({ change: "folder", path: dir });
   if (checked.ownsCa) await replaceFile(agentFiles().ca, checked.caPem, { mode: 0o644 });
   await writeToken(token);
   await writeConfig(config);
@@ -165,6 +176,7 @@ async function makeAll(options: InstallOptions, checked: Checked): Promise<void>
   if (config.service === "systemd") {
     await journal.writeFile(PIECES.unit, systemdUnit([...self, "agent", "run"]));
   }
+  if (!await isThisProgram(self)) await journal.writeFile(PIECES.command, commandScript(self), 0o755);
   await journal.add({ change: "service", service: config.service });
   await startService(config.service, self);
   await mustAnswer(config, options);
@@ -248,7 +260,7 @@ async function mustAnswer(config: AgentConfig, { say }: InstallOptions): Promise
   // A name that nobody has: the proxy says so, a helper without a way to the proxy says SERVFAIL. A helper that was running
   // takes a moment to see the new token.
   for (const end = performance.now() + TAKEN_OVER_MS; performance.now() < end;) {
-    if (await askLocalDns(DNS_PLACE, "check.slicer-agent.invalid")) return;
+    if (await askLocalDns(DNS_PLACE, CHECK_NAME)) return;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
   if (config.dohUrl !== undefined) {

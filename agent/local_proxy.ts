@@ -30,7 +30,7 @@ export async function serveLocalProxy(conn: Deno.TcpConn, options: ServeOptions)
     formatPlainResponse(
       400,
       "malformed",
-      "slicer-agent: this is a proxy; send CONNECT or a request for an http URL",
+      "slicer-proxy-agent: this is a proxy; send CONNECT or a request for an http URL",
     ),
   );
 }
@@ -43,7 +43,7 @@ async function serveConnect(
   if (!place) {
     return await finish(
       conn,
-      formatPlainResponse(400, "malformed", "slicer-agent: CONNECT needs host:port"),
+      formatPlainResponse(400, "malformed", "slicer-proxy-agent: CONNECT needs host:port"),
     );
   }
   const opened = await open(place, options);
@@ -77,7 +77,7 @@ async function serveRequest(
   } catch (error) {
     if (!isProxyError(error)) throw error;
     options.log(`refused a request: ${error.code}`);
-    return await finish(conn, formatPlainResponse(502, error.code, `slicer-agent: ${error.message}`));
+    return await finish(conn, formatPlainResponse(502, error.code, `slicer-proxy-agent: ${error.message}`));
   }
   await relay(conn, upstream, { toB: Buffer.concat([Buffer.from(request, "latin1"), rest]) });
 }

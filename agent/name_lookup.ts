@@ -19,6 +19,7 @@ import {
 } from "../core/dns_message.ts";
 import { messageOf, ProxyError } from "../core/errors.ts";
 import { formatHost, formatHostPort } from "../core/host_port.ts";
+import { CHECK_NAME } from "./names.ts";
 import { type HttpResponse, readHttpHead, readHttpResponse } from "./http.ts";
 import { closeQuietly, dialProxy, type ProxyAccess, proxyAuthorization, writeAll } from "./proxy_link.ts";
 
@@ -207,7 +208,7 @@ export class NameLookup implements Disposable {
  */
 export async function checkProxy(access: ProxyAccess): Promise<number | undefined> {
   const service = proxyNames(() => access);
-  const message = formatDnsQuery({ id: 0, name: "check.slicer-agent.invalid", type: TYPE_A });
+  const message = formatDnsQuery({ id: 0, name: CHECK_NAME, type: TYPE_A });
   const conn = await service.dial();
   const timer = setTimeout(() => closeQuietly(conn), ANSWER_TIMEOUT_MS);
   try {

@@ -7,17 +7,20 @@
  */
 import { messageOf, ProxyError } from "../core/errors.ts";
 import { formatHost } from "../core/host_port.ts";
+import { AGENT_COMMAND, NAMES } from "./names.ts";
 
 /** Where each piece goes. */
 export const PIECES = {
   resolvConf: "/etc/resolv.conf",
   environment: "/etc/environment",
-  profile: "/etc/profile.d/slicer-agent.sh",
+  profile: NAMES.profile,
   docker: "/etc/docker/daemon.json",
-  unit: "/etc/systemd/system/slicer-agent.service",
+  unit: NAMES.unitFile,
+  command: AGENT_COMMAND,
 } as const;
 
-const MARK = "slicer-proxy agent";
+/** By this the files are known to be ours. */
+export const MARK = "slicer-proxy agent";
 
 /** What the environment of every login gets. */
 export interface EnvironmentOptions {
@@ -61,7 +64,7 @@ export function environmentVariables(options: EnvironmentOptions): ReadonlyMap<s
   ]);
 }
 
-/** `/etc/profile.d/slicer-agent.sh`, read by login shells. */
+/** `/etc/profile.d/slicer-proxy-agent.sh`, read by login shells. */
 export function profileScript(variables: ReadonlyMap<string, string>): string {
   const lines = [...variables].map(([name, value]) => `export ${name}='${value}'`);
   return [`# made by ${MARK} install`, ...lines, ""].join("\n");
@@ -74,6 +77,12 @@ export function environmentFile(before: string, variables: ReadonlyMap<string, s
   while (kept.at(-1) === "") kept.pop();
   const lines = [...variables].map(([name, value]) => `${name}="${value}"`);
   return [...kept, `# made by ${MARK} install`, ...lines, ""].join("\n");
+}
+
+/** The command in the VM: a script that runs this program, wherever it lies. */
+export function commandScript(self: readonly string[]): string {
+  const words = self.map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
+  return `#!/bin/sh\n# made by ${MARK} install\nexec ${words.join(" ")} "$@"\n`;
 }
 
 /**

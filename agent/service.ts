@@ -5,13 +5,12 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import { exists } from "./files.ts";
+import { currentNames } from "./names.ts";
 import { runProgram, whyFailed } from "./programs.ts";
-import { HELPER_LOG, isSupervised, startSupervisor, stopSupervisor } from "./supervisor.ts";
+import { isSupervised, startSupervisor, stopSupervisor } from "./supervisor.ts";
 
 /** Who keeps the helper running. */
 export type ServiceKind = "systemd" | "process";
-
-const UNIT = "slicer-agent.service";
 
 /** What this VM has. */
 export async function findService(): Promise<ServiceKind> {
@@ -31,14 +30,15 @@ export async function startService(kind: ServiceKind, self: readonly string[]): 
     startSupervisor([...self, "agent", "supervise"]);
     return;
   }
-  for (const args of [["daemon-reload"], ["enable", "--quiet", UNIT], ["restart", UNIT]]) {
+  const { unit } = currentNames();
+  for (const args of [["daemon-reload"], ["enable", "--quiet", unit], ["restart", unit]]) {
     const ran = await runProgram("systemctl", args);
     if (!ran.isOk) {
       throw new ProxyError(
         "agent.failed",
         `Cannot start the service: systemctl ${args[0]}: ${whyFailed(ran)}`,
         {
-          hint: `journalctl -u ${UNIT}`,
+          hint: `journalctl -u ${unit}`,
         },
       );
     }
@@ -48,7 +48,7 @@ export async function startService(kind: ServiceKind, self: readonly string[]): 
 /** Stops the service for good. One that does not run is no failure. */
 export async function stopService(kind: ServiceKind): Promise<void> {
   if (kind === "process") return await stopSupervisor();
-  await runProgram("systemctl", ["disable", "--now", "--quiet", UNIT]);
+  await runProgram("systemctl", ["disable", "--now", "--quiet", currentNames().unit]);
 }
 
 /** To be called when the unit file is gone. */
@@ -59,10 +59,11 @@ export async function forgetService(kind: ServiceKind): Promise<void> {
 /** True when the service runs. */
 export async function isServiceRunning(kind: ServiceKind): Promise<boolean> {
   if (kind === "process") return await isSupervised();
-  return (await runProgram("systemctl", ["is-active", "--quiet", UNIT])).isOk;
+  return (await runProgram("systemctl", ["is-active", "--quiet", currentNames().unit])).isOk;
 }
 
 /** Where its log is, as a command for people. */
 export function logCommand(kind: ServiceKind): string {
-  return kind === "systemd" ? `journalctl -u ${UNIT}` : `tail ${HELPER_LOG}`;
+  const { unit, log } = currentNames();
+  return kind === "systemd" ? `journalctl -u ${unit}` : `tail ${log}`;
 }

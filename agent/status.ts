@@ -9,6 +9,7 @@ import { type AgentConfig, readConfig, readToken } from "./config.ts";
 import { hasRedirects } from "./firewall.ts";
 import { DNS_PLACE } from "./helper.ts";
 import { type Change, Journal, sha256 } from "./journal.ts";
+import { CHECK_NAME, currentNames, NAMES } from "./names.ts";
 import { checkProxy } from "./name_lookup.ts";
 import { askLocalDns, isListening } from "./probe.ts";
 import { dialProxy } from "./proxy_link.ts";
@@ -32,7 +33,11 @@ export async function agentStatus(): Promise<readonly PieceState[]> {
   const states: PieceState[] = [{
     piece: "installation",
     ok: journal.isComplete,
-    state: journal.isComplete ? "complete" : "interrupted: install again, or uninstall",
+    state: !journal.isComplete
+      ? "interrupted: install again, or uninstall"
+      : currentNames() === NAMES
+      ? "complete"
+      : `complete, by an older name (${currentNames().dir}): install again, and it gets the new one`,
   }];
   const isRunning = await isServiceRunning(config.service);
   states.push({
@@ -41,7 +46,7 @@ export async function agentStatus(): Promise<readonly PieceState[]> {
     state: `${isRunning ? "running" : "not running"} (${config.service})`,
   });
   states.push(await proxyState(config));
-  const isAnswering = await askLocalDns(DNS_PLACE, "check.slicer-agent.invalid");
+  const isAnswering = await askLocalDns(DNS_PLACE, CHECK_NAME);
   states.push({
     piece: "dns",
     ok: isAnswering,

@@ -7,13 +7,9 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { messageOf, ProxyError } from "../core/errors.ts";
+import { currentNames } from "./names.ts";
 import { SELF, SMALL_ENVIRONMENT } from "./programs.ts";
 import { closeQuietly } from "./proxy_link.ts";
-
-/** Where the supervisor listens. */
-export const SUPERVISOR_SOCKET = "/run/slicer-agent.sock";
-/** Where the supervisor and the helper write what they have to say. */
-export const HELPER_LOG = "/var/log/slicer-agent.log";
 
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 10_000;
@@ -28,7 +24,7 @@ function throughSelf([program = "", ...args]: readonly string[]): readonly strin
 /** Starts a supervisor that outlives this process. */
 export function startSupervisor(command: readonly string[]): void {
   const [program = "", ...args] = throughSelf(command);
-  const log = openSync(HELPER_LOG, "a", 0o600);
+  const log = openSync(currentNames().log, "a", 0o600);
   try {
     // Only node:child_process can put a process into a session of its own, where no terminal's end reaches it.
     spawn(program, args, { detached: true, stdio: ["ignore", log, log], cwd: "/", env: SMALL_ENVIRONMENT })
@@ -39,7 +35,7 @@ export function startSupervisor(command: readonly string[]): void {
 }
 
 /** True when a supervisor answers. */
-export async function isSupervised(socket = SUPERVISOR_SOCKET): Promise<boolean> {
+export async function isSupervised(socket = currentNames().socket): Promise<boolean> {
   try {
     (await Deno.connect({ transport: "unix", path: socket })).close();
     return true;
@@ -49,7 +45,7 @@ export async function isSupervised(socket = SUPERVISOR_SOCKET): Promise<boolean>
 }
 
 /** Asks the supervisor to stop, and waits until it and its helper have. None running is no failure. */
-export async function stopSupervisor(socket = SUPERVISOR_SOCKET): Promise<void> {
+export async function stopSupervisor(socket = currentNames().socket): Promise<void> {
   let conn: Deno.UnixConn;
   try {
     conn = await Deno.connect({ transport: "unix", path: socket });
@@ -83,7 +79,7 @@ export interface SuperviseOptions {
  * @throws ProxyError `agent.failed` when another one is running
  */
 export async function supervise(options: SuperviseOptions): Promise<void> {
-  const { command, socket = SUPERVISOR_SOCKET, log } = options;
+  const { command, socket = currentNames().socket, log } = options;
   if (await isSupervised(socket)) {
     throw new ProxyError("agent.failed", "Cannot supervise the helper: another supervisor is running");
   }

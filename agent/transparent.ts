@@ -63,7 +63,7 @@ export async function serveHttp(conn: Deno.TcpConn, options: ServeOptions): Prom
     return await answer(conn, {
       status: 400,
       reason: "malformed",
-      text: "slicer-agent: the request needs exactly one Host header",
+      text: "slicer-proxy-agent: the request needs exactly one Host header",
     });
   }
   const target = { host: place.host, port: 80 };
@@ -89,7 +89,7 @@ export async function open(
     if (!isProxyError(error)) throw error;
     const { code, message } = error;
     const status = code === "upstream.timeout" ? 504 : 502;
-    return fail({ status, reason: code, text: `slicer-agent: ${message}` });
+    return fail({ status, reason: code, text: `slicer-proxy-agent: ${message}` });
   }
 }
 
@@ -99,8 +99,8 @@ export function forProgram(refusal: Refusal): Refusal {
   return {
     status: 403,
     reason: refusal.reason,
-    text: "slicer-agent: the proxy does not know this VM's token\n\n" +
-      "As root: slicer-agent proxy install PROXY_IP --token TOKEN",
+    text: "slicer-proxy-agent: the proxy does not know this VM's token\n\n" +
+      "As root: slicer-proxy-agent proxy install PROXY_IP --token TOKEN",
   };
 }
 

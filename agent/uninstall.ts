@@ -38,7 +38,16 @@ export async function undoAll(say: (line: string) => void): Promise<boolean> {
   }
   const service = journal.changes.find((each) => each.change === "service");
   if (service?.change === "service") await forgetService(service.service);
+  return await removeFolder(dir);
+}
+
+/** The journal goes last: by it the folder is known to be ours. False when there is no folder. */
+async function removeFolder(dir: string): Promise<boolean> {
   try {
+    const entries = await Array.fromAsync(Deno.readDir(dir));
+    const { journal } = agentFiles(dir);
+    const paths = entries.map(({ name }) => `${dir}/${name}`).filter((path) => path !== journal);
+    for (const path of paths) await Deno.remove(path, { recursive: true });
     await Deno.remove(dir, { recursive: true });
     return true;
   } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * The rows of the helper inside a VM. They stand under `agent`, and again at the top, so that a link named `slicer-agent`
+ * The rows of the helper inside a VM. They stand under `agent`, and again at the top, so that a link named `slicer-agent` or `slicer-proxy-agent`
  * runs the documented `slicer-agent proxy …` commands.
  *
  * @module

@@ -6,6 +6,24 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { AgentVm, PROXY_IP, VM_CLIENT, whyNoVm } from "../support/agent_vm.ts";
 
+/** Makes an installation look as earlier versions made it, by the guest agent's name, and run. */
+const AS_OLDER = `set -e
+  python3 -c "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/slicer-proxy-agent.sock'); s.send(b'stop\\n'); s.recv(9)"
+  mv /etc/slicer-proxy-agent /etc/slicer-agent
+  mv /etc/profile.d/slicer-proxy-agent.sh /etc/profile.d/slicer-agent.sh
+  sed -i s,/etc/slicer-proxy-agent,/etc/slicer-agent,g /etc/slicer-agent/config.json /etc/profile.d/slicer-agent.sh /etc/environment
+  python3 - <<'EOF'
+import hashlib, json
+path = "/etc/slicer-agent/journal.jsonl"
+lines = [json.loads(line.replace("profile.d/slicer-proxy-agent.sh", "profile.d/slicer-agent.sh")) for line in open(path)]
+for line in lines:
+    if line["change"] == "file": line["sha256"] = hashlib.sha256(open(line["path"], "rb").read()).hexdigest()
+lines = [line for line in lines if line.get("path") != "/etc/slicer-proxy-agent"]
+open(path, "w").write("".join(json.dumps(line, separators=(",", ":")) + "\\n" for line in lines))
+EOF
+  setsid slicer-proxy agent supervise >/dev/null 2>&1 < /dev/null &
+  for i in $(seq 100); do getent hosts api.example.com >/dev/null && break; sleep 0.1; done`;
+
 async function outsideFiles(www: string): Promise<void> {
   await Deno.mkdir(`${www}/api.example.com`);
   await Deno.writeTextFile(`${www}/api.example.com/index.html`, "hello from outside\n");
@@ -24,7 +42,8 @@ Deno.test("installing the helper is all or nothing", async (t) => {
   await vm.ok('mkdir -p /etc/docker && printf \'{"log-driver": "local"}\' > /etc/docker/daemon.json');
   await vm.ok(`printf %s '${vm.token}' > /root/token`);
   const before = await vm.fingerprint();
-  const install = (args = "") => vm.run(`slicer-agent install ${PROXY_IP} --token-file /root/token ${args}`);
+  const install = (args = "") =>
+    vm.run(`slicer-proxy-agent install ${PROXY_IP} --token-file /root/token ${args}`);
   const fetch = () => vm.run("curl -sS https://api.example.com/");
 
   await t.step("what was in the files stays, what the helper needs is added", async () => {
@@ -43,9 +62,9 @@ Deno.test("installing the helper is all or nothing", async (t) => {
     assertEquals(docker.proxies["https-proxy"], "http://127.0.0.1:18128");
     assertEquals((await fetch()).stdout, "hello from outside\n");
     await vm.ok("echo '{}' > /etc/docker/daemon.json");
-    const status = await vm.run("slicer-agent agent status");
+    const status = await vm.run("slicer-proxy-agent agent status");
     assertMatch(status.stdout, /daemon\.json +NO +changed by somebody else/);
-    const gone = await vm.run("slicer-agent uninstall");
+    const gone = await vm.run("slicer-proxy-agent uninstall");
     assertStringIncludes(gone.stderr, "/etc/docker/daemon.json.before-uninstall");
     assertEquals(await vm.fingerprint(), before);
   });
@@ -88,7 +107,7 @@ Deno.test("installing the helper is all or nothing", async (t) => {
       // A trust store whose program fails cannot be cleaned with it: that is said, and tried again later.
       if (name.startsWith("the trust")) {
         await vm.ok(undo);
-        await vm.ok("slicer-agent uninstall");
+        await vm.ok("slicer-proxy-agent uninstall");
         assertEquals(await vm.fingerprint(), before, name);
         continue;
       }
@@ -98,21 +117,95 @@ Deno.test("installing the helper is all or nothing", async (t) => {
     assertEquals(await vm.fingerprint(), before);
   });
 
+  await t.step("what is somebody else's is refused before anything is touched", async () => {
+    const foreign = [
+      [
+        "folder",
+        "/etc/slicer-proxy-agent",
+        "mkdir /etc/slicer-proxy-agent; echo x > /etc/slicer-proxy-agent/config.json",
+      ],
+      [
+        "service",
+        "/etc/systemd/system/slicer-proxy-agent.service",
+        "echo '[Service]' > /etc/systemd/system/slicer-proxy-agent.service",
+      ],
+      [
+        "service",
+        "/usr/lib/systemd/system/slicer-proxy-agent.service",
+        "mkdir -p /usr/lib/systemd/system; echo '[Service]' > /usr/lib/systemd/system/slicer-proxy-agent.service",
+      ],
+      ["file", "/etc/profile.d/slicer-proxy-agent.sh", "echo true > /etc/profile.d/slicer-proxy-agent.sh"],
+      [
+        "program",
+        "/usr/local/bin/slicer-proxy-agent",
+        "rm -f /usr/local/bin/slicer-proxy-agent; cp /usr/local/bin/slicer-agent /usr/local/bin/slicer-proxy-agent",
+      ],
+      ["program", "/usr/local/bin/slicer-proxy-agent", "ln -sf /bin/true /usr/local/bin/slicer-proxy-agent"],
+    ] as const;
+    for (const [what, path, make] of foreign) {
+      await vm.ok(make);
+      const taken = await vm.fingerprint();
+      const ran = await vm.run(`slicer-proxy install ${PROXY_IP} --token-file /root/token`);
+      assertEquals(ran.code, 1, `${path}: ${ran.all}`);
+      assertStringIncludes(ran.stderr, `cannot install: the ${what} ${path} is not this program's`);
+      assertEquals(await vm.fingerprint(), taken, path);
+      await vm.ok(`rm -r ${path}; ln -sf slicer-proxy /usr/local/bin/slicer-proxy-agent`);
+    }
+    assertEquals(await vm.fingerprint(), before);
+  });
+
+  await t.step("a command of that name is made where there is none", async () => {
+    await vm.ok("rm /usr/local/bin/slicer-proxy-agent");
+    const without = await vm.fingerprint();
+    assertEquals((await vm.run(`slicer-proxy install ${PROXY_IP} --token-file /root/token`)).code, 0);
+    assertEquals((await vm.run("slicer-proxy-agent agent status")).code, 0);
+    await vm.ok("slicer-proxy-agent uninstall");
+    assertEquals(await vm.fingerprint(), without);
+    await vm.ok("ln -s slicer-proxy /usr/local/bin/slicer-proxy-agent");
+  });
+
+  await t.step("an installation by the older names is taken over", async () => {
+    const guest = "/etc/slicer-agent /etc/systemd/system/slicer-agent.service";
+    await vm.ok(`mkdir /root/guest && mv ${guest} /root/guest`);
+    const clean = await vm.fingerprint();
+    assertEquals((await install()).code, 0);
+    await vm.ok("slicer-proxy-agent tunnel add db --listen 127.0.0.1:5432 db.internal.example:5432");
+    await vm.ok(AS_OLDER);
+    // The older installation still runs, and is known.
+    const older = await vm.run("slicer-proxy-agent agent status");
+    assertEquals(older.code, 0, older.all);
+    assertStringIncludes(older.stdout, "by an older name (/etc/slicer-agent)");
+    const ran = await install();
+    assertEquals(ran.code, 0, ran.all);
+    assertStringIncludes(ran.stderr, "taking over the installation in /etc/slicer-agent");
+    assertEquals((await fetch()).stdout, "hello from outside\n");
+    assertStringIncludes(await vm.ok("slicer-proxy-agent tunnel list"), "db.internal.example:5432");
+    await vm.ok("slicer-proxy-agent uninstall");
+    assertEquals(await vm.fingerprint(), clean);
+    // An older one is uninstalled as well.
+    assertEquals((await install()).code, 0);
+    await vm.ok(AS_OLDER);
+    await vm.ok("slicer-proxy-agent uninstall");
+    assertEquals(await vm.fingerprint(), clean);
+    await vm.ok("cd /root/guest && mv slicer-agent /etc && mv slicer-agent.service /etc/systemd/system");
+    assertEquals(await vm.fingerprint(), before);
+  });
+
   await t.step("kill -9 at any moment: uninstall, or installing again, makes it whole", async () => {
     for (const ms of [300, 500, 700, 900, 1_100, 1_300, 1_500]) {
       const ran = await vm.run(
-        `slicer-agent install ${PROXY_IP} --token-file /root/token >/dev/null 2>&1 & p=$!; sleep ${
+        `slicer-proxy-agent install ${PROXY_IP} --token-file /root/token >/dev/null 2>&1 & p=$!; sleep ${
           ms / 1_000
         }; kill -9 $p; ` +
-          "wait $p 2>/dev/null; cat /etc/slicer-agent/journal.jsonl 2>/dev/null | wc -l",
+          "wait $p 2>/dev/null; cat /etc/slicer-proxy-agent/journal.jsonl 2>/dev/null | wc -l",
       );
       if (ms % 200 === 100) {
-        await vm.ok("slicer-agent uninstall");
+        await vm.ok("slicer-proxy-agent uninstall");
       } else {
         const again = await install();
         assertEquals(again.code, 0, `after ${ms} ms and ${ran.stdout.trim()} changes: ${again.all}`);
         assertEquals((await fetch()).stdout, "hello from outside\n");
-        await vm.ok("slicer-agent uninstall");
+        await vm.ok("slicer-proxy-agent uninstall");
       }
       assertEquals(await vm.fingerprint(), before, `after ${ms} ms and ${ran.stdout.trim()} changes`);
     }
@@ -127,7 +220,7 @@ Deno.test("installing the helper is all or nothing", async (t) => {
     const ran = await install(`--ca-sha256 ${sha256}`);
     assertEquals(ran.code, 0, ran.all);
     assertEquals((await fetch()).stdout, "hello from outside\n");
-    await vm.ok("slicer-agent uninstall");
+    await vm.ok("slicer-proxy-agent uninstall");
     await vm.ok(
       "cp /root/ca.crt /usr/local/share/ca-certificates/own.crt; update-ca-certificates >/dev/null 2>&1",
     );
@@ -135,7 +228,7 @@ Deno.test("installing the helper is all or nothing", async (t) => {
     assertEquals(trusted.code, 0, trusted.all);
     assertStringIncludes(trusted.stderr, "in the trust store already");
     assertEquals((await fetch()).stdout, "hello from outside\n");
-    await vm.ok("slicer-agent uninstall");
+    await vm.ok("slicer-proxy-agent uninstall");
     await vm.ok(
       "rm /usr/local/share/ca-certificates/own.crt; update-ca-certificates --fresh >/dev/null 2>&1; mv /root/ca.crt /runner/ca.crt",
     );
@@ -150,23 +243,25 @@ Deno.test("installing the helper is all or nothing", async (t) => {
     await vm.host(`allow ${VM_CLIENT} --host dns.example.com --method POST --path /dns-query`);
     const found = await fetch();
     assertEquals(found.stdout, "hello from outside\n", found.all);
-    assertEquals((await vm.run("slicer-agent agent status")).code, 0);
+    assertEquals((await vm.run("slicer-proxy-agent agent status")).code, 0);
     assertEquals((await vm.run("curl -sS https://nobody.example.com/")).code, 6);
     await vm.waitLine(
       /^allow client=vm-1 method=POST scheme=https host=dns\.example\.com .*path=\/dns-query status=200/m,
     );
-    await vm.ok("slicer-agent uninstall");
+    await vm.ok("slicer-proxy-agent uninstall");
   });
 
   await t.step("from HTTPS_PROXY, and with iptables where there is no nft", async () => {
     await vm.ok("mv /usr/sbin/nft /root/nft");
-    const ran = await vm.run(`HTTPS_PROXY=http://proxy:${vm.token}@${PROXY_IP}:3128 slicer-agent install`);
+    const ran = await vm.run(
+      `HTTPS_PROXY=http://proxy:${vm.token}@${PROXY_IP}:3128 slicer-proxy-agent install`,
+    );
     if (/neither nft nor iptables/.test(ran.all)) return;
     assertEquals(ran.code, 0, ran.all);
     assertStringIncludes(ran.stderr, "(iptables)");
     assertEquals((await fetch()).stdout, "hello from outside\n");
-    assertEquals((await vm.run("slicer-agent agent status")).code, 0);
-    await vm.ok("slicer-agent uninstall; mv /root/nft /usr/sbin/nft");
+    assertEquals((await vm.run("slicer-proxy-agent agent status")).code, 0);
+    await vm.ok("slicer-proxy-agent uninstall; mv /root/nft /usr/sbin/nft");
     assert(!(await vm.ok("nft list ruleset 2>/dev/null; ip rule")).includes("SLICER"));
   });
 });

@@ -77,7 +77,7 @@ Deno.test("the helper in a VM makes programs that know of no proxy just work", a
       { args: `proxy.example.com --token ${vm.token}`, says: "it is no IP address" },
     ];
     for (const { args, says } of refused) {
-      const ran = await vm.run(`slicer-agent proxy install ${args}`);
+      const ran = await vm.run(`slicer-proxy-agent proxy install ${args}`);
       assert(ran.code !== 0, args);
       assertStringIncludes(ran.stderr, says);
       assert(!ran.all.replace(args, "").includes(vm.token), "the token is shown");
@@ -85,14 +85,16 @@ Deno.test("the helper in a VM makes programs that know of no proxy just work", a
     assertEquals(await vm.fingerprint(), before);
   });
 
-  await t.step("slicer-agent proxy install, as documented", async () => {
-    await vm.ok(`slicer-agent proxy install ${PROXY_IP} --token ${vm.token}`);
-    const status = await vm.run("slicer-agent agent status");
+  await t.step("slicer-proxy-agent proxy install, as documented", async () => {
+    await vm.ok(`slicer-proxy-agent proxy install ${PROXY_IP} --token ${vm.token}`);
+    const status = await vm.run("slicer-proxy-agent agent status");
     assertEquals(status.code, 0, status.all);
     assertEquals(await vm.ok("cat /etc/resolv.conf | grep nameserver"), "nameserver 127.0.0.1\n");
-    assertEquals(await vm.ok("stat -c %a /etc/slicer-agent/token"), "600\n");
-    const readable = await vm.ok('grep -rl -- "$(cat /etc/slicer-agent/token)" /etc /run /var/log || true');
-    assertEquals(readable, "/etc/slicer-agent/token\n");
+    assertEquals(await vm.ok("stat -c %a /etc/slicer-proxy-agent/token"), "600\n");
+    const readable = await vm.ok(
+      'grep -rl -- "$(cat /etc/slicer-proxy-agent/token)" /etc /run /var/log || true',
+    );
+    assertEquals(readable, "/etc/slicer-proxy-agent/token\n");
     const processes = await vm.ok("ps axww -o args");
     assert(!processes.includes(vm.token), processes);
   });
@@ -199,7 +201,7 @@ Deno.test("the helper in a VM makes programs that know of no proxy just work", a
     assertEquals(elsewhere.stdout, "hello from outside\n", elsewhere.all);
     const port = await login(`curl -sS --connect-timeout 5 http://${OUTSIDE_IP}:8080/`);
     assert(port.code !== 0 && port.ms < 3_000, port.all);
-    assertStringIncludes(await vm.ok("cat /var/log/slicer-agent.log"), "names no host");
+    assertStringIncludes(await vm.ok("cat /var/log/slicer-proxy-agent.log"), "names no host");
   });
 
   await step("curl", "a name that no rule allows is asked of nobody outside", async () => {
@@ -250,7 +252,7 @@ print(udp(b'\\0\\7\\0\\0zz')[3] & 15)
       );
     for (
       const way of [
-        "slicer-agent connect %h:%p",
+        "slicer-proxy-agent connect %h:%p",
         "slicer-proxy agent connect %h:%p",
         `nc -x ${PROXY_IP}:3129 %h %p`,
       ]
@@ -260,14 +262,14 @@ print(udp(b'\\0\\7\\0\\0zz')[3] & 15)
       assertEquals([ran.stdout, ran.code], ["connected\n", 0], `${way}: ${ran.all}`);
     }
     await vm.waitLine(/^passthrough client=vm-1 host=ssh-host\.example\.com port=22 /m);
-    const denied = await vm.run("slicer-agent connect denied.example.com:22 < /dev/null");
+    const denied = await vm.run("slicer-proxy-agent connect denied.example.com:22 < /dev/null");
     assertEquals(denied.code, 1);
     assertStringIncludes(denied.stderr, "no-rule");
     assertStringIncludes(denied.stderr, `slicer-proxy allow ${VM_CLIENT}`);
     // From HTTPS_PROXY alone, and as a user who may not read the token.
     const banner = (prefix: string, user?: string) =>
       vm.run(
-        `${prefix} slicer-agent connect ssh-host.example.com:22 < <(sleep 0.5) | head -c 7`,
+        `${prefix} slicer-proxy-agent connect ssh-host.example.com:22 < <(sleep 0.5) | head -c 7`,
         user ? { user } : {},
       );
     assertEquals((await banner(`HTTPS_PROXY=https://proxy:${vm.token}@${PROXY_IP}:3129`)).stdout, "SSH-2.0");
@@ -288,8 +290,8 @@ print(udp(b'\\0\\7\\0\\0zz')[3] & 15)
     vm.hostProcess(
       `setpriv --reuid=postgres --regid=postgres --clear-groups ${bin}/postgres -D ${data} -h ${OUTSIDE_IP} -k ''`,
     );
-    await vm.ok("slicer-agent tunnel add db --listen 127.0.0.1:5432 db.internal.example:5432");
-    assertStringIncludes(await vm.ok("slicer-agent tunnel list"), "db.internal.example:5432");
+    await vm.ok("slicer-proxy-agent tunnel add db --listen 127.0.0.1:5432 db.internal.example:5432");
+    assertStringIncludes(await vm.ok("slicer-proxy-agent tunnel list"), "db.internal.example:5432");
     const select = "psql -h 127.0.0.1 -U app -d postgres -Atc 'select 40 + 2'";
     let ran = await vm.run(select);
     for (let i = 0; i < 50 && ran.code !== 0; i++) {
@@ -300,9 +302,9 @@ print(udp(b'\\0\\7\\0\\0zz')[3] & 15)
     await vm.ok("pkill -9 -f '[a]gent run --supervised'");
     await waitAnswer(vm);
     assertEquals(await vm.ok(select), "42\n");
-    await vm.ok("slicer-agent tunnel remove db");
+    await vm.ok("slicer-proxy-agent tunnel remove db");
     assert((await vm.run(select)).code !== 0);
-    const again = await vm.run("slicer-agent tunnel remove db");
+    const again = await vm.run("slicer-proxy-agent tunnel remove db");
     assertEquals(again.code, 1);
   });
 
@@ -322,10 +324,10 @@ print(udp(b'\\0\\7\\0\\0zz')[3] & 15)
       );
       const dead = await vm.run("curl -sS --connect-timeout 5 https://api.example.com/");
       assert(dead.code !== 0 && dead.ms < 6_000, dead.all);
-      const status = await vm.run("slicer-agent agent status");
+      const status = await vm.run("slicer-proxy-agent agent status");
       assertEquals(status.code, 1);
       assertMatch(status.stdout, /service +NO +not running/);
-      await vm.ok(`slicer-agent install ${PROXY_IP} --token ${vm.token}`);
+      await vm.ok(`slicer-proxy-agent install ${PROXY_IP} --token ${vm.token}`);
       assertEquals(await vm.ok("curl -sS https://api.example.com/"), "hello from outside\n");
     },
   );
@@ -334,13 +336,15 @@ print(udp(b'\\0\\7\\0\\0zz')[3] & 15)
     "curl",
     "a second install changes the token in place, and a bad one changes nothing",
     async () => {
-      const bad = await vm.run(`slicer-agent install ${PROXY_IP} --token spi_wrong_token_of_nobody`);
+      const bad = await vm.run(`slicer-proxy-agent install ${PROXY_IP} --token spi_wrong_token_of_nobody`);
       assert(bad.code !== 0);
       assertEquals(await vm.ok("curl -sS https://api.example.com/"), "hello from outside\n");
       const token = (await vm.host(`client rotate ${VM_CLIENT} 2>/dev/null`)).trim();
       const revoked = await login("curl -sS http://api.example.com/ --resolve api.example.com:80:192.0.2.1");
       assertStringIncludes(revoked.stdout, "does not know this VM's token");
-      const changed = await vm.run(`printf %s ${token} | slicer-agent install ${PROXY_IP} --token-file -`);
+      const changed = await vm.run(
+        `printf %s ${token} | slicer-proxy-agent install ${PROXY_IP} --token-file -`,
+      );
       assertEquals(changed.code, 0, changed.all);
       assertStringIncludes(changed.stderr, "changed:");
       await new Promise((resolve) => setTimeout(resolve, 1_500));
@@ -349,26 +353,26 @@ print(udp(b'\\0\\7\\0\\0zz')[3] & 15)
   );
 
   await t.step("doctor finds what is wrong, and what to do", async () => {
-    const well = await vm.run("slicer-agent agent doctor", { login: true });
+    const well = await vm.run("slicer-proxy-agent agent doctor", { login: true });
     assertMatch(well.stdout, /^clock +yes/m, well.all);
     assertMatch(well.stdout, /^trust store +yes/m, well.all);
     await vm.ok(
       "rm /usr/local/share/ca-certificates/slicer-proxy-agent.crt && update-ca-certificates --fresh >/dev/null 2>&1",
     );
-    await vm.ok("cp /etc/slicer-agent/ca.crt /usr/local/share/ca-certificates/slicer-proxy-agent.crt");
-    const ill = await vm.run("slicer-agent agent doctor", { login: true });
+    await vm.ok("cp /etc/slicer-proxy-agent/ca.crt /usr/local/share/ca-certificates/slicer-proxy-agent.crt");
+    const ill = await vm.run("slicer-proxy-agent agent doctor", { login: true });
     assertEquals(ill.code, 1);
     assertMatch(ill.stdout, /^trust store +NO/m, ill.all);
     assertStringIncludes(ill.stderr, "trust store: update-ca-certificates");
-    const fixed = await vm.run("slicer-agent agent doctor --fix", { login: true });
+    const fixed = await vm.run("slicer-proxy-agent agent doctor --fix", { login: true });
     assertMatch(fixed.stdout, /^trust store +yes/m, fixed.all);
   });
 
   await t.step("uninstall puts everything back exactly", async () => {
-    await vm.ok("slicer-agent proxy uninstall");
+    await vm.ok("slicer-proxy-agent proxy uninstall");
     assertEquals(await vm.fingerprint(), before);
     assertEquals((await vm.run("pgrep -f '[a]gent (run|supervise)'")).code, 1);
-    assertStringIncludes((await vm.run("slicer-agent uninstall")).stderr, "nothing to undo");
+    assertStringIncludes((await vm.run("slicer-proxy-agent uninstall")).stderr, "nothing to undo");
   });
 });
 
@@ -378,5 +382,5 @@ async function waitAnswer(vm: AgentVm): Promise<void> {
     if (ran.code === 0) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  throw new Error(`the helper is not back: ${(await vm.run("cat /var/log/slicer-agent.log")).all}`);
+  throw new Error(`the helper is not back: ${(await vm.run("cat /var/log/slicer-proxy-agent.log")).all}`);
 }

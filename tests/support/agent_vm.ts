@@ -210,7 +210,10 @@ export class AgentVm implements AsyncDisposable {
   async fingerprint(): Promise<string> {
     return await this.ok(
       "cd /; for f in /etc/resolv.conf /etc/environment /etc/docker /etc/docker/daemon.json " +
-        "/etc/profile.d /etc/profile.d/slicer-agent.sh /etc/slicer-agent /etc/systemd/system/slicer-agent.service " +
+        "/etc/profile.d /etc/profile.d/slicer-proxy-agent.sh /etc/slicer-proxy-agent " +
+        "/etc/systemd/system/slicer-proxy-agent.service /usr/local/bin/slicer-proxy-agent " +
+        "/etc/profile.d/slicer-agent.sh /etc/slicer-agent /etc/slicer-agent/agent.json /usr/local/bin/slicer-agent " +
+        "/etc/systemd/system/slicer-agent.service " +
         "/usr/local/share/ca-certificates /usr/local/share/ca-certificates/slicer-proxy-agent.crt " +
         "/etc/ssl/certs/ca-certificates.crt; do " +
         'if [ -d "$f" ]; then echo "$f folder"; elif [ -e "$f" ] || [ -L "$f" ]; then ' +
@@ -227,11 +230,15 @@ export class AgentVm implements AsyncDisposable {
   }
 
   async #putProgram(): Promise<void> {
-    const command = BINARY ?? `${Deno.execPath()} run -A --quiet ${ROOT}main.ts`;
+    const command = BINARY ?? `${Deno.execPath()} run -A --quiet --no-prompt ${ROOT}main.ts`;
     await this.ok(
-      `printf '#!/bin/sh\\nexec ${command} "$@"\\n' > /usr/local/bin/slicer-agent && ` +
-        "chmod 755 /usr/local/bin/slicer-agent && update-ca-certificates >/dev/null 2>&1; " +
-        "cd /usr/local/bin && ln -s slicer-agent /usr/local/bin/slicer-proxy && " +
+      `printf '#!/bin/sh\\nexec ${command} "$@"\\n' > /usr/local/bin/slicer-proxy && ` +
+        "chmod 755 /usr/local/bin/slicer-proxy && update-ca-certificates >/dev/null 2>&1; " +
+        "cd /usr/local/bin && ln -s slicer-proxy slicer-proxy-agent && " +
+        // What a real VM has by the name of the guest agent: nobody touches it.
+        "printf '#!/bin/sh\\necho guest agent\\n' > slicer-agent && chmod 755 slicer-agent && " +
+        "mkdir -p /etc/slicer-agent /etc/systemd/system && echo '{}' > /etc/slicer-agent/agent.json && " +
+        "printf '[Service]\\nExecStart=/usr/local/bin/slicer-agent\\n' > /etc/systemd/system/slicer-agent.service && " +
         `mkdir -p /runner && cat > /runner/ca.crt <<'EOF'\n${await Deno.readTextFile(
           `${this.dir}/ca/ca.crt`,
         )}EOF`,

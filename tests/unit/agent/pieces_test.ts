@@ -12,7 +12,7 @@ import { ProxyError } from "../../../core/errors.ts";
 const OPTIONS = {
   proxyAddress: "192.168.222.1",
   proxyPort: 18_128,
-  caFile: "/etc/slicer-agent/ca.crt",
+  caFile: "/etc/slicer-proxy-agent/ca.crt",
   bundle: "/etc/ssl/certs/ca-certificates.crt",
 };
 
@@ -64,7 +64,7 @@ Deno.test("profileScript() is a script that every shell reads", async () => {
     args: ["-c", `${script}\nprintf %s "$https_proxy $NODE_EXTRA_CA_CERTS"`],
     clearEnv: true,
   }).output();
-  assertEquals(new TextDecoder().decode(stdout), "http://127.0.0.1:18128 /etc/slicer-agent/ca.crt");
+  assertEquals(new TextDecoder().decode(stdout), "http://127.0.0.1:18128 /etc/slicer-proxy-agent/ca.crt");
 });
 
 Deno.test("dockerConfig() adds the proxies to what is there", () => {
@@ -87,12 +87,12 @@ Deno.test("systemdUnit() is one that systemd takes, and holds no token", async (
   assertStringIncludes(unit, 'ExecStart="/opt/my tools/100%%/slicer-proxy" agent run\n');
   const dir = await Deno.makeTempDir();
   try {
-    await Deno.writeTextFile(`${dir}/slicer-agent.service`, systemdUnit(["/bin/true", "agent", "run"]));
+    await Deno.writeTextFile(`${dir}/slicer-proxy-agent.service`, systemdUnit(["/bin/true", "agent", "run"]));
     const { success, stderr } = await new Deno.Command("systemd-analyze", {
-      args: ["verify", `${dir}/slicer-agent.service`],
+      args: ["verify", `${dir}/slicer-proxy-agent.service`],
     }).output();
     const said = new TextDecoder().decode(stderr);
-    assert(success && !said.includes("slicer-agent"), said);
+    assert(success && !said.includes("slicer-proxy-agent"), said);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error; // no systemd here: the text alone was checked
   } finally {

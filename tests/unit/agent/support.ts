@@ -9,7 +9,7 @@ export function accessTo(proxy: TestProxy, token = TOKEN): ProxyAccess {
 
 /** Runs `body` with a folder of its own. */
 export async function withFolder(body: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir({ prefix: "slicer-agent-test-" });
+  const dir = await Deno.makeTempDir({ prefix: "slicer-proxy-agent-test-" });
   try {
     await body(dir);
   } finally {
