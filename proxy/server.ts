@@ -87,6 +87,9 @@ export interface LocalProxy extends ProxyServer {
   listenAnew(): void;
 }
 
+/** How long the answers to what a stop has ended may take to leave. */
+const LAST_WORDS_MS = 500;
+
 interface OpenConnection {
   readonly stream: ClientStream;
   readonly state: ConnectionState;
@@ -196,6 +199,7 @@ class Server implements LocalProxy {
     }
     await this.#drained(limits.drainTimeoutMs);
     grants.close(); // what waits for an upstream that is stuck would not notice that its client is gone
+    await this.#drained(Math.min(LAST_WORDS_MS, limits.drainTimeoutMs)); // for the answers that say so
     for (const { stream } of this.#open) stream.close();
     pool.close();
     await this.#drained(limits.drainTimeoutMs);

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readRequest, startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
 import { basic, dialRaw, openTlsTunnel, openTunnel } from "../support/raw_peer.ts";
-import { soon, startSilentPeer, waitUntil } from "../support/sockets.ts";
+import { settled, soon, startSilentPeer, waitUntil } from "../support/sockets.ts";
 import { startTestProxy, type TestProxy, TOKEN } from "../support/start_proxy.ts";
 
 const PLAIN = "plain.test";
@@ -133,21 +133,27 @@ Deno.test("a stop cuts what does not finish in time, wherever it hangs, and logs
 
 Deno.test("a stop during a passthrough dial answers 503 and dials no more", async () => {
   let asked = false;
+  let dials = 0;
+  const { promise: addresses, resolve: resolveName } = Promise.withResolvers<readonly string[]>();
+  await using upstream = await startRawUpstream(() => Promise.resolve(void dials++));
   await using proxy = await startTestProxy({
     limits: { drainTimeoutMs: 100 },
     resolve: () => {
       asked = true;
-      return new Promise(() => {});
+      return addresses;
     },
   });
-  proxy.policy.allow("one", { host: "raw.test", ports: [9], passthrough: true });
+  proxy.policy.allow("one", { host: "raw.test", ports: [upstream.port], passthrough: true });
   using peer = await dialRaw(proxy.httpPort);
-  const target = "raw.test:9";
+  const target = `raw.test:${upstream.port}`;
   await peer.send(
     `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: ${basic(TOKEN)}\r\n\r\n`,
   );
   await waitUntil("it resolves", () => asked);
   await stop(proxy);
+  assertMatch(await peer.readHead(), /^HTTP\/1\.1 503 /);
+  resolveName(["127.0.0.1"]); // too late: nobody dials what it says
+  assertEquals(await settled(() => dials), 0);
   await proxy.waitLine(/^deny client=one method=CONNECT host=raw\.test .* reason=shutdown$/);
 });
 

@@ -70,9 +70,14 @@ export function openSockets(): number {
 }
 
 /** The same once it no longer changes: what earlier tests closed is freed a moment later. */
-export async function settledSockets(): Promise<number> {
+export function settledSockets(): Promise<number> {
+  return settled(openSockets);
+}
+
+/** A count once it no longer changes. */
+export async function settled(count: () => number): Promise<number> {
   for (let last = -1;;) {
-    const now = openSockets();
+    const now = count();
     if (now === last) return now;
     last = now;
     await new Promise((resolve) => setTimeout(resolve, 150));

@@ -11,6 +11,7 @@ import { State } from "../../store/state.ts";
 import type { ViewChange } from "../../store/view.ts";
 import type { PolicyUpdate } from "../../workers/messages.ts";
 import { startWorkers, type Workers, type WorkersOptions } from "../../workers/pool.ts";
+import { waitUntil } from "./sockets.ts";
 import type { Rig } from "../unit/secrets/support.ts";
 import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
 
@@ -44,7 +45,9 @@ export interface WorkersStage extends AsyncDisposable {
   readonly errors: string[];
   isAuditWritable(): boolean;
   /** Has the worker of a plane, from 1, misbehave. */
-  tell(plane: number, act: "hold" | "throw" | "reject" | "leave" | "hang", ms?: number): void;
+  tell(plane: number, act: "hold" | "throw" | "reject" | "leave"): void;
+  /** Has it hang, and waits until it does. It hangs until what comes back is disposed. */
+  hang(plane: number): Promise<Disposable>;
 }
 
 export async function startWorkersStage(options: WorkersStageOptions = {}): Promise<WorkersStage> {
@@ -117,7 +120,13 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
     records,
     errors,
     isAuditWritable: () => audit.isWritable,
-    tell: (plane, act, ms) => stage.postMessage({ plane, act, ms }),
+    tell: (plane, act) => stage.postMessage({ plane, act }),
+    hang: async (plane) => {
+      const flags = new Int32Array(new SharedArrayBuffer(8));
+      stage.postMessage({ plane, act: "hang", flags: flags.buffer });
+      await waitUntil("it hangs", () => Atomics.load(flags, 0) === 1);
+      return { [Symbol.dispose]: () => Atomics.store(flags, 1, 1) };
+    },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
