@@ -7,6 +7,8 @@
 import { messageOf } from "../core/errors.ts";
 import { type AgentConfig, readConfig, readToken } from "./config.ts";
 import { exists, readIfThere } from "./files.ts";
+import { Journal } from "./journal.ts";
+import { addToNss, caInNss, CERTUTIL_ADVICE, findNssStores, hasCertutil, type NssStore } from "./nss.ts";
 import { checkProxy } from "./name_lookup.ts";
 import { PIECES } from "./pieces.ts";
 import { findProgram, runProgram, whyFailed } from "./programs.ts";
@@ -54,6 +56,7 @@ const CHECKS: readonly ((patient: Patient) => Promise<Finding | undefined>)[] = 
   checkTrustStore,
   checkEnvironment,
   checkJava,
+  checkBrowsers,
   checkDocker,
   (patient) => checkByVariable(patient, "node", ["NODE_EXTRA_CA_CERTS"]),
   checkPython,
@@ -228,6 +231,38 @@ async function checkGit({ config, env }: Patient): Promise<Finding | undefined> 
     };
   }
   return { tool, ok: true, state: "uses the system's trust store" };
+}
+
+/** Chromium and Firefox have stores of their own, one for each user. */
+async function checkBrowsers({ caPem }: Patient): Promise<Finding | undefined> {
+  const tool = "browsers";
+  const [wanted, ...more] = fingerprintsOf(caPem);
+  if (wanted === undefined || more.length > 0) return undefined; // the whole trust store: which one is not known
+  const stores = await findNssStores();
+  if (stores.length === 0) return undefined;
+  if (!await hasCertutil()) {
+    return {
+      tool,
+      ok: false,
+      state: "their stores cannot be read",
+      advice: `${CERTUTIL_ADVICE}, then doctor --fix`,
+    };
+  }
+  const lacking: NssStore[] = [];
+  for (const store of stores) {
+    if (!fingerprintsOf(await caInNss(store) ?? "").includes(wanted)) lacking.push(store);
+  }
+  if (lacking.length === 0) return { tool, ok: true, state: `their stores hold the CA (${stores.length})` };
+  return {
+    tool,
+    ok: false,
+    state: `${lacking.map(({ path }) => path).join(", ")} does not hold the CA`,
+    advice: "slicer-proxy agent doctor --fix, and restart the browser",
+    fix: async () => {
+      const journal = await Journal.open();
+      for (const store of lacking) await addToNss(store, caPem, journal);
+    },
+  };
 }
 
 async function checkDocker({ config }: Patient): Promise<Finding | undefined> {

@@ -18,6 +18,7 @@ import { isFree } from "./listen.ts";
 import { checkProxy } from "./name_lookup.ts";
 import { CHECK_NAME, currentNames, NAMES, OLDER_NAMES } from "./names.ts";
 import { askLocalDns, waitForHelper } from "./probe.ts";
+import { addToNss, CERTUTIL_ADVICE, findNssStores, hasCertutil } from "./nss.ts";
 import {
   commandScript,
   dockerConfig,
@@ -184,6 +185,7 @@ async function makeAll(options: InstallOptions, checked: Checked): Promise<void>
     `DNS on ${formatHostPort(DNS_PLACE)} and redirects of ports 80 and 443 (${config.firewall}) are in place`,
   );
 
+  await trustInBrowsers(journal, checked, say);
   const environment = environmentOf(config.proxy, config.proxyPort, bundle, config.caFile);
   const variables = environmentVariables(environment);
   await journal.writeFile(PIECES.profile, profileScript(variables), 0o644);
@@ -224,6 +226,32 @@ async function trust(
   return store.bundle;
 }
 
+/** Puts the CA into the browsers' own stores. One user's store that cannot be changed is no reason to fail: it is said. */
+async function trustInBrowsers(
+  journal: Journal,
+  { caPem, ownsCa }: Checked,
+  say: (line: string) => void,
+): Promise<void> {
+  const stores = await findNssStores();
+  if (stores.length === 0) return;
+  if (!await hasCertutil()) {
+    return say(`browsers do not trust the CA yet: ${CERTUTIL_ADVICE}, then agent doctor --fix`);
+  }
+  if (!ownsCa) {
+    return say(
+      "browsers have to be told about the CA by hand: which of the trusted ones it is, is not known",
+    );
+  }
+  for (const store of stores) {
+    try {
+      await addToNss(store, caPem, journal);
+      say(`the CA is in the browsers' store ${store.path}`);
+    } catch (error) {
+      say(`the browsers' store ${store.path} does not hold the CA: ${messageOf(error)}`);
+    }
+  }
+}
+
 /** Changes what is installed; what goes wrong leaves it as it was. */
 async function change(options: InstallOptions, checked: Checked, existing: AgentConfig): Promise<void> {
   const { say, self } = options;
@@ -242,7 +270,9 @@ async function change(options: InstallOptions, checked: Checked, existing: Agent
   };
   try {
     await write(config, options.token, ownsCa ? caPem : before.ca);
-    await trust(await Journal.open(), checked, say);
+    const journal = await Journal.open();
+    await trust(journal, checked, say);
+    await trustInBrowsers(journal, checked, say);
     await mustAnswer(config, options);
   } catch (error) {
     await write(existing, before.token, before.ca);

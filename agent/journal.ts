@@ -34,6 +34,14 @@ export type Change =
   | { readonly change: "file"; readonly path: string; readonly was: Was; readonly sha256: string }
   | { readonly change: "folder"; readonly path: string }
   | { readonly change: "trust-store" }
+  /** A CA in an NSS store; `isNew` where the store was made for it. */
+  | {
+    readonly change: "nss";
+    readonly path: string;
+    readonly uid: number;
+    readonly gid: number;
+    readonly isNew: boolean;
+  }
   | { readonly change: "service"; readonly service: "systemd" | "process" }
   | { readonly change: "redirects"; readonly firewall: "nft" | "iptables" }
   /** Everything is in place; or it is being taken away again. */

@@ -12,6 +12,7 @@ const PROGRAMS = [
   ...["ip", "nft", "iptables", "iptables-restore", "ip6tables", "ip6tables-restore", "systemctl"],
   ...["update-ca-certificates", "update-ca-trust", "trust", "pgrep", "keytool"],
   ...["python3", "git"], // `agent doctor` asks them which certificates they use
+  ...["certutil", "mkdir", "rm", "rmdir"], // browsers' stores, as the user whose they are
 ];
 
 /** What they find in their environment. */
@@ -45,9 +46,12 @@ export async function findProgram(name: string): Promise<string | undefined> {
 export async function runProgram(
   name: string,
   args: readonly string[],
-  { stdin, env, timeoutMs = 60_000 }: {
+  { stdin, env, uid, gid, timeoutMs = 60_000 }: {
     readonly stdin?: string;
     readonly env?: Readonly<Record<string, string>>;
+    /** Runs it as this user and group, without any other. */
+    readonly uid?: number;
+    readonly gid?: number;
     readonly timeoutMs?: number;
   } = {},
 ): Promise<Ran> {
@@ -59,6 +63,9 @@ export async function runProgram(
     const child = new Deno.Command(path, {
       args: [...args],
       clearEnv: true,
+      // Where a user's folder is the target, no folder of root's is left as the current one.
+      ...(uid === undefined ? {} : { uid, cwd: "/" }),
+      ...(gid === undefined ? {} : { gid }),
       env: { ...SMALL_ENVIRONMENT, ...env },
       stdin: stdin === undefined ? "null" : "piped",
       stdout: "piped",

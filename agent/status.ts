@@ -5,7 +5,7 @@
  */
 import { isProxyError, messageOf } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
-import { type AgentConfig, readConfig, readToken } from "./config.ts";
+import { type AgentConfig, agentFiles, readConfig, readToken } from "./config.ts";
 import { hasRedirects } from "./firewall.ts";
 import { DNS_PLACE } from "./helper.ts";
 import { type Change, Journal, sha256 } from "./journal.ts";
@@ -15,7 +15,7 @@ import { askLocalDns, isListening } from "./probe.ts";
 import { dialProxy } from "./proxy_link.ts";
 import { isServiceRunning } from "./service.ts";
 import { findTrustStore, holdsCertificates } from "./trust.ts";
-import { readIfThere } from "./files.ts";
+import { exists, readIfThere } from "./files.ts";
 
 /** One piece. */
 export interface PieceState {
@@ -23,6 +23,11 @@ export interface PieceState {
   readonly ok: boolean;
   /** In words. */
   readonly state: string;
+}
+
+/** True in a VM that has the helper. */
+export async function isAgentInstalled(): Promise<boolean> {
+  return await exists(agentFiles().config);
 }
 
 /** All pieces; none where no helper is installed. */

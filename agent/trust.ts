@@ -93,6 +93,16 @@ export const JAVA_STORE: readonly string[] = ["-cacerts", "-storepass", "changei
 /** The name that `agent doctor --fix` gives to the CA there. */
 export const JAVA_ALIAS = "slicer-proxy";
 
+/** The CA of ours in Java's keystore (PEM), empty where there is none. */
+export async function caInJava(): Promise<string> {
+  if (await findProgram("keytool") === undefined) return "";
+  for (const alias of [JAVA_ALIAS, `debian:${ANCHOR.replace(/crt$/, "pem")}`]) {
+    const ran = await runProgram("keytool", ["-exportcert", "-rfc", ...JAVA_STORE, "-alias", alias]);
+    if (ran.isOk) return ran.stdout;
+  }
+  return "";
+}
+
 async function update(program: string, args: readonly string[]): Promise<void> {
   await waitForOthers(program);
   const ran = await runProgram(program, args, { timeoutMs: 180_000 });
@@ -189,12 +199,16 @@ function bodiesOf(pem: string): readonly string[] {
   return [...blocks].map(([, body = ""]) => body.replace(/\s/g, ""));
 }
 
-/** Only the certificates of a file: the runtime ignores in silence what it cannot read, so it is read here. */
-function parseCertificates(text: string, where: string): string {
-  const bodies = bodiesOf(text);
-  const pems = bodies.map((body) =>
+/** Each certificate of `pem` by itself, as PEM. */
+export function splitCertificates(pem: string): readonly string[] {
+  return bodiesOf(pem).map((body) =>
     `-----BEGIN CERTIFICATE-----\n${body.match(/.{1,64}/g)?.join("\n") ?? ""}\n-----END CERTIFICATE-----\n`
   );
+}
+
+/** Only the certificates of a file: the runtime ignores in silence what it cannot read, so it is read here. */
+function parseCertificates(text: string, where: string): string {
+  const pems = splitCertificates(text);
   try {
     for (const pem of pems) new X509Certificate(pem);
   } catch (cause) {

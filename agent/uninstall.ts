@@ -8,6 +8,7 @@ import { messageOf, ProxyError } from "../core/errors.ts";
 import { agentFiles } from "./config.ts";
 import { removeRedirects } from "./firewall.ts";
 import { type Change, Journal, undoFile, undoFolder } from "./journal.ts";
+import { removeFromNss } from "./nss.ts";
 import { forgetService, stopService } from "./service.ts";
 import { cleanTrustStore, findTrustStore } from "./trust.ts";
 
@@ -69,6 +70,8 @@ async function undo(change: Change, say: (line: string) => void): Promise<void> 
       return await stopService(change.service);
     case "redirects":
       return await removeRedirects(change.firewall);
+    case "nss":
+      return await removeFromNss(change, change.isNew);
     case "trust-store": {
       const store = await findTrustStore();
       if (store) await cleanTrustStore(store);
@@ -81,5 +84,5 @@ async function undo(change: Change, say: (line: string) => void): Promise<void> 
 }
 
 function nameOf(change: Change): string {
-  return change.change === "file" || change.change === "folder" ? change.path : `the ${change.change}`;
+  return "path" in change ? change.path : `the ${change.change}`;
 }

@@ -17,7 +17,7 @@ const NAME = /^[A-Za-z0-9._][A-Za-z0-9._-]{0,63}$/;
  * @throws ProxyError `input.invalid`
  */
 export function parseName(what: string, text: string): string {
-  if (!NAME.test(text) || text === "." || text === "..") {
+  if (!isName(text)) {
     throw new ProxyError(
       "input.invalid",
       `Cannot use ${quoteText(text, 80)} as a ${what} name: ` +
@@ -25,4 +25,9 @@ export function parseName(what: string, text: string): string {
     );
   }
   return text;
+}
+
+/** True for what {@linkcode parseName} takes. */
+export function isName(text: string): boolean {
+  return NAME.test(text) && text !== "." && text !== "..";
 }

@@ -4,10 +4,17 @@
  *
  * @module
  */
-import type { CommandSpec, FlagSpec } from "../command/command.ts";
+import type { ArgumentSpec, CommandSpec, FlagSpec } from "../command/command.ts";
 import { JSON_FLAG } from "../command/common_flags.ts";
 
 const TUNNEL_NAME = { name: "NAME", description: "the tunnel" };
+
+/** Also of the top-level `ca show`, which describes a host group's CA where no helper is installed. */
+export const PLACED_CA: ArgumentSpec = {
+  name: "SHA256",
+  description: "its SHA-256, or how that begins; the only one when left out",
+  isOptional: true,
+};
 
 const CA_FLAGS: readonly FlagSpec[] = [
   {
@@ -86,6 +93,26 @@ const UNDER_AGENT: readonly CommandSpec[] = [
     load: async () => (await import("./cmd_tunnel.ts")).removeTunnel,
   },
   {
+    name: "ca list",
+    summary: "in a VM: list the CAs that the helper has put into this VM's stores (root)",
+    flags: [JSON_FLAG],
+    examples: ["slicer-proxy agent ca list"],
+    load: async () => (await import("./cmd_placed_ca.ts")).listPlaced,
+  },
+  {
+    name: "ca remove",
+    summary: "in a VM: take one of them out of every store (root)",
+    arguments: [{ name: "SHA256", description: "its SHA-256, or how that begins" }],
+    examples: ["slicer-proxy agent ca remove 3f5a0c21"],
+    load: async () => (await import("./cmd_placed_ca.ts")).removePlaced,
+  },
+  {
+    name: "ca wipe",
+    summary: "in a VM: take all of them out (root)",
+    examples: ["slicer-proxy agent ca wipe"],
+    load: async () => (await import("./cmd_placed_ca.ts")).wipePlaced,
+  },
+  {
     name: "connect",
     summary: "join standard input and output to a host and port through the proxy, for SSH's ProxyCommand",
     arguments: [{ name: "HOST:PORT", description: "where to; it needs a passthrough rule" }],
@@ -104,6 +131,14 @@ const UNDER_AGENT: readonly CommandSpec[] = [
 ];
 
 const ONLY_UNDER_AGENT: readonly CommandSpec[] = [
+  {
+    name: "agent ca show",
+    summary: "in a VM: describe one of them, and where it is (root)",
+    arguments: [PLACED_CA],
+    flags: [JSON_FLAG],
+    examples: ["slicer-proxy agent ca show"],
+    load: async () => (await import("./cmd_placed_ca.ts")).showPlaced,
+  },
   {
     name: "agent status",
     summary: "in a VM: show every piece of the helper and its state",

@@ -5,7 +5,6 @@
  */
 import { parseDuration } from "../../core/duration.ts";
 import { parsePort } from "../../core/host_port.ts";
-import { parseName } from "../../core/names.ts";
 import { parseRule, type RuleSpec } from "../../policy/rule.ts";
 import type { JsonObject } from "./client.ts";
 import type { CommandArgs } from "../command/command.ts";
@@ -69,12 +68,6 @@ export function ttlSecondsOf(args: CommandArgs): number | undefined {
     throw usageError("Cannot use --ttl with parts of a second", "write 1s or more, in whole seconds");
   }
   return ms / 1_000;
-}
-
-/** The folder of a host group's CA, from `--ca-dir` or `--hostgroup`. */
-export function caFolderOf(args: CommandArgs): { readonly dir: string; readonly hostgroup: string } {
-  const hostgroup = parseName("host group", args.textOf("hostgroup"));
-  return { hostgroup, dir: args.text("ca-dir") ?? `./.slicer/ca/${hostgroup}` };
 }
 
 /** A field of an API answer for a table cell. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { AGENT_COMMANDS } from "../agent/commands.ts";
+import { AGENT_COMMANDS, PLACED_CA } from "../agent/commands.ts";
 import { type CommandSpec, type FlagSpec, splitCommas, splitPaths } from "./command.ts";
 import { JSON_FLAG, URL_FLAG } from "./common_flags.ts";
 import { REVIEW_COMMANDS } from "../review/commands.ts";
@@ -53,8 +53,7 @@ const CA_FLAGS: readonly FlagSpec[] = [
   {
     name: "hostgroup",
     placeholder: "NAME",
-    description: "the host group that the CA is for",
-    default: "sbox",
+    description: "the host group that the CA is for; the only one under ./.slicer/ca, else sbox",
   },
   {
     name: "ca-dir",
@@ -287,7 +286,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "status",
-    summary: "show whether the proxy is up, since when, and what it holds",
+    summary: "show whether the proxy is up and what it holds; in a VM, the helper's state",
     flags: [JSON_FLAG, URL_FLAG],
     examples: ["slicer-proxy status"],
     load: async () => (await import("../review/cmd_status.ts")).run,
@@ -322,7 +321,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "ca show",
-    summary: "describe the host group's CA",
+    summary: "describe the host group's CA; in a VM, the one that the helper has installed",
+    arguments: [PLACED_CA],
     flags: [JSON_FLAG, ...CA_FLAGS],
     examples: ["slicer-proxy ca show --hostgroup sbox"],
     load: async () => (await import("../rules/cmd_ca.ts")).showCa,

@@ -6,12 +6,15 @@
 import { createAuthority, describeAuthority, loadAuthority } from "../../ca/authority.ts";
 import { issueToFiles } from "../../ca/issue.ts";
 import type { CommandArgs } from "../command/command.ts";
+import { isAgentInstalled } from "../../agent/status.ts";
+import { showPlaced } from "../agent/cmd_placed_ca.ts";
+import { usageError } from "../command/parse.ts";
 import type { Io } from "../terminal/io.ts";
-import { caFolderOf } from "../api/values.ts";
+import { caFolderOf, namedCaFolder } from "./ca_folder.ts";
 
 /** Makes a CA. */
 export async function initCa(args: CommandArgs, io: Io): Promise<void> {
-  const { dir, hostgroup } = caFolderOf(args);
+  const { dir, hostgroup } = namedCaFolder(args);
   await createAuthority({ dir, hostgroup, clock: io.clock, force: args.has("force") });
   const { path, fingerprint, notAfter } = await describeAuthority(dir);
   io.output.data(path);
@@ -31,8 +34,13 @@ export async function issueCertificate(args: CommandArgs, io: Io): Promise<void>
   io.output.note(`valid until ${new Date(issued.notAfterMs).toISOString()}`);
 }
 
-/** Describes the CA. */
+/** Describes the CA: in a VM, where there is no host group, the one that the helper has installed. */
 export async function showCa(args: CommandArgs, io: Io): Promise<void> {
+  const isHost = args.has("hostgroup") || args.has("ca-dir") || !await isAgentInstalled();
+  if (!isHost) return await showPlaced(args, io);
+  if (args.optionalArgument("SHA256") !== undefined) {
+    throw usageError("Cannot pick a CA by its SHA-256 here: a host group has one", "leave it out");
+  }
   const description = await describeAuthority(caFolderOf(args).dir);
   if (args.has("json")) {
     const { path, subject, fingerprint, serial, notBefore, notAfter, keyType } = description;

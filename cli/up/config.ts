@@ -12,7 +12,8 @@ import { quoteText } from "../../core/escape.ts";
 import { type HostPort, parseAuthority } from "../../core/host_port.ts";
 import { type BindAddress, parseBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
-import { caFolderOf, portsOf } from "../api/values.ts";
+import { portsOf } from "../api/values.ts";
+import { caFolderOf } from "../rules/ca_folder.ts";
 
 export interface UpConfig {
   readonly hostgroup: string;

@@ -12,8 +12,7 @@ export const UP_FLAGS: readonly FlagSpec[] = [
   {
     name: "hostgroup",
     placeholder: "NAME",
-    description: "the host group whose CA signs for the proxy",
-    default: "sbox",
+    description: "the host group whose CA signs for the proxy; the only one under ./.slicer/ca, else sbox",
   },
   {
     name: "ca-dir",

@@ -99,6 +99,78 @@ Deno.test("the helper in a VM makes programs that know of no proxy just work", a
     assert(!processes.includes(vm.token), processes);
   });
 
+  await t.step("slicer-proxy-agent proxy status and ca, as documented", async () => {
+    // There is no API in the VM: what is asked is the helper's state.
+    const status = await vm.run("cd / && slicer-proxy-agent proxy status");
+    assertEquals(status.code, 0, status.all);
+    assertMatch(status.stdout, /^service +yes +running/m);
+    assertEquals((await vm.run("slicer-proxy-agent proxy status --url ./none.sock")).code, 1);
+    const [ca, ...more] = JSON.parse(await vm.ok("slicer-proxy-agent proxy ca list --json"));
+    assertEquals(more, []);
+    const { fingerprint } = JSON.parse(await vm.host("ca show --json --ca-dir ./ca"));
+    assertEquals(ca.fingerprint, fingerprint);
+    assert(ca.stores.includes("/usr/local/share/ca-certificates/slicer-proxy-agent.crt"), String(ca.stores));
+    assertStringIncludes(await vm.ok("slicer-proxy-agent proxy ca show"), fingerprint);
+    assertStringIncludes(
+      await vm.ok(`slicer-proxy-agent proxy ca show ${fingerprint.slice(0, 11)}`),
+      fingerprint,
+    );
+    assertEquals((await vm.run("slicer-proxy-agent proxy ca remove 00000000")).code, 1);
+    for (const command of [`remove ${fingerprint}`, "wipe"]) {
+      await vm.ok(`slicer-proxy-agent proxy ca ${command}`);
+      assertEquals(await vm.ok("slicer-proxy-agent proxy ca list --json"), "[]\n");
+      const without = await vm.run("slicer-proxy-agent proxy status");
+      assertEquals(without.code, 1, without.all);
+      assertMatch(without.stdout, /^trust store +NO/m);
+      await vm.ok(`slicer-proxy-agent proxy install ${PROXY_IP} --token ${vm.token}`);
+      assertEquals((await vm.run("slicer-proxy-agent proxy status")).code, 0);
+    }
+  });
+
+  await step("chromium", "Chromium trusts the proxy by its own store", async () => {
+    if (!await hasProgram("certutil")) {
+      return console.log("skipped: certutil (libnss3-tools) is not installed");
+    }
+    const page =
+      "chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --virtual-time-budget=5000 " +
+      "--dump-dom https://api.example.com/ 2>/dev/null";
+    assertStringIncludes(await vm.ok(page), "hello from outside");
+    await vm.ok("slicer-proxy-agent proxy ca wipe && rm -rf /root/.pki");
+    const ill = await vm.run("slicer-proxy-agent agent doctor", { login: true });
+    assertMatch(ill.stdout, /^browsers +NO +\/root\/\.pki\/nssdb/m, ill.all);
+    assert(!(await vm.run(page)).stdout.includes("hello from outside"));
+    await vm.run("slicer-proxy-agent agent doctor --fix", { login: true });
+    const well = await vm.run("slicer-proxy-agent agent doctor", { login: true });
+    assertMatch(well.stdout, /^browsers +yes/m, well.all);
+    assertStringIncludes(await vm.ok(page), "hello from outside");
+    await vm.ok(`slicer-proxy-agent proxy install ${PROXY_IP} --token ${vm.token}`);
+  });
+
+  await step(
+    "certutil",
+    "a store in a user's home is changed as that user, whose links lead root nowhere",
+    async () => {
+      await vm.ok(
+        "useradd -m -u 4321 eve && mkdir -p /root/secret /home/eve/.mozilla/firefox/p && " +
+          "setpriv --reuid=4321 --regid=4321 --clear-groups certutil -N --empty-password -d sql:/home/eve/.mozilla 2>/dev/null; " +
+          "chown -R 4321:4321 /home/eve && cd /home/eve/.mozilla/firefox/p && " +
+          "setpriv --reuid=4321 --regid=4321 --clear-groups certutil -N --empty-password -d sql:/home/eve/.mozilla/firefox/p && " +
+          "ln -s /root/secret /home/eve/.pki && chown -h 4321:4321 /home/eve/.pki",
+      );
+      const ran = await vm.run(`slicer-proxy-agent proxy install ${PROXY_IP} --token ${vm.token}`);
+      assertEquals(ran.code, 0, ran.all);
+      assertStringIncludes(ran.stderr, "the CA is in the browsers' store /home/eve/.mozilla/firefox/p");
+      assertEquals(await vm.ok("ls /root/secret"), "");
+      assertEquals(await vm.ok("stat -c %u /home/eve/.mozilla/firefox/p/cert9.db"), "4321\n");
+      const held =
+        "setpriv --reuid=4321 --regid=4321 --clear-groups certutil -L -d sql:/home/eve/.mozilla/firefox/p";
+      assertStringIncludes(await vm.ok(held), "slicer-proxy-agent");
+      await vm.ok("slicer-proxy-agent proxy ca wipe");
+      assert(!(await vm.ok(held)).includes("slicer-proxy-agent"));
+      await vm.ok(`slicer-proxy-agent proxy install ${PROXY_IP} --token ${vm.token}`);
+    },
+  );
+
   await step("dpkg-scanpackages", "apt-get install, the documented example", async () => {
     await vm.ok(
       "rm -rf /etc/apt/sources.list.d/* /etc/apt/apt.conf.d/*proxy*; " +

@@ -215,7 +215,7 @@ export class AgentVm implements AsyncDisposable {
         "/etc/profile.d/slicer-agent.sh /etc/slicer-agent /etc/slicer-agent/agent.json /usr/local/bin/slicer-agent " +
         "/etc/systemd/system/slicer-agent.service " +
         "/usr/local/share/ca-certificates /usr/local/share/ca-certificates/slicer-proxy-agent.crt " +
-        "/etc/ssl/certs/ca-certificates.crt; do " +
+        "/etc/ssl/certs/ca-certificates.crt /root/.pki /root/.pki/nssdb/cert9.db; do " +
         'if [ -d "$f" ]; then echo "$f folder"; elif [ -e "$f" ] || [ -L "$f" ]; then ' +
         'echo "$f $(stat -c "%F %a %u %g" "$f") $(readlink "$f") $(sha256sum < "$f")"; ' +
         'else echo "$f absent"; fi; done; ls /etc/ssl/certs | sort | sha256sum; ' +
