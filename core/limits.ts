@@ -20,6 +20,27 @@ export interface Limits {
   /** Interim (1xx) responses before the final one; each is forwarded, none may go on for ever. */
   readonly maxInterimResponses: number;
 
+  /** Streams under way on an HTTP/2 connection, either role; what RFC 9113 §6.5.2 recommends, and what browsers expect. */
+  readonly maxHttp2Streams: number;
+  /** CONTINUATION frames of one header block: whole heads of `maxHeadBytes` need three (CVE-2024-27316 and its like). */
+  readonly maxHttp2Continuations: number;
+  /** What a client may send of one stream's body before the upstream has taken it. */
+  readonly http2StreamWindowBytes: number;
+  /** The same of an upstream, which is farther away: a window is a round trip's worth. */
+  readonly http2UpstreamWindowBytes: number;
+  /** The same of all streams of a connection; the most that a peer can make us hold of bodies. */
+  readonly http2ConnectionWindowBytes: number;
+  /** Bytes that wait for an HTTP/2 peer's socket: beyond, no body bytes are added; beyond twice that, nothing is read. */
+  readonly maxHttp2BacklogBytes: number;
+  /** What a waiting write must get on by within `bodyIdleTimeoutMs`, so that windows of one byte do not hold it for ever. */
+  readonly minHttp2ProgressBytes: number;
+  /** Streams that an HTTP/2 peer resets or makes us reset, at once and per second; nghttp2's numbers (CVE-2023-44487). */
+  readonly maxHttp2Resets: number;
+  readonly http2ResetsPerSecond: number;
+  /** PING, SETTINGS, PRIORITY, empty DATA and the like without traffic that needs them, at once and per second. */
+  readonly maxHttp2ControlFrames: number;
+  readonly http2ControlFramesPerSecond: number;
+
   /** From accept to the first byte, and from the first byte of a head to its end (slowloris). */
   readonly headTimeoutMs: number;
   /** From the first byte of a ClientHello to the end of the handshake, on either side. */
@@ -81,6 +102,18 @@ export const DEFAULT_LIMITS: Limits = {
   maxTrailerBytes: 16_384,
   maxClientHelloBytes: 65_536,
   maxInterimResponses: 32,
+
+  maxHttp2Streams: 100,
+  maxHttp2Continuations: 8,
+  http2StreamWindowBytes: 262_144,
+  http2UpstreamWindowBytes: 524_288,
+  http2ConnectionWindowBytes: 1_048_576,
+  maxHttp2BacklogBytes: 131_072,
+  minHttp2ProgressBytes: 4_096,
+  maxHttp2Resets: 1_000,
+  http2ResetsPerSecond: 33,
+  maxHttp2ControlFrames: 1_000,
+  http2ControlFramesPerSecond: 33,
 
   headTimeoutMs: 15_000,
   handshakeTimeoutMs: 15_000,

@@ -6,7 +6,8 @@
  */
 import { type ErrorCode, ProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
-import { type HeaderField, isCredentialHeader, isHopByHop, isOverride, valuesOf } from "../message/fields.ts";
+import { valuesOf } from "../message/fields.ts";
+import { isForbiddenTrailer } from "../message/trailer.ts";
 import { latin1, parseFields, type RequestHead, type ResponseHead } from "./head_reader.ts";
 
 /** A body under way. */
@@ -196,7 +197,7 @@ class ChunkedBody implements Body {
     this.#trailerBytes += line.length + 2;
     if (++this.#trailerCount > this.#limits.maxHeaderCount) throw this.#malformed("too many trailer fields");
     for (const field of parseFields([line], this.#limits, this.#code)) {
-      if (isForbiddenTrailer(field)) {
+      if (isForbiddenTrailer(field.key)) {
         throw this.#malformed("a trailer field that must not be one (RFC 9110 §6.5.1)");
       }
     }
@@ -205,25 +206,6 @@ class ChunkedBody implements Body {
   #malformed(what: string): ProxyError {
     return malformed(this.#code, what);
   }
-}
-
-/** Framing, routing, credentials and what says how to read the content do not belong in trailers (RFC 9110 §6.5.1). */
-const FORBIDDEN_TRAILERS = new Set([
-  ...FRAMING,
-  "host",
-  "trailer",
-  "cookie",
-  "set-cookie",
-  "expect",
-  "content-encoding",
-  "content-type",
-  "content-range",
-]);
-
-/** Some servers merge trailers into the header, after we have checked it (SPEC section 9.3). */
-function isForbiddenTrailer({ key }: HeaderField): boolean {
-  return FORBIDDEN_TRAILERS.has(key) || isHopByHop(key) || isCredentialHeader(key) || isOverride(key) ||
-    key.startsWith("x-slicer-proxy-");
 }
 
 function malformed(code: ErrorCode, what: string): ProxyError {

@@ -189,8 +189,20 @@ export interface Http2ServerConnection extends Http2Connection {
 /** The limits that the codec keeps. */
 export type Http2Limits = Pick<
   Limits,
+  | "maxHeadBytes"
   | "maxHeaderCount"
   | "maxInterimResponses"
+  | "maxHttp2Streams"
+  | "maxHttp2Continuations"
+  | "http2StreamWindowBytes"
+  | "http2UpstreamWindowBytes"
+  | "http2ConnectionWindowBytes"
+  | "maxHttp2BacklogBytes"
+  | "minHttp2ProgressBytes"
+  | "maxHttp2Resets"
+  | "http2ResetsPerSecond"
+  | "maxHttp2ControlFrames"
+  | "http2ControlFramesPerSecond"
   | "headTimeoutMs"
   | "bodyIdleTimeoutMs"
   | "lingerTimeoutMs"
@@ -212,6 +224,11 @@ export interface Http2ServerOptions extends Http2Options {
    * reset (NO_ERROR when only the request's body was left, else INTERNAL_ERROR). It counts as running until then.
    */
   onRequest(stream: Http2ServerStream): Promise<void>;
+  /**
+   * Called for a request that was refused before it became one: a head that cannot be read in exactly one way (reset
+   * with PROTOCOL_ERROR), or is too large (answered with 431). Streams above the limit and floods are not told.
+   */
+  onRefused?(error: Http2Error): void;
   /** Called whenever the last stream is over. */
   onIdle?(): void;
 }
