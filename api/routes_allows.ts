@@ -75,7 +75,10 @@ export function addAllowRoutes(app: OpenAPIHono, control: ControlPlane): void {
   app.openapi(add, async (c) => {
     const { client, ttl_seconds: ttlSeconds, ...fields } = c.req.valid("json");
     const ttlMs = ttlSeconds ? ttlSeconds * 1_000 : undefined; // 0 means none, as for the published clients
-    return c.json(schemas.ruleBody(await control.addRule(client, parseRule(fields), ttlMs)), 201);
+    return c.json(
+      schemas.ruleBody(await control.addRule(client, parseRule(schemas.ruleInput(fields)), ttlMs)),
+      201,
+    );
   });
   app.openapi(revokeHost, async (c) => {
     const { client, host } = c.req.valid("param");
@@ -84,7 +87,7 @@ export function addAllowRoutes(app: OpenAPIHono, control: ControlPlane): void {
   });
   app.openapi(revokeRule, async (c) => {
     const { client, ...fields } = c.req.valid("json");
-    await control.revokeRule(client, parseRule(fields));
+    await control.revokeRule(client, parseRule(schemas.ruleInput(fields)));
     return c.body(null, 204);
   });
 }

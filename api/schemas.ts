@@ -10,7 +10,8 @@
  */
 import { z } from "@hono/zod-openapi";
 import { MAX_DURATION_MS } from "../core/duration.ts";
-import type { Rule, RuleSpec } from "../policy/rule.ts";
+import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
+import type { Rule, RuleInput, RuleSpec } from "../policy/rule.ts";
 import type { ClientRecord, NewClient, SecretRecord } from "../store/records.ts";
 
 const text = z.string().min(1, "must not be empty");
@@ -78,7 +79,14 @@ export const ruleFields = {
   }),
   ports: z.array(z.int().min(1).max(65_535)).optional().openapi({ description: "80 and 443 when left out" }),
   passthrough: z.boolean().optional().openapi({ description: "Splice bytes instead of inspecting them" }),
+  one_request_per_connection: z.boolean().optional().openapi({
+    description: "Every request has an upstream connection of its own: for endpoints that do not read bodies",
+  }),
+  response_timeout_seconds: z.int().min(1).max(MAX_RESPONSE_TIMEOUT_MS / 1_000).optional().openapi({
+    description: "How long the upstream may think; `up --response-timeout` when left out",
+  }),
 };
+const ruleFieldsObject = z.strictObject(ruleFields);
 
 /** `POST /proxy/v1/allows`. */
 export const NewRuleBody = z.strictObject({
@@ -130,6 +138,16 @@ export function secretBody(secret: SecretRecord): z.infer<typeof SecretBody> {
   };
 }
 
+/** What `parseRule` reads, from the fields of a body. */
+export function ruleInput(fields: z.infer<typeof ruleFieldsObject>): RuleInput {
+  const { one_request_per_connection, response_timeout_seconds: seconds, ...input } = fields;
+  return {
+    ...input,
+    oneRequestPerConnection: one_request_per_connection,
+    responseTimeoutMs: seconds === undefined ? undefined : seconds * 1_000,
+  };
+}
+
 /** The body of a rule. */
 export function ruleBody(rule: Rule): z.infer<typeof RuleBody> {
   return ruleFieldsBody(rule, rule.expiresAt);
@@ -137,7 +155,7 @@ export function ruleBody(rule: Rule): z.infer<typeof RuleBody> {
 
 /** The body of what a rule says, and of its end. */
 export function ruleFieldsBody(
-  { host, secret, methods, paths, ports, passthrough }: RuleSpec,
+  { host, secret, methods, paths, ports, passthrough, ...options }: RuleSpec,
   expiresAt: number | undefined,
 ): z.infer<typeof RuleBody> {
   return {
@@ -148,6 +166,10 @@ export function ruleFieldsBody(
     ...(ports.length === 0 ? {} : { ports: [...ports] }),
     ...(expiresAt === undefined ? {} : { expires: rfc3339(expiresAt) }),
     ...(passthrough ? { passthrough } : {}),
+    ...(options.oneRequestPerConnection ? { one_request_per_connection: true } : {}),
+    ...(options.responseTimeoutMs === undefined
+      ? {}
+      : { response_timeout_seconds: options.responseTimeoutMs / 1_000 }),
   };
 }
 

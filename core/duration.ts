@@ -37,6 +37,19 @@ export function parseDuration(text: string): number {
   return totalMs;
 }
 
+/** A duration in the largest unit that divides it: exact, and what {@linkcode parseDuration} reads back. */
+export function formatExactDuration(durationMs: number): string {
+  const [size, unit] = EXACT_UNITS.find(([size]) => durationMs % size === 0) ?? [1, "ms"];
+  return `${durationMs / size}${unit}`;
+}
+
+const EXACT_UNITS: readonly (readonly [number, string])[] = [
+  [86_400_000, "d"],
+  [3_600_000, "h"],
+  [60_000, "m"],
+  [1_000, "s"],
+];
+
 /** A short duration for logs and lists: `34ms`, `3.1s`, `14m59s`, `6d23h`. */
 export function formatDuration(durationMs: number): string {
   const ms = Math.max(0, Math.round(durationMs));

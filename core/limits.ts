@@ -143,6 +143,9 @@ export const DEFAULT_LIMITS: Limits = {
   drainTimeoutMs: 10_000,
 };
 
+/** The longest time-out for responses that anybody may ask for: a day, as batch endpoints promise their answers. */
+export const MAX_RESPONSE_TIMEOUT_MS = 86_400_000;
+
 /** What is open beside client connections: loopback TLS listeners, idle upstream connections, files, the runtime's own. */
 const RESERVED_DESCRIPTORS = 1_000;
 const DESCRIPTORS_PER_CONNECTION = 4;

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { formatExactDuration } from "../core/duration.ts";
 import type { RuleSpec } from "./rule.ts";
 
 /** The words of an `allow` command for a rule of `client`; `quoteShell` makes them a line. */
@@ -19,6 +20,10 @@ export function allowArguments(client: string, spec: RuleSpec): string[] {
     ...spec.paths.flatMap((path) => ["--path", path]),
     ...(spec.secret === undefined ? [] : ["--secret", spec.secret]),
     ...(spec.passthrough ? ["--passthrough"] : []),
+    ...(spec.oneRequestPerConnection ? ["--one-request-per-connection"] : []),
+    ...(spec.responseTimeoutMs === undefined
+      ? []
+      : ["--response-timeout", formatExactDuration(spec.responseTimeoutMs)]),
   ];
 }
 

@@ -18,7 +18,7 @@ import { decideConnect, decideRequest } from "./decide.ts";
 import { type ClosestRule, closestRule, type Dimension, matchHost, type Target } from "./match.ts";
 import { hasDotSegments, normalisePath } from "./path.ts";
 import { type Reason, REASONS } from "./reason.ts";
-import { DEFAULT_PORTS, parseRule, type Rule, type RuleSpec } from "./rule.ts";
+import { DEFAULT_PORTS, optionsOf, parseRule, type Rule, type RuleSpec } from "./rule.ts";
 
 /** What was refused to whom. Method and path are absent when a tunnel was refused. */
 export interface DeniedTarget extends Target {
@@ -99,7 +99,8 @@ function isAllowed(rules: readonly Rule[], { host, port, method, path }: Target)
 function narrowestRule(target: DeniedTarget, closest: ClosestRule | undefined): RuleSpec | undefined {
   const { host, port, method, path } = target;
   if (!canBeTyped({ host, method, path })) return undefined;
-  const secret = closest && matchHost(closest.rule.host, host) ? closest.rule.secret : undefined;
+  // What the operator asked for at this host counts for the rest of it too.
+  const near = closest && matchHost(closest.rule.host, host) ? closest.rule : undefined;
   try {
     parseName("client", target.client);
     return parseRule({
@@ -107,7 +108,8 @@ function narrowestRule(target: DeniedTarget, closest: ClosestRule | undefined): 
       ports: DEFAULT_PORTS.includes(port) ? [] : [port],
       methods: method === undefined ? [] : [method],
       paths: path === undefined ? [] : [path],
-      secret,
+      secret: near?.secret,
+      ...(near ? optionsOf(near) : {}),
     });
   } catch (error) {
     if (isProxyError(error, "input.invalid")) return undefined;

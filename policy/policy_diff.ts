@@ -3,7 +3,7 @@
  *
  * A client that the file names has the file's rules afterwards, in the file's order, for the first match wins; and behind
  * them, unless they are pruned, the others that it had. A rule that was there goes on as the rule it was, so that what it
- * had admitted goes on too. Another secret makes it another rule; another end does not.
+ * had admitted goes on too. Another secret or other options make it another rule; another end does not.
  *
  * Not here: reading the file (`policy_file.ts`), and making the changes (`store/change_policy.ts`).
  *
@@ -12,7 +12,7 @@
 import { ProxyError } from "../core/errors.ts";
 import { escapeTerminal, quoteShell } from "../core/escape.ts";
 import type { PolicyFile, PolicyRule, PolicySecret } from "./policy_file.ts";
-import { type Rule, ruleKey, type RuleSpec } from "./rule.ts";
+import { optionsOf, type Rule, ruleKey, type RuleSpec } from "./rule.ts";
 
 /** The policy that is in force. */
 export interface PresentPolicy {
@@ -122,7 +122,7 @@ function planRules(
     const key = ruleKey(rule.spec);
     named.add(key);
     const old = present.get(key);
-    const kept = old?.secret === rule.spec.secret ? old : undefined;
+    const kept = old && isSame(old, rule.spec) ? old : undefined;
     const expiresAt = endOf(rule, kept, nowMs);
     if (expiresAt !== undefined && expiresAt <= nowMs) continue;
     after.push({ ...withEnd(rule.spec, expiresAt), ...(kept ? { kept } : {}) });
@@ -130,6 +130,13 @@ function planRules(
   if (prune !== "nothing") return after;
   const others = before.filter((rule) => !named.has(ruleKey(rule)));
   return [...after, ...others.map((kept) => ({ ...withEnd(kept, kept.expiresAt), kept }))];
+}
+
+/** Beside their keys, which are equal. */
+function isSame(old: RuleSpec, wanted: RuleSpec): boolean {
+  return old.secret === wanted.secret &&
+    old.oneRequestPerConnection === wanted.oneRequestPerConnection &&
+    old.responseTimeoutMs === wanted.responseTimeoutMs;
 }
 
 function endOf({ ttlMs, expiresAt }: PolicyRule, kept: Rule | undefined, nowMs: number): number | undefined {
@@ -178,9 +185,12 @@ function checkSecret(name: string, wanted: PolicySecret, present: PolicySecret |
 }
 
 function withEnd(
-  { host, methods, paths, ports, secret, passthrough }: RuleSpec,
+  { host, methods, paths, ports, secret, passthrough, ...options }: RuleSpec,
   expiresAt: number | undefined,
 ): { readonly spec: RuleSpec; readonly expiresAt?: number } {
-  const spec = { host, methods, paths, ports, ...(secret === undefined ? {} : { secret }), passthrough };
+  const spec = {
+    ...{ host, methods, paths, ports, ...(secret === undefined ? {} : { secret }), passthrough },
+    ...optionsOf(options),
+  };
   return { spec, ...(expiresAt === undefined ? {} : { expiresAt }) };
 }

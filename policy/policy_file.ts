@@ -20,9 +20,17 @@
  *
  * @module
  */
-import { parseDuration } from "../core/duration.ts";
+import { formatExactDuration, parseDuration } from "../core/duration.ts";
 import { parseName } from "../core/names.ts";
-import { hostWithin, parseHostPattern, parseRule, ruleKey, type RuleSpec } from "./rule.ts";
+import {
+  checkResponseTimeout,
+  hostWithin,
+  parseHostPattern,
+  parseRule,
+  ruleKey,
+  type RuleOptions,
+  type RuleSpec,
+} from "./rule.ts";
 import { type KnownKeys, YamlFields } from "./yaml_fields.ts";
 import { isAmbiguousPlain, type YamlNode, YamlSource } from "./yaml_tree.ts";
 
@@ -60,7 +68,10 @@ const CLIENT: KnownKeys = { what: "a client", required: ["allow"], optional: [] 
 const RULE: KnownKeys = {
   what: "a rule",
   required: ["host"],
-  optional: ["methods", "paths", "ports", "secret", "passthrough", "ttl", "expires"],
+  optional: [
+    ...["methods", "paths", "ports", "secret", "passthrough", "ttl", "expires"],
+    ...["one_request_per_connection", "response_timeout"],
+  ],
 };
 
 /** RFC 3339 §5.6, with the parts of a second that a clock here has. */
@@ -106,7 +117,7 @@ export function formatPolicyFile({ clients, secrets }: PolicyFile): string {
         lines.push(`      # ${problem}: this rule denies, and the file cannot be applied`);
       }
       lines.push(...formatPolicyRule(spec).split("\n").map((line) => `      ${line}`));
-      if (ttlMs !== undefined) lines.push(`        ttl: ${formatTtl(ttlMs)}`);
+      if (ttlMs !== undefined) lines.push(`        ttl: ${formatExactDuration(ttlMs)}`);
       if (expiresAt !== undefined) lines.push(`        expires: ${formatTime(expiresAt)}`);
     }
   }
@@ -125,7 +136,9 @@ function secretProblem(
 }
 
 /** One rule as an item of a client's `allow`, from `- host: …` on, lines without indentation of their own or a final line feed. */
-export function formatPolicyRule({ host, methods, paths, ports, secret, passthrough }: RuleSpec): string {
+export function formatPolicyRule(
+  { host, methods, paths, ports, secret, passthrough, oneRequestPerConnection, responseTimeoutMs }: RuleSpec,
+): string {
   return [
     `- host: ${formatText(host)}`,
     ...(methods.length === 0 ? [] : [`  methods: ${formatList(methods.map(formatText))}`]),
@@ -133,6 +146,10 @@ export function formatPolicyRule({ host, methods, paths, ports, secret, passthro
     ...(ports.length === 0 ? [] : [`  ports: ${formatList(ports.map(String))}`]),
     ...(secret === undefined ? [] : [`  secret: ${formatText(secret)}`]),
     ...(passthrough ? ["  passthrough: true"] : []),
+    ...(oneRequestPerConnection ? ["  one_request_per_connection: true"] : []),
+    ...(responseTimeoutMs === undefined
+      ? []
+      : [`  response_timeout: ${formatExactDuration(responseTimeoutMs)}`]),
   ].join("\n");
 }
 
@@ -157,7 +174,7 @@ function readRules(
       source.refuse(
         item.at,
         "this client has the same rule above",
-        "leave one of them out; secret, ttl and expires do not tell rules apart",
+        "leave one of them out; secret, ttl, expires and options do not tell rules apart",
       );
     }
     seen.add(key);
@@ -180,7 +197,27 @@ function readRule(fields: YamlFields, secrets: ReadonlyMap<string, PolicySecret>
       "leave out passthrough, or secret, methods and paths",
     );
   }
-  return { spec: parseRule({ host, methods, paths, ports, secret, passthrough }), ...readLifetime(fields) };
+  const options = readOptions(fields);
+  if (passthrough && Object.keys(options).length > 0) {
+    fields.refuse(
+      "passthrough",
+      "cannot use passthrough with options for requests: passed-through bytes are not inspected",
+      "leave out passthrough, or one_request_per_connection and response_timeout",
+    );
+  }
+  const spec = parseRule({ host, methods, paths, ports, secret, passthrough, ...options });
+  return { spec, ...readLifetime(fields) };
+}
+
+function readOptions(fields: YamlFields): RuleOptions {
+  const responseTimeoutMs = fields.text(
+    "response_timeout",
+    (text) => checkResponseTimeout(parseDuration(text)),
+  );
+  return {
+    ...(fields.boolean("one_request_per_connection") ? { oneRequestPerConnection: true } : {}),
+    ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),
+  };
 }
 
 function readSecretOf(
@@ -246,18 +283,6 @@ function formatText(text: string): string {
 function formatList(items: readonly string[]): string {
   return `[${items.join(", ")}]`;
 }
-
-/** Exact, unlike `formatDuration`: in the largest unit that divides it. */
-function formatTtl(ttlMs: number): string {
-  const [size, unit] = TTL_UNITS.find(([size]) => ttlMs % size === 0) ?? [1_000, "s"];
-  return `${ttlMs / size}${unit}`;
-}
-
-const TTL_UNITS: readonly (readonly [number, string])[] = [
-  [86_400_000, "d"],
-  [3_600_000, "h"],
-  [60_000, "m"],
-];
 
 function formatTime(epochMs: number): string {
   return new Date(epochMs).toISOString().replace(".000Z", "Z");

@@ -9,11 +9,20 @@ import { domainToASCII } from "node:url";
 import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
 import { isIpLiteral, parseHost } from "../core/host_port.ts";
+import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import { parseName } from "../core/names.ts";
 import { hasDotSegments, isSuspectPath } from "./path.ts";
 
-/** What makes a rule the rule it is, in canonical form. Lists are sorted sets; an empty list means "any". */
-export interface RuleSpec {
+/** How the requests of a rule are sent. Like the secret no part of what makes it the rule it is. */
+export interface RuleOptions {
+  /** Every request has an upstream connection of its own, which ends with it. */
+  readonly oneRequestPerConnection?: true;
+  /** How long its upstreams may think, in whole seconds of milliseconds; else `up --response-timeout` says so. */
+  readonly responseTimeoutMs?: number;
+}
+
+/** What a rule says, in canonical form. Lists are sorted sets; an empty list means "any". */
+export interface RuleSpec extends RuleOptions {
   /** A host, `*.suffix` or `*`. */
   readonly host: string;
   /** Upper-case method names. */
@@ -52,6 +61,10 @@ export interface RuleInput {
   readonly secret?: string | undefined;
   /** False when absent. */
   readonly passthrough?: boolean | undefined;
+  /** False when absent. */
+  readonly oneRequestPerConnection?: boolean | undefined;
+  /** Milliseconds. */
+  readonly responseTimeoutMs?: number | undefined;
 }
 
 /** The ports of a rule that names none. */
@@ -65,8 +78,8 @@ const NOT_IN_PATH = /[\x00-\x20\x7f-\uffff?#]/;
  * The canonical rule for an input.
  *
  * @throws ProxyError `input.invalid`, naming the field: a host that is none, an empty string anywhere, a path that is
- * neither `*`, exact nor `<prefix>/*` or that is not written plainly (dot segments, double encoding), a port out of
- * range, or `passthrough` with secret, methods or paths
+ * neither `*`, exact nor `<prefix>/*` or that is not written plainly (dot segments, double encoding), a port or time-out
+ * out of range, or `passthrough` with secret, methods, paths or options
  */
 export function parseRule(input: RuleInput): RuleSpec {
   const methods = uniqueSorted((input.methods ?? []).map(parseMethod));
@@ -79,6 +92,13 @@ export function parseRule(input: RuleInput): RuleSpec {
       "leave out --passthrough, or --secret, --method and --path",
     );
   }
+  const options = parseOptions(input);
+  if (passthrough && Object.keys(options).length > 0) {
+    invalid(
+      "Cannot use passthrough with options for requests: passed-through bytes are not inspected",
+      "leave out --passthrough, or --one-request-per-connection and --response-timeout",
+    );
+  }
   return {
     host: parseHostPattern(input.host),
     methods,
@@ -86,7 +106,40 @@ export function parseRule(input: RuleInput): RuleSpec {
     ports,
     ...(input.secret === undefined ? {} : { secret: parseName("secret", input.secret) }),
     passthrough,
+    ...options,
   };
+}
+
+/**
+ * A time-out for responses that a person gave, in milliseconds.
+ *
+ * @throws ProxyError `input.invalid` when it is out of range, or has parts of a second
+ */
+export function checkResponseTimeout(ms: number): number {
+  if (!Number.isInteger(ms / 1_000) || ms < 1_000 || ms > MAX_RESPONSE_TIMEOUT_MS) {
+    invalid(
+      "Cannot use this time-out for responses: it is out of range",
+      "write whole seconds from 1s to 1d, such as 90s or 1h",
+    );
+  }
+  return ms;
+}
+
+/** The options of a rule, those that it does not have left out: for copies of rules. */
+export function optionsOf({ oneRequestPerConnection, responseTimeoutMs }: RuleOptions): RuleOptions {
+  return {
+    ...(oneRequestPerConnection ? { oneRequestPerConnection } : {}),
+    ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),
+  };
+}
+
+function parseOptions({ oneRequestPerConnection, responseTimeoutMs }: RuleInput): RuleOptions {
+  return optionsOf({
+    ...(oneRequestPerConnection ? { oneRequestPerConnection } : {}),
+    ...(responseTimeoutMs === undefined
+      ? {}
+      : { responseTimeoutMs: checkResponseTimeout(responseTimeoutMs) }),
+  });
 }
 
 /**
@@ -120,7 +173,7 @@ export function hostWithin(inner: string, outer: string): boolean {
   return inner !== "*" && inner.endsWith(outer.slice(1)) && inner !== outer.slice(1);
 }
 
-/** The identity of a rule within its client: secret and TTL are no part of it. */
+/** The identity of a rule within its client: secret, TTL and options are no part of it. */
 export function ruleKey(spec: RuleSpec): string {
   return JSON.stringify([spec.host, spec.methods, spec.paths, spec.ports, spec.passthrough]);
 }

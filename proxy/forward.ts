@@ -89,7 +89,7 @@ class Forwarding {
       this.#grant,
       (why) => this.#fail(why === "shutdown" ? stopping() : revoked()),
     );
-    const deadline = context.deadlines.start(context.limits.responseTimeoutMs, () => this.#onIdle());
+    const deadline = context.deadlines.start(this.#responseTimeoutMs, () => this.#onIdle());
     this.#touch = (ms) => deadline.restart(ms);
     if (body.done && !upgrade) this.#watchClient();
     try {
@@ -108,6 +108,11 @@ class Forwarding {
       release();
       deadline.stop();
     }
+  }
+
+  get #responseTimeoutMs(): number {
+    const { rule, session: { context: { limits } } } = this.#exchange;
+    return rule.responseTimeoutMs ?? limits.responseTimeoutMs;
   }
 
   #touch: (ms: number) => void = () => {};
@@ -178,7 +183,6 @@ class Forwarding {
   }
 
   async #exchangeMessages(): Promise<Next> {
-    const { session: { context } } = this.#exchange;
     await this.#fetchCredential();
     let isRetry = false;
     for (;;) {
@@ -195,7 +199,7 @@ class Forwarding {
           (!(error instanceof ProxyError) || error.code === "upstream.closed");
         if (!isStale) throw toUpstreamError(error);
         isRetry = true;
-        this.#touch(context.limits.responseTimeoutMs);
+        this.#touch(this.#responseTimeoutMs);
       }
     }
   }
@@ -243,7 +247,7 @@ class Forwarding {
   async #connect(isRetry: boolean): Promise<UpstreamConnection> {
     const { session: { context }, target } = this.#exchange;
     const key = { ...target, grant: this.#grant };
-    const pooled = isRetry ? undefined : context.pool.take(key, this.#isReplayable);
+    const pooled = isRetry || this.#isLone ? undefined : context.pool.take(key, this.#isReplayable);
     const connection = pooled ?? await this.#dial();
     this.#connection = connection;
     if (this.#failure) {
@@ -283,7 +287,7 @@ class Forwarding {
     let fields = removeHopByHop(head.fields);
     if (this.#credential) fields = injectCredential(fields, this.#credential);
     if (upgrade) fields = [...fields, makeField("Connection", "Upgrade"), ...upgrade.fields];
-    if (this.#isLone) fields = [...fields, makeField("Connection", "close")];
+    if (this.#isLone && !upgrade) fields = [...fields, makeField("Connection", "close")];
     return { method: head.method, target: target.originForm, version: head.version, fields };
   }
 
@@ -304,7 +308,7 @@ class Forwarding {
       if (count === 0 && !await reader.fill()) throw clientGone();
     }
     this.#uploading = "no";
-    this.#touch(limits.responseTimeoutMs);
+    this.#touch(this.#responseTimeoutMs);
     if (this.#answered === 0) this.#watchClient();
   }
 

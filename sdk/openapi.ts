@@ -386,6 +386,10 @@ export interface components {
       readonly ports?: readonly number[];
       /** @description Splice bytes instead of inspecting them */
       readonly passthrough?: boolean;
+      /** @description Every request has an upstream connection of its own: for endpoints that do not read bodies */
+      readonly one_request_per_connection?: boolean;
+      /** @description How long the upstream may think; `up --response-timeout` when left out */
+      readonly response_timeout_seconds?: number;
       /**
        * Format: date-time
        * @description RFC 3339, UTC
@@ -472,6 +476,10 @@ export interface components {
       readonly ports?: readonly number[];
       /** @description Splice bytes instead of inspecting them */
       readonly passthrough?: boolean;
+      /** @description Every request has an upstream connection of its own: for endpoints that do not read bodies */
+      readonly one_request_per_connection?: boolean;
+      /** @description How long the upstream may think; `up --response-timeout` when left out */
+      readonly response_timeout_seconds?: number;
       /** @description Seconds that the rule lives; 0, or nothing, for ever */
       readonly ttl_seconds?: number;
     };
@@ -504,6 +512,10 @@ export interface components {
       readonly ports?: readonly number[];
       /** @description Splice bytes instead of inspecting them */
       readonly passthrough?: boolean;
+      /** @description Every request has an upstream connection of its own: for endpoints that do not read bodies */
+      readonly one_request_per_connection?: boolean;
+      /** @description How long the upstream may think; `up --response-timeout` when left out */
+      readonly response_timeout_seconds?: number;
     };
     readonly Policy: {
       /** @enum {number} */
@@ -748,6 +760,10 @@ export interface components {
         readonly ports?: readonly number[];
         /** @description Splice bytes instead of inspecting them */
         readonly passthrough?: boolean;
+        /** @description Every request has an upstream connection of its own: for endpoints that do not read bodies */
+        readonly one_request_per_connection?: boolean;
+        /** @description How long the upstream may think; `up --response-timeout` when left out */
+        readonly response_timeout_seconds?: number;
       };
       /** @description The denied requests that it lets through */
       readonly because: readonly {

@@ -44,6 +44,10 @@ export class RowReader {
     return typeof value === "boolean" ? value : this.#fail(field);
   }
 
+  optionalBoolean(field: string): boolean | undefined {
+    return this.#fields.get(field) === undefined ? undefined : this.boolean(field);
+  }
+
   bytes(field: string): Uint8Array<ArrayBuffer> {
     const value = this.#fields.get(field);
     // A copy: Web Crypto takes no bytes that may be shared memory, and the type says so.

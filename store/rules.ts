@@ -1,7 +1,8 @@
 /**
  * Allow rules as rows.
  *
- *     ["rule", client id, sequence] → { id, host, methods, paths, ports, passthrough, secret?, expiresAt? }
+ *     ["rule", client id, sequence] → { id, host, methods, paths, ports, passthrough, secret?, expiresAt?,
+ *                                            oneRequestPerConnection?, responseTimeoutMs? }
  *
  * The sequence only grows, so key order is declaration order. Rules hang on the client's id, not on its name: what a
  * crash or a late sweep leaves behind of a deleted client belongs to nobody, and goes at the next start.
@@ -50,6 +51,7 @@ export function readRule(row: Row, clientName: string): StoredRule {
   const fields = new RowReader(`a rule of client ${clientName}`, row.value);
   const secret = fields.optionalString("secret");
   const expiresAt = fields.optionalNumber("expiresAt");
+  const responseTimeoutMs = fields.optionalNumber("responseTimeoutMs");
   return {
     rule: {
       id: fields.string("id"),
@@ -60,6 +62,10 @@ export function readRule(row: Row, clientName: string): StoredRule {
       ports: fields.numbers("ports"),
       passthrough: fields.boolean("passthrough"),
       ...(secret === undefined ? {} : { secret }),
+      ...(fields.optionalBoolean("oneRequestPerConnection")
+        ? { oneRequestPerConnection: true as const }
+        : {}),
+      ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),
       ...(expiresAt === undefined ? {} : { expiresAt }),
     },
     clientId: ruleOwner(row),

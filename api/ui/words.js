@@ -15,6 +15,8 @@
  * @property {readonly number[]} [ports]
  * @property {string} [expires]
  * @property {boolean} [passthrough]
+ * @property {boolean} [one_request_per_connection]
+ * @property {number} [response_timeout_seconds]
  */
 
 /** What could reorder, hide or end text, as in `core/escape.ts`. */
@@ -57,6 +59,10 @@ export function allowCommand(client, rule, ttl) {
     ...(rule.paths ?? []).flatMap((path) => ["--path", path]),
     ...(rule.secret === undefined ? [] : ["--secret", rule.secret]),
     ...(rule.passthrough ? ["--passthrough"] : []),
+    ...(rule.one_request_per_connection ? ["--one-request-per-connection"] : []),
+    ...(rule.response_timeout_seconds === undefined
+      ? []
+      : ["--response-timeout", `${rule.response_timeout_seconds}s`]),
     ...(ttl === "" ? [] : ["--ttl", ttl]),
   ].map(quoteShell).join(" ");
 }
@@ -84,6 +90,8 @@ export function limitsOf(rule) {
     rule.methods?.length ? rule.methods.join(", ") : "any method",
     rule.paths?.length ? rule.paths.join(", ") : "any path",
     ...(rule.ports?.length ? [`port ${rule.ports.join(", ")}`] : []),
+    ...(rule.one_request_per_connection ? ["one request per connection"] : []),
+    ...(rule.response_timeout_seconds === undefined ? [] : [`${rule.response_timeout_seconds} s to answer`]),
   ].join(" · ");
 }
 

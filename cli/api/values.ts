@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { parseDuration } from "../../core/duration.ts";
+import { formatExactDuration, parseDuration } from "../../core/duration.ts";
 import { parsePort } from "../../core/host_port.ts";
-import { parseRule, type RuleSpec } from "../../policy/rule.ts";
+import { checkResponseTimeout, parseRule, type RuleSpec } from "../../policy/rule.ts";
 import type { JsonObject } from "./client.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
@@ -39,6 +39,8 @@ export function ruleOf(args: CommandArgs): RuleSpec {
     ports: portsOf(args, "port"),
     secret: args.text("secret"),
     passthrough: args.has("passthrough"),
+    oneRequestPerConnection: args.has("one-request-per-connection"),
+    responseTimeoutMs: responseTimeoutOf(args),
   });
 }
 
@@ -52,6 +54,10 @@ export function ruleBody(client: string, rule: RuleSpec): JsonObject {
     ...(rule.ports.length === 0 ? {} : { ports: rule.ports }),
     ...(rule.secret === undefined ? {} : { secret: rule.secret }),
     ...(rule.passthrough ? { passthrough: true } : {}),
+    ...(rule.oneRequestPerConnection ? { one_request_per_connection: true } : {}),
+    ...(rule.responseTimeoutMs === undefined
+      ? {}
+      : { response_timeout_seconds: rule.responseTimeoutMs / 1_000 }),
   };
 }
 
@@ -68,6 +74,25 @@ export function ttlSecondsOf(args: CommandArgs): number | undefined {
     throw usageError("Cannot use --ttl with parts of a second", "write 1s or more, in whole seconds");
   }
   return ms / 1_000;
+}
+
+/**
+ * The milliseconds of `--response-timeout`, or undefined without it.
+ *
+ * @throws ProxyError `input.invalid`
+ */
+export function responseTimeoutOf(args: CommandArgs): number | undefined {
+  const text = args.text("response-timeout");
+  return text === undefined ? undefined : checkResponseTimeout(parseDuration(text));
+}
+
+/** The options of a rule in an API answer, as `allow` takes them but without dashes. */
+export function optionWords(rule: JsonObject): readonly string[] {
+  const seconds = rule.response_timeout_seconds;
+  return [
+    ...(rule.one_request_per_connection === true ? ["one-request-per-connection"] : []),
+    ...(typeof seconds === "number" ? [`response-timeout ${formatExactDuration(seconds * 1_000)}`] : []),
+  ];
 }
 
 /** A field of an API answer for a table cell. */

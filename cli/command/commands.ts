@@ -209,6 +209,15 @@ export const COMMANDS: readonly CommandSpec[] = [
         placeholder: "DURATION",
         description: "how long the rule lives: 90s, 15m, 1h, 7d; none means for ever",
       },
+      {
+        name: "one-request-per-connection",
+        description: "give every request an upstream connection of its own: for endpoints that ignore bodies",
+      },
+      {
+        name: "response-timeout",
+        placeholder: "DURATION",
+        description: "how long its upstreams may think, instead of what up --response-timeout says",
+      },
       URL_FLAG,
     ],
     examples: [

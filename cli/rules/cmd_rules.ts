@@ -8,7 +8,7 @@ import { parseName } from "../../core/names.ts";
 import { apiClient, type JsonObject, segment } from "../api/client.ts";
 import type { CommandArgs } from "../command/command.ts";
 import type { Io } from "../terminal/io.ts";
-import { cell } from "../api/values.ts";
+import { cell, optionWords } from "../api/values.ts";
 
 /** Lists the rules in the order in which they are tried, with what is left of each TTL. */
 export async function run(args: CommandArgs, io: Io): Promise<void> {
@@ -23,7 +23,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
     rules.map((rule) => [
       cell(rule.host),
       cell(rule.secret),
-      rule.passthrough === true ? "passthrough" : "mitm",
+      [rule.passthrough === true ? "passthrough" : "mitm", ...optionWords(rule)].join(", "),
       listOr(rule.methods, "any"),
       listOr(rule.ports, "80,443"),
       listOr(rule.paths, "any"),

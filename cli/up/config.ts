@@ -10,9 +10,10 @@ import { type Cidr, parseCidr, parseIp } from "../../core/cidr.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { quoteText } from "../../core/escape.ts";
 import { type HostPort, parseAuthority } from "../../core/host_port.ts";
+import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { type BindAddress, parseBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
-import { portsOf } from "../api/values.ts";
+import { portsOf, responseTimeoutOf } from "../api/values.ts";
 import { caFolderOf } from "../rules/ca_folder.ts";
 
 export interface UpConfig {
@@ -36,6 +37,7 @@ export interface UpConfig {
   readonly logFormat: "text" | "json";
   readonly logFile: string;
   readonly logQuery: boolean;
+  readonly limits: Limits;
   /** Threads of the data plane. */
   readonly workers: number;
 }
@@ -77,7 +79,15 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     logFormat: args.textOf("log-format") === "json" ? "json" : "text",
     logFile: args.text("log-file") ?? join(stateDir, "audit.log"),
     logQuery: args.has("log-query"),
+    limits: readLimits(args),
     workers: parseWorkers(args.text("workers")),
+  };
+}
+
+function readLimits(args: CommandArgs): Limits {
+  return {
+    ...DEFAULT_LIMITS,
+    responseTimeoutMs: responseTimeoutOf(args) ?? DEFAULT_LIMITS.responseTimeoutMs,
   };
 }
 

@@ -6,7 +6,6 @@
  * @module
  */
 import type { Clock } from "../../core/clock.ts";
-import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { logger } from "../../core/log.ts";
 import type { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Certificates } from "../../proxy/context.ts";
@@ -55,7 +54,7 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
     ],
     mode: config.mode,
     socksAuth: config.socksAuth,
-    limits: DEFAULT_LIMITS,
+    limits: config.limits,
     denyCidrs: config.denyCidrs,
     allowCidrs: config.allowCidrs,
     trusted: parts.trusted,

@@ -69,6 +69,12 @@ export const UP_FLAGS: readonly FlagSpec[] = [
       "stay as they are; client rotate prints the token of one that it creates",
   },
   {
+    name: "response-timeout",
+    placeholder: "DURATION",
+    description: "how long an upstream may think before the head of its answer; allow sets it for a rule",
+    default: "10m",
+  },
+  {
     name: "socks-auth",
     placeholder: "MODE",
     description: "whether SOCKS without credentials may use passthrough rules",

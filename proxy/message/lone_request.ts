@@ -25,7 +25,8 @@ export function isGuarded({ methods, paths, secret }: Pick<Rule, "methods" | "pa
  */
 export function isLoneRequest(
   request: { readonly method: string; readonly hasBody: boolean },
-  rule: Pick<Rule, "methods" | "paths" | "secret">,
+  rule: Pick<Rule, "methods" | "paths" | "secret" | "oneRequestPerConnection">,
 ): boolean {
+  if (rule.oneRequestPerConnection) return true;
   return isGuarded(rule) && request.hasBody && !WITH_BODY.has(request.method);
 }

@@ -1,6 +1,6 @@
 /** Every limit of `core/limits.ts` that a peer can run into, just inside and just outside: new work is refused, old work goes on. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
+import { readRequest, startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
 import { makeClientHello } from "../support/client_hello.ts";
 import { basic, dialRaw, openTlsTunnel, openTunnel, RawPeer } from "../support/raw_peer.ts";
 import { soon, startSilentPeer, waitUntil } from "../support/sockets.ts";
@@ -296,6 +296,26 @@ Deno.test("responseTimeoutMs: 504; bodyIdleTimeoutMs: the body is cut, or the re
     assertMatch(answer, /^HTTP\/1\.1 408 /);
   });
   held.resolve();
+});
+
+Deno.test("responseTimeoutMs of a rule counts in the place of the proxy's", async (t) => {
+  await using upstream = await startRawUpstream(async (peer) => {
+    await readRequest(peer);
+    await peer.isClosed();
+  });
+  const rows: readonly { readonly proxyMs: number; readonly ruleMs?: number }[] = [
+    { proxyMs: 100 },
+    { proxyMs: 600_000, ruleMs: 1_000 },
+  ];
+  for (const { proxyMs, ruleMs } of rows) {
+    await t.step(`${proxyMs} ms, of the rule ${ruleMs}`, async () => {
+      await using proxy = await startTestProxy({ limits: { responseTimeoutMs: proxyMs } });
+      proxy.policy.allow("one", { host: "up.test", ports: [upstream.port], responseTimeoutMs: ruleMs });
+      using peer = await openTlsTunnel(proxy.httpPort, `up.test:${upstream.port}`, TOKEN, proxy.caPem);
+      await peer.send(`GET / HTTP/1.1\r\nHost: up.test:${upstream.port}\r\n\r\n`);
+      assertEquals((await peer.readResponse()).status, 504);
+    });
+  }
 });
 
 Deno.test("tunnelIdleTimeoutMs and halfCloseTimeoutMs end a WebSocket", async (t) => {

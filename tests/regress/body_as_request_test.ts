@@ -120,6 +120,25 @@ Deno.test("connections are used again after a POST with a body", async () => {
   assertEquals(upstream.connections, 1);
 });
 
+Deno.test("a rule for one request per connection never shares one, not even with the client's other rules", async () => {
+  await using upstream = await startEchoUpstream();
+  await using proxy = await startTestProxy();
+  proxy.policy.setCredential({ secret: "key", host: "up.test", headers: [["Authorization", "real"]] });
+  const rule = { host: "up.test", ports: [upstream.port], secret: "key" };
+  proxy.policy.allow("one", { ...rule, paths: ["/lone"], oneRequestPerConnection: true });
+  proxy.policy.allow("one", { ...rule, paths: ["/shared"] });
+  using peer = await openTo(proxy, upstream);
+  for (const path of ["/shared", "/lone", "/lone", "/shared"]) {
+    await peer.send(
+      `POST ${path} HTTP/1.1\r\nHost: up.test:${upstream.port}\r\nContent-Length: 2\r\n\r\nhi`,
+    );
+    assertEquals((await peer.readResponse()).status, 200);
+  }
+  assertEquals(upstream.connections, 3); // one for both of /shared
+  const closes = upstream.seen.map(({ headers }) => headers.includes("Connection: close"));
+  assertEquals(closes, [false, true, true, false]);
+});
+
 Deno.test("under a rule that limits nothing a GET with a body is passed as it is, and its connection used again", async () => {
   await using upstream = await startEchoUpstream();
   await using proxy = await startTestProxy();

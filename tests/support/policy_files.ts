@@ -69,8 +69,9 @@ const rules: fc.Arbitrary<PolicyRule> = fc.oneof(
     fc.constantFrom(["a.test", "gh"], ["www.a.test", "0"], ["*.a.test", "0"], ["10.0.0.1", "yes"]),
     methods,
     lifetimes,
-  ).map(([[host = "", secret], methods, lifetime]) => ({
-    spec: parseRule({ host, secret, methods }),
+    fc.constantFrom({}, { oneRequestPerConnection: true }, { responseTimeoutMs: 90_000 }),
+  ).map(([[host = "", secret], methods, lifetime, options]) => ({
+    spec: parseRule({ host, secret, methods, ...options }),
     ...lifetime,
   })),
 );

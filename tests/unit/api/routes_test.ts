@@ -114,9 +114,15 @@ Deno.test("allows: rules are answered in canonical form and listed in declaratio
   });
   assertEquals(JSON.parse(third.text), { host: "db.internal", ports: [5432], passthrough: true });
 
+  const options = { one_request_per_connection: true, response_timeout_seconds: 3_600 };
+  const fourth = await api.call(`${V1}/allows`, { body: { client: "ci-1", host: "slow.test", ...options } });
+  assertEquals(JSON.parse(fourth.text), { host: "slow.test", ...options });
+  const same = await api.call(`${V1}/allows`, { body: { client: "ci-1", host: "slow.test" } });
+  assertEquals(same.status, 409);
+
   const rules = await api.call(`${V1}/clients/ci-1`);
   assertEquals(rules.status, 200);
-  assertEquals(JSON.parse(rules.text), [first, second, third].map(({ text }) => JSON.parse(text)));
+  assertEquals(JSON.parse(rules.text), [first, second, third, fourth].map(({ text }) => JSON.parse(text)));
 });
 
 Deno.test("allows: revoking a host takes it escaped or literal", async (t) => {

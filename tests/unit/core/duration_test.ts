@@ -1,5 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { formatDuration, MAX_DURATION_MS, parseDuration } from "../../../core/duration.ts";
+import {
+  formatDuration,
+  formatExactDuration,
+  MAX_DURATION_MS,
+  parseDuration,
+} from "../../../core/duration.ts";
 import { isProxyError, ProxyError } from "../../../core/errors.ts";
 
 Deno.test("parseDuration() adds up units", async (t) => {
@@ -40,6 +45,12 @@ Deno.test("parseDuration() refuses anything else", async (t) => {
       assert(!/[\p{Cc}\p{Cf}]/u.test(error.message), error.message);
     });
   }
+});
+
+Deno.test("formatExactDuration() reads back", () => {
+  const texts = ["1ms", "1500ms", "90s", "90m", "25h", "2d"];
+  assertEquals(texts.map((text) => formatExactDuration(parseDuration(text))), texts);
+  assertEquals(formatExactDuration(parseDuration("1h30m")), "90m");
 });
 
 Deno.test("formatDuration() is short and never shows sixty of a unit", async (t) => {

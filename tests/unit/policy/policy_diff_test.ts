@@ -207,6 +207,18 @@ Deno.test("planPolicy() adds a ttl rule that has ended anew, and no rule whose t
   ]);
 });
 
+Deno.test("planPolicy() takes a rule with other options for another one", () => {
+  const lone = makeRule("L", { host: "a.test", oneRequestPerConnection: true, responseTimeoutMs: 60_000 });
+  const options = "one_request_per_connection: true, response_timeout: 1m";
+  assertEquals(plan(presentOf(lone), fileOf(`host: a.test, ${options}`)), []);
+  for (
+    const [before, after] of [[A, `, ${options}`], [lone, ""], [lone, ", response_timeout: 1m"]] as const
+  ) {
+    const [client] = plan(presentOf(before), fileOf(`host: a.test${after}`));
+    assertEquals(shown(client), ["remove 1 a.test", "add 1 a.test"]);
+  }
+});
+
 Deno.test("planPolicy() refuses a file whose secrets are not there as it says", async (t) => {
   const rows: readonly [string, string, string][] = [
     ["absent", "s: { host: a.test }", "Cannot apply p.yaml:3:15: there is no secret s"],

@@ -240,6 +240,8 @@ clients:
         methods: [GET, POST]
         paths: [/repos/*, "/x,y"]
         secret: gh
+        one_request_per_connection: true
+        response_timeout: 2h
         ttl: 90m
       - host: "*"
         ports: [5432]

@@ -62,6 +62,12 @@ Deno.test("parseRule() refuses what would mean something else than it says", asy
     ["passthrough and secret", { host, passthrough: true, secret: "s" }],
     ["passthrough and methods", { host, passthrough: true, methods: ["GET"] }],
     ["passthrough and paths", { host, passthrough: true, paths: ["*"] }],
+    ["passthrough and lone requests", { host, passthrough: true, oneRequestPerConnection: true }],
+    ["passthrough and a time-out", { host, passthrough: true, responseTimeoutMs: 1_000 }],
+    ["time-out of nothing", { host, responseTimeoutMs: 0 }],
+    ["time-out with parts of a second", { host, responseTimeoutMs: 1_500 }],
+    ["time-out of more than a day", { host, responseTimeoutMs: 86_401_000 }],
+    ["time-out NaN", { host, responseTimeoutMs: NaN }],
   ];
   for (const [name, input] of rows) {
     await t.step(name, () => {
@@ -74,6 +80,9 @@ Deno.test("parseRule() accepts values just inside the limits", () => {
   const paths = ["/" + "a".repeat(2_047)];
   assertEquals(parseRule({ host: "a.test", paths }).paths, paths);
   assertEquals(parseRule({ host: "a.test", ports: [65_535, 1] }).ports, [1, 65_535]);
+  for (const responseTimeoutMs of [1_000, 86_400_000]) {
+    assertEquals(parseRule({ host: "a.test", responseTimeoutMs }).responseTimeoutMs, responseTimeoutMs);
+  }
   assertEquals(parseRule({ host: "a.test", methods: ["A".repeat(32)] }).methods.length, 1);
   assertEquals(parseRule({ host: "a.test", paths: ["/*", "/.well-known/*"] }).paths.length, 2);
 });
@@ -144,6 +153,10 @@ Deno.test("ruleKey() is about the sets of fields, not about secret, order or spe
   assertEquals(
     key({ host: "a.test", methods: ["get", "POST"], ports: [2, 1], secret: "s" }),
     key({ host: "A.test.", methods: ["POST", "GET", "GET"], ports: [1, 2] }),
+  );
+  assertEquals(
+    key({ host: "a.test" }),
+    key({ host: "a.test", oneRequestPerConnection: true, responseTimeoutMs: 1_000 }),
   );
   assertNotEquals(key({ host: "a.test" }), key({ host: "a.test", passthrough: true }));
   assertNotEquals(key({ host: "a.test" }), key({ host: "a.test", paths: ["*"] }));

@@ -29,6 +29,8 @@ Deno.test("addRule() keeps declaration order and every field, across restarts", 
       60_000,
     );
     await state.addRule("ci-1", rule("db.example.com", { ports: [5432], passthrough: true }));
+    const options = { oneRequestPerConnection: true, responseTimeoutMs: 3_600_000 };
+    await state.addRule("ci-1", rule("slow.example.com", options));
     before = state.listRules("ci-1");
     assertEquals(hosts(before).slice(0, 3), ["h11.example.com", "h10.example.com", "h9.example.com"]);
     const { id, ...full } = before[12] ?? { id: "" };
