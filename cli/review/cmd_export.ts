@@ -10,7 +10,7 @@ import type { Io } from "../terminal/io.ts";
 /** Prints the policy file, which `apply` takes and which changes nothing; or its JSON Schema. */
 export async function run(args: CommandArgs, io: Io): Promise<void> {
   if (args.has("schema")) {
-    const { default: schema } = await import("../docs/policy.schema.json", { with: { type: "json" } });
+    const { default: schema } = await import("../../docs/policy.schema.json", { with: { type: "json" } });
     return io.output.json(schema);
   }
   const api = await apiClient(args, io);
