@@ -92,12 +92,17 @@ function methodsOf(app: OpenAPIHono, path: string): string[] {
   const methods = new Set<string>();
   for (const route of app.routes) {
     if (route.method === "ALL") continue;
-    const segments = route.path.split("/").map((part) =>
-      part.startsWith(":") ? "[^/]+" : part.replaceAll(".", "\\.")
-    );
-    if (!new RegExp(`^${segments.join("/")}$`).test(path)) continue;
+    if (!isPathOf(route.path, path)) continue;
     methods.add(route.method);
     if (route.method === "GET") methods.add("HEAD");
   }
   return [...methods].sort();
+}
+
+/** True when a route's path, with `:name` for any segment, covers `path`. */
+function isPathOf(route: string, path: string): boolean {
+  const parts = route.split("/");
+  const segments = path.split("/", parts.length + 1);
+  return segments.length === parts.length &&
+    segments.every((segment, i) => parts[i]?.startsWith(":") ? segment !== "" : parts[i] === segment);
 }

@@ -119,7 +119,7 @@ export function parseStrictJson(bytes: Uint8Array): unknown {
 function findRepeatedName(text: string): string | undefined {
   const open: (Set<string> | undefined)[] = []; // one per open object, undefined per open array
   let isName = false;
-  for (const [token] of text.matchAll(/"(?:[^"\\]+|\\.)*"|[{}[\],:]/g)) {
+  for (const token of tokensOf(text)) {
     const names = open.at(-1);
     if (token === "{") open.push(new Set());
     else if (token === "[") open.push(undefined);
@@ -132,4 +132,15 @@ function findRepeatedName(text: string): string | undefined {
     isName = token === "{" || token === ",";
   }
   return undefined;
+}
+
+/** The strings and the punctuation of a valid JSON text. */
+function* tokensOf(text: string): Generator<string> {
+  for (let at = 0; at < text.length; at++) {
+    const start = at;
+    if (text[at] === '"') {
+      do at += text[at] === "\\" ? 2 : 1; while (at < text.length && text[at] !== '"');
+      yield text.slice(start, at + 1);
+    } else if ("{}[],:".includes(text[at] ?? "")) yield text.slice(start, at + 1);
+  }
 }

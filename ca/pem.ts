@@ -16,7 +16,10 @@ export interface PemBlock {
   readonly der: Uint8Array<ArrayBuffer>;
 }
 
-const BLOCK = /-----BEGIN ([A-Z0-9 ]{1,40})-----\r?\n([\s\S]*?)-----END \1-----/g;
+const BEGIN = /-----BEGIN ([A-Z0-9 ]{1,40})-----\r?\n/g;
+
+/** Blocks without an end that are passed over; for each of them the rest of the text is searched. */
+const MAX_UNFINISHED = 8;
 
 /**
  * The blocks of a PEM text in their order. Text around blocks is ignored: `openssl x509 -text` and key exporters put
@@ -26,14 +29,30 @@ const BLOCK = /-----BEGIN ([A-Z0-9 ]{1,40})-----\r?\n([\s\S]*?)-----END \1-----/
  * @throws ProxyError `ca.invalid` when a block is not base64
  */
 export function parsePem(text: string, what: string): readonly PemBlock[] {
-  return Array.from(text.matchAll(BLOCK), ([, label = "", body = ""]) => {
-    if (body.includes(":")) return { label, hasHeaders: true, der: new Uint8Array() };
-    try {
-      return { label, hasHeaders: false, der: Uint8Array.from(atob(body), (char) => char.charCodeAt(0)) };
-    } catch (cause) {
-      throw new ProxyError("ca.invalid", `Cannot read ${what}: its ${label} block is damaged`, { cause });
+  const blocks: PemBlock[] = [];
+  let readTo = 0;
+  let unfinished = 0;
+  for (const { 0: line, 1: label = "", index } of text.matchAll(BEGIN)) {
+    if (index < readTo) continue;
+    const start = index + line.length;
+    const end = text.indexOf(`-----END ${label}-----`, start);
+    if (end < 0) {
+      if (++unfinished > MAX_UNFINISHED) break;
+      continue;
     }
-  });
+    blocks.push(parseBlock(label, text.slice(start, end), what));
+    readTo = end;
+  }
+  return blocks;
+}
+
+function parseBlock(label: string, body: string, what: string): PemBlock {
+  if (body.includes(":")) return { label, hasHeaders: true, der: new Uint8Array() };
+  try {
+    return { label, hasHeaders: false, der: Uint8Array.from(atob(body), (char) => char.charCodeAt(0)) };
+  } catch (cause) {
+    throw new ProxyError("ca.invalid", `Cannot read ${what}: its ${label} block is damaged`, { cause });
+  }
 }
 
 /** One PEM block with a final line feed, the inverse of {@linkcode parsePem}. */

@@ -11,6 +11,7 @@
  */
 
 import { formatIp, parseIp } from "./cidr.ts";
+import { cutAt } from "./text.ts";
 
 /** Where the C library is, by `Deno.build.os` and `arch`. `scripts/` and `deno.json` name the same paths. */
 export const LIBC_PATHS: Readonly<Record<string, readonly string[]>> = {
@@ -235,7 +236,7 @@ function pollOpen(c: Libc, first: number): number[] {
 
 /** An address as text that is equal when the addresses are, whichever of its forms Deno or the kernel used. */
 function keyOf({ hostname, port }: Address): string {
-  const ip = parseIp(hostname.replace(/%.*$/, ""));
+  const ip = parseIp(cutAt(hostname, "%"));
   return `${ip ? formatIp(ip) : hostname} ${port}`;
 }
 

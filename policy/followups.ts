@@ -54,7 +54,7 @@ function afterNpm({ host, path }: FirstRequest): readonly FollowUp[] {
   const isEncoded = scope !== undefined && /%2f/i.test(path);
   const isRegistry = base === ""
     ? /^(?:npm|registry)[.-]/.test(host)
-    : base.split("/").slice(-2).some((folder) => /^(?:.*[._-])?npm(?:[._-].*)?$/.test(folder));
+    : base.split("/").slice(-2).some((folder) => folder.split(/[._-]/).includes("npm"));
   const full = scope === undefined ? name : `${scope}/${name}`;
   if (!(isEncoded || isRegistry) || !NPM_NAME.test(full)) return [];
   if (host === "npm.pkg.github.com") return [{ by: "npm", method: "GET", path: `/download/${full}/*` }];
@@ -82,10 +82,11 @@ function afterGo({ path }: FirstRequest): readonly FollowUp[] {
 
 /** <https://wiki.debian.org/DebianRepository/Format>. */
 function afterApt({ path }: FirstRequest): readonly FollowUp[] {
-  // In two steps: as one pattern, each `/dists/` of a long path would be tried with each of its slashes.
-  const release = /^(.+)\/InRelease$/.exec(path)?.[1] ?? "";
-  const [, base, suite] = /^(.*)\/dists\/(.+)$/.exec(release) ?? [];
-  if (base === undefined || suite === undefined) return [];
+  if (!path.endsWith("/InRelease")) return [];
+  const release = path.slice(0, -"/InRelease".length);
+  const at = release.lastIndexOf("/dists/");
+  const [base, suite] = [release.slice(0, at), release.slice(at + "/dists/".length)];
+  if (at < 0 || suite === "") return [];
   return [`${base}/dists/${suite}/*`, `${base}/pool/*`].map((path) => ({ by: "apt", method: "GET", path }));
 }
 

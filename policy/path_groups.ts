@@ -60,7 +60,12 @@ export function isIdentifier(segment: string): boolean {
     /^\d{4}-\d{2}(?:-\d{2})?/.test(segment) ||
     /\d\.\d/.test(segment) ||
     /^[A-Za-z]+[-_]\d+$/.test(segment) ||
-    /^(?=(?:.*\d){2})(?=.*[A-Za-z])[A-Za-z0-9_~=-]{16,}$/.test(segment);
+    isLongToken(segment);
+}
+
+function isLongToken(segment: string): boolean {
+  return /^[A-Za-z0-9_~=-]{16,}$/.test(segment) && /[A-Za-z]/.test(segment) &&
+    segment.replace(/[^0-9]/g, "").length >= 2;
 }
 
 function isDeep(path: string): boolean {

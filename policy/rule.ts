@@ -150,7 +150,8 @@ function parseOptions({ oneRequestPerConnection, responseTimeoutMs }: RuleInput)
 export function parseHostPattern(text: string): string {
   if (text === "*") return text;
   const isSuffix = text.startsWith("*.");
-  const name = isSuffix ? text.slice(2) : /^\[(.*:.*)\]$/.exec(text)?.[1] ?? text;
+  const isBracketed = text.startsWith("[") && text.endsWith("]") && text.includes(":");
+  const name = isSuffix ? text.slice(2) : isBracketed ? text.slice(1, -1) : text;
   // deno-lint-ignore no-control-regex
   const isAscii = /^[\x00-\x7f]*$/.test(name);
   const host = parseHost(isAscii ? name : domainToASCII(name));

@@ -123,7 +123,7 @@ export class YamlSource {
     } catch (error) {
       if (!(error instanceof YAMLException)) throw error;
       // What follows a colon or a quote is out of the text itself.
-      const reason = error.reason.replace(/[:"].*$/s, "").trim();
+      const reason = (error.reason.split(/[:"]/, 1)[0] ?? "").trim();
       const at = error.mark?.position ?? 0;
       return this.refuse(at, `it is not YAML (${reason})`, reason.includes("alias") ? STAR_HINT : PLAIN_HINT);
     }

@@ -10,7 +10,8 @@ import { type ErrorCode, ProxyError } from "../core/errors.ts";
 import { escapeTerminal } from "../core/escape.ts";
 import type { Explanation } from "../policy/explain.ts";
 import { isReason, type Reason, REASONS } from "../policy/reason.ts";
-import { type HeaderField, makeField, valuesOf } from "./message/fields.ts";
+import { prefersJson } from "./message/accept.ts";
+import { type HeaderField, makeField } from "./message/fields.ts";
 import { formatResponseHead } from "./http1/head_writer.ts";
 
 /** A refusal or failure, ready to be answered and logged. */
@@ -141,17 +142,4 @@ function formatProblem(refusal: Refusal): string {
     ...(explanation?.command ? { allow_command: explanation.command } : {}),
     ...(advice(refusal) ? { advice: advice(refusal) } : {}),
   }) + "\n";
-}
-
-/** True when JSON is named with at least the weight of text (RFC 9110 §12.5.1). */
-function prefersJson(fields: readonly HeaderField[]): boolean {
-  let json = 0;
-  let text = 0;
-  for (const range of valuesOf(fields, "accept").join(",").split(",")) {
-    const [type = "", ...parameters] = range.trim().toLowerCase().split(/\s*;\s*/);
-    const weight = Number(parameters.find((parameter) => parameter.startsWith("q="))?.slice(2) ?? 1);
-    if (/^application\/([a-z.-]+\+)?json$/.test(type)) json = Math.max(json, weight);
-    else if (type.startsWith("text/")) text = Math.max(text, weight);
-  }
-  return json > 0 && json >= text;
 }

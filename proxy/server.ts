@@ -12,6 +12,7 @@ import { formatHostPort } from "../core/host_port.ts";
 import { fitLimits, type Limits } from "../core/limits.ts";
 import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
+import { cutAt } from "../core/text.ts";
 import { Admission, type Release } from "./admission.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
 import { closeQuietly } from "./streams/byte_reader.ts";
@@ -374,7 +375,7 @@ let localCache: { readonly until: number; readonly cidrs: readonly Cidr[] } | un
 function localAddresses(clock: Clock): readonly Cidr[] {
   const now = clock.monotonic();
   if (!localCache || localCache.until <= now) {
-    const own = Deno.networkInterfaces().map(({ address }) => parseCidr(address.replace(/%.*$/, "")));
+    const own = Deno.networkInterfaces().map(({ address }) => parseCidr(cutAt(address, "%")));
     localCache = { until: now + LOCAL_ADDRESSES_MS, cidrs: [...LOOPBACK, ...own] };
   }
   return localCache.cidrs;

@@ -9,6 +9,7 @@
 import { cidrContains, formatIp, parseCidr, parseIp } from "../core/cidr.ts";
 import { type ErrorCode, ProxyError } from "../core/errors.ts";
 import { type HostPort, parseHost } from "../core/host_port.ts";
+import { cutAt } from "../core/text.ts";
 import { decideConnect } from "../policy/decide.ts";
 import type { Rule } from "../policy/rule.ts";
 import { type ByteReader, writeAll } from "./streams/byte_reader.ts";
@@ -174,7 +175,7 @@ const LOCAL_SOURCES = [
 
 /** True for loopback, private and link-local addresses (RFC 1918, 3927, 4193, 4291). */
 export function isLocalSource(source: string): boolean {
-  const ip = parseIp(source.replace(/%.*$/, "").replace(/^::ffff:(?=\d+\.)/i, ""));
+  const ip = parseIp(cutAt(source, "%").replace(/^::ffff:(?=\d+\.)/i, ""));
   return ip !== undefined && LOCAL_SOURCES.some((network) => cidrContains(network, ip));
 }
 

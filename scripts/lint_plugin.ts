@@ -1,5 +1,6 @@
 /**
- * House rules that `deno lint` enforces: who may import whom, and two things that only one file may do.
+ * House rules that `deno lint` enforces: who may import whom, two things that only one file may do, and regular expressions
+ * whose cost is linear.
  *
  * Not here: rules that Deno has already (`deno.json`, `lint.rules`).
  *
@@ -7,6 +8,7 @@
  */
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { findSlowness } from "./regex_cost.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -34,6 +36,9 @@ const OUTSIDE = ["tests", "scripts", "bench"];
 /** What the import map gives a name: `import "slicer-proxy-sdk"` goes there. */
 const NAMED: Readonly<Record<string, string>> = { "slicer-proxy-sdk": "sdk/slicer_proxy.ts" };
 
+/** Where no input is hostile, or nobody waits. */
+const MAY_BE_SLOW = [...OUTSIDE, "deps", "sdk"];
+
 const plugin: Deno.lint.Plugin = {
   name: "slicer-proxy",
   rules: {
@@ -55,6 +60,41 @@ const plugin: Deno.lint.Plugin = {
           ExportNamedDeclaration: (node) => check(node.source),
           ExportAllDeclaration: (node) => check(node.source),
           ImportExpression: (node) => check(node.source),
+        };
+      },
+    },
+
+    "linear-regex": {
+      create(context) {
+        if (MAY_BE_SLOW.includes(layerOf(inProject(context.filename)))) return {};
+        const judge = (node: Deno.lint.Node, source: string, flags: string) => {
+          const why = findSlowness(source, flags);
+          if (why === undefined) return;
+          context.report({
+            node,
+            message: `This regular expression is not known to be linear: ${why}`,
+            hint: "anchor it, make neighbours disjoint, or write a loop (SPEC section 9.14)",
+          });
+        };
+        const judgeCall = (node: Deno.lint.NewExpression | Deno.lint.CallExpression) => {
+          if (!isNamed(node.callee, "RegExp")) return;
+          const [source, flags] = node.arguments.map((each) =>
+            each.type === "Literal" && typeof each.value === "string" ? each.value : undefined
+          );
+          if (source !== undefined && (node.arguments.length === 1 || flags !== undefined)) {
+            return judge(node, source, flags ?? "");
+          }
+          context.report({
+            node,
+            message: "A regular expression must be a literal, so that its cost is known",
+          });
+        };
+        return {
+          Literal(node) {
+            if ("regex" in node && node.regex) judge(node, node.regex.pattern, node.regex.flags);
+          },
+          NewExpression: judgeCall,
+          CallExpression: judgeCall,
         };
       },
     },

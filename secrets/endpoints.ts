@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { trimEndOf } from "../core/text.ts";
 import { readingsOf } from "../policy/path.ts";
 import { hostWithin } from "../policy/rule.ts";
 import type { TokenEndpoint } from "./oauth_kind.ts";
@@ -63,5 +64,5 @@ export class ClosedPlaces {
 }
 
 function trim(path: string): string {
-  return path.toLowerCase().replace(/\/+$/, "");
+  return trimEndOf(path.toLowerCase(), "/");
 }

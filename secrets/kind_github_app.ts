@@ -14,6 +14,7 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 import { isAbsolute, resolve } from "node:path";
 import { CORE_SCHEMA, load } from "js-yaml";
 import { ProxyError } from "../core/errors.ts";
+import { trimEndOf } from "../core/text.ts";
 import { Fields, isToken } from "./fields.ts";
 import { githubForm, githubInjection } from "./github.ts";
 import {
@@ -63,7 +64,7 @@ export const GITHUB_APP: OAuthKind<GithubApp> = {
     return compact({
       app_id: id,
       private_key: readKey(fields, pem).export({ type: "pkcs8", format: "pem" }).toString(),
-      api_endpoint: (fields.url("api_endpoint") ?? API).replace(/\/+$/, ""),
+      api_endpoint: trimEndOf(fields.url("api_endpoint") ?? API, "/"),
       installation_id: installation,
     });
   },

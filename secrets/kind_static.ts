@@ -61,7 +61,9 @@ function parseBasic(value: string): string {
 
 function parseHeader(value: string): CredentialHeader {
   checkHeaderText("header", value);
-  const [, name = "", content = ""] = /^([^:]*):[ ]*(.*)$/.exec(value) ?? [];
+  const colon = value.indexOf(":");
+  const name = value.slice(0, Math.max(0, colon));
+  const content = value.slice(colon + 1).replace(/^ +/, "");
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/.test(name)) { // RFC 9110 §5.6.2 token
     invalid("Cannot use this header: its name is none", "write Name: value, such as x-api-key: KEY");
   }

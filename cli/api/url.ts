@@ -4,6 +4,7 @@
  * @module
  */
 import { resolve } from "node:path";
+import { trimEndOf } from "../../core/text.ts";
 import { usageError } from "../command/parse.ts";
 
 /** Where the daemon listens unless told otherwise, relative to the working directory. */
@@ -47,6 +48,6 @@ function parseHttpUrl(text: string): ApiTarget {
       "write https://HOST:PORT; the token goes into SLICER_TOKEN or SLICER_TOKEN_FILE",
     );
   }
-  base.pathname = base.pathname.replace(/\/*$/, "/");
+  base.pathname = trimEndOf(base.pathname, "/") + "/";
   return { kind: "http", base, label: base.href };
 }

@@ -6,6 +6,7 @@
  */
 import { formatIp, type IpBytes, parseIp } from "../../core/cidr.ts";
 import { ProxyError } from "../../core/errors.ts";
+import { cutAt } from "../../core/text.ts";
 
 /** An address to bind to, and the width of its network on an adapter that is made for it. */
 export interface BindAddress {
@@ -89,7 +90,7 @@ function remover(
 }
 
 function hasAddress(address: string): boolean {
-  return Deno.networkInterfaces().some((each) => each.address.replace(/%.*$/, "") === address);
+  return Deno.networkInterfaces().some((each) => cutAt(each.address, "%") === address);
 }
 
 function isWildcardOrLoopback(ip: IpBytes): boolean {

@@ -79,6 +79,24 @@ Deno.test("the plugin knows the SDK by the name that the import map gives it", (
   ]);
 });
 
+Deno.test("the plugin reports regular expressions that are not linear, where input may be hostile", () => {
+  const slow =
+    "slicer-proxy/linear-regex: This regular expression is not known to be linear: it takes quadratic time, or worse";
+  const unknown =
+    "slicer-proxy/linear-regex: A regular expression must be a literal, so that its cost is known";
+  for (
+    const file of ["core/x.ts", "proxy/http1/x.ts", "agent/x.ts", "api/ui/x.js", "store/x.ts", "main.ts"]
+  ) {
+    assertEquals(lint(file, String.raw`"a".replace(/\s+$/, "");`), [slow]);
+    assertEquals(lint(file, String.raw`new RegExp("/+$", "g");`), [slow]);
+    assertEquals(lint(file, String.raw`RegExp("/+$");`), [slow]);
+    assertEquals(lint(file, `const text = String(1); new RegExp(text);`), [unknown]);
+    assertEquals(lint(file, `const flags = String(1); RegExp("a", flags);`), [unknown]);
+    assertEquals(lint(file, String.raw`"a".replace(/^\s+/, "");`), []);
+  }
+  assertEquals(lint("tests/x.ts", String.raw`"a".replace(/\s+$/, "");`), []);
+});
+
 Deno.test("the plugin lets one file make native calls", () => {
   const source = `const libc = Deno.dlopen("libc.so.6", {}); libc;`;
   assertEquals(lint("proxy/x.ts", source), [
