@@ -9,7 +9,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { messageOf } from "../core/errors.ts";
 import { parseName } from "../core/names.ts";
 import type { RecordFilter } from "../policy/audit_record.ts";
-import { parseSince } from "../policy/record_filter.ts";
+import { parseSince, parseSource } from "../policy/record_filter.ts";
 import { parseHostPattern } from "../policy/rule.ts";
 import { AuditSlots } from "./audit_slots.ts";
 import { eventForm, type EventId, type Item, ndjsonForm, parseEventId, streamItems } from "./audit_stream.ts";
@@ -102,7 +102,7 @@ export function addAuditRoutes(
 
 /** @throws ProxyError `input.invalid` */
 function filterOf(
-  { client, denied, host, since }: z.infer<typeof AuditQuery>,
+  { client, denied, host, since, src, proxy_port, tls }: z.infer<typeof AuditQuery>,
   nowMs: number,
   resumed: EventId | undefined,
 ): RecordFilter {
@@ -112,6 +112,9 @@ function filterOf(
     denied: isTrue(denied),
     host: host === undefined ? undefined : parseHostPattern(host),
     sinceMs: resumed?.timeMs ?? sinceMs,
+    src: src === undefined ? undefined : parseSource(src),
+    proxyPort: proxy_port === undefined ? undefined : Number(proxy_port),
+    tls,
   };
 }
 

@@ -8,7 +8,8 @@
  */
 import { z } from "@hono/zod-openapi";
 import { RECORD_VERSION } from "../policy/audit_record.ts";
-import { MAX_RECORDS } from "../policy/record_filter.ts";
+import { parsePort } from "../core/host_port.ts";
+import { MAX_RECORDS, TLS_FILTERS } from "../policy/record_filter.ts";
 import { type Reason, REASONS } from "../policy/reason.ts";
 
 const text = z.string();
@@ -29,8 +30,11 @@ export const AuditRecordBody = z.looseObject({
   scheme: z.enum(["http", "https"]).optional(),
   host: text.optional().describe("A name or an IP literal, without port"),
   port: z.int().min(0).max(65_535).optional(),
-  path: text.optional().describe("Without the query"),
-  query: text.optional().describe("Only with `--log-query`"),
+  path: text.optional().describe(
+    "Without the query. One of more than 2,048 characters is cut there, and goes on with `…`, how many the whole of " +
+      "it has, `-`, and the first 32 hex digits of its SHA-256",
+  ),
+  query: text.optional().describe("Only with `--log-query`; cut like a path"),
   status: z.int().min(100).max(599).optional().describe("What the client was answered"),
   secret: text.optional().describe("The name of the secret that was injected"),
   mode: z.enum(["strict", "audit"]).optional().describe("In which mode it was denied"),
@@ -40,9 +44,17 @@ export const AuditRecordBody = z.looseObject({
   sent: count.optional().describe("Bytes of bodies or the tunnel from the client"),
   received: count.optional().describe("Bytes of bodies or the tunnel to the client"),
   repeated: z.int().min(2).optional().describe(
-    "How many requests it stands for; 1 when absent. Identical denials are counted once there are many",
+    "How many requests it stands for; 1 when absent. Identical denials are counted once there are many; one that " +
+      "names no host counts different ones, which would have been too many lines for one client or source",
   ),
   duration_ms: count.optional().describe("From the request, or the tunnel's beginning, to its end"),
+  src: text.optional().describe(
+    "Where it came from: `IP:PORT`, IPv6 in brackets; no port where it counts several",
+  ),
+  proxy_port: z.int().min(1).max(65_535).optional().describe("The port of the proxy that it came to"),
+  tls: z.enum(["1.2", "1.3"]).optional().describe(
+    "The version of TLS that the client speaks with the proxy, inside an inspected tunnel the one in there",
+  ),
 }).describe(
   "One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential",
 ).openapi("AuditRecord");
@@ -67,6 +79,13 @@ export const AuditQuery = z.strictObject({
   denied: flag.describe("Only denials"),
   host: given.describe("Only this host: a name, an IP literal, `*.suffix`"),
   since,
+  src: given.describe("Only this source: an address, a network, or IP:PORT of one connection"),
+  proxy_port: z.string({ error: "give it once" })
+    .refine((text) => parsePort(text) !== undefined, { error: "write a port" })
+    .optional().openapi({ type: "integer", minimum: 1, maximum: 65_535 })
+    .describe("Only what came to this port of the proxy"),
+  tls: z.enum(TLS_FILTERS, { error: "write 1.2, 1.3 or none" }).optional()
+    .describe("Only what came in this version of TLS, or in clear"),
   limit: z.string({ error: "give it once" })
     .refine((text) => /^[1-9]\d{0,4}$/.test(text) && Number(text) <= MAX_RECORDS, {
       error: `write a number from 1 to ${MAX_RECORDS}`,

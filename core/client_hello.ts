@@ -12,11 +12,15 @@ import { ProxyError } from "./errors.ts";
 export interface ClientHello {
   /** The name as sent, or undefined without the extension. */
   readonly serverName: string | undefined;
+  /** The version that a server which speaks 1.2 and 1.3 will use: RFC 8446 §4.2.1 has it take the newer one. */
+  readonly tls: "1.2" | "1.3";
 }
 
 const HANDSHAKE_RECORD = 0x16;
 const CLIENT_HELLO = 1;
 const SERVER_NAME_EXTENSION = 0;
+const SUPPORTED_VERSIONS_EXTENSION = 43;
+const TLS_1_3 = 0x0304;
 const MAX_RECORD_BYTES = 16_384 + 256;
 /**
  * Real clients use one record, a few to get past filters. Every read starts from the beginning, so without a bound records of
@@ -81,19 +85,28 @@ function readHello(message: Uint8Array): ClientHello {
   body.skip(body.number(1)); // legacy_session_id
   body.skip(body.number(2)); // cipher_suites
   body.skip(body.number(1)); // legacy_compression_methods
-  if (body.left === 0) return { serverName: undefined };
+  if (body.left === 0) return { serverName: undefined, tls: "1.2" };
   const extensions = body.vector(2);
   let serverName: string | undefined;
+  let tls: ClientHello["tls"] = "1.2";
   let hasName = false;
   while (extensions.left > 0) {
     const type = extensions.number(2);
     const extension = extensions.vector(2);
+    if (type === SUPPORTED_VERSIONS_EXTENSION && offersTls13(extension)) tls = "1.3";
     if (type !== SERVER_NAME_EXTENSION) continue;
     if (hasName) throw noClientHello("two server names");
     hasName = true;
     serverName = readServerName(extension);
   }
-  return { serverName };
+  return { serverName, tls };
+}
+
+/** Whoever answers the handshake judges a list that is malformed. */
+function offersTls13(extension: Cursor): boolean {
+  if (extension.left > 0) extension.skip(1);
+  while (extension.left >= 2) if (extension.number(2) === TLS_1_3) return true;
+  return false;
 }
 
 /** RFC 6066 §3: a list that holds at most one name of each type; the only type is host_name (0). */

@@ -13,14 +13,19 @@ const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
  */
 export function escapeLogValue(text: string): string {
   if (text === "") return "-";
-  return text.replace(/[^\x21\x23-\x7e]/gu, (char) => {
-    let out = "";
-    for (const byte of new TextEncoder().encode(char)) {
-      out += "%" + byte.toString(16).toUpperCase().padStart(2, "0");
-    }
-    return out;
-  });
+  if (IS_PLAIN.test(text)) return text;
+  let out = "";
+  for (const byte of new TextEncoder().encode(text)) out += LOG_BYTES[byte];
+  return out;
 }
+
+const IS_PLAIN = /^[\x21\x23-\x7e]*$/;
+
+/** What each byte of UTF-8 becomes. */
+const LOG_BYTES: readonly string[] = Array.from({ length: 256 }, (_, byte) => {
+  const char = String.fromCharCode(byte);
+  return IS_PLAIN.test(char) ? char : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+});
 
 /**
  * One word for a POSIX shell, quoted when it needs to be. Control and format characters are dropped: they cannot be

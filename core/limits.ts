@@ -163,3 +163,30 @@ export function fitLimits(limits: Limits, descriptors: number | undefined): Limi
   const most = Math.floor((descriptors - reserved) / DESCRIPTORS_PER_CONNECTION);
   return most >= limits.maxConnections ? limits : { ...limits, maxConnections: most };
 }
+
+/**
+ * What the audit log keeps of what others choose, and what may wait for it. Sizes of records are reckoned, not measured: a
+ * character counts as a byte, and a line of text may have three for it.
+ */
+export const RECORD_LIMITS = {
+  /** Characters of a path or query. Browsers stop at 2,083; beyond it a digest tells one from another. */
+  maxPathChars: 2_048,
+  /** Characters of any other text. A host has 253 at most, a name 64. */
+  maxTextChars: 256,
+  /** A record without its path, query and host. */
+  baseBytes: 320,
+  /** What is written at once: the main thread makes no longer text in one go. */
+  maxPieceBytes: 1_048_576,
+  /** While more waits for the disk, new requests are refused. From half of that on, denials are only counted. */
+  maxQueuedBytes: 33_554_432,
+  /** What one worker may have on its way to the main thread. Beyond it records wait in the worker. */
+  maxUntakenBytes: 4_194_304,
+  /** What may wait in one worker: beyond it new requests are refused there. From half of that on, denials are only counted. */
+  maxWaitingBytes: 4_194_304,
+  /** Denials of one client that have lines of their own: 13,000 at once, two a second after that. The rest is counted. */
+  denialsOfClient: { burstBytes: 4_194_304, bytesPerSecond: 512 },
+  /** Denials of one source address that has not said who it is, likewise. */
+  denialsOfSource: { burstBytes: 1_048_576, bytesPerSecond: 256 },
+  /** Clients and sources whose budgets are remembered, the least recent goes first. */
+  maxBudgets: 4_096,
+} as const;

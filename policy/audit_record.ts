@@ -6,12 +6,28 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
+import type { Cidr } from "../core/cidr.ts";
 import { formatDuration } from "../core/duration.ts";
 import { escapeLogValue } from "../core/escape.ts";
+import { RECORD_LIMITS } from "../core/limits.ts";
 import { isReason, type Reason } from "./reason.ts";
 
 /** The version of the JSON form. It rises when a field changes its meaning or goes; a new optional field does not. */
 export const RECORD_VERSION = 1;
+
+/** Where a request came from. All requests of a connection, or of a tunnel in it, share one. */
+export interface Origin {
+  /** `IP:PORT`, an IPv6 address in brackets. Without a port where it stands for several connections. */
+  readonly src: string;
+  /** The proxy's own port that it came to. */
+  readonly proxyPort?: number | undefined;
+  /** The version of TLS that the client speaks with the proxy: inside an inspected tunnel where it is in one. */
+  readonly tls?: TlsVersion | undefined;
+}
+
+/** What the proxy speaks. */
+export type TlsVersion = "1.2" | "1.3";
 
 /** What happened to one request or tunnel. Absent fields are left out of the line; an absent client is `-`. */
 export interface AuditRecord {
@@ -51,6 +67,12 @@ export interface AuditRecord {
   readonly durationMs?: number | undefined;
   /** From the request's head to the moment when the upstream was asked. For the metrics: it is in no line. */
   readonly setupMs?: number | undefined;
+  /** How many requests it stands for: more than 1 where denials were coalesced. Absent is 1. */
+  readonly repeated?: number | undefined;
+  /** Where it came from. */
+  readonly origin?: Origin | undefined;
+  /** By which number the log knows it while it is open, see `AuditTrail.open`: it is in no line. */
+  readonly exchange?: number | undefined;
 }
 
 /** The two forms of a line. */
@@ -60,8 +82,13 @@ export type LogFormat = "text" | "json";
 export interface StoredRecord extends AuditRecord {
   /** Epoch milliseconds. */
   readonly timeMs: number;
-  /** How many requests it stands for: more than 1 where identical denials were coalesced. */
+  /** How many requests it stands for. */
   readonly repeated: number;
+}
+
+/** True for a denial of somebody who did not say who they are: anyone who reaches a port can cause them, and any number. */
+export function isUnauthenticatedDenial({ verdict, client }: AuditRecord): boolean {
+  return verdict === "deny" && client === undefined;
 }
 
 /** Which records are asked for; what is absent does not matter. */
@@ -74,6 +101,63 @@ export interface RecordFilter {
   readonly host?: string | undefined;
   /** Epoch milliseconds, inclusive. */
   readonly sinceMs?: number | undefined;
+  /** A source address, a network of them, or one connection's address and port. */
+  readonly src?: SourceFilter | undefined;
+  /** The proxy's port. */
+  readonly proxyPort?: number | undefined;
+  /** The client's version of TLS; `none` is in clear. */
+  readonly tls?: TlsVersion | "none" | undefined;
+}
+
+/** Which sources are asked for. */
+export interface SourceFilter {
+  readonly network: Cidr;
+  /** Of the client's connection. */
+  readonly port?: number | undefined;
+}
+
+/**
+ * The record with no text longer than the log keeps ({@linkcode RECORD_LIMITS}): the same record where nothing is. A text
+ * that was cut ends in `…`, how long the whole of it was, and the beginning of its digest, so that two that differ stay
+ * different. No path, query or method that was sent can hold `…`: heads are read byte by byte.
+ */
+export function boundRecord(record: AuditRecord): AuditRecord {
+  const { maxPathChars, maxTextChars } = RECORD_LIMITS;
+  const { path, query, method, host, client } = record;
+  const isShort = (text: string | undefined, most: number) => text === undefined || text.length <= most;
+  const isBounded = isShort(path, maxPathChars) && isShort(query, maxPathChars) &&
+    isShort(method, maxTextChars) && isShort(host, maxTextChars) && isShort(client, maxTextChars);
+  if (isBounded) return record;
+  const cut = (text: string | undefined, most: number) => text === undefined ? text : cutText(text, most);
+  return {
+    ...record,
+    path: cut(path, maxPathChars),
+    query: cut(query, maxPathChars),
+    method: cut(method, maxTextChars),
+    host: cut(host, maxTextChars),
+    client: cut(client, maxTextChars),
+  };
+}
+
+/** The beginning of a text that is longer than `most`, with its length and digest; a shorter one as it is. */
+export function cutText(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const digest = createHash("sha256").update(text).digest("hex").slice(0, DIGEST_CHARS);
+  return `${text.slice(0, most)}${CUT_MARK}${text.length}-${digest}`;
+}
+
+/** True when a text of a record is not the whole of it. */
+export function isCut(text: string): boolean {
+  return text.includes(CUT_MARK);
+}
+
+const CUT_MARK = "…";
+/** 128 bits. */
+const DIGEST_CHARS = 32;
+
+/** What a record takes in memory and in a file, in bytes, reckoned rather than measured. */
+export function sizeOfRecord({ path = "", query = "", host = "" }: AuditRecord): number {
+  return RECORD_LIMITS.baseBytes + path.length + query.length + host.length;
 }
 
 /** The line of a record, without a line end. */
@@ -83,43 +167,65 @@ export function formatRecord(
   timeMs: number,
   repeated?: number,
 ): string {
-  const fields: [string, string | number | undefined][] = [
-    ["client", record.client ?? "-"],
-    ["auth", record.auth],
-    ["rule-owner", record.ruleOwner],
-    ["method", record.method],
-    ["scheme", record.scheme],
-    ["host", record.host],
-    ["port", record.port],
-    ["path", record.path],
-    ["query", record.query],
-    ["status", record.status],
-    ["secret", record.secret],
-    ["mode", record.mode],
-    ["reason", record.reason],
-    ["sent", record.sent],
-    ["received", record.received],
-    [
-      "duration",
-      format === "text" && record.durationMs !== undefined ? formatDuration(record.durationMs) : undefined,
-    ],
-    ["repeated", repeated],
-  ];
-  if (format === "text") {
-    let line: string = record.verdict;
-    for (const [key, value] of fields) {
-      if (value !== undefined) line += ` ${key}=${typeof value === "number" ? value : escapeLogValue(value)}`;
-    }
-    return line;
-  }
-  const json: Record<string, string | number> = {
+  return format === "text" ? textLine(record, repeated) : jsonLine(record, timeMs, repeated);
+}
+
+function textLine(record: AuditRecord, repeated: number | undefined): string {
+  const { durationMs, origin } = record;
+  let line = `${record.verdict} client=${record.client ?? "-"}`;
+  const add = (key: string, value: string | number | undefined) => {
+    if (value !== undefined) line += ` ${key}=${typeof value === "number" ? value : escapeLogValue(value)}`;
+  };
+  add("auth", record.auth);
+  add("rule-owner", record.ruleOwner);
+  add("method", record.method);
+  add("scheme", record.scheme);
+  add("host", record.host);
+  add("port", record.port);
+  add("path", record.path);
+  add("query", record.query);
+  add("status", record.status);
+  add("secret", record.secret);
+  add("mode", record.mode);
+  add("reason", record.reason);
+  add("sent", record.sent);
+  add("received", record.received);
+  add("duration", durationMs === undefined ? undefined : formatDuration(durationMs));
+  add("repeated", repeated);
+  if (!origin) return line;
+  add("src", origin.src);
+  add("proxy-port", origin.proxyPort);
+  add("tls", origin.tls);
+  return line;
+}
+
+function jsonLine(record: AuditRecord, timeMs: number, repeated: number | undefined): string {
+  const { durationMs, origin } = record;
+  return JSON.stringify({ // what is undefined is left out
     v: RECORD_VERSION,
     time: new Date(timeMs).toISOString(),
     verdict: record.verdict,
-  };
-  for (const [key, value] of fields) if (value !== undefined) json[key.replace("-", "_")] = value;
-  if (record.durationMs !== undefined) json["duration_ms"] = Math.round(record.durationMs);
-  return JSON.stringify(json);
+    client: record.client ?? "-",
+    auth: record.auth,
+    rule_owner: record.ruleOwner,
+    method: record.method,
+    scheme: record.scheme,
+    host: record.host,
+    port: record.port,
+    path: record.path,
+    query: record.query,
+    status: record.status,
+    secret: record.secret,
+    mode: record.mode,
+    reason: record.reason,
+    sent: record.sent,
+    received: record.received,
+    repeated,
+    duration_ms: durationMs === undefined ? undefined : Math.round(durationMs),
+    src: origin?.src,
+    proxy_port: origin?.proxyPort,
+    tls: origin?.tls,
+  });
 }
 
 /** The line of a record as it was written. `repeated` is part of it only where it says something. */
@@ -149,6 +255,7 @@ export function parseRecord(line: string): StoredRecord | undefined {
   // Counts are added up: a negative one in a file that was handed on would hide others.
   if (!Number.isSafeInteger(repeated) || repeated < 1) return undefined;
   const [client, scheme, mode, reason] = [text("client"), text("scheme"), text("mode"), text("reason")];
+  const [src, tls] = [text("src"), text("tls")];
   return {
     timeMs,
     repeated,
@@ -169,6 +276,9 @@ export function parseRecord(line: string): StoredRecord | undefined {
     sent: number("sent"),
     received: number("received"),
     durationMs: number("duration_ms"),
+    origin: src === undefined
+      ? undefined
+      : { src, proxyPort: number("proxy_port"), tls: tls === "1.2" || tls === "1.3" ? tls : undefined },
   };
 }
 

@@ -9,6 +9,7 @@
 import { isProxyError } from "../core/errors.ts";
 import { isIpLiteral } from "../core/host_port.ts";
 import { canBeTyped } from "./allow_command.ts";
+import { isCut } from "./audit_record.ts";
 import { decideConnect, decideRequest } from "./decide.ts";
 import type { Denial } from "./denial_tally.ts";
 import { matchHost } from "./match.ts";
@@ -59,6 +60,9 @@ export function findRemedy(denial: Denial, rules: readonly Rule[]): Remedy {
   if (!BY_RULES.has(reason)) return { kind: "no-rule", why: whyOutsideRules(denial) };
   if (!isRequest(denial) || path === undefined) {
     return { kind: "no-rule", why: isAddress ? NO_ADDRESSES : whyNoRequest(denial) };
+  }
+  if (isCut(path)) {
+    return { kind: "no-rule", why: "its path is too long for the log to keep the whole of it" };
   }
   if (readingsOf(path).length > MAX_READINGS) {
     return { kind: "no-rule", why: "its path can be read in too many ways" };

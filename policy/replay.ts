@@ -9,7 +9,7 @@
  *
  * @module
  */
-import type { StoredRecord } from "./audit_record.ts";
+import { isCut, type StoredRecord } from "./audit_record.ts";
 import { decideConnect, decideRequest } from "./decide.ts";
 import { matchHost } from "./match.ts";
 import type { PolicyFile } from "./policy_file.ts";
@@ -155,7 +155,7 @@ export class Replayer {
       if (decision.verdict === "deny") return differenceOf(was, "denied", decision.reason);
       return differenceOf(was, decision.verdict === "inspect" ? "inspected" : "passthrough");
     }
-    if (method === undefined) return undefined;
+    if (method === undefined || isCut(path)) return undefined;
     // What a tunnel passes through is never decided on. Cleartext is asked of the proxy itself, which always looks at it.
     if (scheme !== "http" && decideConnect(rules, { host, port }).verdict === "passthrough") {
       return differenceOf(was, "passthrough");

@@ -6,8 +6,9 @@
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
+import type { TlsVersion } from "../policy/audit_record.ts";
 import { ByteReader } from "./streams/byte_reader.ts";
-import { isTlsRecord } from "./streams/client_hello.ts";
+import { isTlsRecord, peekClientHello } from "./streams/client_hello.ts";
 import type { ClientStream, ConnectionState, ProxyContext } from "./context.ts";
 import { handleConnect } from "./connect.ts";
 import { refusalOf } from "./error_response.ts";
@@ -25,20 +26,35 @@ export async function serveConnection(
   },
 ): Promise<void> {
   try {
-    const session: Session = { stream, reader: new ByteReader(stream), tunnel: undefined, state, context };
+    const { origin } = state;
+    const session: Session = {
+      stream,
+      reader: new ByteReader(stream),
+      tunnel: undefined,
+      state,
+      origin,
+      context,
+    };
     if (!await waitFirstByte(session)) return stream.close();
     if (!isTlsRecord(session.reader.available[0])) return await serveProtocol(session);
     if (!hasTls) {
       throw new ProxyError("client.malformed", "Cannot serve TLS on the plain port", { reason: "malformed" });
     }
     const { interceptor, certificates } = context;
+    const version = await offeredVersion(session);
     const tls = await interceptor.terminate(
       stream,
       session.reader.takeAll(),
       "proxy",
       () => certificates.forProxy(),
     );
-    const inside: Session = { ...session, stream: tls, reader: new ByteReader(tls), isTls: true };
+    const inside: Session = {
+      ...session,
+      stream: tls,
+      reader: new ByteReader(tls),
+      isTls: true,
+      origin: { ...origin, tls: version },
+    };
     if (await waitFirstByte(inside)) await serveProtocol(inside);
     else tls.close();
     await tls.done;
@@ -46,7 +62,32 @@ export async function serveConnection(
     stream.close();
     if (!(error instanceof ProxyError)) context.reportBug(error);
     const { reason } = refusalOf(error);
-    if (reason !== "client-closed") context.audit.write({ verdict: "deny", reason });
+    if (reason !== "client-closed") context.audit.write({ verdict: "deny", reason, origin: state.origin });
+  }
+}
+
+/**
+ * The version of TLS that the client's hello asks for. What is wrong with a hello is for the handshake to say.
+ *
+ * @throws ProxyError `client.timeout`
+ */
+async function offeredVersion(
+  { reader, stream, context: { deadlines, limits } }: Session,
+): Promise<TlsVersion | undefined> {
+  let isLate = false;
+  const deadline = deadlines.start(limits.handshakeTimeoutMs, () => {
+    isLate = true;
+    stream.close();
+  });
+  try {
+    return (await peekClientHello(reader, limits)).tls;
+  } catch {
+    if (!isLate) return undefined;
+    throw new ProxyError("client.timeout", "Cannot serve TLS: the handshake took too long", {
+      reason: "tls-handshake",
+    });
+  } finally {
+    deadline.stop();
   }
 }
 

@@ -6,6 +6,7 @@
 import type { Clock } from "../core/clock.ts";
 import type { Deadlines } from "../core/deadlines.ts";
 import type { Limits } from "../core/limits.ts";
+import type { Origin } from "../policy/audit_record.ts";
 import type { Admission } from "./admission.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
 import type { ByteStream } from "./streams/byte_reader.ts";
@@ -56,6 +57,8 @@ export interface ClientStream extends ByteStream {
 export interface ConnectionState {
   /** The client address, for quotas. */
   readonly source: string;
+  /** The same for the audit log. */
+  readonly origin: Origin;
   /** True while it waits for a request: a drain closes it then. */
   isIdle: boolean;
   /** True once the server is stopping: no further request is taken. */

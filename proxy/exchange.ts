@@ -8,7 +8,7 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import type { Rule } from "../policy/rule.ts";
-import type { AuditRecord } from "../policy/audit_record.ts";
+import type { AuditRecord, Origin } from "../policy/audit_record.ts";
 import { authenticate } from "./auth.ts";
 import type { Body } from "./http1/body.ts";
 import { type ByteReader, closeWriteQuietly, writeAll } from "./streams/byte_reader.ts";
@@ -32,6 +32,8 @@ export interface Session {
   /** True on the proxy's own TLS: what is answered here cannot be read or changed on the way. */
   readonly isTls?: boolean;
   readonly state: ConnectionState;
+  /** Where its requests come from: the connection's, with the version of TLS that this is inside of. */
+  readonly origin: Origin;
   readonly context: ProxyContext;
 }
 
@@ -100,7 +102,7 @@ export function wantsClose(head: RequestHead): boolean {
 
 /** Writes and logs a refusal of whatever the session has just read. */
 export async function refuse(
-  { stream, context, tunnel }: Session,
+  { stream, context, tunnel, origin }: Session,
   refusal: Refusal,
   known: Partial<AuditRecord>,
   { head, close }: { readonly head?: RequestHead; readonly close: boolean } = { close: true },
@@ -114,6 +116,7 @@ export async function refuse(
     ...known,
     ...(isPolicy ? { mode: context.mode } : { status: refusal.status }),
     reason: refusal.reason,
+    origin,
   });
   // A client that sends requests and reads no answers must not hold its connection for ever.
   const deadline = context.deadlines.start(context.limits.headTimeoutMs, () => stream.abort());

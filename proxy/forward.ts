@@ -465,7 +465,7 @@ class Forwarding {
   }
 
   #log(more: Partial<AuditRecord>): void {
-    const { session: { context }, client, head, target } = this.#exchange;
+    const { session: { context, origin }, client, head, target } = this.#exchange;
     context.audit.write({
       verdict: "allow",
       client: client.name,
@@ -475,6 +475,7 @@ class Forwarding {
       ...(this.#credential ? { secret: this.#credential.secret } : {}),
       ...more,
       ...this.#measures(),
+      origin,
     });
   }
 }

@@ -8,6 +8,7 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import { type HostPort, parseHost } from "../core/host_port.ts";
+import type { TlsVersion } from "../policy/audit_record.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { Rule } from "../policy/rule.ts";
 import { ByteReader, writeAll } from "./streams/byte_reader.ts";
@@ -34,6 +35,7 @@ export interface InspectedTunnel {
 export async function inspect(session: Session, tunnel: InspectedTunnel): Promise<void> {
   const { context, stream, state } = session;
   const { client, rule, target, method } = tunnel;
+  let { origin } = session;
   const releaseTunnel = context.admission.addTunnel();
   let inner: ClientStream = stream;
   let reason: Reason | undefined;
@@ -47,7 +49,7 @@ export async function inspect(session: Session, tunnel: InspectedTunnel): Promis
     const scheme = isTls ? "https" : "http";
     let { reader } = session;
     if (isTls) {
-      await checkServerName(session, target);
+      origin = { ...origin, tls: await checkServerName(session, target) };
       const tls = await context.interceptor.terminate(
         stream,
         reader.takeAll(),
@@ -57,9 +59,23 @@ export async function inspect(session: Session, tunnel: InspectedTunnel): Promis
       inner = tls;
       reader = new ByteReader(tls);
       if (reason) tls.abort(); // during the handshake
-      else await serveSession({ stream: tls, reader, tunnel: { ...target, scheme, client }, state, context });
+      else {await serveSession({
+          stream: tls,
+          reader,
+          tunnel: { ...target, scheme, client },
+          state,
+          origin,
+          context,
+        });}
       await tls.done;
-    } else await serveSession({ stream, reader, tunnel: { ...target, scheme, client }, state, context });
+    } else {await serveSession({
+        stream,
+        reader,
+        tunnel: { ...target, scheme, client },
+        state,
+        origin,
+        context,
+      });}
   } catch (error) {
     if (!(error instanceof ProxyError)) context.reportBug(error);
     context.audit.write({
@@ -69,6 +85,7 @@ export async function inspect(session: Session, tunnel: InspectedTunnel): Promis
       ...target,
       mode: context.mode,
       reason: reason ?? refusalOf(error).reason,
+      origin,
     });
     stream.close();
   } finally {
@@ -126,15 +143,19 @@ function otherProtocol(): ProxyError {
   );
 }
 
-/** The SNI must be the CONNECT target (SPEC section 2): a permitted host cannot front for another. */
+/**
+ * The SNI must be the CONNECT target (SPEC section 2): a permitted host cannot front for another.
+ *
+ * @returns the version of TLS that the handshake will have
+ */
 async function checkServerName(
   { reader, stream, context: { deadlines, limits } }: Session,
   { host }: HostPort,
-) {
+): Promise<TlsVersion> {
   const deadline = deadlines.start(limits.handshakeTimeoutMs, () => stream.close());
   try {
-    const { serverName } = await peekClientHello(reader, limits);
-    if (serverName === undefined || namesHost(serverName, host)) return;
+    const { serverName, tls } = await peekClientHello(reader, limits);
+    if (serverName === undefined || namesHost(serverName, host)) return tls;
     await writeAll(stream, UNRECOGNIZED_NAME);
   } catch (error) {
     if (error instanceof ProxyError) throw error;

@@ -239,17 +239,17 @@ class Server implements LocalProxy {
 
   #serve(conn: Deno.TcpConn, hasTls: boolean): void {
     const { admission, audit, reportBug } = this.#context;
-    const source = (conn.remoteAddr as Deno.NetAddr).hostname;
+    const { source, origin } = originOf(conn);
     const release = admission.tryConnection();
     const releaseSource = release && admission.tryUnauthenticated(source);
     if (!release || !releaseSource) {
-      audit.write({ verdict: "deny", reason: release ? "quota" : "overload" });
+      audit.write({ verdict: "deny", reason: release ? "quota" : "overload", origin });
       release?.();
       closeQuietly(conn);
       return;
     }
     const stream = clientStream(conn);
-    const { state, forget } = this.#newState(stream, source, releaseSource);
+    const { state, forget } = this.#newState(stream, { source, origin }, releaseSource);
     const done = serveConnection(stream, { hasTls, state, context: this.#context }).catch(reportBug).finally(
       () => {
         this.#open.delete(open);
@@ -265,7 +265,7 @@ class Server implements LocalProxy {
   /** A connection counts against its source until it has said who it is, then against that client and ends with it. */
   #newState(
     stream: ClientStream,
-    source: string,
+    from: Pick<ConnectionState, "source" | "origin">,
     releaseSource: Release,
   ): { readonly state: ConnectionState; readonly forget: () => void } {
     const { admission, grants } = this.#context;
@@ -276,7 +276,7 @@ class Server implements LocalProxy {
       if (state.isIdle) stream.close();
     };
     const state: ConnectionState = {
-      source,
+      ...from,
       isIdle: false,
       isStopping: false,
       identify: (name) => {
@@ -304,6 +304,14 @@ class Server implements LocalProxy {
       },
     };
   }
+}
+
+/** Who dials, for quotas and for the audit log, where an IPv4 address is written as such whatever the socket is. */
+function originOf(conn: Deno.TcpConn): Pick<ConnectionState, "source" | "origin"> {
+  const { hostname: source, port } = conn.remoteAddr as Deno.NetAddr;
+  const host = source.replace(/^::ffff:(?=\d+\.)/i, "");
+  const proxyPort = (conn.localAddr as Deno.NetAddr).port;
+  return { source, origin: { src: formatHostPort({ host, port }), proxyPort } };
 }
 
 /** What to say when descriptors allow no more connections than that. */

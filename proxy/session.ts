@@ -90,12 +90,13 @@ async function readHead(session: Session, isFirst: boolean): Promise<RequestHead
 }
 
 /** A tunnel of some other protocol, whose program waited for an answer until it gave up, has its line too. */
-function noteUnread({ context, tunnel }: Session): void {
+function noteUnread({ context, tunnel, origin }: Session): void {
   if (tunnel?.scheme !== "http") return;
   const { client, scheme, host, port } = tunnel;
   context.audit.write({
     ...{ verdict: "deny", client: client.name, scheme, host, port },
     reason: "tls-no-client-hello",
+    origin,
   });
 }
 

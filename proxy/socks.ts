@@ -62,6 +62,7 @@ export async function serveSocks(session: Session): Promise<void> {
       ...request?.target,
       ...(refusal.status === 403 ? { mode: context.mode } : {}),
       reason: refusal.reason,
+      origin: session.origin,
     });
     if (request) await writeAll(stream, formatReply(request.version, replyCode(refusal))).catch(() => {});
     await linger(session);

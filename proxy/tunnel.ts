@@ -84,6 +84,7 @@ export async function passThrough(session: Session, tunnel: PassthroughTunnel): 
     received: joined.bytesToA,
     durationMs: context.clock.monotonic() - startedAt,
     setupMs,
+    origin: session.origin,
   });
 }
 

@@ -597,9 +597,9 @@ export interface components {
       /** @description A name or an IP literal, without port */
       readonly host?: string;
       readonly port?: number;
-      /** @description Without the query */
+      /** @description Without the query. One of more than 2,048 characters is cut there, and goes on with `…`, how many the whole of it has, `-`, and the first 32 hex digits of its SHA-256 */
       readonly path?: string;
-      /** @description Only with `--log-query` */
+      /** @description Only with `--log-query`; cut like a path */
       readonly query?: string;
       /** @description What the client was answered */
       readonly status?: number;
@@ -707,10 +707,19 @@ export interface components {
       readonly sent?: number;
       /** @description Bytes of bodies or the tunnel to the client */
       readonly received?: number;
-      /** @description How many requests it stands for; 1 when absent. Identical denials are counted once there are many */
+      /** @description How many requests it stands for; 1 when absent. Identical denials are counted once there are many; one that names no host counts different ones, which would have been too many lines for one client or source */
       readonly repeated?: number;
       /** @description From the request, or the tunnel's beginning, to its end */
       readonly duration_ms?: number;
+      /** @description Where it came from: `IP:PORT`, IPv6 in brackets; no port where it counts several */
+      readonly src?: string;
+      /** @description The port of the proxy that it came to */
+      readonly proxy_port?: number;
+      /**
+       * @description The version of TLS that the client speaks with the proxy, inside an inspected tunnel the one in there
+       * @enum {string}
+       */
+      readonly tls?: "1.2" | "1.3";
     } & {
       readonly [key: string]: unknown;
     };
@@ -1303,6 +1312,12 @@ export interface operations {
         readonly host?: string;
         /** @description A time of RFC 3339, inclusive, or how long ago: 90s, 15m, 1h, 7d */
         readonly since?: string;
+        /** @description Only this source: an address, a network, or IP:PORT of one connection */
+        readonly src?: string;
+        /** @description Only what came to this port of the proxy */
+        readonly proxy_port?: number;
+        /** @description Only what came in this version of TLS, or in clear */
+        readonly tls?: "1.2" | "1.3" | "none";
         /** @description Only the newest so many of the stored records */
         readonly limit?: number;
       };

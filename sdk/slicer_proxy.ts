@@ -72,13 +72,16 @@ export class SlicerProxy {
    * have more fields.
    */
   async *audit(options: AuditOptions = {}): AsyncGenerator<AuditRecord, void, void> {
-    const { follow, client, denied, host, since, limit, onMissed, ...call } = options;
+    const { follow, client, denied, host, since, src, proxyPort, tls, limit, onMissed, ...call } = options;
     const query = {
       ...(follow ? { follow: "1" as const } : {}),
       ...(denied ? { denied: "1" as const } : {}),
       ...(client === undefined ? {} : { client }),
       ...(host === undefined ? {} : { host }),
       ...formatSince(since),
+      ...(src === undefined ? {} : { src }),
+      ...(proxyPort === undefined ? {} : { proxy_port: proxyPort }),
+      ...(tls === undefined ? {} : { tls }),
       ...(limit === undefined ? {} : { limit }),
     };
     for await (const line of this.#api.stream("/proxy/v1/audit", { query }, call)) {

@@ -48,6 +48,12 @@ export interface AuditOptions extends CallOptions {
   readonly denied?: boolean | undefined;
   /** Only this host, or pattern such as `*.example.com`. */
   readonly host?: string | undefined;
+  /** Only from there: an address, a network, or `IP:PORT` of one connection. */
+  readonly src?: string | undefined;
+  /** Only what came to this port of the proxy. */
+  readonly proxyPort?: number | undefined;
+  /** Only clients with this version of TLS, or in clear. */
+  readonly tls?: "1.2" | "1.3" | "none" | undefined;
   /** Only from this time on: a time, or how long ago (`15m`). */
   readonly since?: Date | string | undefined;
   /** Only the newest so many of those that are stored. */

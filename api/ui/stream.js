@@ -29,6 +29,9 @@ import { formatBytes, formatTook, shorten } from "./words.js";
  * @property {number} [received]
  * @property {number} [duration_ms]
  * @property {number} [repeated]
+ * @property {string} [src]
+ * @property {number} [proxy_port]
+ * @property {string} [tls]
  */
 
 /** @typedef {AuditLine | { missed: number }} AuditEvent a line, or how many are missing */
@@ -48,6 +51,9 @@ export class Stream {
   #client = byId("filter-client", HTMLSelectElement);
   #host = byId("filter-host", HTMLInputElement);
   #denied = byId("filter-denied", HTMLInputElement);
+  #source = byId("filter-source", HTMLInputElement);
+  #port = byId("filter-port", HTMLInputElement);
+  #tls = byId("filter-tls", HTMLSelectElement);
   #pause = byId("pause", HTMLButtonElement);
   #propose;
   /** @type {AuditEvent[]} newest last */
@@ -60,7 +66,7 @@ export class Stream {
   /** @param {(denied: AuditLine) => void} propose called when someone asks for a rule */
   constructor(propose) {
     this.#propose = propose;
-    for (const filter of [this.#client, this.#host, this.#denied]) {
+    for (const filter of [this.#client, this.#host, this.#denied, this.#source, this.#port, this.#tls]) {
       filter.addEventListener("input", () => this.#drawAll());
     }
     this.#pause.addEventListener("click", () => {
@@ -109,9 +115,15 @@ export class Stream {
   #isShown(event) {
     if ("missed" in event) return true;
     const host = this.#host.value.trim().toLowerCase();
+    const source = this.#source.value.trim().toLowerCase();
+    const port = this.#port.value.trim();
+    const tls = this.#tls.value;
     return (this.#client.value === "" || event.client === this.#client.value) &&
       (!this.#denied.checked || event.verdict === "deny") &&
-      (host === "" || (event.host ?? "").includes(host));
+      (host === "" || (event.host ?? "").includes(host)) &&
+      (source === "" || (event.src ?? "").includes(source)) &&
+      (port === "" || String(event.proxy_port ?? "") === port) &&
+      (tls === "" || (event.src !== undefined && (event.tls ?? "none") === tls));
   }
 
   /** @param {readonly AuditEvent[]} events */
@@ -152,6 +164,15 @@ export class Stream {
         { class: "client" },
         element("bdi", {}, shorten(line.client, MAX_SHOWN_NAME)),
         line.rule_owner ? ` by a rule of ${shorten(line.rule_owner, MAX_SHOWN_NAME)}` : "",
+        line.src === undefined ? "" : element(
+          "small",
+          {
+            title: `to port ${line.proxy_port ?? "?"}, ${
+              line.tls === undefined ? "in clear" : `TLS ${line.tls}`
+            }`,
+          },
+          shorten(line.src, MAX_SHOWN_NAME),
+        ),
       ),
       element("td", { class: "request", title: shorten(requestOf(line), 2_000) }, ...requestParts(line)),
       element("td", { class: "outcome" }, ...this.#outcome(line)),

@@ -6,9 +6,10 @@
  * @module
  */
 import { ProxyError } from "../../core/errors.ts";
+import { parsePort } from "../../core/host_port.ts";
 import { parseName } from "../../core/names.ts";
 import { formatStored, parseRecord, type StoredRecord } from "../../policy/audit_record.ts";
-import { MAX_RECORDS, parseSince } from "../../policy/record_filter.ts";
+import { MAX_RECORDS, parseSince, parseSource } from "../../policy/record_filter.ts";
 import { parseHostPattern } from "../../policy/rule.ts";
 import { apiClient } from "../api/client.ts";
 import type { CommandArgs } from "../command/command.ts";
@@ -54,6 +55,9 @@ function queryOf(args: CommandArgs, nowMs: number): URLSearchParams {
   const host = args.text("host");
   const since = args.text("since");
   const limit = args.text("limit");
+  const src = args.text("src");
+  const port = args.text("proxy-port");
+  const tls = args.text("tls");
   if (args.has("follow")) query.set("follow", "1");
   if (client !== undefined) query.set("client", client === "-" ? client : parseName("client", client));
   if (args.has("denied")) query.set("denied", "1");
@@ -62,6 +66,17 @@ function queryOf(args: CommandArgs, nowMs: number): URLSearchParams {
     parseSince(since, nowMs); // said here, before anybody is asked
     query.set("since", since);
   }
+  if (src !== undefined) {
+    parseSource(src);
+    query.set("src", src);
+  }
+  if (port !== undefined) {
+    if (parsePort(port) === undefined) {
+      throw usageError("Cannot use --proxy-port with this value: it is no port");
+    }
+    query.set("proxy_port", port);
+  }
+  if (tls !== undefined) query.set("tls", tls);
   if (limit !== undefined) {
     if (!/^[1-9]\d{0,4}$/.test(limit) || Number(limit) > MAX_RECORDS) {
       throw usageError(`Cannot use --limit with this value: it is a number from 1 to ${MAX_RECORDS}`);

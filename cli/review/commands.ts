@@ -5,6 +5,7 @@
  */
 import type { CommandSpec, FlagSpec } from "../command/command.ts";
 import { JSON_FLAG, URL_FLAG } from "../command/common_flags.ts";
+import { TLS_FILTERS } from "../../policy/record_filter.ts";
 
 const SINCE_FLAG: FlagSpec = {
   name: "since",
@@ -32,6 +33,18 @@ export const REVIEW_COMMANDS: readonly CommandSpec[] = [
         description: "only this host: api.example.com, *.example.com or an IP address",
       },
       SINCE_FLAG,
+      {
+        name: "src",
+        placeholder: "SOURCE",
+        description: "only from there: 10.0.0.5, 10.0.0.0/24, or 10.0.0.5:40312 for one connection",
+      },
+      { name: "proxy-port", placeholder: "PORT", description: "only what came to this port of the proxy" },
+      {
+        name: "tls",
+        placeholder: "VERSION",
+        description: "only clients with this version of TLS, or in clear",
+        choices: TLS_FILTERS,
+      },
       { name: "limit", placeholder: "N", description: "only the newest N of what is stored" },
       JSON_FLAG,
       URL_FLAG,

@@ -58,7 +58,8 @@ export async function serveDns(exchange: Exchange): Promise<Next> {
   const query = parseDnsQuery(await readQuery(exchange));
   const host = parseHost(query.name) ?? "";
   const { answer, reason } = await answerFor(client, host, query.type, context);
-  const known = { client: client.name, method: "DNS", host: host === "" ? query.name : host };
+  const { origin } = session;
+  const known = { client: client.name, method: "DNS", host: host === "" ? query.name : host, origin };
   if (reason === undefined || reason === "dns") {
     const durationMs = context.clock.monotonic() - startedAt;
     context.audit.write({ verdict: "allow", ...known, ...(reason ? { reason } : {}), durationMs });

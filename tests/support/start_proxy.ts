@@ -4,7 +4,7 @@ import { type Clock, systemClock } from "../../core/clock.ts";
 import { Deadlines } from "../../core/deadlines.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
-import { formatStored } from "../../policy/audit_record.ts";
+import { formatStored, type StoredRecord } from "../../policy/audit_record.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Certificates, Mode } from "../../proxy/context.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
@@ -49,7 +49,9 @@ export interface TestProxy extends AsyncDisposable {
   readonly tlsPort: number;
   /** What clients trust. */
   readonly caPem: string;
-  /** Audit lines so far. */
+  /** Audit records so far. */
+  readonly records: readonly StoredRecord[];
+  /** The lines of them, without where each came from: that is another port each time. */
   readonly lines: string[];
   /** What was reported as a bug; a test fails on dispose when there is any. */
   readonly bugs: unknown[];
@@ -63,6 +65,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
   policy.addClient("one", TOKEN);
   const ca = await proxyAuthority();
   const upstreamCa = await upstreamAuthority();
+  const stored: StoredRecord[] = [];
   const lines: string[] = [];
   const bugs: unknown[] = [];
   const waiting = new Set<() => void>();
@@ -73,7 +76,8 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     sink: {
       write: (records) => {
         if (options.isDiskFull?.()) return Promise.reject(new Error("no space left on device"));
-        lines.push(...records.map((record) => formatStored(record, "text")));
+        stored.push(...records);
+        lines.push(...records.map((record) => formatStored({ ...record, origin: undefined }, "text")));
         for (const wake of waiting) wake();
         return Promise.resolve();
       },
@@ -113,6 +117,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     httpPort: http?.port ?? 0,
     tlsPort: tls?.port ?? 0,
     caPem: ca.caPem,
+    records: stored,
     lines,
     bugs,
     waitLine: async (pattern) => {

@@ -24,6 +24,9 @@ import { UpstreamPool } from "../../proxy/egress/pool.ts";
 import { TestPolicy } from "../support/test_policy.ts";
 import { makePipe, type PipeEnd } from "./pipe.ts";
 
+/** Where every client connection comes from. */
+const FROM = { source: "192.0.2.1", origin: { src: "192.0.2.1:40000", proxyPort: 3128 } };
+
 /** The token of the client `one`. */
 export const TOKEN = "spi_test_token_of_client_one";
 
@@ -78,7 +81,9 @@ export class Engine implements AsyncDisposable {
         deadlines,
         sink: {
           write: (records) => {
-            this.lines.push(...records.map((record) => formatStored(record, "text")));
+            this.lines.push(
+              ...records.map((record) => formatStored({ ...record, origin: undefined }, "text")),
+            );
             return Promise.resolve();
           },
         },
@@ -102,7 +107,8 @@ export class Engine implements AsyncDisposable {
       stream,
       reader: new ByteReader(stream),
       tunnel: tunnel && { ...tunnel, client },
-      state: { source: "192.0.2.1", isIdle: false, isStopping: false, identify: () => true },
+      state: { ...FROM, isIdle: false, isStopping: false, identify: () => true },
+      origin: FROM.origin,
       context: this.context,
     }));
   }

@@ -80,7 +80,13 @@ function portsIn(text: string): unknown[] {
 
 Deno.test("GET /audit answers the stored records that are asked for, a line each", async (t) => {
   await using api = await TestApi.start();
-  await api.audit.write(Array.from({ length: 30 }, (_, port) => record(port)));
+  await api.audit.write(Array.from({ length: 26 }, (_, port) => record(port)));
+  await api.audit.write([
+    record(26, { origin: { src: "10.0.0.6:40001", proxyPort: 3128 } }),
+    record(27, { origin: { src: "10.0.0.7:40001", proxyPort: 3128 } }),
+    record(28, { origin: { src: "10.0.0.9:40001", proxyPort: 3128 } }),
+    record(29, { origin: { src: "[fd00::5]:40001", proxyPort: 3129, tls: "1.3" } }),
+  ]);
   await api.audit.write([record(30, { timeMs: Date.now() - 1_000, client: undefined, host: "a.test" })]);
   const at = new Date(record(27).timeMs).toISOString();
   const rows: [query: string, ports: readonly number[]][] = [
@@ -93,6 +99,14 @@ Deno.test("GET /audit answers the stored records that are asked for, a line each
     [`?since=${at}`, [27, 28, 29, 30]],
     [`?since=${at.replace("Z", "%2B00:00")}&limit=2`, [29, 30]],
     ["?since=15m", [30]],
+    ["?src=10.0.0.9", [28]],
+    ["?src=10.0.0.0/29", [26, 27]],
+    ["?src=10.0.0.6:40001", [26]],
+    ["?src=10.0.0.6:40002", []],
+    ["?src=fd00::/16&proxy_port=3129", [29]],
+    ["?proxy_port=3128", [26, 27, 28]],
+    ["?tls=1.3", [29]],
+    ["?tls=none", [26, 27, 28]],
     ["?since=900ms", []],
     [`?limit=${MAX_RECORDS}&since=2020-01-01T00:00:00Z`, Array.from({ length: 31 }, (_, port) => port)],
   ];
@@ -124,6 +138,12 @@ Deno.test("GET /audit refuses a query that it cannot understand, and says what t
     ["?since=2026-01-02", "write a duration"],
     ["?since=2026-01-02T15:04:05", "a time with its zone (2026-01-02T15:04:05Z)"],
     ["?since=2026-13-02T15:04:05Z", "write a duration"],
+    ["?src=", "src: must not be empty"],
+    ["?src=10.0.0.300", "write an address (10.0.0.5), a network (10.0.0.0/24), or IP:PORT"],
+    ["?src=vm-1:80", "write an address"],
+    ["?proxy_port=0", "proxy_port: write a port"],
+    ["?proxy_port=3129x", "proxy_port: write a port"],
+    ["?tls=1.1", "tls: write 1.2, 1.3 or none"],
     ["?limit=0", "limit: write a number from 1 to 10000"],
     ["?limit=10001", "limit: write a number"],
     ["?limit=1e3", "limit: write a number"],
@@ -305,7 +325,7 @@ Deno.test("GET /audit: a store that cannot be read cuts the answer short, and th
   assertStringIncludes(api.logged.join("\n"), "Cannot read the audit log: Is a directory");
 });
 
-const FULL: Required<Omit<AuditRecord, "setupMs">> = {
+const FULL: Required<Omit<AuditRecord, "setupMs" | "repeated" | "exchange">> = {
   verdict: "deny",
   client: "c",
   auth: "none",
@@ -323,6 +343,7 @@ const FULL: Required<Omit<AuditRecord, "setupMs">> = {
   sent: 0,
   received: 0,
   durationMs: 0.4,
+  origin: { src: "[fd00::5]:40312", proxyPort: 3129, tls: "1.3" },
 };
 
 Deno.test("the schema of a record has every field that a line may have, and every reason", () => {

@@ -1,5 +1,12 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { type AuditRecord, formatRecord, parseRecord } from "../../../policy/audit_record.ts";
+import {
+  type AuditRecord,
+  boundRecord,
+  formatRecord,
+  isCut,
+  isUnauthenticatedDenial,
+  parseRecord,
+} from "../../../policy/audit_record.ts";
 
 const ALLOW: AuditRecord = {
   verdict: "allow",
@@ -75,6 +82,20 @@ Deno.test("formatRecord() prints the documented lines", async (t) => {
       },
       line: "passthrough client=- auth=none rule-owner=build-1 host=db.example.com port=22",
     },
+    {
+      name: "where it came from, behind all else",
+      record: { ...DENY, origin: { src: "[fd00::5]:40312", proxyPort: 3129, tls: "1.3" } },
+      line:
+        "deny client=ci-1 method=GET host=a.test port=443 mode=strict reason=no-rule src=[fd00::5]:40312 " +
+        "proxy-port=3129 tls=1.3",
+    },
+    {
+      name: "in clear",
+      record: { ...DENY, origin: { src: "10.0.0.5:40312", proxyPort: 3128 } },
+      line:
+        "deny client=ci-1 method=GET host=a.test port=443 mode=strict reason=no-rule src=10.0.0.5:40312 " +
+        "proxy-port=3128",
+    },
   ];
   for (const { name, record, line } of rows) {
     await t.step(name, () => assertEquals(formatRecord(record, "text", 0), line));
@@ -129,6 +150,10 @@ Deno.test("parseRecord() reads what formatRecord() prints", async (t) => {
       { name: "denied, coalesced", record: { ...DENY, path: '/a\n"b"', query: "x=1" }, repeated: 7 },
       { name: "nobody", record: { verdict: "deny", reason: "auth-missing" } },
       {
+        name: "where it came from",
+        record: { ...ALLOW, durationMs: 34, origin: { src: "10.0.0.5:40312", proxyPort: 3129, tls: "1.2" } },
+      },
+      {
         name: "without credentials",
         record: { verdict: "passthrough", auth: "none", ruleOwner: "b", host: "h.test", port: 22, sent: 0 },
       },
@@ -157,4 +182,45 @@ Deno.test("parseRecord() takes no line that is not whole, or not its own", () =>
   assertEquals(parseRecord(line.replace("}", ',"repeated":2}'))?.repeated, 2);
   assertEquals(parseRecord("null"), undefined);
   assertEquals(parseRecord("[]"), undefined);
+});
+
+Deno.test("boundRecord() cuts what is longer than the log keeps, and leaves the rest as it is", async (t) => {
+  const most = 2_048;
+  const long = `/${"p".repeat(60_000)}`;
+  await t.step("nothing to cut", () => {
+    const record = { ...DENY, path: `/${"p".repeat(most - 1)}`, query: "q".repeat(most) };
+    assertEquals(boundRecord(record) === record, true);
+  });
+  await t.step("a path", () => {
+    const { path = "", ...rest } = boundRecord({ ...DENY, path: long });
+    assertEquals(path.slice(0, most), long.slice(0, most));
+    assertMatch(path.slice(most), /^…60001-[0-9a-f]{32}$/);
+    assertEquals([isCut(path), isCut(long)], [true, false]);
+    assertEquals(rest, { ...DENY, query: undefined });
+  });
+  await t.step("one character more than is kept", () => {
+    assertEquals(isCut(boundRecord({ ...DENY, path: `/${"p".repeat(most)}` }).path ?? ""), true);
+  });
+  await t.step("two that differ at their ends stay different", () => {
+    const [a, b] = ["a", "b"].map((end) => boundRecord({ ...DENY, path: long + end }).path);
+    assertEquals(a === b, false);
+    assertEquals(a, boundRecord({ ...DENY, path: `${long}a` }).path);
+  });
+  await t.step("every other text that somebody chooses", () => {
+    const text = "M".repeat(65_000);
+    const cut = boundRecord({ ...DENY, method: text, host: text, query: text, client: text });
+    for (const each of [cut.method, cut.host, cut.query, cut.client]) assertEquals(isCut(each ?? ""), true);
+    assertEquals(formatRecord(cut, "text", 0).length < 4_000, true);
+  });
+});
+
+Deno.test("isUnauthenticatedDenial() is true for what anyone can cause", () => {
+  const rows: readonly [AuditRecord, boolean][] = [
+    [{ verdict: "deny", reason: "auth-missing" }, true],
+    [{ verdict: "deny", auth: "none", method: "SOCKS5" }, true],
+    [DENY, false],
+    [ALLOW, false],
+    [{ verdict: "passthrough", auth: "none", ruleOwner: "b" }, false],
+  ];
+  for (const [record, expected] of rows) assertEquals(isUnauthenticatedDenial(record), expected);
 });

@@ -44,6 +44,7 @@ const PROGRAMS = [
     command: "openssl",
     args: openssl("-servername", "up.test", "-tls1_2"),
     serverName: "up.test",
+    tls: "1.2" as const,
     minBytes: 100,
   },
   {
@@ -70,16 +71,20 @@ const PROGRAMS = [
 ];
 
 Deno.test("parseClientHello() reads what real programs send, whole and in every split", async (t) => {
-  for (const { name, command, args, serverName, minBytes } of PROGRAMS) {
+  for (const { name, command, args, serverName, minBytes, tls = "1.3" as const } of PROGRAMS) {
     await t.step(name, async () => {
       const bytes = await capture(command, args);
       assert(bytes.length >= minBytes, `only ${bytes.length} bytes`);
-      assertEquals(parseClientHello(bytes), { serverName });
+      assertEquals(parseClientHello(bytes), { serverName, tls });
       for (let at = 0; at < bytes.length; at++) {
         assertEquals(parseClientHello(bytes.subarray(0, at)), undefined, `the first ${at} bytes`);
       }
       for (const size of [100, 101, 1_000]) {
-        assertEquals(parseClientHello(splitRecord(bytes, size)), { serverName }, `records of ${size} bytes`);
+        assertEquals(
+          parseClientHello(splitRecord(bytes, size)),
+          { serverName, tls },
+          `records of ${size} bytes`,
+        );
       }
     });
   }
@@ -126,7 +131,21 @@ Deno.test("parseClientHello() finds the name behind a key share of kilobytes (po
   const keyShare = [0, 51, ...vector(2, new Array(9_000).fill(1))];
   assertEquals(parseClientHello(helloOf([keyShare, serverNames(nameOf("up.test"))])), {
     serverName: "up.test",
+    tls: "1.2",
   });
+});
+
+Deno.test("parseClientHello() says which version a list of them leads to, whatever else is in it", () => {
+  const versions = (...bytes: readonly number[]) => helloOf([[0, 43, ...vector(2, bytes)]]);
+  const rows: readonly [name: string, hello: Uint8Array, tls: string][] = [
+    ["1.3 behind GREASE", versions(6, 0x6a, 0x6a, 3, 4, 3, 3), "1.3"],
+    ["1.2 and older", versions(4, 3, 3, 3, 2), "1.2"],
+    ["no list", helloOf([]), "1.2"],
+    ["an empty one", versions(), "1.2"],
+    ["an odd one", versions(3, 3, 3, 3), "1.2"],
+    ["3, 4 out of step", versions(4, 0, 3, 4, 0), "1.2"],
+  ];
+  for (const [name, hello, tls] of rows) assertEquals(parseClientHello(hello)?.tls, tls, name);
 });
 
 Deno.test("parseClientHello() takes 64 records, one byte each in the first, and not 65", () => {
@@ -134,7 +153,7 @@ Deno.test("parseClientHello() takes 64 records, one byte each in the first, and 
   const rest = bytes.subarray(5 + 63);
   const inTiny = splitRecord(bytes.subarray(0, 5 + 63), 1);
   const last = splitRecord(Uint8Array.of(0, 0, 0, 0, 0, ...rest), rest.length);
-  assertEquals(parseClientHello(Uint8Array.from([...inTiny, ...last])), { serverName: "up.test" });
+  assertEquals(parseClientHello(Uint8Array.from([...inTiny, ...last]))?.serverName, "up.test");
   const inTwo = splitRecord(Uint8Array.of(0, 0, 0, 0, 0, ...rest), rest.length - 1);
   const error = assertThrows(() => parseClientHello(Uint8Array.from([...inTiny, ...inTwo])), ProxyError);
   assertEquals(error.code, "client.malformed");
@@ -142,10 +161,10 @@ Deno.test("parseClientHello() takes 64 records, one byte each in the first, and 
 
 Deno.test("parseClientHello() gives the name as it was sent", () => {
   for (const name of ["UP.Test", "up.test.", "up.test:443", "192.0.2.1", "\xff\0 "]) {
-    assertEquals(parseClientHello(helloOf([serverNames(nameOf(name))])), { serverName: name });
+    assertEquals(parseClientHello(helloOf([serverNames(nameOf(name))]))?.serverName, name);
   }
-  assertEquals(parseClientHello(helloOf([])), { serverName: undefined });
-  assertEquals(parseClientHello(helloOf(undefined)), { serverName: undefined });
+  assertEquals(parseClientHello(helloOf([])), { serverName: undefined, tls: "1.2" });
+  assertEquals(parseClientHello(helloOf(undefined)), { serverName: undefined, tls: "1.2" });
 });
 
 Deno.test("parseClientHello() refuses what is none, or could name two hosts", async (t) => {
@@ -190,7 +209,7 @@ Deno.test("peekClientHello() waits for all of it, and leaves every byte in the r
     await client.write(Uint8Array.of(byte));
     await settle();
   }
-  assertEquals(await hello, { serverName: "up.test" });
+  assertEquals((await hello).serverName, "up.test");
   assertEquals(reader.takeAll(), bytes);
 });
 
