@@ -14,6 +14,13 @@ export interface ClientHello {
   readonly serverName: string | undefined;
   /** The version that a server which speaks 1.2 and 1.3 will use: RFC 8446 §4.2.1 has it take the newer one. */
   readonly tls: "1.2" | "1.3";
+  /**
+   * Offers RFC 7366, as OpenSSL and GnuTLS do and Go, rustls, NSS and BoringSSL do not. The former tell an unknown CA from
+   * other faults of a certificate in their alerts.
+   */
+  readonly offersEncryptThenMac: boolean;
+  /** Bytes of its records: what comes behind is another message. */
+  readonly byteLength: number;
 }
 
 const HANDSHAKE_RECORD = 0x16;
@@ -21,6 +28,7 @@ const CLIENT_HELLO = 1;
 const SERVER_NAME_EXTENSION = 0;
 const SUPPORTED_VERSIONS_EXTENSION = 43;
 const TLS_1_3 = 0x0304;
+const ENCRYPT_THEN_MAC_EXTENSION = 22;
 const MAX_RECORD_BYTES = 16_384 + 256;
 /**
  * Real clients use one record, a few to get past filters. Every read starts from the beginning, so without a bound records of
@@ -33,22 +41,59 @@ export function isTlsRecord(firstByte: number | undefined): boolean {
   return firstByte === HANDSHAKE_RECORD;
 }
 
+/** Enough bytes to say what {@linkcode tlsStart} says. */
+const START_BYTES = 11;
+
 /**
- * The ClientHello at the start of `bytes`, or undefined when more are needed.
+ * Whether some TLS server would take the start of a connection for TLS, by its first 11 bytes: records of any type, since
+ * servers skip a warning alert before the ClientHello, and Go reads versions up to 0x0fff; and the ClientHello in the format
+ * of SSL 2.0 (RFC 5246 appendix E.2), which OpenSSL still answers with TLS 1.2. A MySQL login may begin with such a byte too, so
+ * lengths are looked at.
+ *
+ * @returns undefined when more bytes are needed
+ */
+export function tlsStart(bytes: Uint8Array): "record" | "ssl2" | "other" | undefined {
+  const [first, major = 0, third = 0, fourth = 0, fifth = 0, payload = 0] = bytes;
+  if (first === undefined) return undefined;
+  if (first >= 0x14 && first <= 0x17) {
+    if (bytes.length >= 2 && major > 0x0f) return "other";
+    if (bytes.length < 6) return undefined;
+    const length = (fourth << 8) | fifth;
+    const isRecord = first === 0x14
+      ? length === 1
+      : first === 0x15
+      ? length === 2
+      : first === HANDSHAKE_RECORD
+      ? major === 3 || length === 0 || payload === CLIENT_HELLO
+      : major === 3 && length <= MAX_RECORD_BYTES;
+    return isRecord ? "record" : "other";
+  }
+  if (first < 0x80 || first > 0xbf) return "other"; // a length of up to 16 KiB, with the highest bit set
+  if (bytes.length >= 3 && third !== CLIENT_HELLO) return "other"; // the type of the message
+  if (bytes.length >= 4 && fourth !== 3 && fourth !== 0) return "other"; // its version
+  if (bytes.length < START_BYTES) return undefined;
+  const number = (at: number) => ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+  return 9 + number(5) + number(7) + number(9) === (number(0) & 0x7fff) ? "ssl2" : "other";
+}
+
+/**
+ * The ClientHello at the start of `bytes`, or undefined when more are needed. Another message within its last record is
+ * refused: nothing may follow a ClientHello before its answer, and a second one could hide there.
  *
  * @throws ProxyError `client.malformed`
  */
 export function parseClientHello(bytes: Uint8Array): ClientHello | undefined {
-  const message = joinRecords(bytes);
-  return message && readHello(message);
+  const found = joinRecords(bytes);
+  return found && { ...readHello(found.message), byteLength: found.byteLength };
 }
 
 /** The handshake message over its records, without its 4-byte header. */
-function joinRecords(bytes: Uint8Array): Uint8Array | undefined {
+function joinRecords(bytes: Uint8Array): { message: Uint8Array; byteLength: number } | undefined {
   const parts: Uint8Array[] = [];
   let have = 0;
   let need = 4;
-  for (let at = 0; have < need;) {
+  let at = 0;
+  while (have < need) {
     if (parts.length === MAX_RECORDS) throw noClientHello("it is in too many pieces");
     if (bytes.length - at < 5) return undefined;
     const length = ((bytes[at + 3] ?? 0) << 8) | (bytes[at + 4] ?? 0);
@@ -63,10 +108,13 @@ function joinRecords(bytes: Uint8Array): Uint8Array | undefined {
       if (header[0] !== CLIENT_HELLO) throw noClientHello("another handshake message");
       need = 4 + (((header[1] ?? 0) << 16) | ((header[2] ?? 0) << 8) | (header[3] ?? 0));
     }
+    if (have >= 4 && (have > need || (have === need && part.length < length))) {
+      throw noClientHello("another message follows in its record");
+    }
     if (part.length < length && have < need) return undefined;
     at += 5 + length;
   }
-  return concat(parts, have).subarray(4, need);
+  return { message: concat(parts, have).subarray(4, need), byteLength: at };
 }
 
 function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
@@ -79,27 +127,29 @@ function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
   return whole;
 }
 
-function readHello(message: Uint8Array): ClientHello {
+function readHello(message: Uint8Array): Omit<ClientHello, "byteLength"> {
   const body = new Cursor(message);
   body.skip(2 + 32); // legacy_version, random
   body.skip(body.number(1)); // legacy_session_id
   body.skip(body.number(2)); // cipher_suites
   body.skip(body.number(1)); // legacy_compression_methods
-  if (body.left === 0) return { serverName: undefined, tls: "1.2" };
+  if (body.left === 0) return { serverName: undefined, tls: "1.2", offersEncryptThenMac: false };
   const extensions = body.vector(2);
   let serverName: string | undefined;
   let tls: ClientHello["tls"] = "1.2";
   let hasName = false;
+  let offersEncryptThenMac = false;
   while (extensions.left > 0) {
     const type = extensions.number(2);
     const extension = extensions.vector(2);
     if (type === SUPPORTED_VERSIONS_EXTENSION && offersTls13(extension)) tls = "1.3";
+    if (type === ENCRYPT_THEN_MAC_EXTENSION) offersEncryptThenMac = true;
     if (type !== SERVER_NAME_EXTENSION) continue;
     if (hasName) throw noClientHello("two server names");
     hasName = true;
     serverName = readServerName(extension);
   }
-  return { serverName, tls };
+  return { serverName, tls, offersEncryptThenMac };
 }
 
 /** Whoever answers the handshake judges a list that is malformed. */

@@ -1,21 +1,21 @@
 /**
- * Passthrough: the bytes of a tunnel are spliced untouched, half-close kept, and counted. Only one thing is looked at: a TLS
- * ClientHello at the client's start must name the target.
+ * Passthrough: the bytes of a tunnel are spliced untouched, half-close kept, and counted. Only one thing is looked at: what
+ * begins as TLS must begin with a ClientHello that names the target, and so must a second one that the server asks for.
  *
  * @module
  */
+import type { ClientHello } from "../core/client_hello.ts";
 import { ProxyError } from "../core/errors.ts";
 import { type HostPort, isIpLiteral } from "../core/host_port.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import { type ByteReader, type ByteStream, closeQuietly } from "./streams/byte_reader.ts";
-import { isTlsRecord, peekClientHello } from "./streams/client_hello.ts";
 import { namesHost } from "./inspect.ts";
-import type { ProxyContext } from "./context.ts";
 import type { Client } from "./policy_source.ts";
 import type { Session } from "./exchange.ts";
 import { splice } from "./streams/splice.ts";
+import { HelloWatch } from "./tls/hello_watch.ts";
 
 export interface PassthroughTunnel {
   readonly client: Client;
@@ -61,13 +61,22 @@ export async function passThrough(session: Session, tunnel: PassthroughTunnel): 
   } catch {
     stop("client-closed");
   }
-  const guarded = new GuardedStream(stream, reader, (first) => checkFirstBytes(first, target, context, stop));
-  const joined = splice(guarded, upstream.stream, {
+  const watch = new HelloWatch({
+    limits,
     deadlines,
-    idleTimeoutMs: limits.tunnelIdleTimeoutMs,
-    afterATimeoutMs: limits.halfCloseTimeoutMs,
-    afterBTimeoutMs: limits.halfCloseTimeoutMs,
+    check: (hello) => faultOf(hello, target),
+    refuse: stop,
   });
+  const joined = splice(
+    new GuardedClient(stream, reader, watch),
+    new WatchedUpstream(upstream.stream, watch),
+    {
+      deadlines,
+      idleTimeoutMs: limits.tunnelIdleTimeoutMs,
+      afterATimeoutMs: limits.halfCloseTimeoutMs,
+      afterBTimeoutMs: limits.halfCloseTimeoutMs,
+    },
+  );
   const releaseTunnel = context.admission.addTunnel();
   const release = grants.hold(grant, stop);
   await joined.done;
@@ -88,54 +97,69 @@ export async function passThrough(session: Session, tunnel: PassthroughTunnel): 
   });
 }
 
-/** Reasons for which nothing of what the client sent was passed through. */
+/** Reasons for which the tunnel ended before anything but a first handshake message was passed through. */
 const REFUSED: ReadonlySet<Reason> = new Set(["sni-mismatch", "sni-missing", "tls-no-client-hello"]);
 
 /** SPEC section 9.5: TLS in a passthrough must be for the host that the rule names. Other protocols are not looked into. */
-async function checkFirstBytes(
-  reader: ByteReader,
-  { host }: HostPort,
-  { limits, deadlines }: ProxyContext,
-  stop: (why: Reason) => void,
-): Promise<void> {
-  if (!isTlsRecord(reader.available[0])) return;
-  const deadline = deadlines.start(limits.handshakeTimeoutMs, () => stop("tls-no-client-hello"));
-  try {
-    const { serverName } = await peekClientHello(reader, limits);
-    if (serverName === undefined ? isIpLiteral(host) : namesHost(serverName, host)) return;
-    stop(serverName === undefined ? "sni-missing" : "sni-mismatch");
-  } catch (error) {
-    stop("tls-no-client-hello");
-    throw error;
-  } finally {
-    deadline.stop();
-  }
-  throw new ProxyError("policy.mismatch", "Cannot pass the tunnel through: its SNI names another host");
+function faultOf({ serverName }: ClientHello, { host }: HostPort): Reason | undefined {
+  if (serverName === undefined) return isIpLiteral(host) ? undefined : "sni-missing";
+  return namesHost(serverName, host) ? undefined : "sni-mismatch";
 }
 
-/** A stream whose first bytes are checked before anyone gets them. */
-class GuardedStream implements ByteStream {
+/** The client's side: what the watch has not admitted, nobody gets. */
+class GuardedClient implements ByteStream {
   readonly #stream: ByteStream;
   readonly #reader: ByteReader;
-  #check: ((first: ByteReader) => Promise<void>) | undefined;
+  readonly #watch: HelloWatch;
+  #admitted = 0;
 
-  constructor(stream: ByteStream, reader: ByteReader, check: (first: ByteReader) => Promise<void>) {
+  constructor(stream: ByteStream, reader: ByteReader, watch: HelloWatch) {
     this.#stream = stream;
     this.#reader = reader;
-    this.#check = check;
+    this.#watch = watch;
   }
 
   async read(into: Uint8Array): Promise<number | null> {
-    if (this.#check) {
-      if (this.#reader.size === 0 && !await this.#reader.fill()) return null;
-      await this.#check(this.#reader);
-      this.#check = undefined;
+    const reader = this.#reader;
+    if (reader.size === 0) {
+      if (this.#watch.isDone) return await this.#stream.read(into);
+      if (!await reader.fill()) return null;
     }
-    if (this.#reader.size === 0) return await this.#stream.read(into);
-    const bytes = this.#reader.available.subarray(0, into.length);
-    into.set(bytes);
-    this.#reader.consume(bytes.length);
-    return bytes.length;
+    if (this.#admitted === 0) this.#admitted = await this.#watch.admit(reader);
+    const count = Math.min(this.#admitted, reader.size, into.length);
+    into.set(reader.available.subarray(0, count));
+    reader.consume(count);
+    this.#admitted -= count;
+    return count;
+  }
+
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#stream.write(bytes);
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#stream.closeWrite();
+  }
+
+  close(): void {
+    this.#stream.close();
+  }
+}
+
+/** The upstream's side: the watch sees its answer to the ClientHello. */
+class WatchedUpstream implements ByteStream {
+  readonly #stream: ByteStream;
+  readonly #watch: HelloWatch;
+
+  constructor(stream: ByteStream, watch: HelloWatch) {
+    this.#stream = stream;
+    this.#watch = watch;
+  }
+
+  async read(into: Uint8Array): Promise<number | null> {
+    const count = await this.#stream.read(into);
+    if (count !== null && !this.#watch.isDone) this.#watch.answered(into.subarray(0, count));
+    return count;
   }
 
   write(bytes: Uint8Array): Promise<number> {

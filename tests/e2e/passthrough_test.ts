@@ -1,6 +1,8 @@
 /** Passthrough over CONNECT: the bytes of a tunnel, untouched, in both directions, and what is refused before. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { makeClientHello } from "../support/client_hello.ts";
+import { startForwarder } from "../support/forwarder.ts";
+import { freePort, hasProgram, runProgram, waitForPort } from "../support/programs.ts";
 import { readRequest, startRawUpstream } from "../support/echo_upstream.ts";
 import { hasFullBacklog, startFullBacklog } from "../support/full_backlog.ts";
 import { basic, dialRaw, openTunnel, RawPeer } from "../support/raw_peer.ts";
@@ -124,7 +126,8 @@ Deno.test("passthrough: TLS is the upstream's own, end to end", async () => {
 });
 
 Deno.test("passthrough: a ClientHello must name the target", async (t) => {
-  type Row = readonly [string, host: string, first: Uint8Array, reason: string | undefined];
+  /** `before` bytes pass before the fault. */
+  type Row = readonly [string, host: string, first: Uint8Array, reason: string | undefined, before?: number];
   const hello = makeClientHello;
   const rows: readonly Row[] = [
     ["the target", "raw.test", hello({ serverName: "raw.test" }), undefined],
@@ -164,15 +167,98 @@ Deno.test("passthrough: a ClientHello must name the target", async (t) => {
       new TextEncoder().encode("GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n"),
       undefined,
     ],
-    ["a TLS alert", "raw.test", Uint8Array.of(21, 3, 3, 0, 2, 1, 0), undefined],
+    ["a TLS alert", "raw.test", Uint8Array.of(21, 3, 3, 0, 2, 1, 0), "tls-no-client-hello"],
+    [
+      // Go's servers skip it, whatever its version.
+      "a warning before another host's ClientHello",
+      "raw.test",
+      Uint8Array.of(21, 2, 0, 0, 2, 1, 0, ...hello({ serverName: "evil.test" })),
+      "tls-no-client-hello",
+    ],
+    [
+      "application data before another host's ClientHello",
+      "raw.test",
+      Uint8Array.of(23, 3, 3, 0, 1, 0, ...hello({ serverName: "evil.test" })),
+      "tls-no-client-hello",
+    ],
+    [
+      // OpenSSL's servers answer it with TLS 1.2, for the host that they have first.
+      "a ClientHello in the format of SSL 2.0",
+      "raw.test",
+      Uint8Array.of(0x80, 44, 1, 3, 3, 0, 3, 0, 0, 0, 32, 0, 0xc0, 0x2f, ...new Array(32).fill(7)),
+      "tls-no-client-hello",
+    ],
+    [
+      "a second ClientHello for another host, sent without waiting",
+      "raw.test",
+      Uint8Array.of(...hello({ serverName: "raw.test" }), ...hello({ serverName: "evil.test" })),
+      "sni-mismatch",
+      hello({ serverName: "raw.test" }).length,
+    ],
+    [
+      "a second one behind early data",
+      "raw.test",
+      Uint8Array.of(
+        ...hello({ serverName: "raw.test" }),
+        ...[20, 3, 3, 0, 1, 1, 23, 3, 3, 0, 4, 22, 3, 1, 0],
+        ...hello({ serverName: "evil.test" }),
+      ),
+      "sni-mismatch",
+      hello({ serverName: "raw.test" }).length + 15,
+    ],
+    [
+      "a second one without a name",
+      "raw.test",
+      Uint8Array.of(...hello({ serverName: "raw.test" }), ...hello({})),
+      "sni-missing",
+      hello({ serverName: "raw.test" }).length,
+    ],
+    [
+      "a second one for the target",
+      "raw.test",
+      Uint8Array.of(
+        ...hello({ serverName: "raw.test" }),
+        ...hello({ serverName: "raw.test", recordBytes: 9 }),
+      ),
+      undefined,
+    ],
+    [
+      "what follows in TLS 1.2",
+      "raw.test",
+      Uint8Array.of(...hello({ serverName: "raw.test" }), ...[
+        22,
+        3,
+        3,
+        0,
+        5,
+        16,
+        0,
+        0,
+        1,
+        9,
+        20,
+        3,
+        3,
+        0,
+        1,
+        1,
+      ]),
+      undefined,
+    ],
+    [
+      "a MySQL login of 278 bytes",
+      "raw.test",
+      Uint8Array.of(22, 1, 0, 1, ...new Array(278).fill(0x85)),
+      undefined,
+    ],
   ];
-  for (const [name, host, first, reason] of rows) {
+  for (const [name, host, first, reason, before = 0] of rows) {
     for (const isSlow of [false, true]) {
       if (isSlow && first.length > 1_000) continue;
       await t.step(`${name}${isSlow ? ", byte by byte" : ""}`, async () => {
         let seen = 0;
         await using setup = await setUp(async (peer) => {
-          seen = (await peer.readBytes(first.length)).length;
+          seen = (reason ? await peer.readAll() : await peer.readBytes(first.length)).length;
           await peer.send("fine");
         });
         const { proxy, upstream } = setup;
@@ -186,15 +272,75 @@ Deno.test("passthrough: a ClientHello must name the target", async (t) => {
         }
         const answer = await soon("an end", tunnel.readAll()).catch(() => "");
         assertEquals(answer, reason ? "" : "fine");
-        assertEquals(seen, reason ? 0 : first.length);
+        assertEquals(seen, reason ? before : first.length);
         tunnel[Symbol.dispose]();
         await proxy.waitLine(
           reason
-            ? new RegExp(`^deny client=one host=${host} port=\\d+ reason=${reason} sent=0 `)
+            ? new RegExp(`^deny client=one host=${host} port=\\d+ reason=${reason} sent=${before} `)
             : /^passthrough client=one host=\S+ port=\d+ sent=/,
         );
       });
     }
+  }
+});
+
+/** `openssl s_server` as the upstream, with a group that `s_client` does not begin with: it asks for a second ClientHello. */
+async function startRetryingServer() {
+  const dir = await Deno.makeTempDir({ prefix: "slicer-test-hrr-" });
+  const { certPem, keyPem } = await (await upstreamAuthority()).issue(["raw.test"]);
+  await Deno.writeTextFile(`${dir}/cert.pem`, certPem);
+  await Deno.writeTextFile(`${dir}/key.pem`, keyPem);
+  const port = freePort();
+  const child = new Deno.Command("openssl", {
+    args: [
+      ...["s_server", "-accept", `127.0.0.1:${port}`, "-cert", `${dir}/cert.pem`, "-key", `${dir}/key.pem`],
+      ...["-tls1_3", "-groups", "P-384", "-www", "-quiet"],
+    ],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  await waitForPort(port);
+  return {
+    port,
+    [Symbol.asyncDispose]: async () => {
+      child.kill("SIGKILL");
+      await child.status;
+      await Deno.remove(dir, { recursive: true });
+    },
+  };
+}
+
+Deno.test({
+  ignore: !hasProgram("openssl"),
+  name: "passthrough: the ClientHello after a HelloRetryRequest must name the target too",
+}, async (t) => {
+  await using server = await startRetryingServer();
+  await using proxy = await startTestProxy();
+  proxy.policy.allow("one", { host: "raw.test", ports: [server.port], passthrough: true });
+  for (const second of ["raw.test", "bad.test"]) {
+    await t.step(second, async () => {
+      let hellos = 0;
+      const openTo = () => openTunnel(proxy.httpPort, `raw.test:${server.port}`, TOKEN);
+      // From the second ClientHello on the name is another one of the same length.
+      const rename = (bytes: Uint8Array) => {
+        const text = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+        const at = text.indexOf("raw.test");
+        if (at >= 0 && ++hellos === 2) bytes.set(new TextEncoder().encode(second), at);
+      };
+      await using forwarder = startForwarder(async () => (await openTo()).conn, { change: rename });
+      const { stdout } = await runProgram("openssl", [
+        ...["s_client", "-connect", `127.0.0.1:${forwarder.port}`, "-servername", "raw.test", "-tls1_3"],
+        ...["-groups", "X25519:P-384", "-ign_eof"],
+      ], { input: "GET / HTTP/1.0\r\n\r\n" });
+      assertEquals(hellos, 2); // or it was no HelloRetryRequest
+      if (second === "raw.test") {
+        assertStringIncludes(stdout, "HTTP/1.0 200");
+        await proxy.waitLine(/^passthrough client=one host=raw\.test /);
+      } else {
+        await proxy.waitLine(/^deny client=one host=raw\.test .* reason=sni-mismatch sent=\d{3} /);
+      }
+    });
   }
 });
 

@@ -15,10 +15,14 @@ export interface Forwarder extends AsyncDisposable {
  * Joins every connection to one that `open` makes, half-close kept.
  *
  * @param isSlow sends each byte to the far side on its own
+ * @param change may change what goes to the far side, in place
  */
 export function startForwarder(
   open: OpenFar,
-  { isSlow = false }: { readonly isSlow?: boolean } = {},
+  { isSlow = false, change = () => {} }: {
+    readonly isSlow?: boolean;
+    readonly change?: (bytes: Uint8Array) => void;
+  } = {},
 ): Forwarder {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const conns = new Set<Deno.Conn>();
@@ -29,7 +33,7 @@ export function startForwarder(
     try {
       far = await open();
       conns.add(far);
-      await Promise.all([copy(near, far, isSlow ? 1 : Infinity), copy(far, near)]);
+      await Promise.all([copy(near, far, isSlow ? 1 : Infinity, change), copy(far, near)]);
     } catch {
       // the far side cannot be had: the near one is closed
     }
@@ -69,10 +73,16 @@ export function startTlsWrap(port: number, caPem: string): Forwarder {
   });
 }
 
-async function copy(from: Deno.Conn, to: Deno.Conn, most = Infinity): Promise<void> {
+async function copy(
+  from: Deno.Conn,
+  to: Deno.Conn,
+  most = Infinity,
+  change: (bytes: Uint8Array) => void = () => {},
+): Promise<void> {
   const buffer = new Uint8Array(65_536);
   try {
     for (let count = await from.read(buffer); count !== null; count = await from.read(buffer)) {
+      change(buffer.subarray(0, count));
       for (let at = 0; at < count;) at += await to.write(buffer.subarray(at, Math.min(count, at + most)));
     }
   } catch {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { parseClientHello } from "../../../../core/client_hello.ts";
+import { parseClientHello, tlsStart } from "../../../../core/client_hello.ts";
 import { ProxyError } from "../../../../core/errors.ts";
 import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
 import { peekClientHello } from "../../../../proxy/streams/client_hello.ts";
@@ -75,20 +75,26 @@ Deno.test("parseClientHello() reads what real programs send, whole and in every 
     await t.step(name, async () => {
       const bytes = await capture(command, args);
       assert(bytes.length >= minBytes, `only ${bytes.length} bytes`);
-      assertEquals(parseClientHello(bytes), { serverName, tls });
+      assertEquals(nameIn(bytes), serverName);
+      assertEquals(parseClientHello(bytes)?.tls, tls);
+      assertEquals(parseClientHello(bytes)?.byteLength, bytes.length);
+      assertEquals(parseClientHello(bytes)?.offersEncryptThenMac, true); // both are OpenSSL
       for (let at = 0; at < bytes.length; at++) {
         assertEquals(parseClientHello(bytes.subarray(0, at)), undefined, `the first ${at} bytes`);
       }
       for (const size of [100, 101, 1_000]) {
-        assertEquals(
-          parseClientHello(splitRecord(bytes, size)),
-          { serverName, tls },
-          `records of ${size} bytes`,
-        );
+        assertEquals(nameIn(splitRecord(bytes, size)), serverName, `records of ${size} bytes`);
       }
     });
   }
 });
+
+/** The server name of a whole ClientHello. */
+function nameIn(bytes: Uint8Array): string | undefined {
+  const hello = parseClientHello(bytes);
+  assert(hello, "not whole");
+  return hello.serverName;
+}
 
 /** The same handshake message in records of at most `size` bytes. */
 function splitRecord(bytes: Uint8Array, size: number): Uint8Array {
@@ -129,10 +135,7 @@ function helloOf(extensions: readonly (readonly number[])[] | undefined): Uint8A
 
 Deno.test("parseClientHello() finds the name behind a key share of kilobytes (post-quantum)", () => {
   const keyShare = [0, 51, ...vector(2, new Array(9_000).fill(1))];
-  assertEquals(parseClientHello(helloOf([keyShare, serverNames(nameOf("up.test"))])), {
-    serverName: "up.test",
-    tls: "1.2",
-  });
+  assertEquals(nameIn(helloOf([keyShare, serverNames(nameOf("up.test"))])), "up.test");
 });
 
 Deno.test("parseClientHello() says which version a list of them leads to, whatever else is in it", () => {
@@ -153,7 +156,7 @@ Deno.test("parseClientHello() takes 64 records, one byte each in the first, and 
   const rest = bytes.subarray(5 + 63);
   const inTiny = splitRecord(bytes.subarray(0, 5 + 63), 1);
   const last = splitRecord(Uint8Array.of(0, 0, 0, 0, 0, ...rest), rest.length);
-  assertEquals(parseClientHello(Uint8Array.from([...inTiny, ...last]))?.serverName, "up.test");
+  assertEquals(nameIn(Uint8Array.from([...inTiny, ...last])), "up.test");
   const inTwo = splitRecord(Uint8Array.of(0, 0, 0, 0, 0, ...rest), rest.length - 1);
   const error = assertThrows(() => parseClientHello(Uint8Array.from([...inTiny, ...inTwo])), ProxyError);
   assertEquals(error.code, "client.malformed");
@@ -161,10 +164,12 @@ Deno.test("parseClientHello() takes 64 records, one byte each in the first, and 
 
 Deno.test("parseClientHello() gives the name as it was sent", () => {
   for (const name of ["UP.Test", "up.test.", "up.test:443", "192.0.2.1", "\xff\0 "]) {
-    assertEquals(parseClientHello(helloOf([serverNames(nameOf(name))]))?.serverName, name);
+    assertEquals(nameIn(helloOf([serverNames(nameOf(name))])), name);
   }
-  assertEquals(parseClientHello(helloOf([])), { serverName: undefined, tls: "1.2" });
-  assertEquals(parseClientHello(helloOf(undefined)), { serverName: undefined, tls: "1.2" });
+  assertEquals(nameIn(helloOf([])), undefined);
+  assertEquals(nameIn(helloOf(undefined)), undefined);
+  assertEquals(parseClientHello(helloOf(undefined))?.offersEncryptThenMac, false);
+  assertEquals(parseClientHello(helloOf([[0, 22, 0, 0]]))?.offersEncryptThenMac, true);
 });
 
 Deno.test("parseClientHello() refuses what is none, or could name two hosts", async (t) => {
@@ -189,6 +194,14 @@ Deno.test("parseClientHello() refuses what is none, or could name two hosts", as
     {
       name: "an alert between the records",
       bytes: Uint8Array.from([...good.subarray(0, 3), 0, 2, 1, 0, 0x15, 3, 1, 0, 2, 2, 70]),
+    },
+    {
+      name: "a byte behind it in its record",
+      bytes: Uint8Array.from([22, 3, 1, ...vector(2, [...good.subarray(5), 1])]),
+    },
+    {
+      name: "a second one behind it in its record",
+      bytes: Uint8Array.from([22, 3, 1, ...vector(2, [...good.subarray(5), ...good.subarray(5)])]),
     },
     { name: "a session id longer than the message", bytes: changed(5 + 4 + 34, 255) },
   ];
@@ -223,4 +236,42 @@ Deno.test("peekClientHello() tells an end inside it from one that is too large",
     (await assertRejects(() => peekClientHello(large, limits), ProxyError)).code,
     "client.malformed",
   );
+});
+
+Deno.test("tlsStart() says whether a TLS server would go on, and waits for no more than 11 bytes", async (t) => {
+  const ssl2 = [0x80, 9 + 3 + 32, 1, 3, 3, 0, 3, 0, 0, 0, 32];
+  const rows: readonly (readonly [string, readonly number[], ReturnType<typeof tlsStart>])[] = [
+    ["a ClientHello", [0x16, 3, 1, 0, 200, 1], "record"],
+    ["a handshake record with something else", [0x16, 3, 1, 0, 4, 2], "record"],
+    ["an empty handshake record", [0x16, 3, 1, 0, 0, 0x16], "record"],
+    ["a ClientHello in a record of a version that only Go takes", [0x16, 2, 9, 0, 200, 1], "record"],
+    ["a warning", [0x15, 3, 1, 0, 2, 1], "record"],
+    ["a warning of a version that only Go takes", [0x15, 15, 9, 0, 2, 1], "record"],
+    ["a ChangeCipherSpec", [0x14, 3, 3, 0, 1, 1], "record"],
+    ["application data", [0x17, 3, 3, 0x40, 0, 9], "record"],
+    ["a ClientHello in the format of SSL 2.0", ssl2, "ssl2"],
+    ["its lengths do not add up", [...ssl2.slice(0, 10), 33], "other"],
+    ["nothing", [], undefined],
+    ["half a record header", [0x15, 3], undefined],
+    ["half a ClientHello of SSL 2.0", ssl2.slice(0, 10), undefined],
+    ["HTTP", [0x47], "other"],
+    ["SSH", [0x53], "other"],
+    ["PostgreSQL", [0], "other"],
+    ["Telnet", [0xff, 0xfd, 1], "other"],
+    ["UTF-8", [0xc3], "other"],
+    ["a MySQL login of 278 bytes", [0x16, 1, 0, 1, 0x85, 0xa6], "other"],
+    ["a MySQL login of 277 bytes", [0x15, 1, 0, 1, 0x85, 0xa6], "other"],
+    ["a MySQL login of 200 bytes", [0xc8, 0, 0, 1], "other"],
+    ["a MySQL login of 130 bytes", [0x82, 0, 0], "other"],
+    ["ONC RPC of 259 bytes", [0x80, 0, 1, 3, 1, 2, 3, 4, 0, 0, 0], "other"],
+  ];
+  for (const [name, bytes, expected] of rows) {
+    await t.step(name, () => {
+      assertEquals(tlsStart(Uint8Array.from(bytes)), expected);
+      for (let at = 0; at < bytes.length; at++) { // what is said early is not taken back
+        const early = tlsStart(Uint8Array.from(bytes.slice(0, at)));
+        assert(early === undefined || early === expected, `${early} after ${at} bytes`);
+      }
+    });
+  }
 });
