@@ -13,19 +13,25 @@ import { explainDenial } from "../policy/explain.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import { writeAll } from "./streams/byte_reader.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
-import { type Exchange, identify, type Next, refuseExchange, type Session } from "./exchange.ts";
+import { identify, type OpenSession, refuseExchange } from "./exchange.ts";
+import type { Next } from "./http1/request.ts";
 import { inspect } from "./inspect.ts";
 import type { Client } from "./policy_source.ts";
 import { parseConnectTarget } from "./message/target.ts";
+import type { ConnectExchange } from "./session.ts";
 import { passThrough } from "./tunnel.ts";
 
 const ESTABLISHED = new TextEncoder().encode("HTTP/1.1 200 Connection Established\r\n\r\n");
 
 /** Serves a CONNECT request (RFC 9110 §9.3.6) on a proxy port. Never rejects. */
-export async function handleConnect(exchange: Exchange): Promise<Next> {
-  const { session, head, startedAt } = exchange;
+export async function handleConnect(exchange: ConnectExchange): Promise<Next> {
+  const { session, request, startedAt } = exchange;
+  const { head } = request;
   let known: Partial<AuditRecord> = { method: "CONNECT" };
-  const refuse = (refusal: Refusal) => refuseExchange(exchange, refusal, known);
+  const refuse = async (refusal: Refusal) => {
+    await refuseExchange(exchange, refusal, known);
+    return request.next;
+  };
   try {
     const target = parseConnectTarget(head);
     known = { ...known, ...target };
@@ -58,7 +64,7 @@ export interface TunnelRequest {
  *
  * @throws ProxyError before anything was admitted
  */
-export async function openTunnel(session: Session, request: TunnelRequest): Promise<Next> {
+export async function openTunnel(session: OpenSession, request: TunnelRequest): Promise<Next> {
   const { client, target, method, startedAt, admit, refuse } = request;
   const { policy, mode } = session.context;
   const decision = decideConnect(policy.rulesFor(client, target.host), target);

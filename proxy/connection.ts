@@ -13,7 +13,7 @@ import type { ClientStream, ConnectionState, ProxyContext } from "./context.ts";
 import { handleConnect } from "./connect.ts";
 import { refusalOf } from "./error_response.ts";
 import { serveSocks, SOCKS4, SOCKS5 } from "./socks.ts";
-import type { Session } from "./exchange.ts";
+import { linger, type OpenSession } from "./exchange.ts";
 import { serveSession } from "./session.ts";
 
 /** Serves a connection until it ends. Owns it. Never rejects. */
@@ -27,7 +27,7 @@ export async function serveConnection(
 ): Promise<void> {
   try {
     const { origin } = state;
-    const session: Session = {
+    const session: OpenSession = {
       stream,
       reader: new ByteReader(stream),
       tunnel: undefined,
@@ -48,7 +48,7 @@ export async function serveConnection(
       "proxy",
       () => certificates.forProxy(),
     );
-    const inside: Session = {
+    const inside: OpenSession = {
       ...session,
       stream: tls,
       reader: new ByteReader(tls),
@@ -72,7 +72,7 @@ export async function serveConnection(
  * @throws ProxyError `client.timeout`
  */
 async function offeredVersion(
-  { reader, stream, context: { deadlines, limits } }: Session,
+  { reader, stream, context: { deadlines, limits } }: OpenSession,
 ): Promise<TlsVersion | undefined> {
   let isLate = false;
   const deadline = deadlines.start(limits.handshakeTimeoutMs, () => {
@@ -93,7 +93,7 @@ async function offeredVersion(
 
 /** False when the client sends nothing in time, or goes away. */
 async function waitFirstByte(
-  { reader, stream, state, context: { deadlines, limits } }: Session,
+  { reader, stream, state, context: { deadlines, limits } }: OpenSession,
 ): Promise<boolean> {
   if (reader.size > 0) return true;
   const deadline = deadlines.start(limits.headTimeoutMs, () => stream.close());
@@ -109,13 +109,14 @@ async function waitFirstByte(
 }
 
 /** Requests one after the other, until one of them is a CONNECT that is admitted. */
-async function serveProtocol(session: Session): Promise<void> {
+async function serveProtocol(session: OpenSession): Promise<void> {
   const first = session.reader.available[0];
   if (first === SOCKS5 || first === SOCKS4) return await serveSocks(session);
   for (;;) {
     const connect = await serveSession(session);
     if (!connect) return;
     const next = await handleConnect(connect);
+    if (next === "close") await linger(session);
     if (next === "close") session.stream.close();
     if (next !== "keep") return;
   }

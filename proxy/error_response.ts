@@ -12,7 +12,7 @@ import type { Explanation } from "../policy/explain.ts";
 import { isReason, type Reason, REASONS } from "../policy/reason.ts";
 import { prefersJson } from "./message/accept.ts";
 import { type HeaderField, makeField } from "./message/fields.ts";
-import { formatResponseHead } from "./http1/head_writer.ts";
+import type { WholeAnswer } from "./message/message.ts";
 
 /** A refusal or failure, ready to be answered and logged. */
 export interface Refusal {
@@ -46,19 +46,6 @@ const STATUS: Readonly<Partial<Record<ErrorCode, readonly [status: number, reaso
   "audit.write-failed": [503, "audit-write-failed"],
 };
 
-const PHRASES: Readonly<Record<number, string>> = {
-  400: "Bad Request",
-  403: "Forbidden",
-  407: "Proxy Authentication Required",
-  408: "Request Timeout",
-  429: "Too Many Requests",
-  431: "Request Header Fields Too Large",
-  500: "Internal Server Error",
-  502: "Bad Gateway",
-  503: "Service Unavailable",
-  504: "Gateway Timeout",
-};
-
 /** The refusal that an error amounts to. An error that is none of ours is a bug: `internal`, without its text. */
 export function refusalOf(error: unknown): Refusal {
   const row = error instanceof ProxyError ? STATUS[error.code] : undefined;
@@ -74,18 +61,8 @@ export function refusalOf(error: unknown): Refusal {
   return { status: reason === "quota" ? 429 : status, reason, detail: error.message };
 }
 
-/** How the answer is to be framed. */
-export interface RefusalFraming {
-  /** The request's fields: `Accept` decides between text and JSON. */
-  readonly fields: readonly HeaderField[];
-  /** No body follows, as after HEAD. */
-  readonly isHead: boolean;
-  /** The connection is closed after it. */
-  readonly close: boolean;
-}
-
-/** The bytes of the answer. */
-export function formatRefusal(refusal: Refusal, { fields, isHead, close }: RefusalFraming): Uint8Array {
+/** The answer, in the form that a request with these fields prefers: text or JSON. */
+export function answerOf(refusal: Refusal, fields: readonly HeaderField[]): WholeAnswer {
   const json = prefersJson(fields);
   const body = Buffer.from(json ? formatProblem(refusal) : formatText(refusal), "utf8");
   const own: [string, string][] = [
@@ -95,14 +72,7 @@ export function formatRefusal(refusal: Refusal, { fields, isHead, close }: Refus
     ["X-Slicer-Proxy-Reason", refusal.reason],
   ];
   if (refusal.status === 407) own.push(["Proxy-Authenticate", 'Basic realm="slicer-proxy"']);
-  if (close) own.push(["Connection", "close"]);
-  const head = formatResponseHead({
-    version: "HTTP/1.1",
-    status: refusal.status,
-    reason: PHRASES[refusal.status] ?? "",
-    fields: own.map(([name, value]) => makeField(name, value)),
-  });
-  return isHead ? head : Buffer.concat([head, body]);
+  return { status: refusal.status, fields: own.map(([name, value]) => makeField(name, value)), body };
 }
 
 /** What a status means beyond its reason, for whoever reads the body. */

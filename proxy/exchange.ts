@@ -2,7 +2,7 @@
  * A request on its way through the proxy, and what any stage may do with it: name it in the audit log, refuse it, and close
  * its connection in order.
  *
- * Not here: the stages (`session.ts`, `connect.ts`, `forward.ts`).
+ * Not here: the stages (`session.ts`, `connect.ts`, `admit.ts`, `forward.ts`).
  *
  * @module
  */
@@ -10,13 +10,12 @@ import { ProxyError } from "../core/errors.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { AuditRecord, Origin } from "../policy/audit_record.ts";
 import { authenticate } from "./auth.ts";
-import type { Body } from "./http1/body.ts";
-import { type ByteReader, closeWriteQuietly, writeAll } from "./streams/byte_reader.ts";
+import { type ByteReader, closeWriteQuietly } from "./streams/byte_reader.ts";
 import type { ClientStream, ConnectionState, ProxyContext } from "./context.ts";
-import { formatRefusal, type Refusal } from "./error_response.ts";
-import { type HeaderField, listOf } from "./message/fields.ts";
-import type { RequestHead } from "./http1/head_reader.ts";
-import type { Client } from "./policy_source.ts";
+import { answerOf, type Refusal } from "./error_response.ts";
+import type { HeaderField } from "./message/fields.ts";
+import type { IncomingRequest } from "./message/message.ts";
+import type { Client, Grant } from "./policy_source.ts";
 import type { RequestTarget, TunnelOrigin, Upgrade } from "./message/target.ts";
 
 /** The tunnel that a session is inside of. Its client is the one that opened it. */
@@ -24,10 +23,8 @@ export interface Tunnel extends TunnelOrigin {
   readonly client: Client;
 }
 
-/** One client connection in clear. */
+/** Where requests come from: one client connection, or the inside of its tunnel. */
 export interface Session {
-  readonly stream: ClientStream;
-  readonly reader: ByteReader;
   readonly tunnel: Tunnel | undefined;
   /** True on the proxy's own TLS: what is answered here cannot be read or changed on the way. */
   readonly isTls?: boolean;
@@ -37,11 +34,16 @@ export interface Session {
   readonly context: ProxyContext;
 }
 
+/** One client connection in clear. */
+export interface OpenSession extends Session {
+  readonly stream: ClientStream;
+  readonly reader: ByteReader;
+}
+
 /** A request on its way through the proxy; every stage adds what it has found out. */
 export interface Exchange {
   readonly session: Session;
-  readonly head: RequestHead;
-  readonly body: Body;
+  readonly request: IncomingRequest;
   /** By the monotonic clock. */
   readonly startedAt: number;
 }
@@ -54,10 +56,9 @@ export interface AdmittedExchange extends Exchange {
   /** The secret whose credential it gets. */
   readonly secret: { readonly name: string; readonly version: string } | undefined;
   readonly upgrade: Upgrade | undefined;
+  /** All of it has to stay in force until the request is over. */
+  readonly grant: Grant;
 }
-
-/** What becomes of the connection: `keep` reads another request, `taken` means that somebody else closes it. */
-export type Next = "keep" | "close" | "taken";
 
 /**
  * Who asks, on a proxy port: each request says it anew (SPEC section 9.2).
@@ -74,39 +75,33 @@ export function identify({ state, context }: Session, fields: readonly HeaderFie
   return client;
 }
 
+/** How long the upstream may take to answer, in milliseconds. */
+export function responseTimeoutOf({ rule, session: { context: { limits } } }: AdmittedExchange): number {
+  return rule.responseTimeoutMs ?? limits.responseTimeoutMs;
+}
+
 /** The audit fields of a target. */
 export function describeTarget(target: RequestTarget, { logQuery }: ProxyContext): Partial<AuditRecord> {
   const { scheme, host, port, path, query } = target;
   return { scheme, host, port, path, ...(logQuery && query !== undefined ? { query } : {}) };
 }
 
-/** Answers a refusal and logs it. */
+/** Answers a refusal and logs it. Never rejects. */
 export async function refuseExchange(
-  exchange: Pick<Exchange, "session" | "head" | "startedAt"> & { readonly body?: Pick<Body, "done"> },
+  { session, request }: Exchange,
   refusal: Refusal,
   known: Partial<AuditRecord>,
-): Promise<Next> {
-  const { session, head, body } = exchange;
-  const isFatal = refusal.status === 400 || refusal.status === 431 || refusal.status === 408;
-  const close = isFatal || !body?.done || wantsClose(head) || session.state.isStopping;
-  await refuse(session, refusal, known, { head, close });
-  if (!close) return "keep";
-  await linger(session);
-  return "close";
-}
-
-/** True when the client will not, or cannot, send another request on its connection (RFC 9112 §9.3). */
-export function wantsClose(head: RequestHead): boolean {
-  return head.version === "HTTP/1.0" || listOf(head.fields, "connection").includes("close");
-}
-
-/** Writes and logs a refusal of whatever the session has just read. */
-export async function refuse(
-  { stream, context, tunnel, origin }: Session,
-  refusal: Refusal,
-  known: Partial<AuditRecord>,
-  { head, close }: { readonly head?: RequestHead; readonly close: boolean } = { close: true },
 ): Promise<void> {
+  logRefusal(session, refusal, known);
+  await request.answer(answerOf(refusal, request.head.fields));
+}
+
+/** Logs a refusal of whatever came last. */
+export function logRefusal(
+  { context, tunnel, origin }: Session,
+  refusal: Refusal,
+  known: Partial<AuditRecord>,
+): void {
   const isPolicy = refusal.status === 403;
   context.audit.write({
     verdict: "deny",
@@ -118,25 +113,13 @@ export async function refuse(
     reason: refusal.reason,
     origin,
   });
-  // A client that sends requests and reads no answers must not hold its connection for ever.
-  const deadline = context.deadlines.start(context.limits.headTimeoutMs, () => stream.abort());
-  try {
-    await writeAll(
-      stream,
-      formatRefusal(refusal, { fields: head?.fields ?? [], isHead: head?.method === "HEAD", close }),
-    );
-  } catch {
-    // The client is gone; the line is written.
-  } finally {
-    deadline.stop();
-  }
 }
 
 /**
  * Reads on for a moment after the last answer, so that unread bytes do not reset the connection under it (RFC 9112 §9.6). Not
  * bounded in bytes: a client in the middle of an upload would lose the answer that tells it to stop.
  */
-export async function linger({ stream, reader, context: { limits, deadlines } }: Session): Promise<void> {
+export async function linger({ stream, reader, context: { limits, deadlines } }: OpenSession): Promise<void> {
   const deadline = deadlines.start(limits.lingerTimeoutMs, () => stream.close());
   try {
     await closeWriteQuietly(stream);

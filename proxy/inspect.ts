@@ -15,7 +15,7 @@ import { ByteReader, writeAll } from "./streams/byte_reader.ts";
 import { isTlsRecord, peekClientHello } from "./streams/client_hello.ts";
 import type { ClientStream } from "./context.ts";
 import { refusalOf } from "./error_response.ts";
-import type { Session } from "./exchange.ts";
+import type { OpenSession } from "./exchange.ts";
 import type { Client } from "./policy_source.ts";
 import { serveSession } from "./session.ts";
 
@@ -32,7 +32,7 @@ export interface InspectedTunnel {
 }
 
 /** Serves the inside of a tunnel, TLS or clear, until it ends. Owns the stream. Never rejects. */
-export async function inspect(session: Session, tunnel: InspectedTunnel): Promise<void> {
+export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Promise<void> {
   const { context, stream, state } = session;
   const { client, rule, target, method } = tunnel;
   let { origin } = session;
@@ -99,7 +99,9 @@ export async function inspect(session: Session, tunnel: InspectedTunnel): Promis
  *
  * @returns whether it begins a TLS handshake
  */
-async function sniff({ reader, stream, state, context: { deadlines, limits } }: Session): Promise<boolean> {
+async function sniff(
+  { reader, stream, state, context: { deadlines, limits } }: OpenSession,
+): Promise<boolean> {
   let isLate = false;
   const deadline = deadlines.start(limits.headTimeoutMs, () => {
     isLate = true;
@@ -149,7 +151,7 @@ function otherProtocol(): ProxyError {
  * @returns the version of TLS that the handshake will have
  */
 async function checkServerName(
-  { reader, stream, context: { deadlines, limits } }: Session,
+  { reader, stream, context: { deadlines, limits } }: OpenSession,
   { host }: HostPort,
 ): Promise<TlsVersion> {
   const deadline = deadlines.start(limits.handshakeTimeoutMs, () => stream.close());
@@ -177,7 +179,7 @@ export function namesHost(serverName: string, host: string): boolean {
   return parseHost(serverName.replace(/:\d{1,5}$/, "")) === host;
 }
 
-async function certificateFor({ context }: Session, { client, target }: InspectedTunnel) {
+async function certificateFor({ context }: OpenSession, { client, target }: InspectedTunnel) {
   if (!context.admission.tryMint(client.name, context.clock.now())) {
     throw new ProxyError(
       "limit.reached",

@@ -7,51 +7,52 @@
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
-import { formatHostPort } from "../core/host_port.ts";
-import { decideRequest } from "../policy/decide.ts";
-import { explainDenial } from "../policy/explain.ts";
-import { hostWithin } from "../policy/rule.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
-import { requestBody } from "./http1/body.ts";
-import { type Refusal, refusalOf } from "./error_response.ts";
+import { admit } from "./admit.ts";
+import { answerOf, type Refusal, refusalOf } from "./error_response.ts";
 import {
-  type AdmittedExchange,
   describeTarget,
   type Exchange,
   identify,
   linger,
-  type Next,
-  refuse,
+  logRefusal,
+  type OpenSession,
   refuseExchange,
-  type Session,
 } from "./exchange.ts";
 import { forward } from "./forward.ts";
 import { serveGuest } from "./guest/service.ts";
-import { findOverride } from "./message/fields.ts";
-import { readRequestHead, type RequestHead } from "./http1/head_reader.ts";
-import type { Client } from "./policy_source.ts";
-import { isRefusedMethod, parseTarget, parseUpgrade, type RequestTarget } from "./message/target.ts";
+import { readRequestHead } from "./http1/head_reader.ts";
+import { Http1Request, type Next, writeAnswer } from "./http1/request.ts";
+import type { RequestHead } from "./message/message.ts";
+import { parseTarget } from "./message/target.ts";
+
+/** A CONNECT on a proxy port, for the caller to serve. */
+export interface ConnectExchange extends Exchange {
+  readonly session: OpenSession;
+  readonly request: Http1Request;
+}
 
 /**
  * Serves requests until the connection ends, and closes it then. Never rejects.
  *
  * @returns a CONNECT request that came on a proxy port, for the caller to serve; the stream is open then
  */
-export async function serveSession(session: Session): Promise<Exchange | undefined> {
+export async function serveSession(session: OpenSession): Promise<ConnectExchange | undefined> {
   let next: Next = "keep";
-  for (let isFirst = true; next === "keep"; isFirst = false) {
+  for (let isFirst = true; next === "keep" && !(session.state.isStopping && !isFirst); isFirst = false) {
     const head = await readHead(session, isFirst);
     if (!head) break;
     const served = await serveRequest(session, head);
     if (typeof served !== "string") return served;
-    next = session.state.isStopping && served === "keep" ? "close" : served;
+    next = served;
   }
+  if (next === "close") await linger(session);
   if (next !== "taken") session.stream.close();
   return undefined;
 }
 
 /** The next head, or undefined when there is none to serve; what is wrong with it has been answered then. */
-async function readHead(session: Session, isFirst: boolean): Promise<RequestHead | undefined> {
+async function readHead(session: OpenSession, isFirst: boolean): Promise<RequestHead | undefined> {
   const { reader, stream, context: { limits, deadlines }, state } = session;
   let isLate = false;
   const isBegun = isFirst || reader.size > 0;
@@ -62,7 +63,7 @@ async function readHead(session: Session, isFirst: boolean): Promise<RequestHead
     const late = refusalOf(
       new ProxyError("client.timeout", "Cannot read the request: its head took too long"),
     );
-    refuse(session, late, {}).finally(() => stream.close());
+    refuseUnread(session, late, {}).finally(() => stream.close());
   });
   try {
     if (reader.size === 0) {
@@ -79,7 +80,7 @@ async function readHead(session: Session, isFirst: boolean): Promise<RequestHead
     if (isGone && isFirst && !isLate) noteUnread(session);
     else if (!isLate && !isGone && error instanceof ProxyError) {
       deadline.stop();
-      await refuse(session, refusalOf(error), {});
+      await refuseUnread(session, refusalOf(error), {});
       await linger(session);
     }
     return undefined;
@@ -90,7 +91,7 @@ async function readHead(session: Session, isFirst: boolean): Promise<RequestHead
 }
 
 /** A tunnel of some other protocol, whose program waited for an answer until it gave up, has its line too. */
-function noteUnread({ context, tunnel, origin }: Session): void {
+function noteUnread({ context, tunnel, origin }: OpenSession): void {
   if (tunnel?.scheme !== "http") return;
   const { client, scheme, host, port } = tunnel;
   context.audit.write({
@@ -100,88 +101,47 @@ function noteUnread({ context, tunnel, origin }: Session): void {
   });
 }
 
+/** Answers and logs a refusal of what could not be read whole. Nothing more is read then. */
+async function refuseUnread(
+  session: OpenSession,
+  refusal: Refusal,
+  known: Partial<AuditRecord>,
+  head?: RequestHead,
+): Promise<void> {
+  logRefusal(session, refusal, known);
+  const isHead = head?.method === "HEAD";
+  await writeAnswer(session, answerOf(refusal, head?.fields ?? []), { isHead, close: true });
+}
+
 /** Serves one request; a CONNECT on a proxy port is handed back. */
-async function serveRequest(session: Session, head: RequestHead): Promise<Next | Exchange> {
+async function serveRequest(session: OpenSession, head: RequestHead): Promise<Next | ConnectExchange> {
   const { context } = session;
   const startedAt = context.clock.monotonic();
   let known: Partial<AuditRecord> = { method: head.method };
-  let exchange: Exchange | undefined;
+  let exchange: ConnectExchange | undefined;
   try {
     if (!context.audit.isWritable) {
       throw new ProxyError("audit.write-failed", "Cannot take the request: the audit log cannot be written");
     }
-    exchange = { session, head, body: requestBody(head, context.limits), startedAt };
+    const request = new Http1Request(head, session);
+    exchange = { session, request, startedAt };
     if (head.method === "CONNECT" && !session.tunnel) return exchange;
-    if (!session.tunnel && head.target.startsWith("/")) {
-      const answered = await serveGuest(exchange);
-      if (answered) return answered;
-    }
+    if (!session.tunnel && head.target.startsWith("/") && await serveGuest(exchange)) return request.next;
     const target = parseTarget(head, session.tunnel);
     known = { ...known, ...describeTarget(target, context) };
     const client = session.tunnel?.client ?? identify(session, head.fields);
     known = { ...known, client: client.name };
     const admitted = admit(exchange, client, target);
-    return "refusal" in admitted
-      ? await refuseExchange(exchange, admitted.refusal, known)
-      : await forward(admitted);
+    if ("refusal" in admitted) await refuseExchange(exchange, admitted.refusal, known);
+    else await forward(admitted);
+    return request.next;
   } catch (error) {
     if (!(error instanceof ProxyError)) context.reportBug(error);
-    return await refuseExchange(exchange ?? { session, head, startedAt }, refusalOf(error), known);
-  }
-}
-
-/** Everything that is decided about a request, in one place and without waiting for anything. */
-function admit(
-  exchange: Exchange,
-  client: Client,
-  target: RequestTarget,
-): AdmittedExchange | { readonly refusal: Refusal } {
-  const { head, body, session: { context: { policy } } } = exchange;
-  const what = `Client "${client.name}" may not ${head.method} ${target.scheme}://${
-    formatHostPort(target)
-  }${target.path}`;
-  const deny = (reason: Refusal["reason"], why: string) => ({
-    refusal: { status: 403, reason, detail: `${what}: ${why}` },
-  });
-  if (isRefusedMethod(head.method)) return deny("method-refused", "no proxy forwards this method");
-  const request = { host: target.host, port: target.port, method: head.method, path: target.path };
-  const decision = decideRequest(policy.rulesFor(client, target.host), request);
-  if (decision.verdict === "deny") {
-    const explanation = explainDenial(
-      { client: client.name, ...request },
-      decision.reason,
-      policy.rulesOf(client),
-    );
-    return { refusal: { status: 403, reason: decision.reason, detail: what, explanation } };
-  }
-  if (policy.isTokenEndpoint(target)) return deny("token-endpoint", "the proxy renews its credentials there");
-  const { rule } = decision;
-  const isLimited = rule.methods.length > 0 || rule.paths.length > 0;
-  const override = isLimited ? findOverride(head.fields) : undefined;
-  if (override) {
-    return deny("method-override", `the header ${override.name} would change what the rule has checked`);
-  }
-  const upgrade = parseUpgrade(head);
-  if (upgrade && upgrade.protocol !== "websocket" && isLimited) {
-    return deny("upgrade-not-allowed", "another protocol could leave the rule's methods and paths");
-  }
-  if (upgrade && !body.done) {
-    throw new ProxyError("client.malformed", "Cannot read the request: an upgrade with a body");
-  }
-  const secret = rule.secret === undefined ? undefined : policy.secretInfo(rule.secret);
-  if (rule.secret !== undefined) {
-    if (!secret) {
-      return deny("secret-missing", `the rule names the secret "${rule.secret}", which does not exist`);
+    if (!exchange) {
+      await refuseUnread(session, refusalOf(error), known, head);
+      return "close";
     }
-    if (!hostWithin(rule.host, secret.host) || !hostWithin(target.host, secret.host)) {
-      return deny("secret-host", `the secret "${rule.secret}" is bound to another host`);
-    }
-    if (target.scheme === "http" && !secret.cleartext) {
-      return deny("cleartext-secret", `the secret "${rule.secret}" is not sent without TLS`);
-    }
+    await refuseExchange(exchange, refusalOf(error), known);
+    return exchange.request.next;
   }
-  const named = rule.secret !== undefined && secret
-    ? { name: rule.secret, version: secret.version }
-    : undefined;
-  return { ...exchange, client, target, rule, secret: named, upgrade };
 }

@@ -15,8 +15,9 @@ import type { Rule } from "../policy/rule.ts";
 import { type ByteReader, writeAll } from "./streams/byte_reader.ts";
 import { openTunnel } from "./connect.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
-import { linger, type Next, type Session } from "./exchange.ts";
+import { linger, type OpenSession } from "./exchange.ts";
 import { latin1 } from "./http1/head_reader.ts";
+import type { Next } from "./http1/request.ts";
 import type { Client, PolicySource } from "./policy_source.ts";
 import { passThrough } from "./tunnel.ts";
 
@@ -47,7 +48,7 @@ export interface SocksDialogue {
 }
 
 /** Serves a SOCKS connection. Owns the stream. Never rejects. */
-export async function serveSocks(session: Session): Promise<void> {
+export async function serveSocks(session: OpenSession): Promise<void> {
   const { stream, reader, context, state } = session;
   const startedAt = context.clock.monotonic();
   const deadline = context.deadlines.start(context.limits.headTimeoutMs, () => stream.close());
@@ -114,7 +115,7 @@ export async function serveSocks(session: Session): Promise<void> {
  * where that rule is its owner's first match (SPEC section 2). It has a quota of its own and ends with the rule.
  */
 async function serveAnonymous(
-  session: Session,
+  session: OpenSession,
   { target, startedAt, admit }: {
     readonly target: HostPort;
     readonly startedAt: number;

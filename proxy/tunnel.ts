@@ -13,7 +13,7 @@ import type { AuditRecord } from "../policy/audit_record.ts";
 import { type ByteReader, type ByteStream, closeQuietly } from "./streams/byte_reader.ts";
 import { namesHost } from "./inspect.ts";
 import type { Client } from "./policy_source.ts";
-import type { Session } from "./exchange.ts";
+import type { OpenSession } from "./exchange.ts";
 import { splice } from "./streams/splice.ts";
 import { HelloWatch } from "./tls/hello_watch.ts";
 
@@ -33,7 +33,7 @@ export interface PassthroughTunnel {
  *
  * @throws ProxyError `upstream.*`, `limit.reached` or `policy.revoked`, before the client was told anything
  */
-export async function passThrough(session: Session, tunnel: PassthroughTunnel): Promise<void> {
+export async function passThrough(session: OpenSession, tunnel: PassthroughTunnel): Promise<void> {
   const { context, stream, reader } = session;
   const { client, rule, target, startedAt } = tunnel;
   const { limits, deadlines, grants, dialler, policy } = context;

@@ -2,7 +2,7 @@
  * The way out: resolve once, check every address, dial a checked one, verify TLS. Connections are pooled per client, scheme,
  * host, port and secret version, never shared across any of them.
  *
- * Not here: which addresses are allowed (`policy/address.ts`), what is sent (`forward.ts`).
+ * Not here: which addresses are allowed (`policy/address.ts`), what is sent (`../forward.ts`).
  *
  * @module
  */

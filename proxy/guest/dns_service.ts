@@ -20,11 +20,9 @@ import {
 import { isProxyError, ProxyError } from "../../core/errors.ts";
 import { parseHost } from "../../core/host_port.ts";
 import { isReason, type Reason } from "../../policy/reason.ts";
-import { writeAll } from "../streams/byte_reader.ts";
 import type { ProxyContext } from "../context.ts";
-import { type Exchange, identify, type Next, wantsClose } from "../exchange.ts";
+import { type Exchange, identify } from "../exchange.ts";
 import { listOf, makeField, valuesOf } from "../message/fields.ts";
-import { formatResponseHead } from "../http1/head_writer.ts";
 import type { Client } from "../policy_source.ts";
 
 const MEDIA_TYPE = "application/dns-message";
@@ -41,7 +39,7 @@ const MAX_PENDING_PER_CLIENT = 64;
 const AUDIT_ADDRESS = "192.0.2.1";
 
 /** True for a request that this file serves. */
-export function isDnsRequest({ session, head }: Exchange): boolean {
+export function isDnsRequest({ session, request: { head } }: Exchange): boolean {
   return session.isTls === true && session.tunnel === undefined && head.target === "/dns-query" &&
     head.method === "POST";
 }
@@ -51,10 +49,10 @@ export function isDnsRequest({ session, head }: Exchange): boolean {
  *
  * @throws ProxyError `auth.*`, `limit.reached`, `client.malformed`, before anything was answered
  */
-export async function serveDns(exchange: Exchange): Promise<Next> {
-  const { session, head, startedAt } = exchange;
-  const { context, stream } = session;
-  const client = identify(session, head.fields);
+export async function serveDns(exchange: Exchange): Promise<void> {
+  const { session, request, startedAt } = exchange;
+  const { context } = session;
+  const client = identify(session, request.head.fields);
   const query = parseDnsQuery(await readQuery(exchange));
   const host = parseHost(query.name) ?? "";
   const { answer, reason } = await answerFor(client, host, query.type, context);
@@ -67,27 +65,17 @@ export async function serveDns(exchange: Exchange): Promise<Next> {
     // Without a duration: lines that are the same are counted instead of written.
     context.audit.write({ verdict: "deny", ...known, mode: context.mode, reason });
   }
-  const close = wantsClose(head) || session.state.isStopping;
   const body = formatDnsAnswer(query, answer);
-  const fields: [string, string][] = [
-    ["Content-Type", MEDIA_TYPE],
-    ["Content-Length", String(body.length)],
-    ["Cache-Control", `max-age=${answer.ttl}`], // RFC 8484 §5.1
-    ["Date", new Date(context.clock.now()).toUTCString()],
-  ];
-  if (close) fields.push(["Connection", "close"]);
-  const responseHead = formatResponseHead({
-    version: "HTTP/1.1",
+  await request.answer({
     status: 200,
-    reason: "OK",
-    fields: fields.map(([name, value]) => makeField(name, value)),
+    fields: [
+      makeField("Content-Type", MEDIA_TYPE),
+      makeField("Content-Length", String(body.length)),
+      makeField("Cache-Control", `max-age=${answer.ttl}`), // RFC 8484 §5.1
+      makeField("Date", new Date(context.clock.now()).toUTCString()),
+    ],
+    body,
   });
-  try {
-    await writeAll(stream, Buffer.concat([responseHead, body]));
-  } catch {
-    return "close"; // the client is gone; the line is written
-  }
-  return close ? "close" : "keep";
 }
 
 async function answerFor(
@@ -178,23 +166,23 @@ function isTransient({ code, cause }: ProxyError): boolean {
   return code === "upstream.dns" && !isMissing;
 }
 
-async function readQuery({ session, head, body }: Exchange): Promise<Uint8Array> {
-  const { reader, stream, context: { deadlines, limits } } = session;
+async function readQuery({ session, request }: Exchange): Promise<Uint8Array> {
+  const { head, body } = request;
+  const { deadlines, limits } = session.context;
   const [length = ""] = valuesOf(head.fields, "content-length");
   if (valuesOf(head.fields, "transfer-encoding").length > 0 || !(Number(length) <= MAX_QUERY_BYTES)) {
     throw malformed(`it needs a Content-Length of at most ${MAX_QUERY_BYTES}`);
   }
   if (!listOf(head.fields, "content-type").includes(MEDIA_TYPE)) throw malformed(`it is no ${MEDIA_TYPE}`);
   const parts: Uint8Array[] = [];
-  const deadline = deadlines.start(limits.headTimeoutMs, () => stream.close());
+  const deadline = deadlines.start(limits.headTimeoutMs, () => request.cut());
   try {
     while (!body.done) {
-      if (reader.size === 0 && !await reader.fill()) {
+      parts.push(body.take().slice());
+      body.release();
+      if (!body.done && !await body.fill()) {
         throw new ProxyError("client.closed", "Cannot read the DNS query: the connection ended inside it");
       }
-      const count = body.take(reader.available);
-      parts.push(reader.available.slice(0, count));
-      reader.consume(count);
     }
   } finally {
     deadline.stop();

@@ -7,53 +7,40 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { writeAll } from "../streams/byte_reader.ts";
 import { isDnsRequest, serveDns } from "./dns_service.ts";
-import { type Exchange, type Next, wantsClose } from "../exchange.ts";
+import type { Exchange } from "../exchange.ts";
 import { makeField } from "../message/fields.ts";
-import { formatResponseHead } from "../http1/head_writer.ts";
 
 /**
  * Answers such a request.
  *
- * @returns undefined for any other request
+ * @returns false for any other request
  * @throws ProxyError as {@linkcode serveDns}
  */
-export async function serveGuest(exchange: Exchange): Promise<Next | undefined> {
-  if (isDnsRequest(exchange)) return await serveDns(exchange);
-  const { head, session } = exchange;
-  if (head.method === "GET" && head.target === "/ca.crt" && session.tunnel === undefined) {
-    return await serveCa(exchange);
-  }
-  return undefined;
+export async function serveGuest(exchange: Exchange): Promise<boolean> {
+  const { request: { head }, session } = exchange;
+  if (isDnsRequest(exchange)) await serveDns(exchange);
+  else if (head.method === "GET" && head.target === "/ca.crt" && session.tunnel === undefined) {
+    await serveCa(exchange);
+  } else return false;
+  return true;
 }
 
 /**
  * The CA certificate. Anyone may have it, in clear too: whoever fetches it compares its hash with one that it was given
  * (`agent install --ca-sha256`), and every TLS handshake shows it anyway.
  */
-async function serveCa({ session, head }: Exchange): Promise<Next> {
-  const { context, stream } = session;
-  const { certPem } = await context.certificates.forProxy();
+async function serveCa({ session, request }: Exchange): Promise<void> {
+  const { certPem } = await session.context.certificates.forProxy();
   const chain = certPem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/g) ?? [];
   const body = Buffer.from(chain.slice(1).join(""), "latin1"); // the first is the port's own
-  const close = wantsClose(head) || session.state.isStopping;
-  const fields: [string, string][] = [
-    ["Content-Type", "application/x-pem-file"],
-    ["Content-Length", String(body.length)],
-    ["Cache-Control", "no-store"],
-  ];
-  if (close) fields.push(["Connection", "close"]);
-  const responseHead = formatResponseHead({
-    version: "HTTP/1.1",
+  await request.answer({
     status: 200,
-    reason: "OK",
-    fields: fields.map(([name, value]) => makeField(name, value)),
+    fields: [
+      makeField("Content-Type", "application/x-pem-file"),
+      makeField("Content-Length", String(body.length)),
+      makeField("Cache-Control", "no-store"),
+    ],
+    body,
   });
-  try {
-    await writeAll(stream, Buffer.concat([responseHead, body]));
-  } catch {
-    return "close";
-  }
-  return close ? "close" : "keep";
 }

@@ -7,8 +7,9 @@
 import { type ErrorCode, ProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import { valuesOf } from "../message/fields.ts";
+import type { RequestHead, ResponseHead } from "../message/message.ts";
 import { isForbiddenTrailer } from "../message/trailer.ts";
-import { latin1, parseFields, type RequestHead, type ResponseHead } from "./head_reader.ts";
+import { latin1, parseFields } from "./head_reader.ts";
 
 /** A body under way. */
 export interface Body {

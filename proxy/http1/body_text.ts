@@ -1,7 +1,7 @@
 /**
  * Bodies that the proxy itself reads, as content and not as bytes on their way: chunks joined, codings undone.
  *
- * Not here: where a body ends (`body.ts`), and bodies that pass through (`forward.ts`).
+ * Not here: where a body ends (`body.ts`), and bodies that pass through (`pulled_body.ts`).
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { Limits } from "../../core/limits.ts";
 import { responseBody } from "./body.ts";
 import type { ByteReader } from "../streams/byte_reader.ts";
 import { listOf } from "../message/fields.ts";
-import type { ResponseHead } from "./head_reader.ts";
+import type { ResponseHead } from "../message/message.ts";
 
 /** How much of a body is looked at: what an error is called stands at the start of its JSON. */
 const START_BYTES = 4_096;

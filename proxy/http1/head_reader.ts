@@ -11,25 +11,7 @@ import { type ErrorCode, ProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { ByteReader } from "../streams/byte_reader.ts";
 import type { HeaderField } from "../message/fields.ts";
-
-export type HttpVersion = "HTTP/1.0" | "HTTP/1.1";
-
-/** A request line and its fields, as sent. */
-export interface RequestHead {
-  readonly method: string;
-  readonly target: string;
-  readonly version: HttpVersion;
-  readonly fields: readonly HeaderField[];
-}
-
-/** A status line and its fields, as sent. */
-export interface ResponseHead {
-  readonly version: HttpVersion;
-  readonly status: number;
-  /** May be empty. */
-  readonly reason: string;
-  readonly fields: readonly HeaderField[];
-}
+import type { RequestHead, ResponseHead } from "../message/message.ts";
 
 type HeadLimits = Pick<Limits, "maxHeadBytes" | "maxHeaderCount">;
 

@@ -5,7 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { HeaderField } from "../message/fields.ts";
-import type { RequestHead, ResponseHead } from "./head_reader.ts";
+import type { RequestHead, ResponseHead } from "../message/message.ts";
 
 /** The bytes of a request head. */
 export function formatRequestHead(head: RequestHead): Uint8Array {
@@ -15,6 +15,15 @@ export function formatRequestHead(head: RequestHead): Uint8Array {
 /** The bytes of a response head. */
 export function formatResponseHead(head: ResponseHead): Uint8Array {
   return formatHead(`${head.version} ${head.status} ${head.reason}`, head.fields);
+}
+
+/** A head with the beginning of its body, as a copy. */
+export function withBody(head: Uint8Array, first: Uint8Array): Uint8Array {
+  if (first.length === 0) return head;
+  const bytes = new Uint8Array(head.length + first.length);
+  bytes.set(head);
+  bytes.set(first, head.length);
+  return bytes;
 }
 
 function formatHead(startLine: string, fields: readonly HeaderField[]): Uint8Array {

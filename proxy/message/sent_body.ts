@@ -1,7 +1,7 @@
 /**
  * What was sent of a request's body, for requests that may be sent once more with a renewed credential.
  *
- * Not here: whether they are (`forward.ts`).
+ * Not here: whether they are (`credential_use.ts`).
  *
  * @module
  */
@@ -25,8 +25,8 @@ export class SentBody {
     if (this.isWhole) this.#pieces.push(piece.slice());
   }
 
-  /** The head and the whole body. */
-  after(head: Uint8Array): Uint8Array {
-    return Buffer.concat([head, ...this.#pieces]);
+  /** The whole body. */
+  join(): Uint8Array {
+    return Buffer.concat(this.#pieces);
   }
 }

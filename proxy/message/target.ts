@@ -2,14 +2,14 @@
  * What a request asks for: one scheme, host, port and path, or a refusal. Every place that names the host (request target,
  * Host, tunnel) must name the same one.
  *
- * Not here: whether it is allowed (`policy/`), credentials (`forward.ts`).
+ * Not here: whether it is allowed (`policy/`), credentials (`credential_use.ts`).
  *
  * @module
  */
 import { ProxyError } from "../../core/errors.ts";
 import { type HostPort, parseAuthority } from "../../core/host_port.ts";
 import { findBadNomination, type HeaderField, listOf, valuesOf } from "./fields.ts";
-import type { RequestHead } from "../http1/head_reader.ts";
+import type { RequestHead } from "./message.ts";
 
 export type Scheme = "http" | "https";
 

@@ -16,7 +16,7 @@ import type { ClientStream, Mode, ProxyContext } from "../../proxy/context.ts";
 import { Grants } from "../../proxy/grants.ts";
 import { Interceptor } from "../../proxy/tls/loopback.ts";
 import { handleConnect } from "../../proxy/connect.ts";
-import type { Session } from "../../proxy/exchange.ts";
+import { linger, type OpenSession } from "../../proxy/exchange.ts";
 import type { TunnelOrigin } from "../../proxy/message/target.ts";
 import { serveSession } from "../../proxy/session.ts";
 import { Dialler, type DialTarget, type UpstreamConnection } from "../../proxy/egress/dialler.ts";
@@ -126,11 +126,12 @@ export class Engine implements AsyncDisposable {
 }
 
 /** What `connection.ts` does once it knows that a connection speaks HTTP. */
-async function serveRequests(session: Session): Promise<void> {
+async function serveRequests(session: OpenSession): Promise<void> {
   for (;;) {
     const connect = await serveSession(session);
     if (!connect) return;
     const next = await handleConnect(connect);
+    if (next === "close") await linger(session);
     if (next === "close") session.stream.close();
     if (next !== "keep") return;
   }

@@ -2,8 +2,9 @@ import { Buffer } from "node:buffer";
 import { assert, assertEquals, assertMatch, assertNotMatch, assertStringIncludes } from "@std/assert";
 import { type ErrorCode, ProxyError } from "../../../core/errors.ts";
 import { explainDenial } from "../../../policy/explain.ts";
-import { formatRefusal, type Refusal, refusalOf } from "../../../proxy/error_response.ts";
+import { answerOf, type Refusal, refusalOf } from "../../../proxy/error_response.ts";
 import { parseFields } from "../../../proxy/http1/head_reader.ts";
+import { formatAnswer } from "../../../proxy/http1/request.ts";
 
 Deno.test("refusalOf() has a status and a reason for every code of the request path", async (t) => {
   const rows: [ErrorCode, number, string][] = [
@@ -72,7 +73,7 @@ function answer(
   const fields = accept === undefined
     ? []
     : parseFields([`Accept: ${accept}`], { maxHeaderCount: 9 }, "client.malformed");
-  const text = Buffer.from(formatRefusal(refusal, { fields, isHead, close })).toString("utf8");
+  const text = Buffer.from(formatAnswer(answerOf(refusal, fields), { isHead, close })).toString("utf8");
   const at = text.indexOf("\r\n\r\n");
   const [statusLine = "", ...lines] = text.slice(0, at).split("\r\n");
   return { statusLine, fields: lines, body: text.slice(at + 4) };
@@ -80,7 +81,7 @@ function answer(
 
 const PLAIN: Refusal = { status: 502, reason: "dns", detail: "Cannot find a.test: the name has no address" };
 
-Deno.test("formatRefusal() frames the answer by its bytes", () => {
+Deno.test("answerOf() frames the answer by its bytes", () => {
   const umlaut = { ...PLAIN, detail: "Cannot find \u00fc" };
   const { statusLine, fields, body } = answer(umlaut, { close: true });
   assertEquals(statusLine, "HTTP/1.1 502 Bad Gateway");
@@ -95,20 +96,20 @@ Deno.test("formatRefusal() frames the answer by its bytes", () => {
   assertStringIncludes(body, "The proxy allowed this request");
 });
 
-Deno.test("formatRefusal() gives HEAD the same head and no body", () => {
+Deno.test("answerOf() gives HEAD the same head and no body", () => {
   const get = answer(PLAIN);
   const head = answer(PLAIN, { isHead: true });
   assertEquals([head.fields, head.body], [get.fields, ""]);
 });
 
-Deno.test("formatRefusal() asks for proxy credentials with 407 and nowhere else", () => {
+Deno.test("answerOf() asks for proxy credentials with 407 and nowhere else", () => {
   const missing = answer({ status: 407, reason: "auth-missing", detail: "Cannot tell who is asking" });
   assert(missing.fields.includes('Proxy-Authenticate: Basic realm="slicer-proxy"'));
   assertStringIncludes(missing.body, "HTTPS_PROXY=http://proxy:TOKEN@host:port");
   assert(!answer(PLAIN).fields.some((field) => field.startsWith("Proxy-")));
 });
 
-Deno.test("formatRefusal() answers in JSON when the client prefers it", async (t) => {
+Deno.test("answerOf() answers in JSON when the client prefers it", async (t) => {
   const rows = [
     { accept: undefined, isJson: false },
     { accept: "*/*", isJson: false },
@@ -135,7 +136,7 @@ Deno.test("formatRefusal() answers in JSON when the client prefers it", async (t
   }
 });
 
-Deno.test("formatRefusal() says that a denial is policy, whether or not there is a rule to explain", () => {
+Deno.test("answerOf() says that a denial is policy, whether or not there is a rule to explain", () => {
   const explanation = explainDenial(
     { client: "ci-1", host: "a.test", port: 443, method: "GET", path: "/" },
     "no-rule",
@@ -159,7 +160,7 @@ Deno.test("formatRefusal() says that a denial is policy, whether or not there is
   );
 });
 
-Deno.test("formatRefusal() lets nothing act on a terminal", () => {
+Deno.test("answerOf() lets nothing act on a terminal", () => {
   const { body } = answer({ ...PLAIN, detail: "Cannot find \x1b[31m\u202e" });
   assertStringIncludes(body, "\\u{1b}[31m\\u{202e}");
 });

@@ -2,7 +2,8 @@ import { Buffer } from "node:buffer";
 import { assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../../core/errors.ts";
 import { type Body, requestBody, responseBody } from "../../../../proxy/http1/body.ts";
-import { type HttpVersion, parseFields } from "../../../../proxy/http1/head_reader.ts";
+import { parseFields } from "../../../../proxy/http1/head_reader.ts";
+import type { HttpVersion } from "../../../../proxy/message/message.ts";
 
 const LIMITS = { maxChunkLineBytes: 20, maxTrailerBytes: 30, maxHeaderCount: 3 };
 

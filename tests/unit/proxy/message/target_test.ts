@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../../core/errors.ts";
-import { type HttpVersion, parseFields, type RequestHead } from "../../../../proxy/http1/head_reader.ts";
+import { parseFields } from "../../../../proxy/http1/head_reader.ts";
+import type { HttpVersion, RequestHead } from "../../../../proxy/message/message.ts";
 import {
   isRefusedMethod,
   parseConnectTarget,

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Rule } from "../../policy/rule.ts";
+import type { Rule } from "../policy/rule.ts";
 
 /** Methods whose bodies mean something (RFC 9110 §9.3), so that servers read them. */
 const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);

@@ -1,0 +1,115 @@
+/**
+ * Everything that is decided about a request, in one place and without waiting for anything: the rule, what it is granted,
+ * and the checks that stand between the two.
+ *
+ * Not here: the decision itself (`policy/decide.ts`), tunnels (`connect.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import { formatHostPort } from "../core/host_port.ts";
+import { decideRequest } from "../policy/decide.ts";
+import { explainDenial } from "../policy/explain.ts";
+import { hostWithin, type Rule } from "../policy/rule.ts";
+import type { AdmittedExchange, Exchange } from "./exchange.ts";
+import type { Refusal } from "./error_response.ts";
+import { findOverride } from "./message/fields.ts";
+import { isRefusedMethod, parseUpgrade, type RequestTarget, type Upgrade } from "./message/target.ts";
+import type { Client, PolicySource } from "./policy_source.ts";
+
+/** Why not, without who and what. */
+interface Denial {
+  readonly reason: Refusal["reason"];
+  readonly why: string;
+}
+
+/**
+ * Decides.
+ *
+ * @throws ProxyError `client.malformed` for an upgrade that is none
+ */
+export function admit(
+  exchange: Exchange,
+  client: Client,
+  target: RequestTarget,
+): AdmittedExchange | { readonly refusal: Refusal } {
+  const { request: { head }, session: { context: { policy } } } = exchange;
+  const what = `Client "${client.name}" may not ${head.method} ${target.scheme}://${
+    formatHostPort(target)
+  }${target.path}`;
+  const deny = ({ reason, why }: Denial) => ({ refusal: { status: 403, reason, detail: `${what}: ${why}` } });
+  if (isRefusedMethod(head.method)) {
+    return deny({ reason: "method-refused", why: "no proxy forwards this method" });
+  }
+  const asked = { host: target.host, port: target.port, method: head.method, path: target.path };
+  const decision = decideRequest(policy.rulesFor(client, target.host), asked);
+  if (decision.verdict === "deny") {
+    const explanation = explainDenial(
+      { client: client.name, ...asked },
+      decision.reason,
+      policy.rulesOf(client),
+    );
+    return { refusal: { status: 403, reason: decision.reason, detail: what, explanation } };
+  }
+  if (policy.isTokenEndpoint(target)) {
+    return deny({ reason: "token-endpoint", why: "the proxy renews its credentials there" });
+  }
+  const { rule } = decision;
+  const upgrade = upgradeUnder(rule, exchange);
+  if (isDenial(upgrade)) return deny(upgrade);
+  const secret = secretUnder(rule, target, policy);
+  if (isDenial(secret)) return deny(secret);
+  const credential = secret && { secret: secret.name, version: secret.version };
+  const grant = { client, rule, ...(credential ? { credential } : {}) };
+  return { ...exchange, client, target, rule, secret, upgrade, grant };
+}
+
+function isDenial(found: object | undefined): found is Denial {
+  return found !== undefined && "why" in found;
+}
+
+/** The upgrade that the request asks for, as far as nothing in its head can leave what the rule has checked. */
+function upgradeUnder(rule: Rule, { request: { head, body } }: Exchange): Upgrade | undefined | Denial {
+  const isLimited = rule.methods.length > 0 || rule.paths.length > 0;
+  const override = isLimited ? findOverride(head.fields) : undefined;
+  if (override) {
+    return {
+      reason: "method-override",
+      why: `the header ${override.name} would change what the rule has checked`,
+    };
+  }
+  const upgrade = parseUpgrade(head);
+  if (upgrade && upgrade.protocol !== "websocket" && isLimited) {
+    return {
+      reason: "upgrade-not-allowed",
+      why: "another protocol could leave the rule's methods and paths",
+    };
+  }
+  if (upgrade && !body.done) {
+    throw new ProxyError("client.malformed", "Cannot read the request: an upgrade with a body");
+  }
+  return upgrade;
+}
+
+/** The secret that the rule names, where the request may have its credential. */
+function secretUnder(
+  rule: Rule,
+  target: RequestTarget,
+  policy: PolicySource,
+): AdmittedExchange["secret"] | Denial {
+  if (rule.secret === undefined) return undefined;
+  const secret = policy.secretInfo(rule.secret);
+  if (!secret) {
+    return {
+      reason: "secret-missing",
+      why: `the rule names the secret "${rule.secret}", which does not exist`,
+    };
+  }
+  if (!hostWithin(rule.host, secret.host) || !hostWithin(target.host, secret.host)) {
+    return { reason: "secret-host", why: `the secret "${rule.secret}" is bound to another host` };
+  }
+  if (target.scheme === "http" && !secret.cleartext) {
+    return { reason: "cleartext-secret", why: `the secret "${rule.secret}" is not sent without TLS` };
+  }
+  return { name: rule.secret, version: secret.version };
+}

@@ -1,0 +1,81 @@
+/**
+ * The credential of one request: fetched, put in the place of the client's own, and once more with a newer one when the
+ * upstream has refused the first.
+ *
+ * Not here: what a credential is (`secrets/`), which request may have it (`admit.ts`).
+ *
+ * @module
+ */
+import type { Credential } from "../secrets/credential.ts";
+import { revoked } from "./course.ts";
+import type { AdmittedExchange } from "./exchange.ts";
+import { type HeaderField, injectCredential } from "./message/fields.ts";
+import type { ResponseHead, UpstreamLeg } from "./message/message.ts";
+import { SentBody } from "./message/sent_body.ts";
+
+/** See the module. */
+export class CredentialUse {
+  readonly #exchange: AdmittedExchange;
+  /** In use; another one after the upstream has refused it. */
+  #credential: Credential | undefined;
+  #isReplay = false;
+  /** What was sent of the body, while the request could be sent again with another credential. */
+  kept: SentBody | undefined;
+
+  constructor(exchange: AdmittedExchange) {
+    this.#exchange = exchange;
+  }
+
+  /** The name of the secret that was injected. */
+  get secret(): string | undefined {
+    return this.#credential?.secret;
+  }
+
+  /** True once the request is to be sent with another credential than before. */
+  get isReplay(): boolean {
+    return this.#isReplay;
+  }
+
+  /** @throws ProxyError `credential.unavailable`, `policy.revoked` */
+  fetch(): Promise<void> | undefined {
+    const { session: { context: { policy } }, secret, target, request } = this.#exchange;
+    if (!secret) return undefined;
+    const found = policy.credential(secret.name, {
+      host: target.host,
+      method: request.head.method,
+      path: target.path,
+    });
+    if (found instanceof Promise) return found.then((credential) => this.#use(credential));
+    this.#use(found);
+    return undefined;
+  }
+
+  #use(credential: Credential | undefined): void {
+    if (credential?.version !== this.#exchange.secret?.version) throw revoked();
+    this.#credential = credential;
+    if (credential?.generation !== undefined) this.kept = new SentBody();
+  }
+
+  /** The fields with the credential in the place of the client's own. */
+  inject(fields: HeaderField[]): HeaderField[] {
+    return this.#credential ? injectCredential(fields, this.#credential) : fields;
+  }
+
+  /**
+   * Whether the upstream refused the access token, and there is a newer one to send the request with, which is in use
+   * from then on. Asked before anything of the response has left for the client.
+   */
+  async isRefused(leg: UpstreamLeg, response: ResponseHead): Promise<boolean> {
+    const { policy, deadlines } = this.#exchange.session.context;
+    const { status } = response;
+    const refused = this.#credential;
+    if (refused?.generation === undefined || this.#isReplay) return false;
+    // A 403 means many things: what it says tells a refused token from a refused request.
+    const bodyStart = status === 403 ? await leg.peekBody(response, deadlines) : "";
+    const next = await policy.rejected(refused, { status, bodyStart });
+    if (!next || !this.#exchange.request.body.isReleased || !this.kept?.isWhole) return false;
+    this.#credential = next;
+    this.#isReplay = true;
+    return true;
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * An HTTP/1 body as one that is pulled: the bytes of its framing pass with it, chunk sizes and trailers included.
+ *
+ * Not here: where it ends (`body.ts`).
+ *
+ * @module
+ */
+import type { MessageBody } from "../message/message.ts";
+import type { ByteReader } from "../streams/byte_reader.ts";
+import type { Body } from "./body.ts";
+
+/** The body at the front of what a reader has. */
+export class PulledBody implements MessageBody {
+  readonly #framing: Body;
+  readonly #reader: ByteReader;
+  #taken = 0;
+  #hasEnded = false;
+
+  constructor(framing: Body, reader: ByteReader) {
+    this.#framing = framing;
+    this.#reader = reader;
+  }
+
+  get done(): boolean {
+    return this.#framing.done || this.#hasEnded;
+  }
+
+  get isReleased(): boolean {
+    return this.done && this.#taken === 0;
+  }
+
+  get closeDelimited(): boolean {
+    return this.#framing.closeDelimited;
+  }
+
+  get size(): number {
+    return this.#reader.size;
+  }
+
+  take(): Uint8Array {
+    const { available } = this.#reader;
+    this.#taken = this.#framing.take(available);
+    return available.subarray(0, this.#taken);
+  }
+
+  release(): void {
+    this.#reader.consume(this.#taken);
+    this.#taken = 0;
+  }
+
+  fill(): Promise<boolean> {
+    return this.closeDelimited ? this.#fillOrEnd() : this.#reader.fill();
+  }
+
+  async #fillOrEnd(): Promise<boolean> {
+    if (!await this.#reader.fill()) this.#hasEnded = true;
+    return true;
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * A request on a client's HTTP/1 connection with the way back: heads as bytes, and whether another request may follow.
+ *
+ * Not here: reading the head (`head_reader.ts`), anything that decides.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { Deadlines } from "../../core/deadlines.ts";
+import type { Limits } from "../../core/limits.ts";
+import { listOf, makeField } from "../message/fields.ts";
+import type {
+  IncomingRequest,
+  MessageBody,
+  RawEnd,
+  RequestHead,
+  ResponseHead,
+  WholeAnswer,
+} from "../message/message.ts";
+import { type ByteReader, type ByteStream, writeAll } from "../streams/byte_reader.ts";
+import { requestBody } from "./body.ts";
+import { formatResponseHead, withBody } from "./head_writer.ts";
+import { PulledBody } from "./pulled_body.ts";
+
+/** What becomes of the connection: `keep` reads another request, `taken` means that somebody else closes it. */
+export type Next = "keep" | "close" | "taken";
+
+/** The client's connection. */
+export interface ClientConnection {
+  readonly stream: ByteStream & { abort(): void };
+  readonly reader: ByteReader;
+  /** No request is taken after this one. */
+  readonly state: { readonly isStopping: boolean };
+  readonly context: { readonly limits: Limits; readonly deadlines: Deadlines };
+}
+
+/** See the module. */
+export class Http1Request implements IncomingRequest {
+  readonly head: RequestHead;
+  readonly body: PulledBody;
+  readonly #connection: ClientConnection;
+  #next: Next = "keep";
+  /** The last byte of the answer is being written, or was. */
+  #isLastWrite = false;
+
+  /** @throws ProxyError `client.malformed` for a body that could be read in two ways */
+  constructor(head: RequestHead, connection: ClientConnection) {
+    this.head = head;
+    this.body = new PulledBody(requestBody(head, connection.context.limits), connection.reader);
+    this.#connection = connection;
+  }
+
+  /** What becomes of the connection once the answer is over. */
+  get next(): Next {
+    return this.#next;
+  }
+
+  watch(onGone: () => void): void {
+    const { reader } = this.#connection;
+    if (reader.size > 0) return;
+    const gone = () => {
+      // A client may close as soon as it has the last byte, which we may learn before our write resolves.
+      if (!this.#isLastWrite && (reader.ended || reader.size === 0)) onGone();
+    };
+    reader.fill().then((hasMore) => {
+      if (!hasMore) gone();
+    }, gone);
+  }
+
+  /** RFC 9110 §15.2: an HTTP/1.0 client must not get one. */
+  inform(head: ResponseHead): Promise<void> {
+    if (this.head.version === "HTTP/1.0") return Promise.resolve();
+    return writeAll(this.#connection.stream, formatResponseHead({ ...head, version: "HTTP/1.1" }));
+  }
+
+  begin(head: ResponseHead, first: Uint8Array, body: MessageBody): Promise<void> {
+    const { stream, state } = this.#connection;
+    // An early answer to an unfinished upload: the rest of it belongs to nobody.
+    const close = wantsClose(this.head) || body.closeDelimited || state.isStopping || !this.body.isReleased;
+    if (close) this.#next = "close";
+    const fields = close ? [...head.fields, makeField("Connection", "close")] : head.fields;
+    this.#isLastWrite = body.done;
+    return writeAll(stream, withBody(formatResponseHead({ ...head, version: "HTTP/1.1", fields }), first));
+  }
+
+  write(piece: Uint8Array, isLast: boolean): Promise<void> {
+    this.#isLastWrite = isLast;
+    return writeAll(this.#connection.stream, piece);
+  }
+
+  async answer(whole: WholeAnswer): Promise<void> {
+    const close = isFatal(whole.status) || !this.body.isReleased || wantsClose(this.head) ||
+      this.#connection.state.isStopping;
+    if (close) this.#next = "close";
+    if (!await writeAnswer(this.#connection, whole, { isHead: this.head.method === "HEAD", close })) {
+      this.#next = "close";
+    }
+  }
+
+  async switchProtocols(head: ResponseHead): Promise<RawEnd> {
+    const { stream, reader } = this.#connection;
+    this.#next = "taken";
+    await writeAll(stream, formatResponseHead({ ...head, version: "HTTP/1.1" }));
+    return { stream, first: reader.takeAll() };
+  }
+
+  cut(): void {
+    this.#next = "taken";
+    this.#connection.stream.abort();
+  }
+}
+
+/** What follows a request that could not be read whole is not known to be a request. */
+function isFatal(status: number): boolean {
+  return status === 400 || status === 431 || status === 408;
+}
+
+/** True when the client will not, or cannot, send another request on its connection (RFC 9112 §9.3). */
+function wantsClose(head: RequestHead): boolean {
+  return head.version === "HTTP/1.0" || listOf(head.fields, "connection").includes("close");
+}
+
+/**
+ * Writes an answer of the proxy itself. A client that sends requests and reads no answers does not hold its connection for
+ * ever.
+ *
+ * @returns false when the client is gone
+ */
+export async function writeAnswer(
+  { stream, context: { deadlines, limits } }: ClientConnection,
+  whole: WholeAnswer,
+  framing: AnswerFraming,
+): Promise<boolean> {
+  const deadline = deadlines.start(limits.headTimeoutMs, () => stream.abort());
+  try {
+    await writeAll(stream, formatAnswer(whole, framing));
+    return true;
+  } catch {
+    return false;
+  } finally {
+    deadline.stop();
+  }
+}
+
+/** How an answer is framed. */
+export interface AnswerFraming {
+  /** No body follows, as after HEAD. */
+  readonly isHead: boolean;
+  /** The connection is closed after it. */
+  readonly close: boolean;
+}
+
+const PHRASES: Readonly<Record<number, string>> = {
+  200: "OK",
+  400: "Bad Request",
+  403: "Forbidden",
+  407: "Proxy Authentication Required",
+  408: "Request Timeout",
+  429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};
+
+/** The bytes of an answer of the proxy itself. */
+export function formatAnswer(
+  { status, fields, body }: WholeAnswer,
+  { isHead, close }: AnswerFraming,
+): Uint8Array {
+  const head = formatResponseHead({
+    version: "HTTP/1.1",
+    status,
+    reason: PHRASES[status] ?? "",
+    fields: close ? [...fields, makeField("Connection", "close")] : fields,
+  });
+  return isHead ? head : Buffer.concat([head, body]);
+}

@@ -1,0 +1,82 @@
+/**
+ * An HTTP/1 connection to an upstream as one leg of a request: heads as bytes, and whether the connection can be used again.
+ *
+ * Not here: dialling and keeping connections (`egress/`), what may be sent.
+ *
+ * @module
+ */
+import type { Deadlines } from "../../core/deadlines.ts";
+import type { Limits } from "../../core/limits.ts";
+import { listOf } from "../message/fields.ts";
+import type { MessageBody, RawEnd, RequestHead, ResponseHead, UpstreamLeg } from "../message/message.ts";
+import { type ByteReader, type ByteStream, closeQuietly, writeAll } from "../streams/byte_reader.ts";
+import { responseBody } from "./body.ts";
+import { readBodyStart } from "./body_text.ts";
+import { readResponseHead } from "./head_reader.ts";
+import { formatRequestHead, withBody } from "./head_writer.ts";
+import { PulledBody } from "./pulled_body.ts";
+
+export interface Http1LegOptions {
+  readonly stream: ByteStream;
+  readonly reader: ByteReader;
+  readonly isReused: boolean;
+  readonly limits: Limits;
+  /** Takes the connection back when it can serve another request. */
+  readonly keep: () => void;
+}
+
+/** See the module. */
+export class Http1Leg implements UpstreamLeg {
+  readonly #options: Http1LegOptions;
+  #request: RequestHead | undefined;
+  /** Until the answer says otherwise. */
+  #isPersistent = false;
+
+  constructor(options: Http1LegOptions) {
+    this.#options = options;
+  }
+
+  get isReused(): boolean {
+    return this.#options.isReused;
+  }
+
+  async send(head: () => RequestHead, first: Uint8Array): Promise<void> {
+    this.#request = head();
+    await writeAll(this.#options.stream, withBody(formatRequestHead(this.#request), first));
+  }
+
+  write(piece: Uint8Array): Promise<void> {
+    return writeAll(this.#options.stream, piece);
+  }
+
+  readHead(): Promise<ResponseHead> {
+    return readResponseHead(this.#options.reader, this.#options.limits);
+  }
+
+  bodyOf(head: ResponseHead): MessageBody {
+    const { reader, limits } = this.#options;
+    const framing = responseBody(head, this.#request?.method ?? "", limits);
+    this.#isPersistent = head.version === "HTTP/1.1" && this.#request?.version === "HTTP/1.1" &&
+      !framing.closeDelimited && !listOf(head.fields, "connection").includes("close");
+    return new PulledBody(framing, reader);
+  }
+
+  peekBody(head: ResponseHead, deadlines: Pick<Deadlines, "start">): Promise<string> {
+    const { reader, limits } = this.#options;
+    return readBodyStart(reader, head, { method: this.#request?.method ?? "", limits, deadlines });
+  }
+
+  takeOver(): RawEnd {
+    const { stream, reader } = this.#options;
+    return { stream, first: reader.takeAll() };
+  }
+
+  release(): void {
+    if (this.#isPersistent) this.#options.keep();
+    else this.close();
+  }
+
+  close(): void {
+    closeQuietly(this.#options.stream);
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * Messages on their way through the proxy, whatever version of HTTP carries them: a head, a body that is pulled, and one
+ * answer to each request. `http1/` makes them from bytes and back; no version is ever made from another.
+ *
+ * Not here: what a request is allowed to do, and anything that reads bytes.
+ *
+ * @module
+ */
+import type { Deadlines } from "../../core/deadlines.ts";
+import type { ByteStream } from "../streams/byte_reader.ts";
+import type { HeaderField } from "./fields.ts";
+
+export type HttpVersion = "HTTP/1.0" | "HTTP/1.1";
+
+/** What a request says before its body, as sent. */
+export interface RequestHead {
+  readonly method: string;
+  readonly target: string;
+  readonly version: HttpVersion;
+  readonly fields: readonly HeaderField[];
+}
+
+/** What a response says before its body, as sent. */
+export interface ResponseHead {
+  readonly version: HttpVersion;
+  readonly status: number;
+  /** May be empty. */
+  readonly reason: string;
+  readonly fields: readonly HeaderField[];
+}
+
+/**
+ * A body, pulled piece by piece: {@linkcode take} one, deliver it, {@linkcode release} it; where none is here,
+ * {@linkcode fill}. What is taken and not released is held, so a slow receiver slows the sender down.
+ */
+export interface MessageBody {
+  /** True once its last byte was taken. */
+  readonly done: boolean;
+  /** True once its last byte was taken and released: what comes next on its connection belongs to another message. */
+  readonly isReleased: boolean;
+  /** True when the end of the connection is the end of the body. */
+  readonly closeDelimited: boolean;
+  /** How many bytes are here, at least those of the next piece. */
+  readonly size: number;
+  /**
+   * The next piece, which may be empty: a view until the next {@linkcode fill}.
+   *
+   * @throws ProxyError `client.malformed`, `upstream.malformed`
+   */
+  take(): Uint8Array;
+  /** The piece has been delivered. */
+  release(): void;
+  /**
+   * Waits for more.
+   *
+   * @returns false when its sender has gone inside the body
+   */
+  fill(): Promise<boolean>;
+}
+
+/** An answer that the proxy gives in its own name, as a whole. */
+export interface WholeAnswer {
+  readonly status: number;
+  readonly fields: readonly HeaderField[];
+  readonly body: Uint8Array;
+}
+
+/** A connection after a change of protocol: what was read ahead, and the bytes that follow. */
+export interface RawEnd {
+  readonly stream: ByteStream;
+  readonly first: Uint8Array;
+}
+
+/** A request that a client has sent, and the one answer to it. Writes reject once the client is gone. */
+export interface IncomingRequest {
+  readonly head: RequestHead;
+  readonly body: MessageBody;
+  /** Calls `onGone` when the client goes away before the last byte of its answer was on its way. */
+  watch(onGone: () => void): void;
+  /** Passes an interim response (1xx) on, to clients that may get one. */
+  inform(head: ResponseHead): Promise<void>;
+  /** Begins the answer. `first` is what was taken of `body` already. */
+  begin(head: ResponseHead, first: Uint8Array, body: MessageBody): Promise<void>;
+  /** The next piece of the answer. */
+  write(piece: Uint8Array, isLast: boolean): Promise<void>;
+  /** The answer of the proxy itself. Never rejects, and never takes long. */
+  answer(whole: WholeAnswer): Promise<void>;
+  /** Answers with 101 and hands the connection over. */
+  switchProtocols(head: ResponseHead): Promise<RawEnd>;
+  /** Ends the answer so that the client sees that it is not whole. */
+  cut(): void;
+}
+
+/** A connection to an upstream, for one request at a time. */
+export interface UpstreamLeg {
+  /** True when requests were sent on the connection before: the upstream may be closing it just now. */
+  readonly isReused: boolean;
+  /**
+   * Sends the head with what is here of the body.
+   *
+   * @param head called right before the head is written, with nothing awaited in between; when it throws, nothing is sent
+   */
+  send(head: () => RequestHead, first: Uint8Array): Promise<void>;
+  write(piece: Uint8Array): Promise<void>;
+  /**
+   * The next response head, interim ones included.
+   *
+   * @throws ProxyError `upstream.malformed`, `upstream.closed`
+   */
+  readHead(): Promise<ResponseHead>;
+  /**
+   * The body that follows the head.
+   *
+   * @throws ProxyError `upstream.malformed`
+   */
+  bodyOf(head: ResponseHead): MessageBody;
+  /** The beginning of the body as text, where it can be had soon. The body can be pulled as a whole after that. */
+  peekBody(head: ResponseHead, deadlines: Pick<Deadlines, "start">): Promise<string>;
+  /** The connection after a 101. */
+  takeOver(): RawEnd;
+  /** The whole answer was pulled: the connection may be kept for another request. */
+  release(): void;
+  /** Ends the connection, in any state. */
+  close(): void;
+}
+
+const NOTHING = new Uint8Array(0);
+/** A body up to this size leaves in one write with its head. */
+const COALESCE_BYTES = 65_536;
+
+/**
+ * What is here of a body and small enough to leave in one write with its head. It is released: whoever sends it copies.
+ *
+ * @throws ProxyError as {@linkcode MessageBody.take}
+ */
+export function takeFirst(body: MessageBody): Uint8Array {
+  if (body.done || body.size === 0 || body.size > COALESCE_BYTES) return NOTHING;
+  const piece = body.take();
+  body.release();
+  return piece;
+}

@@ -1,0 +1,114 @@
+/**
+ * The answer on its way to the client: interim heads, the final one, and its body. A message that ends badly on one side
+ * never ends well on the other.
+ *
+ * Not here: what follows a change of protocol (`upgrade.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import { clientGone, type Course } from "./course.ts";
+import type { CredentialUse } from "./credential_use.ts";
+import type { AdmittedExchange } from "./exchange.ts";
+import { type HeaderField, listOf, removeHopByHop } from "./message/fields.ts";
+import { type MessageBody, type ResponseHead, takeFirst, type UpstreamLeg } from "./message/message.ts";
+
+/** How it went: all of it was passed on, the upstream switches protocols, or it is to be asked again. */
+export type Relayed = "whole" | "refused" | { readonly switched: ResponseHead };
+
+/** See the module. */
+export class Relay {
+  readonly #exchange: AdmittedExchange;
+  readonly #course: Course;
+  readonly #credential: CredentialUse;
+  #status = 0;
+  #received = 0;
+  #wasEarly = false;
+
+  constructor(exchange: AdmittedExchange, course: Course, credential: CredentialUse) {
+    this.#exchange = exchange;
+    this.#course = course;
+    this.#credential = credential;
+  }
+
+  /** The status that the client was given, 0 before. */
+  get status(): number {
+    return this.#status;
+  }
+
+  /** Bytes of the body that the client was given. */
+  get received(): number {
+    return this.#received;
+  }
+
+  /** True when the upstream answered before it was sent the whole request. */
+  get wasEarly(): boolean {
+    return this.#wasEarly;
+  }
+
+  /** @throws ProxyError `upstream.*`, `client.closed`, and whatever the upstream's connection throws */
+  async run(leg: UpstreamLeg): Promise<Relayed> {
+    const { session: { context: { limits } }, request, upgrade } = this.#exchange;
+    for (let interim = 0;; interim++) {
+      const head = await leg.readHead();
+      const body = leg.bodyOf(head); // an interim response must not announce one
+      if (head.status === 101) {
+        if (!upgrade || listOf(head.fields, "upgrade").join() !== upgrade.protocol) {
+          throw malformed("it switches to a protocol not asked for");
+        }
+        this.#status = 101;
+        return { switched: head };
+      }
+      if (head.status >= 200) return await this.#final(leg, head, body);
+      if (interim >= limits.maxInterimResponses) throw malformed("too many interim responses");
+      await this.#toClient(request.inform({ ...head, fields: cleanFields(head) }));
+    }
+  }
+
+  async #final(leg: UpstreamLeg, head: ResponseHead, body: MessageBody): Promise<Relayed> {
+    const { request, session: { context: { limits } } } = this.#exchange;
+    const { status } = head;
+    if (status === 407) throw malformed("the upstream answered 407, as only a proxy may");
+    this.#wasEarly = !request.body.isReleased;
+    if ((status === 401 || status === 403) && await this.#credential.isRefused(leg, head)) return "refused";
+    if (this.#course.failure) throw this.#course.failure;
+    // A body that is malformed from its start can still be answered: nothing of the response has left yet.
+    const first = takeFirst(body);
+    this.#received += first.length;
+    this.#status = status;
+    this.#course.touch(limits.bodyIdleTimeoutMs);
+    await this.#toClient(request.begin({ ...head, fields: cleanFields(head) }, first, body));
+    while (!body.done) {
+      const piece = body.take();
+      if (piece.length > 0) {
+        await this.#toClient(request.write(piece, body.done));
+        body.release();
+        this.#received += piece.length;
+        this.#course.touch(limits.bodyIdleTimeoutMs);
+      } else if (!body.done && !await body.fill()) {
+        throw new ProxyError(
+          "upstream.closed",
+          "Cannot complete the response: upstream closed inside its body",
+        );
+      }
+    }
+    return "whole";
+  }
+
+  async #toClient(write: Promise<void>): Promise<void> {
+    try {
+      await write;
+    } catch {
+      throw this.#course.failure ?? clientGone();
+    }
+  }
+}
+
+/** The response fields for the client: not those of the hop, nor what only this proxy says. */
+export function cleanFields({ fields }: ResponseHead): HeaderField[] {
+  return removeHopByHop(fields).filter(({ key }) => !key.startsWith("x-slicer-proxy-"));
+}
+
+function malformed(what: string): ProxyError {
+  return new ProxyError("upstream.malformed", `Cannot use the response: ${what}`);
+}

@@ -1,0 +1,33 @@
+/**
+ * Which upstream connection a request gets: a kept one of the same client, place and credential, or a new one.
+ *
+ * Not here: dialling (`egress/dialler.ts`), what is kept and for how long (`egress/pool.ts`).
+ *
+ * @module
+ */
+import type { UpstreamConnection } from "./egress/dialler.ts";
+import type { AdmittedExchange } from "./exchange.ts";
+import { Http1Leg } from "./http1/upstream.ts";
+import type { UpstreamLeg } from "./message/message.ts";
+
+/** A leg on a kept connection, or undefined. `isReplayable` is whether the request can be sent again, should it be dead. */
+export function takeLeg(exchange: AdmittedExchange, isReplayable: boolean): UpstreamLeg | undefined {
+  const { session: { context: { pool } }, target, grant } = exchange;
+  const connection = pool.take({ ...target, grant }, isReplayable);
+  return connection && legOn(connection, exchange);
+}
+
+/**
+ * A leg on a new connection.
+ *
+ * @throws ProxyError `upstream.*`, `limit.reached`, or the signal's reason
+ */
+export async function dialLeg(exchange: AdmittedExchange, signal: AbortSignal): Promise<UpstreamLeg> {
+  const { session: { context: { dialler } }, target, rule, client } = exchange;
+  return legOn(await dialler.dial({ ...target, client, ruleHost: rule.host }, signal), exchange);
+}
+
+function legOn(connection: UpstreamConnection, exchange: AdmittedExchange): UpstreamLeg {
+  const { session: { context: { pool, limits } }, target, grant } = exchange;
+  return new Http1Leg({ ...connection, limits, keep: () => pool.put({ ...target, grant }, connection) });
+}
