@@ -14,6 +14,8 @@ import { Calls, type Handler } from "./calls.ts";
 import type { ApiLog } from "./control.ts";
 import { refuse } from "./errors.ts";
 import { createGuard } from "./guard.ts";
+import { pathOf } from "./request_url.ts";
+import { isOwnPath, type Slicerd } from "./slicerd.ts";
 import { type ApiTls, type Back, TlsBacks } from "./tls_backs.ts";
 import { FRONT_LIMITS, type FrontLimits, startFront } from "./tls_front.ts";
 import { endWithSession } from "./ui_door.ts";
@@ -44,6 +46,8 @@ export interface TcpOptions {
 
 /** See {@linkcode startApi}. Tests pass smaller limits. */
 export interface ApiOptions extends Omit<AppOptions, "stop" | "uiLinks"> {
+  /** Where calls go that are not ours. Disposed with the API. */
+  readonly slicerd?: Slicerd | undefined;
   readonly socketPath?: string;
   readonly tcp?: TcpOptions;
   readonly clock?: Clock;
@@ -80,17 +84,20 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   });
   // As GET, so that Deno counts the body that it leaves out (RFC 9110 §9.3.2): Hono would make it an empty one. Not as
   // a new Request, which would tidy the path.
-  const answer: Handler = (request) => {
+  const { slicerd } = options;
+  const answer = (isTcp: boolean): Handler => (request) => {
+    if (slicerd?.takes(request)) return slicerd.pass(request, { isTcp });
     if (request.method === "HEAD") Object.defineProperty(request, "method", { value: "GET" });
     return app.fetch(request);
   };
   const calls = new Calls(options.maxCalls ?? MAX_CALLS);
-  const serve: Serve = (where, handle) => startServer(where, handle, calls, options.log);
+  const callsOf = (request: Request) => slicerd?.takes(request) ? slicerd.calls : calls;
+  const serve: Serve = (where, handle) => startServer(where, handle, callsOf, options.log);
   await using started = new AsyncDisposableStack();
   const tcpServer = tcp &&
     started.use(
       listenTcp(tcp, {
-        handle: answer,
+        handle: answer(true),
         serve,
         sessions,
         limits: options.frontLimits ?? FRONT_LIMITS,
@@ -100,7 +107,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     );
   let remove = () => {};
   if (socketPath !== undefined) {
-    const socket = await listenOwned(socketPath, (path) => serve({ path }, answer));
+    const socket = await listenOwned(socketPath, (path) => serve({ path }, answer(false)));
     started.use(socket.server);
     remove = socket.remove;
   }
@@ -108,6 +115,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   started.defer(() => {
     remove(); // first, so that a caller who comes now finds nobody instead of waiting
     stop.abort(); // answers that have no end of their own
+    slicerd?.[Symbol.dispose]();
   });
   const running = started.move();
   return {
@@ -127,7 +135,7 @@ type Serve = (where: Where, handle: Handler) => Back;
  * One listener. Disposing cuts what is open. `shutdown()` would wait for ever for a peer that sent half a head, and
  * cannot be hurried afterwards (measured), so draining is up to {@linkcode Calls}.
  */
-function startServer(where: Where, handle: Handler, calls: Calls, log: ApiLog): Back {
+function startServer(where: Where, handle: Handler, callsOf: (request: Request) => Calls, log: ApiLog): Back {
   const stop = new AbortController();
   const server = Deno.serve({
     ...where,
@@ -137,7 +145,7 @@ function startServer(where: Where, handle: Handler, calls: Calls, log: ApiLog): 
       log.error(`Cannot answer a call: ${error instanceof Error ? error.name : typeof error}`);
       return refuse(500, "internal error");
     },
-  } as Deno.ServeTcpOptions, (request, info) => calls.run(handle, request, info.completed));
+  } as Deno.ServeTcpOptions, (request, info) => callsOf(request).run(handle, request, info.completed));
   return {
     port: server.addr.port,
     async [Symbol.asyncDispose]() {
@@ -202,6 +210,7 @@ function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits, clock, lo
   const guarded: Handler = async (request) => {
     const verdict = guard(request);
     if (verdict instanceof Response) return verdict;
+    if (verdict && !isOwnPath(pathOf(request))) return refuse(403, "Cannot do this from the web page");
     const answer = page(request) ?? await handle(request);
     return verdict ? endWithSession(answer, verdict) : answer;
   };

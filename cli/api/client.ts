@@ -26,13 +26,18 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** The API of one daemon. */
 export class ApiClient {
-  readonly #target: ApiTarget;
-  readonly #token: string | undefined;
+  #target: ApiTarget;
+  #fallback: Fallback | undefined;
+  #token: string | undefined;
   readonly #caCert: string | undefined;
   readonly #timeoutMs: number;
 
-  constructor(target: ApiTarget, options: { token?: string; caCert?: string; timeoutMs?: number } = {}) {
+  constructor(
+    target: ApiTarget,
+    options: { token?: string; caCert?: string; timeoutMs?: number; fallback?: Fallback | undefined } = {},
+  ) {
     this.#target = target;
+    this.#fallback = options.fallback;
     this.#token = options.token;
     this.#caCert = options.caCert;
     this.#timeoutMs = options.timeoutMs ?? CALL_TIMEOUT_MS;
@@ -74,6 +79,28 @@ export class ApiClient {
   }
 
   async #exchange(method: string, path: string, accept: string, body?: JsonObject): Promise<string> {
+    try {
+      return await this.#exchangeOnce(method, path, accept, body);
+    } catch (error) {
+      if (!await this.#fallBack(error)) throw error;
+      return await this.#exchangeOnce(method, path, accept, body);
+    }
+  }
+
+  /** True when the call is to be made once more, elsewhere: nobody, or another program, has got this one. */
+  async #fallBack(error: unknown): Promise<boolean> {
+    const fallback = this.#fallback;
+    this.#fallback = undefined; // what answers once is what is meant
+    if (!fallback || !(isProxyError(error) && ABSENT.has(error)) || !await isLive(fallback.path)) {
+      return false;
+    }
+    fallback.say(this.#target.label);
+    this.#target = { kind: "unix", path: fallback.path, label: DEFAULT_SOCKET };
+    this.#token = undefined; // slicerd's, and a socket needs none
+    return true;
+  }
+
+  async #exchangeOnce(method: string, path: string, accept: string, body?: JsonObject): Promise<string> {
     using http = openHttpClient(this.#target, this.#caCert);
     const timeout = new AbortController();
     const timer = this.#startTimeout(timeout);
@@ -105,6 +132,15 @@ export class ApiClient {
    * @throws ProxyError `api.unreachable` also when the answer breaks off, `api.refused`; what `signal` aborts with
    */
   async *lines(path: string, signal: AbortSignal): AsyncGenerator<readonly string[]> {
+    try {
+      yield* this.#linesOnce(path, signal);
+    } catch (error) {
+      if (!await this.#fallBack(error)) throw error;
+      yield* this.#linesOnce(path, signal);
+    }
+  }
+
+  async *#linesOnce(path: string, signal: AbortSignal): AsyncGenerator<readonly string[]> {
     using http = openHttpClient(this.#target, this.#caCert);
     const timeout = new AbortController();
     let timer = this.#startTimeout(timeout);
@@ -170,26 +206,31 @@ export class ApiClient {
   }
 
   #notTheApi(cause?: unknown): ProxyError {
-    return new ProxyError(
-      "api.refused",
-      `Cannot use the API at ${this.#target.label}: its answer is not the proxy's`,
-      {
-        cause,
-        hint: "does --url or SLICER_URL name the socket of another program?",
-      },
+    return absent(
+      new ProxyError(
+        "api.refused",
+        `Cannot use the API at ${this.#target.label}: its answer is not the proxy's`,
+        {
+          cause,
+          hint: "does --url or SLICER_URL name the socket of another program?",
+        },
+      ),
     );
   }
 
   #refused(response: Response, text: string): ProxyError {
     const { label } = this.#target;
-    if (response.status === 401) {
-      return new ProxyError("api.refused", `Cannot use the API at ${label}: the token is missing or wrong`, {
-        hint: "set SLICER_TOKEN_FILE to a copy of the file api-token in the proxy's state folder",
-      });
-    }
     const [message = "", ...more] = text.slice(0, MAX_ERROR_CHARS).trim().split(/\r?\n/);
-    // Every error of our API says what it cannot do; another daemon knows no such path at all.
-    if (response.status === 404 && !message.startsWith("Cannot ")) return this.#notTheApi();
+    const isOurs = message.startsWith("Cannot "); // as every error of our API does
+    if (response.status === 401) {
+      const refusal = new ProxyError(
+        "api.refused",
+        `Cannot use the API at ${label}: the token is missing or wrong`,
+        { hint: "set SLICER_TOKEN_FILE to a copy of the file api-token in the proxy's state folder" },
+      );
+      return isOurs ? refusal : absent(refusal);
+    }
+    if (!isOurs && [403, 404, 405, 501].includes(response.status)) return this.#notTheApi();
     const hint = more.find((line) => line.startsWith("hint: "))?.slice("hint: ".length);
     return new ProxyError(
       "api.refused",
@@ -202,14 +243,14 @@ export class ApiClient {
     const [state, hint] = this.#target.kind === "unix"
       ? await whyNoSocket(this.#target.path, cause)
       : whyNoServer(cause);
-    return new ProxyError(
+    const error = new ProxyError(
       "api.unreachable",
       `Cannot reach the proxy's API at ${this.#target.label}: ${state}`,
-      {
-        cause,
-        hint,
-      },
+      { cause, hint },
     );
+    return /^(there is no such socket|the socket is there, but|connection refused)/.test(state)
+      ? absent(error)
+      : error;
   }
 }
 
@@ -221,8 +262,14 @@ export class ApiClient {
  */
 export async function apiClient(args: CommandArgs, io: Io): Promise<ApiClient> {
   const home = io.env("HOME");
-  const target = parseApiUrl(args.text("url") ?? io.env("SLICER_URL") ?? DEFAULT_SOCKET, home);
-  if (target.kind === "unix") return new ApiClient(target);
+  const inherited = args.has("url") ? undefined : io.env("SLICER_URL");
+  const target = parseApiUrl(args.text("url") ?? inherited ?? DEFAULT_SOCKET, home);
+  const usual = resolve(DEFAULT_SOCKET);
+  const isElsewhere = inherited !== undefined && !(target.kind === "unix" && target.path === usual);
+  const say = (label: string) =>
+    io.output.note(`SLICER_URL is ${label}, where no proxy answers: using ${DEFAULT_SOCKET}`);
+  const fallback = isElsewhere ? { path: usual, say } : undefined;
+  if (target.kind === "unix") return new ApiClient(target, { fallback });
   const token = io.env("SLICER_TOKEN") ?? await readSetting(io, "SLICER_TOKEN_FILE");
   if (token !== undefined && target.base.protocol === "http:" && !isLoopback(target.base.hostname)) {
     throw usageError(
@@ -232,9 +279,37 @@ export async function apiClient(args: CommandArgs, io: Io): Promise<ApiClient> {
   }
   const caCert = target.base.protocol === "https:" ? await readSetting(io, "SLICER_CA_FILE") : undefined;
   return new ApiClient(target, {
+    fallback,
     ...(token === undefined ? {} : { token: token.trim() }),
     ...(caCert === undefined ? {} : { caCert }),
   });
+}
+
+/**
+ * Where a client goes when what `SLICER_URL` names is not the proxy: Slicer's guides set it to slicerd's socket. Never for
+ * `--url`, by which somebody has said what they mean.
+ */
+export interface Fallback {
+  readonly path: string;
+  /** Tells people, once. */
+  readonly say: (label: string) => void;
+}
+
+/** Failures of calls that no proxy has got. */
+const ABSENT = new WeakSet<ProxyError>();
+
+function absent(error: ProxyError): ProxyError {
+  ABSENT.add(error);
+  return error;
+}
+
+async function isLive(path: string): Promise<boolean> {
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** One path segment: a name or a host pattern. `*` stays as it is, as the published clients send it. */
@@ -262,7 +337,7 @@ async function whyNoSocket(path: string, cause: unknown): Promise<readonly [stri
   try {
     (await Deno.connect({ transport: "unix", path })).close();
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return ["there is no such socket", await hintForAbsent(path)];
+    if (error instanceof Deno.errors.NotFound) return ["there is no such socket", START_HINT];
     if (error instanceof Deno.errors.PermissionDenied) {
       return ["permission denied", "the proxy belongs to another user: run this command with sudo"];
     }
@@ -275,13 +350,6 @@ async function whyNoSocket(path: string, cause: unknown): Promise<readonly [stri
     return [messageOf(error), START_HINT];
   }
   return ["the connection was closed without an answer", "look at the log of slicer-proxy up"];
-}
-
-/** Slicer's own SLICER_URL is likely to be set, and names Slicer's socket: say so when ours is where it always is. */
-async function hintForAbsent(path: string): Promise<string> {
-  const usual = resolve(DEFAULT_SOCKET);
-  const isElsewhere = path !== usual && await Deno.stat(usual).then(() => true, () => false);
-  return isElsewhere ? `there is one at ${DEFAULT_SOCKET}: write --url ${DEFAULT_SOCKET}` : START_HINT;
 }
 
 function whyNoServer(cause: unknown): readonly [string, string] {

@@ -9,11 +9,12 @@ import { type Leaf, mintLeaf, proxyPortNames } from "../../ca/leaf.ts";
 import { LeafCache } from "../../ca/leaf_cache.ts";
 import { startRenewal } from "../../ca/renewal.ts";
 import { startApi, type TcpOptions } from "../../api/server.ts";
+import { Slicerd } from "../../api/slicerd.ts";
 import type { ApiTls } from "../../api/tls_backs.ts";
 import { loadApiToken } from "../../api/token_file.ts";
 import type { Clock } from "../../core/clock.ts";
 import { Deadlines } from "../../core/deadlines.ts";
-import { messageOf } from "../../core/errors.ts";
+import { messageOf, ProxyError } from "../../core/errors.ts";
 import { formatHostPort } from "../../core/host_port.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { logger, startLog } from "../../core/log.ts";
@@ -29,6 +30,7 @@ import { openAuditPlaces } from "./audit_places.ts";
 import { ensureBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { dropProgramRights, lockDownProcess } from "./environment.ts";
+import { readFileBytes } from "../terminal/input_bytes.ts";
 import type { Io } from "../terminal/io.ts";
 import { startPolicy } from "./policy_reload.ts";
 import { readUpConfig, type UpConfig } from "./config.ts";
@@ -94,6 +96,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         },
         log: { error: (line) => log.error(line) },
         socketPath: config.apiSocket,
+        slicerd: await openSlicerd(config),
         ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, { forApi, proxy }) } : {}),
       }),
     );
@@ -202,6 +205,22 @@ async function apiTcp(
     onPort: (port) => proxy.addOwnPort(port),
   };
 }
+
+/** The way to slicerd, when there is to be one. Its token is read once, at the start. */
+async function openSlicerd({ slicerd: place, slicerdTokenFile }: UpConfig): Promise<Slicerd | undefined> {
+  if (!place) return undefined;
+  if (slicerdTokenFile === undefined) return new Slicerd({ place });
+  const token = new TextDecoder().decode(await readFileBytes(slicerdTokenFile, MAX_TOKEN_FILE_BYTES)).trim();
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new ProxyError(
+      "input.invalid",
+      `Cannot use ${slicerdTokenFile} as slicerd's token: it holds no token`,
+    );
+  }
+  return new Slicerd({ place, token });
+}
+
+const MAX_TOKEN_FILE_BYTES = 4_096;
 
 /** Where the API is called: where it is bound, and where the proxy is. */
 function apiNames({ bind, apiBind, sans }: UpConfig): readonly string[] {

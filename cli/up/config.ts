@@ -5,15 +5,17 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type Cidr, parseCidr, parseIp } from "../../core/cidr.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { quoteText } from "../../core/escape.ts";
-import { type HostPort, parseAuthority } from "../../core/host_port.ts";
+import { formatHostPort, type HostPort, parseAuthority } from "../../core/host_port.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { type BindAddress, parseBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
+import { type ApiTarget, parseApiUrl } from "../api/url.ts";
 import { portsOf, responseTimeoutOf } from "../api/values.ts";
+import { usageError } from "../command/parse.ts";
 import { caFolderOf } from "../rules/ca_folder.ts";
 
 export interface UpConfig {
@@ -34,6 +36,9 @@ export interface UpConfig {
   readonly apiSocket: string;
   readonly apiBind: HostPort | undefined;
   readonly apiTokenFile: string;
+  /** Where calls of the API go that are not ours. */
+  readonly slicerd: ApiTarget | undefined;
+  readonly slicerdTokenFile: string | undefined;
   readonly logFormat: "text" | "json";
   readonly logFile: string;
   readonly logQuery: boolean;
@@ -52,6 +57,8 @@ export function readUpConfig(args: CommandArgs): UpConfig {
   const { dir: caDir, hostgroup } = caFolderOf(args);
   const [httpPort = 0] = portsOf(args, "http-port");
   const [httpsPort = 0] = portsOf(args, "https-port");
+  const apiSocket = args.text("api-socket") ?? join(stateDir, "api.sock");
+  const apiBind = parseApiBind(args.text("api-bind"));
   if (httpPort === httpsPort) {
     throw new ProxyError(
       "input.invalid",
@@ -73,9 +80,11 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     socksAuth: args.textOf("socks-auth") === "required" ? "required" : "optional",
     stateDir,
     sealKeyFile: args.text("seal-key-file"),
-    apiSocket: args.text("api-socket") ?? join(stateDir, "api.sock"),
-    apiBind: parseApiBind(args.text("api-bind")),
+    apiSocket,
+    apiBind,
     apiTokenFile: args.text("api-token-file") ?? join(stateDir, "api-token"),
+    slicerd: parseSlicerd(args.text("slicerd"), { apiSocket, apiBind }),
+    slicerdTokenFile: args.text("slicerd-token-file"),
     logFormat: args.textOf("log-format") === "json" ? "json" : "text",
     logFile: args.text("log-file") ?? join(stateDir, "audit.log"),
     logQuery: args.has("log-query"),
@@ -115,6 +124,25 @@ function parseWorkers(text: string | undefined): number {
     );
   }
   return count;
+}
+
+/** @throws ProxyError `cli.usage`, also for our own socket, where a call would go round for ever */
+function parseSlicerd(
+  text: string | undefined,
+  { apiSocket, apiBind }: { readonly apiSocket: string; readonly apiBind: HostPort | undefined },
+): ApiTarget | undefined {
+  if (text === undefined) return undefined;
+  const target = parseApiUrl(text, undefined);
+  const isOurs = target.kind === "unix"
+    ? target.path === resolve(apiSocket)
+    : apiBind !== undefined && target.base.host === formatHostPort(apiBind);
+  if (isOurs) {
+    throw usageError(
+      "Cannot use this --slicerd: it is the proxy's own API",
+      "write the socket of slicer up: --slicerd ./slicer.sock",
+    );
+  }
+  return target;
 }
 
 function parseApiBind(text: string | undefined): HostPort | undefined {

@@ -100,6 +100,17 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     description: "that token, made when it is missing, instead of STATE-DIR/api-token",
   },
   {
+    name: "slicerd",
+    placeholder: "URL",
+    description:
+      "pass calls of the API that are not the proxy's to slicerd: ./slicer.sock, or an http(s) URL",
+  },
+  {
+    name: "slicerd-token-file",
+    placeholder: "FILE",
+    description: "slicerd's token, for callers over TCP, whose own token is the API's and goes no further",
+  },
+  {
     name: "log-format",
     placeholder: "FORMAT",
     description: "how the audit log is written",
