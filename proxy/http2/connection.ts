@@ -303,6 +303,11 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   #readFrames(): void {
     const { reader } = this.#options;
     const bytes = reader.available;
+    if (this.#isOver) {
+      // Only read so that the peer gets our last words.
+      reader.consume(bytes.length);
+      return;
+    }
     let at = 0;
     try {
       const preface = this.readPreface(bytes);
@@ -322,8 +327,6 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
       if (!(fault instanceof Fault)) throw fault;
       this.#end(this.malformed(fault), fault.h2Code);
     }
-    // What comes after the end is only read so that the peer gets our last words.
-    if (this.#isOver) at = bytes.length;
     this.#counters.bytesIn += at;
     reader.consume(at);
   }
@@ -331,7 +334,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   /** Heads and control frames have to come in one go; bodies may take their time. */
   #watchHead(isPartial: boolean): void {
     const isDue = isPartial || this.#blocks.isOpen || !this.#hasSettings;
-    if (isDue === this.#hasHeadDeadline || this.#isCrowded) return;
+    if (isDue === this.#hasHeadDeadline || this.#isCrowded || this.#isOver) return;
     this.#hasHeadDeadline = isDue;
     if (isDue) this.#headDeadline.restart(this.limits.headTimeoutMs);
     else this.#headDeadline.stop();
