@@ -22,6 +22,7 @@ export type ControlPlane = Pick<
   | "putSecret"
   | "deleteSecret"
   | "listRules"
+  | "judgeRules"
   | "addRule"
   | "revokeHost"
   | "revokeRule"

@@ -16,7 +16,7 @@ const add = createRoute({
   method: "post",
   path: "/proxy/v1/allows",
   operationId: "addRule",
-  summary: "Allow a client something, behind its other rules",
+  summary: "Allow a client something, behind its other rules or before one of them",
   tags,
   middleware: jsonBody,
   request: { body: requestJson(schemas.NewRuleBody) },
@@ -73,12 +73,12 @@ const revokeRule = createRoute({
 /** Adds the calls about allow rules to an app. */
 export function addAllowRoutes(app: OpenAPIHono, control: ControlPlane): void {
   app.openapi(add, async (c) => {
-    const { client, ttl_seconds: ttlSeconds, ...fields } = c.req.valid("json");
+    const { client, ttl_seconds: ttlSeconds, before: place, ...fields } = c.req.valid("json");
     const ttlMs = ttlSeconds ? ttlSeconds * 1_000 : undefined; // 0 means none, as for the published clients
-    return c.json(
-      schemas.ruleBody(await control.addRule(client, parseRule(schemas.ruleInput(fields)), ttlMs)),
-      201,
-    );
+    const rule = await control.addRule(client, parseRule(schemas.ruleInput(fields)), { ttlMs, place });
+    const { warnings = [] } = control.judgeRules(client).find((judged) => judged.rule.id === rule.id) ?? {};
+    const news = warnings.filter(({ kind }) => kind !== "ends-soon"); // the caller has just said when
+    return c.json(schemas.judgedRuleBody({ rule, warnings: news }), 201);
   });
   app.openapi(revokeHost, async (c) => {
     const { client, host } = c.req.valid("param");

@@ -81,7 +81,10 @@ export function addClientRoutes(app: OpenAPIHono, control: ControlPlane): void {
     const { name, token } = c.req.valid("json");
     return c.json(schemas.clientWithTokenBody(await control.createClient(name, token)), 201);
   });
-  app.openapi(rules, (c) => c.json(control.listRules(c.req.valid("param").name).map(schemas.ruleBody), 200));
+  app.openapi(
+    rules,
+    (c) => c.json(control.judgeRules(c.req.valid("param").name).map(schemas.judgedRuleBody), 200),
+  );
   app.openapi(remove, async (c) => {
     await control.deleteClient(c.req.valid("param").name);
     return c.body(null, 204);

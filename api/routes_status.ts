@@ -123,6 +123,7 @@ function statusBody(
     clients: store.clients,
     secrets: store.secrets,
     rules: store.rules,
+    rules_with_warnings: store.rulesWithWarnings,
     open_connections: report.openConnections,
     max_connections: report.maxConnections,
     open_tunnels: report.openTunnels,

@@ -12,6 +12,7 @@ import { z } from "@hono/zod-openapi";
 import { MAX_DURATION_MS } from "../core/duration.ts";
 import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import type { Rule, RuleInput, RuleSpec } from "../policy/rule.ts";
+import type { JudgedRule } from "../policy/rule_health.ts";
 import type { ClientRecord, NewClient, SecretRecord } from "../store/records.ts";
 
 const text = z.string().min(1, "must not be empty");
@@ -92,6 +93,9 @@ const ruleFieldsObject = z.strictObject(ruleFields);
 export const NewRuleBody = z.strictObject({
   client: name,
   ...ruleFields,
+  before: z.int().min(1).optional().openapi({
+    description: "The place, from 1, of the rule before which it is put; behind all when left out",
+  }),
   ttl_seconds: count.max(MAX_DURATION_MS / 1_000).optional().openapi({
     description: "Seconds that the rule lives; 0, or nothing, for ever",
   }),
@@ -101,7 +105,14 @@ export const NewRuleBody = z.strictObject({
 export const RevokeBody = z.strictObject({ client: name, ...ruleFields }).openapi("RevokeRequest");
 
 /** A rule in a list. Lists that would be empty are left out. */
-export const RuleBody = z.strictObject({ ...ruleFields, expires: time.optional() }).openapi("AllowRule");
+export const RuleBody = z.strictObject({
+  ...ruleFields,
+  expires: time.optional(),
+  warnings: z.array(text).optional().openapi({
+    description:
+      "Why the rule cannot act as it reads: an earlier one hides it, its secret is gone, it ends soon",
+  }),
+}).openapi("AllowRule");
 
 // The web page
 
@@ -151,6 +162,14 @@ export function ruleInput(fields: z.infer<typeof ruleFieldsObject>): RuleInput {
 /** The body of a rule. */
 export function ruleBody(rule: Rule): z.infer<typeof RuleBody> {
   return ruleFieldsBody(rule, rule.expiresAt);
+}
+
+/** The body of a rule, with what is wrong with it. */
+export function judgedRuleBody({ rule, warnings }: JudgedRule): z.infer<typeof RuleBody> {
+  return {
+    ...ruleBody(rule),
+    ...(warnings.length === 0 ? {} : { warnings: warnings.map(({ words }) => words) }),
+  };
 }
 
 /** The body of what a rule says, and of its end. */

@@ -23,6 +23,9 @@ export const StatusBody = z.strictObject({
   clients: count,
   secrets: count,
   rules: count,
+  rules_with_warnings: count.openapi({
+    description: "Rules that cannot act as they read; their lists say why",
+  }),
   open_connections: count,
   max_connections: count.openapi({ description: "Above it, connections are refused" }),
   open_tunnels: count,

@@ -276,9 +276,9 @@ export function parseRecord(line: string): StoredRecord | undefined {
     sent: number("sent"),
     received: number("received"),
     durationMs: number("duration_ms"),
-    origin: src === undefined
-      ? undefined
-      : { src, proxyPort: number("proxy_port"), tls: tls === "1.2" || tls === "1.3" ? tls : undefined },
+    ...(src === undefined ? {} : {
+      origin: { src, proxyPort: number("proxy_port"), tls: tls === "1.2" || tls === "1.3" ? tls : undefined },
+    }),
   };
 }
 

@@ -153,7 +153,7 @@ async function fill({ control, audit }: TestApi): Promise<void> {
     await control.addRule(
       client,
       parseRule(rule),
-      minutes === undefined ? undefined : minutes * MINUTE_MS + 20_000,
+      minutes === undefined ? {} : { ttlMs: minutes * MINUTE_MS + 20_000 },
     );
   }
   // The same picture each time, but for the clock.

@@ -101,7 +101,7 @@ export interface paths {
     };
     readonly get?: never;
     readonly put?: never;
-    /** Allow a client something, behind its other rules */
+    /** Allow a client something, behind its other rules or before one of them */
     readonly post: operations["addRule"];
     readonly delete?: never;
     readonly options?: never;
@@ -395,6 +395,8 @@ export interface components {
        * @description RFC 3339, UTC
        */
       readonly expires?: string;
+      /** @description Why the rule cannot act as it reads: an earlier one hides it, its secret is gone, it ends soon */
+      readonly warnings?: readonly string[];
     };
     readonly Secret: {
       /** @example ci-1 */
@@ -480,6 +482,8 @@ export interface components {
       readonly one_request_per_connection?: boolean;
       /** @description How long the upstream may think; `up --response-timeout` when left out */
       readonly response_timeout_seconds?: number;
+      /** @description The place, from 1, of the rule before which it is put; behind all when left out */
+      readonly before?: number;
       /** @description Seconds that the rule lives; 0, or nothing, for ever */
       readonly ttl_seconds?: number;
     };
@@ -900,6 +904,8 @@ export interface components {
       readonly clients: number;
       readonly secrets: number;
       readonly rules: number;
+      /** @description Rules that cannot act as they read; their lists say why */
+      readonly rules_with_warnings: number;
       readonly open_connections: number;
       /** @description Above it, connections are refused */
       readonly max_connections: number;

@@ -14,18 +14,24 @@ import { removeRule, type StoredRule, writeRule } from "./rules.ts";
 import type { PolicyView } from "./view.ts";
 import type { Writer } from "./writer.ts";
 
+/** How long a rule lives, and where it stands. */
+export interface RuleOptions {
+  /** Whole milliseconds; for ever when undefined. */
+  readonly ttlMs?: number | undefined;
+  /** The place that it gets in the client's list, from 1; behind all others when undefined. */
+  readonly place?: number | undefined;
+}
+
 /** A rule that is to be added. */
-export interface NewRule {
+export interface NewRule extends RuleOptions {
   /** The owner's name. */
   readonly client: string;
   /** From `parseRule`. */
   readonly spec: RuleSpec;
-  /** Whole milliseconds; for ever when undefined. */
-  readonly ttlMs: number | undefined;
 }
 
 /** See `State.addRule`. */
-export async function addRule(writer: Writer, { client, spec, ttlMs }: NewRule): Promise<Rule> {
+export async function addRule(writer: Writer, { client, spec, ttlMs, place }: NewRule): Promise<Rule> {
   const { view } = writer;
   const owner = view.client(client) ??
     refuseInvalid(`Cannot add a rule: unknown client ${quoted(client)}`, "create the client first");
@@ -46,7 +52,8 @@ export async function addRule(writer: Writer, { client, spec, ttlMs }: NewRule):
     client,
     ...(ttlMs === undefined ? {} : { expiresAt: now + ttlMs }),
   };
-  const stored: StoredRule = { rule, clientId: owner.id, sequence: writer.takeSequence() };
+  const sequence = place === undefined ? writer.takeSequence() : sequenceAt(view.storedRules(client), place);
+  const stored: StoredRule = { rule, clientId: owner.id, sequence };
   await writer.commit([writeRule(stored, now)], () => view.addRule(stored));
   if (rule.expiresAt !== undefined) writer.armTimer();
   return rule;
@@ -71,6 +78,25 @@ export async function revokeRule(writer: Writer, client: string, spec: RuleSpec)
   }
   await commitGone(writer, client, [found]);
   return found.rule;
+}
+
+/** A sequence that puts a rule at that place: halfway between its neighbours. */
+function sequenceAt(rules: readonly StoredRule[], place: number): number {
+  const next = rules[place - 1];
+  if (!next) {
+    refuseInvalid(
+      `Cannot add a rule before rule ${place}: the client has ${rules.length}`,
+      "slicer-proxy rules lists them in order; leave --before out to add it behind them",
+    );
+  }
+  const previous = rules[place - 2];
+  if (!previous) return next.sequence - 1;
+  const sequence = (previous.sequence + next.sequence) / 2;
+  if (sequence > previous.sequence && sequence < next.sequence) return sequence;
+  return refuseInvalid(
+    `Cannot add a rule before rule ${place}: too many were put there, one before the other`,
+    "write them in order: slicer-proxy export > policy.yaml, then slicer-proxy apply -f policy.yaml",
+  );
 }
 
 function commitGone(writer: Writer, client: string, gone: readonly StoredRule[]): Promise<void> {

@@ -67,7 +67,7 @@ export async function loadState(db: Database, keys: StoreKeys, nowMs: number): P
   for await (const row of db.rows(RULE_PREFIX)) {
     const name = names.get(ruleOwner(row));
     const stored = name === undefined ? undefined : readRule(row, name);
-    if (stored) nextSequence = Math.max(nextSequence, stored.sequence + 1);
+    if (stored) nextSequence = Math.max(nextSequence, Math.floor(stored.sequence) + 1);
     if (stored && isUnexpired(stored.rule, nowMs)) view.addRule(stored);
     else leftovers.push({ key: row.key });
   }

@@ -4,7 +4,7 @@
  *     ["rule", client id, sequence] → { id, host, methods, paths, ports, passthrough, secret?, expiresAt?,
  *                                            oneRequestPerConnection?, responseTimeoutMs? }
  *
- * The sequence only grows, so key order is declaration order. Rules hang on the client's id, not on its name: what a
+ * Key order is the order in which rules are tried: the sequence grows, and a rule that is put before another gets one between. Rules hang on the client's id, not on its name: what a
  * crash or a late sweep leaves behind of a deleted client belongs to nobody, and goes at the next start.
  *
  * Not here: which rules a client may add (`state.ts`), and finding the ones for a host (`view.ts`).

@@ -12,6 +12,7 @@ import type { HistogramData } from "../core/histogram.ts";
 import type { PresentPolicy } from "../policy/policy_diff.ts";
 import type { PolicyFile } from "../policy/policy_file.ts";
 import type { Rule, RuleSpec } from "../policy/rule.ts";
+import { type JudgedRule, ruleWarnings } from "../policy/rule_health.ts";
 import * as clients from "./change_clients.ts";
 import * as policy from "./change_policy.ts";
 import * as rules from "./change_rules.ts";
@@ -39,6 +40,8 @@ export interface StoreFigures {
   readonly secrets: number;
   /** Live rules of all clients. */
   readonly rules: number;
+  /** Those among them that cannot act as they read (`policy/rule_health.ts`). */
+  readonly rulesWithWarnings: number;
   /** How long commits took, those that failed included. */
   readonly writeDuration: HistogramData;
   readonly writeFailures: number;
@@ -147,15 +150,26 @@ export class State implements AsyncDisposable {
     return this.#view.liveRules(client, this.#writer.clock.now());
   }
 
+  /** The same with what is wrong with each. @throws ProxyError `input.not-found` */
+  judgeRules(client: string): JudgedRule[] {
+    const rules = this.listRules(client);
+    const warnings = ruleWarnings(rules, {
+      hasSecret: (name) => this.#view.secret(name) !== undefined,
+      nowMs: this.#writer.clock.now(),
+    });
+    return rules.map((rule, i) => ({ rule, warnings: warnings[i] ?? [] }));
+  }
+
   /**
-   * Adds a rule (from `parseRule`) behind the others of its client.
+   * Adds a rule (from `parseRule`) behind the others of its client, or before one of them.
    *
-   * @param ttlMs the rule's life in whole milliseconds; for ever when undefined
-   * @throws ProxyError `input.invalid` for an unknown client or secret, a host outside the secret's, or a bad TTL;
+   * @param options `ttlMs` is the rule's life in whole milliseconds, for ever when undefined; `place` is where it stands in the
+   * list afterwards, from 1
+   * @throws ProxyError `input.invalid` for an unknown client or secret, a host outside the secret's, a bad TTL or place;
    * `input.conflict` when the client has this rule; `limit.reached`
    */
-  addRule(client: string, spec: RuleSpec, ttlMs?: number): Promise<Rule> {
-    return this.#writer.write(() => rules.addRule(this.#writer, { client, spec, ttlMs }));
+  addRule(client: string, spec: RuleSpec, options: rules.RuleOptions = {}): Promise<Rule> {
+    return this.#writer.write(() => rules.addRule(this.#writer, { client, spec, ...options }));
   }
 
   /**
@@ -228,6 +242,8 @@ export class State implements AsyncDisposable {
       clients: this.#view.clientCount,
       secrets: this.#view.secretCount,
       rules: this.#view.ruleCount,
+      rulesWithWarnings: this.listClients().flatMap(({ name }) => this.judgeRules(name))
+        .filter(({ warnings }) => warnings.length > 0).length,
       ...this.#writer.figures(),
       databaseBytes: await this.#writer.sizeBytes().catch(() => undefined),
     };

@@ -140,11 +140,15 @@ export class PolicyView {
     this.onStep({ kind: "client-gone", name });
   }
 
-  /** Adds a rule behind the others of its client. */
+  /** Adds a rule to those of its client, at the place that its sequence gives it. */
   addRule(stored: StoredRule): void {
     const entry = this.#clients.get(stored.rule.client);
     if (!entry) throw new TypeError("Cannot add a rule: its client is not in the view");
-    entry.rules.push(stored);
+    entry.rules.splice(
+      entry.rules.findLastIndex(({ sequence }) => sequence < stored.sequence) + 1,
+      0,
+      stored,
+    );
     entry.remembered.clear();
     this.#rules.set(stored.rule.id, stored);
     this.onStep({ kind: "rule", stored });

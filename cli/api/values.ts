@@ -5,7 +5,7 @@
  */
 import { formatExactDuration, parseDuration } from "../../core/duration.ts";
 import { parsePort } from "../../core/host_port.ts";
-import { checkResponseTimeout, parseRule, type RuleSpec } from "../../policy/rule.ts";
+import { checkResponseTimeout, parseRule, type RuleInput, type RuleSpec } from "../../policy/rule.ts";
 import type { JsonObject } from "./client.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
@@ -29,19 +29,29 @@ export function portsOf(args: CommandArgs, flag: string): readonly number[] {
 /**
  * The rule that the flags of `allow` and `revoke` describe, checked and canonical.
  *
+ * @param options what {@linkcode ruleOptionsOf} gave, of a command that has those flags
  * @throws ProxyError `cli.usage`, `input.invalid`
  */
-export function ruleOf(args: CommandArgs): RuleSpec {
+export function ruleOf(args: CommandArgs, options: Partial<RuleInput> = {}): RuleSpec {
   return parseRule({
+    ...options,
     host: args.textOf("host"),
     methods: args.list("method"),
     paths: args.list("path"),
     ports: portsOf(args, "port"),
     secret: args.text("secret"),
     passthrough: args.has("passthrough"),
+  });
+}
+
+/** How the requests of a rule are sent, by the flags of `allow`. @throws ProxyError `input.invalid` */
+export function ruleOptionsOf(
+  args: CommandArgs,
+): Pick<RuleInput, "oneRequestPerConnection" | "responseTimeoutMs"> {
+  return {
     oneRequestPerConnection: args.has("one-request-per-connection"),
     responseTimeoutMs: responseTimeoutOf(args),
-  });
+  };
 }
 
 /** A rule as the API takes it. Fields that mean "any" are left out. */
@@ -93,6 +103,12 @@ export function optionWords(rule: JsonObject): readonly string[] {
     ...(rule.one_request_per_connection === true ? ["one-request-per-connection"] : []),
     ...(typeof seconds === "number" ? [`response-timeout ${formatExactDuration(seconds * 1_000)}`] : []),
   ];
+}
+
+/** What the API says is wrong with a rule. */
+export function warningsOf(rule: unknown): readonly string[] {
+  const { warnings } = typeof rule === "object" && rule !== null ? rule as JsonObject : {};
+  return Array.isArray(warnings) ? warnings.filter((each) => typeof each === "string") : [];
 }
 
 /** A field of an API answer for a table cell. */

@@ -200,7 +200,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "allow",
-    summary: "add a rule to a client, after those that it has; the first rule that matches decides",
+    summary: "add a rule to a client, after those that it has or before one; the first that matches decides",
     arguments: [RULE_CLIENT],
     flags: [
       ...RULE_FLAGS,
@@ -209,6 +209,8 @@ export const COMMANDS: readonly CommandSpec[] = [
         placeholder: "DURATION",
         description: "how long the rule lives: 90s, 15m, 1h, 7d; none means for ever",
       },
+      { name: "first", description: "put it before all rules that the client has" },
+      { name: "before", placeholder: "N", description: "put it before the client's rule N, counted from 1" },
       {
         name: "one-request-per-connection",
         description: "give every request an upstream connection of its own: for endpoints that ignore bodies",
@@ -224,6 +226,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       "slicer-proxy allow ci-1 --host api.github.com --method GET --path '/repos/*' --ttl 1h",
       "slicer-proxy allow ci-1 --host llm.example.com --secret llm-key",
       "slicer-proxy allow ci-1 --host ssh.example.com --port 22 --passthrough",
+      "slicer-proxy allow ci-1 --host api.example.com --path '/admin/*' --secret admin-key --first",
     ],
     load: async () => (await import("../rules/cmd_allow.ts")).run,
   },

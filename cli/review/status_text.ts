@@ -41,6 +41,7 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["host group", text(status.hostgroup)],
     ["listening", listeners(status)],
     ["policy", counts(status, [["clients", "client"], ["rules", "rule"], ["secrets", "secret"]])],
+    ["to look at", ruleWarnings(status)],
     ["open", open(status)],
     [
       "requests",
@@ -55,6 +56,11 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["workers", workers(status)],
     ["process", process(status.process)],
   ];
+}
+
+function ruleWarnings({ rules_with_warnings: rules }: JsonObject): string {
+  if (number(rules) === 0) return "";
+  return `${plural(rules, "rule")} cannot act as written: slicer-proxy rules CLIENT says why`;
 }
 
 function listeners(status: JsonObject): string {

@@ -8,7 +8,7 @@ import { parseName } from "../../core/names.ts";
 import { apiClient, type JsonObject, segment } from "../api/client.ts";
 import type { CommandArgs } from "../command/command.ts";
 import type { Io } from "../terminal/io.ts";
-import { cell, optionWords } from "../api/values.ts";
+import { cell, optionWords, warningsOf } from "../api/values.ts";
 
 /** Lists the rules in the order in which they are tried, with what is left of each TTL. */
 export async function run(args: CommandArgs, io: Io): Promise<void> {
@@ -19,8 +19,8 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   if (rules.length === 0) return io.output.note(`${client} has no rules and reaches nothing`);
   const nowMs = io.clock.now();
   io.output.table(
-    ["HOST", "SECRET", "MODE", "METHODS", "PORTS", "PATHS", "EXPIRES"],
-    rules.map((rule) => [
+    ["HOST", "SECRET", "MODE", "METHODS", "PORTS", "PATHS", "EXPIRES", "#"],
+    rules.map((rule, i) => [
       cell(rule.host),
       cell(rule.secret),
       [rule.passthrough === true ? "passthrough" : "mitm", ...optionWords(rule)].join(", "),
@@ -28,8 +28,12 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
       listOr(rule.ports, "80,443"),
       listOr(rule.paths, "any"),
       timeLeft(rule, nowMs),
+      String(i + 1),
     ]),
   );
+  for (const [i, rule] of rules.entries()) {
+    for (const warning of warningsOf(rule)) io.output.note(`warning: rule ${i + 1}: ${warning}`);
+  }
 }
 
 function listOr(value: unknown, whenEmpty: string): string {

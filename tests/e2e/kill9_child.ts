@@ -49,7 +49,7 @@ async function carryOut(state: State, step: Step): Promise<string | undefined> {
     case "delete":
       return void await state.deleteClient(step.client);
     case "allow":
-      return void await state.addRule(step.client, parseRule({ host: step.host }), 3_600_000);
+      return void await state.addRule(step.client, parseRule({ host: step.host }), { ttlMs: 3_600_000 });
     case "revoke":
       return void await state.revokeHost(step.client, step.host);
     case "put": {

@@ -453,7 +453,7 @@ Deno.test("expiry in the real state ends a tunnel and a request under way", asyn
     });
     const port = proxy.addresses[0]?.port ?? 0;
     const target = `up.test:${upstream.port}`;
-    await state.addRule("one", parseRule({ host: "up.test", ports: [upstream.port] }), 300);
+    await state.addRule("one", parseRule({ host: "up.test", ports: [upstream.port] }), { ttlMs: 300 });
     using idle = await openTlsTunnel(port, target, token, ca.caPem);
     using busy = await openTlsTunnel(port, target, token, ca.caPem);
     await busy.send(`GET / HTTP/1.1\r\nHost: ${target}\r\n\r\n`);

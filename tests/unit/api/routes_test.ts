@@ -90,7 +90,7 @@ Deno.test("allows: rules are answered in canonical form and listed in declaratio
       methods: ["post", "GET", "get"],
       paths: ["/v1/*"],
       ports: [8443, 443],
-      ttl_seconds: 600,
+      ttl_seconds: 6_000,
     },
   });
   assertEquals(first.status, 201);
@@ -103,7 +103,7 @@ Deno.test("allows: rules are answered in canonical form and listed in declaratio
     ports: [443, 8443],
   });
   const left = Date.parse(expires ?? "") - before;
-  assertEquals(left >= 600_000 && left < 610_000, true);
+  assertEquals(left >= 6_000_000 && left < 6_010_000, true);
 
   const second = await api.call(`${V1}/allows`, {
     body: { client: "ci-1", host: "a.example.org", methods: [], ttl_seconds: 0, passthrough: false },
@@ -329,6 +329,24 @@ Deno.test("every call refuses what its row of the contract says", async (t) => {
   assertEquals(api.logged, []);
 });
 
+Deno.test("allows: a rule is put before another, and one that is hidden says so", async () => {
+  await using api = await TestApi.start();
+  await api.call(`${V1}/clients`, { body: { name: "ci-1" } });
+  const add = (body: Record<string, unknown>) =>
+    api.call(`${V1}/allows`, { body: { client: "ci-1", ...body } });
+  assertEquals(JSON.parse((await add({ host: "*.a.test" })).text), { host: "*.a.test" });
+  const { warnings } = JSON.parse((await add({ host: "x.a.test" })).text);
+  assertEquals(warnings, ["rule 1 matches first all that it matches"]);
+  assertEquals(JSON.parse((await add({ host: "y.a.test", before: 1 })).text), { host: "y.a.test" });
+  const listed = JSON.parse((await api.call(`${V1}/clients/ci-1`)).text);
+  assertEquals(listed, [
+    { host: "y.a.test" },
+    { host: "*.a.test" },
+    { host: "x.a.test", warnings: ["rule 2 matches first all that it matches"] },
+  ]);
+  for (const before of [0, 5, 1.5, "1"]) assertEquals((await add({ host: "z.test", before })).status, 400);
+});
+
 Deno.test("limits of rules are taken just inside", async (t) => {
   await using api = await TestApi.start();
   await api.control.createClient("c");
@@ -362,6 +380,7 @@ Deno.test("status says what runs and what it holds", async () => {
     clients: 1,
     secrets: 1,
     rules: 1,
+    rules_with_warnings: 1,
     open_connections: 7,
     max_connections: 4_700,
     open_tunnels: 5,

@@ -64,6 +64,7 @@ export const REPORT: StatusReport = {
     clients: 0,
     secrets: 0,
     rules: 0,
+    rulesWithWarnings: 1,
     writeDuration: DURATIONS,
     writeFailures: 41,
     databaseBytes: 42,

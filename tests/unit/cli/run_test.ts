@@ -183,25 +183,54 @@ Deno.test("run() shows rules in order with what is left of each TTL", async () =
       expires: "2026-01-02T03:19:04Z",
     },
     { host: "db.example", ports: [5432], passthrough: true, expires: "2026-01-09T02:04:05Z" },
-    { host: "evil\x1b[2J", expires: "soon" },
+    { host: "evil\x1b[2J", expires: "soon", warnings: ["rule 1 hides it\x1b[2J"] },
   ];
   const shown = await runWithApi(["rules", "ci-1"], () => json(rules));
   assertEquals(
     shown.stdout,
     [
-      "HOST            SECRET     MODE          METHODS    PORTS    PATHS   EXPIRES",
-      "github.com      gh-token   mitm          any        80,443   any     never",
-      "*.a.example     -          mitm          GET,POST   8443     /v1/*   in 14m59s",
-      "db.example      -          passthrough   any        5432     any     in 6d23h",
-      "evil\\u{1b}[2J   -          mitm          any        80,443   any     soon",
+      "HOST            SECRET     MODE          METHODS    PORTS    PATHS   EXPIRES     #",
+      "github.com      gh-token   mitm          any        80,443   any     never       1",
+      "*.a.example     -          mitm          GET,POST   8443     /v1/*   in 14m59s   2",
+      "db.example      -          passthrough   any        5432     any     in 6d23h    3",
+      "evil\\u{1b}[2J   -          mitm          any        80,443   any     soon        4",
       "",
     ].join("\n"),
   );
+  assertStringIncludes(shown.stderr, "warning: rule 4: rule 1 hides it\\u{1b}[2J");
   const raw = await runWithApi(["rules", "ci-1", "--json"], () => json(rules));
   assertEquals(JSON.parse(raw.stdout), rules);
   const empty = await runWithApi(["rules", "ci-1"], () => json([]));
   assertEquals([empty.code, empty.stdout], [0, ""]);
   assertStringIncludes(empty.stderr, "ci-1 has no rules");
+});
+
+Deno.test("run() puts a rule before others, and says what is wrong with it", async (t) => {
+  const rows: readonly (readonly [flags: readonly string[], before: number | undefined])[] = [
+    [[], undefined],
+    [["--first"], 1],
+    [["--before", "3"], 3],
+  ];
+  for (const [flags, before] of rows) {
+    await t.step(flags.join(" "), async () => {
+      const { code, stderr, requests } = await runWithApi(
+        ["allow", "ci-1", "--host", "a.test", ...flags],
+        () => json({ host: "a.test", warnings: ["rule 1 matches first all that it matches"] }, 201),
+      );
+      assertEquals(code, 0);
+      assertEquals(requests[0]?.body, { client: "ci-1", host: "a.test", ...(before ? { before } : {}) });
+      assertStringIncludes(stderr, "warning: rule 1 matches first all that it matches");
+    });
+  }
+  for (const flags of [["--before", "0"], ["--before", "x"], ["--first", "--before", "2"]]) {
+    await t.step(`refused: ${flags.join(" ")}`, async () => {
+      const { code, requests } = await runWithApi(
+        ["allow", "ci-1", "--host", "a.test", ...flags],
+        () => json({}, 201),
+      );
+      assertEquals([code, requests.length], [2, 0]);
+    });
+  }
 });
 
 Deno.test("run() lists clients and secrets as tables and as JSON", async () => {

@@ -10,7 +10,7 @@ Deno.test("figures() says what the state holds, and counts every commit", async 
   await state.createClient("b");
   await state.putSecret(secret("s"), { force: false });
   await state.addRule("a", rule("x.example"));
-  await state.addRule("a", rule("y.example"), 1_000);
+  await state.addRule("a", rule("y.example"), { ttlMs: 1_000 });
   await state.addRule("b", rule("x.example"));
   const full = await state.figures();
   assertEquals([full.clients, full.secrets, full.rules], [2, 1, 3]);

@@ -1,9 +1,11 @@
-import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { systemClock } from "../../../core/clock.ts";
 import { MAX_DURATION_MS } from "../../../core/duration.ts";
+import { ProxyError } from "../../../core/errors.ts";
 import type { Rule, RuleSpec } from "../../../policy/rule.ts";
 import { MAX_REMEMBERED_HOSTS, MAX_RULES_PER_CLIENT } from "../../../store/limits.ts";
 import type { State } from "../../../store/state.ts";
+import { PolicyView } from "../../../store/view.ts";
 import { assertCode, HandClock, openState, rule, ruleRows, secret, tempFolder } from "./support.ts";
 
 function hosts(rules: readonly Rule[]): string[] {
@@ -26,7 +28,7 @@ Deno.test("addRule() keeps declaration order and every field, across restarts", 
     await state.addRule(
       "ci-1",
       rule("*.example.com", { methods: ["get", "POST"], paths: ["/v1/*"], ports: [8443, 80], secret: "key" }),
-      60_000,
+      { ttlMs: 60_000 },
     );
     await state.addRule("ci-1", rule("db.example.com", { ports: [5432], passthrough: true }));
     const options = { oneRequestPerConnection: true, responseTimeoutMs: 3_600_000 };
@@ -85,7 +87,7 @@ Deno.test("addRule() refuses a rule that the client has, whatever its secret, TT
   for (const { name, spec, ttlMs, isNew } of rows) {
     await t.step(name, async () => {
       const count = state.listRules("ci-1").length;
-      const added = state.addRule("ci-1", spec, ttlMs);
+      const added = state.addRule("ci-1", spec, { ttlMs });
       if (isNew) await added;
       else await assertCode(added, "input.conflict");
       assertEquals(state.listRules("ci-1").length, count + (isNew ? 1 : 0));
@@ -129,7 +131,7 @@ Deno.test("addRule() checks client, secret, the secret's host and the TTL", asyn
   ];
   for (const { name, client = "ci-1", host, secret, ttlMs, says } of rows) {
     await t.step(name, async () => {
-      const added = state.addRule(client, rule(host, { secret }), ttlMs);
+      const added = state.addRule(client, rule(host, { secret }), { ttlMs });
       if (says === undefined) return void await added;
       assertStringIncludes((await assertCode(added, "input.invalid")).message, says);
     });
@@ -209,7 +211,7 @@ Deno.test("a rule is absent everywhere from the instant of its expiry, even when
     await using state = await openState(folder.state, clock);
     client = await state.createClient("ci-1");
     await state.addRule("ci-1", rule("*"));
-    added = await state.addRule("ci-1", rule("a.test"), 10_000);
+    added = await state.addRule("ci-1", rule("a.test"), { ttlMs: 10_000 });
     assertEquals(added.expiresAt, start + 10_000);
     clock.nowMs = start + 9_999;
     assertEquals(seenEverywhere(state, client, added), [true, true, true, true]);
@@ -234,8 +236,8 @@ Deno.test("a rule that expired while the daemon was down is removed at start and
   {
     await using state = await openState(folder.state, clock);
     await state.createClient("ci-1");
-    await state.addRule("ci-1", rule("gone.test"), 10_000);
-    await state.addRule("ci-1", rule("kept.test"), 10_001);
+    await state.addRule("ci-1", rule("gone.test"), { ttlMs: 10_000 });
+    await state.addRule("ci-1", rule("kept.test"), { ttlMs: 10_001 });
   }
   clock.nowMs += 10_000;
   {
@@ -252,8 +254,8 @@ Deno.test("listeners hear of an expiry when it happens, without any call", async
   {
     await using state = await openState(folder.state, systemClock());
     const client = await state.createClient("ci-1");
-    const later = await state.addRule("ci-1", rule("later.test"), 3_600_000);
-    const soon = await state.addRule("ci-1", rule("soon.test"), 30);
+    const later = await state.addRule("ci-1", rule("later.test"), { ttlMs: 3_600_000 });
+    const soon = await state.addRule("ci-1", rule("soon.test"), { ttlMs: 30 });
     const keepAlive = setInterval(() => {}, 1_000); // the state's own timer keeps no process running
     await new Promise<void>((resolve) => state.onChange(resolve));
     clearInterval(keepAlive);
@@ -322,4 +324,65 @@ Deno.test("addRule() takes as many rules per client as deleteClient() can drop i
   await assertCode(state.addRule("ci-1", rule("one.more.test")), "limit.reached");
   await state.deleteClient("ci-1");
   assertEquals(state.getClient("ci-1"), undefined);
+});
+
+Deno.test("addRule() puts a rule before another, in memory, in copies and after a new start", async () => {
+  await using folder = await tempFolder();
+  const expected = ["first.test", "a.test", "between.test", "b.test", "last.test"];
+  {
+    await using state = await openState(folder.state, new HandClock());
+    await state.createClient("ci-1");
+    for (const host of ["a.test", "b.test"]) await state.addRule("ci-1", rule(host));
+    const copy = new PolicyView();
+    for (const change of state.snapshot()) copy.apply(change);
+    state.keepCopies((changes) => {
+      for (const change of changes) copy.apply(change);
+      return Promise.resolve();
+    });
+    await state.addRule("ci-1", rule("between.test"), { place: 2 });
+    await state.addRule("ci-1", rule("first.test"), { place: 1 });
+    await state.addRule("ci-1", rule("last.test"));
+    assertEquals(hosts(state.listRules("ci-1")), expected);
+    assertEquals(copy.storedRules("ci-1").map(({ rule }) => rule.host), expected);
+  }
+  await using state = await openState(folder.state, new HandClock());
+  assertEquals(hosts(state.listRules("ci-1")), expected);
+  await state.addRule("ci-1", rule("new.test"));
+  assertEquals(hosts(state.listRules("ci-1")), [...expected, "new.test"]);
+});
+
+Deno.test("addRule() refuses a place that the list does not have, and one where nothing fits any more", async () => {
+  await using folder = await tempFolder();
+  await using state = await openState(folder.state, new HandClock());
+  await state.createClient("ci-1");
+  await assertRejects(
+    () => state.addRule("ci-1", rule("a.test"), { place: 1 }),
+    ProxyError,
+    "the client has 0",
+  );
+  await state.addRule("ci-1", rule("a.test"));
+  await state.addRule("ci-1", rule("b.test"));
+  await assertRejects(
+    () => state.addRule("ci-1", rule("c.test"), { place: 3 }),
+    ProxyError,
+    "the client has 2",
+  );
+  const fill = async () => {
+    for (let i = 0; i < 100; i++) await state.addRule("ci-1", rule(`h${i}.test`), { place: i + 2 });
+  };
+  await assertRejects(fill, ProxyError, "too many were put there");
+  const listed = hosts(state.listRules("ci-1"));
+  assertEquals([listed[0], listed[1], listed.at(-1)], ["a.test", "h0.test", "b.test"]);
+});
+
+Deno.test("judgeRules() knows which secrets are there, and the figures count what is wrong", async () => {
+  await using folder = await tempFolder();
+  await using state = await openState(folder.state, new HandClock());
+  await state.createClient("ci-1");
+  await state.putSecret(secret("key", { host: "a.test" }), { force: false });
+  await state.addRule("ci-1", rule("a.test", { secret: "key" }));
+  assertEquals((await state.figures()).rulesWithWarnings, 0);
+  await state.deleteSecret("key");
+  assertEquals(state.judgeRules("ci-1").map(({ warnings }) => warnings.length), [1]);
+  assertEquals((await state.figures()).rulesWithWarnings, 1);
 });
