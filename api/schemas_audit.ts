@@ -37,6 +37,7 @@ export const AuditRecordBody = z.looseObject({
   query: text.optional().describe("Only with `--log-query`; cut like a path"),
   status: z.int().min(100).max(599).optional().describe("What the client was answered"),
   secret: text.optional().describe("The name of the secret that was injected"),
+  cleartext: z.literal(true).optional().describe("The secret was sent without TLS"),
   mode: z.enum(["strict", "audit"]).optional().describe("In which mode it was denied"),
   reason: z.enum(reasons).optional().describe(
     `Why it was denied or failed:\n${reasons.map((each) => `- \`${each}\`: ${REASONS[each]}`).join("\n")}`,

@@ -194,6 +194,21 @@ export function checkAddress(ip: IpBytes, options: AddressOptions): AddressVerdi
   return { ok: true };
 }
 
+/** Networks that a request reaches without crossing the Internet. */
+const NEAR: ReadonlySet<AddressClass> = new Set(["private", "cgnat", "loopback"]);
+const MAPPED = parseCidr("::ffff:0:0/96");
+
+/**
+ * True for an address in a private (RFC 1918, ULA), CGNAT or loopback network. Behind a translator or tunnel it is only when
+ * both the outer and the carried address are: what looks private inside may have crossed the Internet.
+ */
+export function isNearAddress(ip: IpBytes): boolean {
+  const embedded = embeddedIpv4(ip);
+  const isMapped = ip.length === 16 && cidrContains(MAPPED, ip); // the IPv4 address itself, in another spelling
+  const addresses = isMapped ? embedded : [ip, ...embedded];
+  return addresses.every((address) => NEAR.has(rangeOf(address).kind));
+}
+
 /** Whether a name with these addresses may be dialled: the first denied one decides, and no address at all is denied. */
 export function checkAll(ips: readonly IpBytes[], options: AddressOptions): AddressVerdict {
   for (const ip of ips) {

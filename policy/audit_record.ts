@@ -55,6 +55,8 @@ export interface AuditRecord {
   readonly status?: number | undefined;
   /** The name of the secret that was injected. */
   readonly secret?: string | undefined;
+  /** True when the secret was sent without TLS. */
+  readonly cleartext?: true | undefined;
   /** How the proxy treats what no rule allows; said of denials. */
   readonly mode?: "strict" | "audit" | undefined;
   /** Why it was denied, or how it ended badly. */
@@ -173,8 +175,8 @@ export function formatRecord(
 function textLine(record: AuditRecord, repeated: number | undefined): string {
   const { durationMs, origin } = record;
   let line = `${record.verdict} client=${record.client ?? "-"}`;
-  const add = (key: string, value: string | number | undefined) => {
-    if (value !== undefined) line += ` ${key}=${typeof value === "number" ? value : escapeLogValue(value)}`;
+  const add = (key: string, value: string | number | true | undefined) => {
+    if (value !== undefined) line += ` ${key}=${typeof value === "string" ? escapeLogValue(value) : value}`;
   };
   add("auth", record.auth);
   add("rule-owner", record.ruleOwner);
@@ -186,6 +188,7 @@ function textLine(record: AuditRecord, repeated: number | undefined): string {
   add("query", record.query);
   add("status", record.status);
   add("secret", record.secret);
+  add("cleartext", record.cleartext);
   add("mode", record.mode);
   add("reason", record.reason);
   add("sent", record.sent);
@@ -216,6 +219,7 @@ function jsonLine(record: AuditRecord, timeMs: number, repeated: number | undefi
     query: record.query,
     status: record.status,
     secret: record.secret,
+    cleartext: record.cleartext,
     mode: record.mode,
     reason: record.reason,
     sent: record.sent,
@@ -271,6 +275,7 @@ export function parseRecord(line: string): StoredRecord | undefined {
     query: text("query"),
     status: number("status"),
     secret: text("secret"),
+    cleartext: row["cleartext"] === true ? true : undefined,
     mode: mode === "strict" || mode === "audit" ? mode : undefined,
     reason: reason !== undefined && isReason(reason) ? reason : undefined,
     sent: number("sent"),

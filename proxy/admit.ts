@@ -11,11 +11,12 @@ import { formatHostPort } from "../core/host_port.ts";
 import { decideRequest } from "../policy/decide.ts";
 import { explainDenial } from "../policy/explain.ts";
 import { hostWithin, type Rule } from "../policy/rule.ts";
-import type { AdmittedExchange, Exchange } from "./exchange.ts";
+import type { ProxyContext } from "./context.ts";
+import type { AdmittedExchange, AdmittedSecret, Exchange } from "./exchange.ts";
 import type { Refusal } from "./error_response.ts";
 import { findOverride } from "./message/fields.ts";
 import { isRefusedMethod, parseUpgrade, type RequestTarget, type Upgrade } from "./message/target.ts";
-import type { Client, PolicySource } from "./policy_source.ts";
+import type { Client } from "./policy_source.ts";
 
 /** Why not, without who and what. */
 interface Denial {
@@ -57,7 +58,7 @@ export function admit(
   const { rule } = decision;
   const upgrade = upgradeUnder(rule, exchange);
   if (isDenial(upgrade)) return deny(upgrade);
-  const secret = secretUnder(rule, target, policy);
+  const secret = secretUnder(rule, target, exchange.session.context);
   if (isDenial(secret)) return deny(secret);
   const credential = secret && { secret: secret.name, version: secret.version };
   const grant = { client, rule, ...(credential ? { credential } : {}) };
@@ -95,8 +96,8 @@ function upgradeUnder(rule: Rule, { request: { head, body } }: Exchange): Upgrad
 function secretUnder(
   rule: Rule,
   target: RequestTarget,
-  policy: PolicySource,
-): AdmittedExchange["secret"] | Denial {
+  { policy, cleartextSecrets }: ProxyContext,
+): AdmittedSecret | undefined | Denial {
   if (rule.secret === undefined) return undefined;
   const secret = policy.secretInfo(rule.secret);
   if (!secret) {
@@ -108,8 +109,10 @@ function secretUnder(
   if (!hostWithin(rule.host, secret.host) || !hostWithin(target.host, secret.host)) {
     return { reason: "secret-host", why: `the secret "${rule.secret}" is bound to another host` };
   }
-  if (target.scheme === "http" && !secret.cleartext) {
+  const isClear = target.scheme === "http" && !secret.cleartext;
+  if (isClear && cleartextSecrets === "never") {
     return { reason: "cleartext-secret", why: `the secret "${rule.secret}" is not sent without TLS` };
   }
-  return { name: rule.secret, version: secret.version };
+  const isOnlyNear = isClear && cleartextSecrets === "private";
+  return { name: rule.secret, version: secret.version, isOnlyNear };
 }

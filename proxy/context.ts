@@ -19,6 +19,13 @@ import type { UpstreamPool } from "./egress/pool.ts";
 /** `strict` refuses unknown CONNECT at once; `audit` looks at the first request inside, and refuses that. */
 export type Mode = "strict" | "audit";
 
+/**
+ * When a credential may leave without TLS: `private` when the address that is dialled is in a private, CGNAT or loopback
+ * network, `never` by no address. A secret's own `cleartext` allows it anywhere.
+ */
+export const CLEARTEXT_SECRETS = ["private", "always", "never"] as const;
+export type CleartextSecrets = typeof CLEARTEXT_SECRETS[number];
+
 /** Certificates to show to clients. */
 export interface Certificates {
   /** For an intercepted host (canonical). */
@@ -33,6 +40,7 @@ export interface ProxyContext {
   readonly mode: Mode;
   /** `required` refuses SOCKS without credentials altogether. */
   readonly socksAuth: "optional" | "required";
+  readonly cleartextSecrets: CleartextSecrets;
   readonly logQuery: boolean;
   readonly limits: Limits;
   readonly clock: Clock;

@@ -48,13 +48,21 @@ export interface Exchange {
   readonly startedAt: number;
 }
 
+/** A secret that a request may use. */
+export interface AdmittedSecret {
+  readonly name: string;
+  readonly version: string;
+  /** It goes without TLS, and therefore only to an address in a private network. */
+  readonly isOnlyNear: boolean;
+}
+
 /** A request that may go upstream. */
 export interface AdmittedExchange extends Exchange {
   readonly client: Client;
   readonly target: RequestTarget;
   readonly rule: Rule;
   /** The secret whose credential it gets. */
-  readonly secret: { readonly name: string; readonly version: string } | undefined;
+  readonly secret: AdmittedSecret | undefined;
   readonly upgrade: Upgrade | undefined;
   /** All of it has to stay in force until the request is over. */
   readonly grant: Grant;

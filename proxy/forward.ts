@@ -239,6 +239,7 @@ class Forwarding implements Course {
       ...describeTarget(target, context),
       ...(status > 0 ? { status } : {}),
       ...(secret === undefined ? {} : { secret }),
+      ...(secret !== undefined && target.scheme === "http" ? { cleartext: true as const } : {}),
       ...more,
       ...this.#measures(),
       origin,

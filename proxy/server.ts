@@ -18,7 +18,14 @@ import type { AuditTrail } from "./records/audit_log.ts";
 import { closeQuietly } from "./streams/byte_reader.ts";
 import { serveConnection } from "./connection.ts";
 import { countersIn, type Counts, LocalCounts } from "./records/counts.ts";
-import type { Certificates, ClientStream, ConnectionState, Mode, ProxyContext } from "./context.ts";
+import type {
+  Certificates,
+  CleartextSecrets,
+  ClientStream,
+  ConnectionState,
+  Mode,
+  ProxyContext,
+} from "./context.ts";
 import { Grants } from "./grants.ts";
 import { Interceptor, type PortSet } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";
@@ -42,6 +49,7 @@ export interface ProxyOptions {
   readonly certificates: Certificates;
   readonly mode: Mode;
   readonly socksAuth: "optional" | "required";
+  readonly cleartextSecrets: CleartextSecrets;
   readonly limits: Limits;
   readonly clock: Clock;
   readonly resolve: Resolve;

@@ -23,8 +23,9 @@ export function takeLeg(exchange: AdmittedExchange, isReplayable: boolean): Upst
  * @throws ProxyError `upstream.*`, `limit.reached`, or the signal's reason
  */
 export async function dialLeg(exchange: AdmittedExchange, signal: AbortSignal): Promise<UpstreamLeg> {
-  const { session: { context: { dialler } }, target, rule, client } = exchange;
-  return legOn(await dialler.dial({ ...target, client, ruleHost: rule.host }, signal), exchange);
+  const { session: { context: { dialler } }, target, rule, client, secret } = exchange;
+  const place = { ...target, client, ruleHost: rule.host, isOnlyNear: secret?.isOnlyNear ?? false };
+  return legOn(await dialler.dial(place, signal), exchange);
 }
 
 function legOn(connection: UpstreamConnection, exchange: AdmittedExchange): UpstreamLeg {

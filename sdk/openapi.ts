@@ -610,6 +610,11 @@ export interface components {
       /** @description The name of the secret that was injected */
       readonly secret?: string;
       /**
+       * @description The secret was sent without TLS
+       * @enum {boolean}
+       */
+      readonly cleartext?: true;
+      /**
        * @description In which mode it was denied
        * @enum {string}
        */
@@ -622,7 +627,7 @@ export interface components {
        *     - `secret-missing`: the rule names a secret that does not exist
        *     - `secret-host`: the rule's host does not lie within the host that its secret is bound to
        *     - `secret-unavailable`: the secret's credential cannot be had: its refresh was refused or its value is unusable
-       *     - `cleartext-secret`: the credential would leave without TLS, and its secret does not allow that
+       *     - `cleartext-secret`: the credential would leave the private network without TLS, and its secret does not allow that
        *     - `token-endpoint`: the host is where the proxy itself renews credentials, so clients may not reach it
        *     - `host-mismatch`: the request's authority is not the host that the tunnel was opened for
        *     - `method-override`: a header would change the method or path behind a rule that limits them

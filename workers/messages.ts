@@ -9,7 +9,7 @@ import type { Cidr } from "../core/cidr.ts";
 import { type ErrorCode, isProxyError, ProxyError } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
-import type { Mode } from "../proxy/context.ts";
+import type { CleartextSecrets, Mode } from "../proxy/context.ts";
 import type { ServerCertificate } from "../proxy/tls/loopback.ts";
 import type { CredentialRequest, UpstreamAnswer } from "../proxy/policy_source.ts";
 import type { Listen } from "../proxy/server.ts";
@@ -23,6 +23,7 @@ export interface WorkerConfig {
   readonly listen: readonly Listen[];
   readonly mode: Mode;
   readonly socksAuth: "optional" | "required";
+  readonly cleartextSecrets: CleartextSecrets;
   readonly limits: Limits;
   readonly denyCidrs: readonly Cidr[];
   readonly allowCidrs: readonly Cidr[];

@@ -173,7 +173,7 @@ export const COMMANDS: readonly CommandSpec[] = [
         description: "the value itself; others on this machine can see it",
       },
       { name: "force", description: "replace a secret of that name; rules go on using it" },
-      { name: "cleartext", description: "inject it without TLS too" },
+      { name: "cleartext", description: "inject it without TLS too, wherever it goes" },
       URL_FLAG,
     ],
     examples: [

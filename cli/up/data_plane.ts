@@ -54,6 +54,7 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
     ],
     mode: config.mode,
     socksAuth: config.socksAuth,
+    cleartextSecrets: config.cleartextSecrets,
     limits: config.limits,
     denyCidrs: config.denyCidrs,
     allowCidrs: config.allowCidrs,

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { CLEARTEXT_SECRETS } from "../../proxy/context.ts";
 import { type FlagSpec, splitCommas } from "../command/command.ts";
 
 /** In the order of the help: where, what may be dialled, how it decides, state, API, log. */
@@ -67,6 +68,14 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     description:
       "a policy file, read at start and at SIGHUP: the clients that it names have exactly its rules, others " +
       "stay as they are; client rotate prints the token of one that it creates",
+  },
+  {
+    name: "cleartext-secrets",
+    placeholder: "WHEN",
+    description: "inject secrets without TLS where the address dialled is private (RFC 1918, ULA, CGNAT, " +
+      "loopback), always, or never; secret create --cleartext allows it for one secret anywhere",
+    choices: CLEARTEXT_SECRETS,
+    default: "private",
   },
   {
     name: "response-timeout",

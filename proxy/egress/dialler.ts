@@ -7,13 +7,13 @@
  * @module
  */
 import { lookup } from "node:dns/promises";
-import { type Cidr, parseIp } from "../../core/cidr.ts";
+import { type Cidr, type IpBytes, parseIp } from "../../core/cidr.ts";
 import type { Deadlines } from "../../core/deadlines.ts";
 import { messageOf, ProxyError } from "../../core/errors.ts";
 import { formatHostPort, isIpLiteral } from "../../core/host_port.ts";
 import type { Limits } from "../../core/limits.ts";
 import { shutdownSocket } from "../../core/native.ts";
-import { type AddressOptions, checkAll } from "../../policy/address.ts";
+import { type AddressOptions, checkAll, isNearAddress } from "../../policy/address.ts";
 import type { Admission } from "../admission.ts";
 import { ByteReader, type ByteStream, closeQuietly } from "../streams/byte_reader.ts";
 import type { Client } from "../policy_source.ts";
@@ -49,6 +49,8 @@ export interface DialTarget {
   readonly client: Client;
   /** The host pattern of the rule that allows it: wide patterns do not reach private networks. */
   readonly ruleHost: string;
+  /** A credential goes along without TLS: only private, CGNAT and loopback addresses are dialled. */
+  readonly isOnlyNear?: boolean;
 }
 
 /** A connection to an upstream, with the reader that knows what has been read of it. */
@@ -105,7 +107,10 @@ export class Dialler {
     return this.#resolve(target, signal);
   }
 
-  async #resolve({ host, port, ruleHost }: DialTarget, signal: AbortSignal): Promise<readonly string[]> {
+  async #resolve(
+    { host, port, ruleHost, isOnlyNear }: DialTarget,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
     const { resolve, limits, addresses } = this.#options;
     let found: readonly string[];
     try {
@@ -139,7 +144,15 @@ export class Dialler {
         reason: check.reason,
       });
     }
-    return found;
+    if (!isOnlyNear) return found;
+    // Decided by what is dialled, never by the name: its owner may point it anywhere.
+    const near = found.filter((_, i) => isNear(ips[i]));
+    if (near.length > 0) return near;
+    throw new ProxyError(
+      "upstream.address-denied",
+      `Cannot send a credential to ${host} without TLS: it has no address in a private network`,
+      { reason: "cleartext-secret" },
+    );
   }
 
   /** The first address that answers. All share one time: a name with many dead addresses holds nothing for longer. */
@@ -213,6 +226,10 @@ export class Dialler {
       signal.removeEventListener("abort", cut);
     }
   }
+}
+
+function isNear(ip: IpBytes | undefined): boolean {
+  return ip !== undefined && isNearAddress(ip);
 }
 
 function connectError(where: string, error: unknown): ProxyError {

@@ -1,5 +1,6 @@
 /** What is dialled, and what never is, whatever a name resolves to and however an address is written. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import type { CleartextSecrets } from "../../proxy/context.ts";
 import { systemResolve } from "../../proxy/egress/dialler.ts";
 import { startEchoUpstream } from "../support/echo_upstream.ts";
 import { basic, dialRaw, openTlsTunnel } from "../support/raw_peer.ts";
@@ -42,6 +43,55 @@ Deno.test("a name is dialled only when every address of it may be", async (t) =>
       await using proxy = await startTestProxy({ resolve: () => Promise.resolve(addresses), allowCidrs });
       proxy.policy.allow("one", { host, ports: [silent.port], passthrough: true });
       assertEquals(await connect(proxy, `up.test:${silent.port}`), expected);
+    });
+  }
+});
+
+Deno.test("a secret goes without TLS only where --cleartext-secrets lets it, decided by the address that is dialled", async (t) => {
+  const lan = ["127.0.0.1"];
+  const mixed = ["93.184.216.34", "127.0.0.1"];
+  const world = ["93.184.216.34"];
+  const rows: readonly (readonly [
+    name: string,
+    addresses: readonly string[],
+    options: { readonly mode?: CleartextSecrets; readonly isCleartext?: boolean },
+    expected: string,
+  ])[] = [
+    ["private", lan, {}, "200"],
+    ["a name with both: the private one is dialled", mixed, {}, "200"],
+    ["a public address", world, {}, "403 cleartext-secret"],
+    ["a private address in NAT64", ["64:ff9b::7f00:1"], {}, "403 cleartext-secret"],
+    ["a private address when it is never allowed", lan, { mode: "never" }, "403 cleartext-secret"],
+    ["a secret for which it always is", lan, { mode: "never", isCleartext: true }, "200"],
+    ["always", lan, { mode: "always" }, "200"],
+  ];
+  for (const [name, addresses, { mode = "private", isCleartext = false }, expected] of rows) {
+    await t.step(name, async () => {
+      await using upstream = await startEchoUpstream({ names: [] });
+      await using proxy = await startTestProxy({
+        resolve: () => Promise.resolve(addresses),
+        allowCidrs: ["127.0.0.0/8", "64:ff9b::7f00:1/128"],
+        cleartextSecrets: mode,
+      });
+      const headers = [["Authorization", "real"]] as const;
+      proxy.policy.setCredential({ secret: "key", host: "lan.test", cleartext: isCleartext, headers });
+      proxy.policy.allow("one", { host: "lan.test", ports: [upstream.port], secret: "key" });
+      const host = `lan.test:${upstream.port}`;
+      using peer = await dialRaw(proxy.httpPort);
+      await peer.send(
+        `GET http://${host}/v1 HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${basic(TOKEN)}\r\n\r\n`,
+      );
+      const { status, head } = await soon("an answer", peer.readResponse());
+      const reason = /\r\nX-Slicer-Proxy-Reason: (\S+)/.exec(head)?.[1];
+      assertEquals(`${status}${reason ? ` ${reason}` : ""}`, expected);
+      const isAllowed = expected === "200";
+      assertEquals(
+        upstream.seen.map(({ headers }) => headers.at(-1)),
+        isAllowed ? ["Authorization: real"] : [],
+      );
+      await proxy.waitLine(
+        isAllowed ? / status=200 secret=key cleartext=true / : /^deny .* reason=cleartext-secret/,
+      );
     });
   }
 });

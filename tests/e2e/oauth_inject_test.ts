@@ -309,7 +309,7 @@ Deno.test("a login is not sent in clear, and not fetched for it either", async (
     client_secret: "planted secret+%",
   };
   await rig.adopt("oauth-client-creds", creds, { host: "up.test" });
-  await using proxy = await startTestProxy({ credentials: rig.credentials });
+  await using proxy = await startTestProxy({ credentials: rig.credentials, cleartextSecrets: "never" });
   proxy.policy.allow("one", { host: "up.test", ports: [upstream.port], secret: "login" });
   const target = `up.test:${upstream.port}`;
   const rows = {

@@ -435,6 +435,7 @@ Deno.test("expiry in the real state ends a tunnel and a request under way", asyn
       certificates: { forHost: (host) => ca.issue([host]), forProxy: () => ca.issue(["localhost"]) },
       mode: "strict",
       socksAuth: "optional",
+      cleartextSecrets: "private",
       limits: { ...DEFAULT_LIMITS, drainTimeoutMs: 300 },
       clock,
       resolve: () => Promise.resolve(["127.0.0.1"]),

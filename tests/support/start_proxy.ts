@@ -6,7 +6,7 @@ import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
 import { formatStored, type StoredRecord } from "../../policy/audit_record.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
-import type { Certificates, Mode } from "../../proxy/context.ts";
+import type { Certificates, CleartextSecrets, Mode } from "../../proxy/context.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import type { Resolve } from "../../proxy/egress/dialler.ts";
 import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
@@ -37,6 +37,7 @@ export interface TestProxyOptions {
   /** While it is true, audit lines cannot be written. */
   readonly isDiskFull?: () => boolean;
   readonly socksAuth?: "optional" | "required";
+  readonly cleartextSecrets?: CleartextSecrets;
   /** Default: a new leaf of the test CA for each call. */
   readonly certificates?: Partial<Certificates>;
 }
@@ -98,6 +99,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     },
     mode: options.mode ?? "strict",
     socksAuth: options.socksAuth ?? "optional",
+    cleartextSecrets: options.cleartextSecrets ?? "private",
     limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 300, ...options.limits },
     clock,
     resolve: options.resolve ?? resolveTestNames,

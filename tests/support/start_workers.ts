@@ -83,6 +83,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
         listen: options.listen ?? [{ hostname: "127.0.0.1", port: 0, hasTls: true }],
         mode: "strict",
         socksAuth: "optional",
+        cleartextSecrets: "private",
         limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 500, ...options.limits },
         denyCidrs: [],
         allowCidrs: [parseCidr("127.0.0.0/8"), parseCidr("::1/128")],

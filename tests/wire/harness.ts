@@ -64,6 +64,7 @@ export class Engine implements AsyncDisposable {
       certificates: { forHost: noCertificate, forProxy: noCertificate },
       mode,
       socksAuth: "required",
+      cleartextSecrets: "never", // its dialler knows no addresses
       logQuery: false,
       limits,
       clock,

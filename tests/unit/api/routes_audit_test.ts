@@ -338,6 +338,7 @@ const FULL: Required<Omit<AuditRecord, "setupMs" | "repeated" | "exchange">> = {
   query: "q",
   status: 403,
   secret: "s",
+  cleartext: true,
   mode: "audit",
   reason: "no-rule",
   sent: 0,

@@ -6,6 +6,7 @@ import {
   checkAddress,
   checkAll,
   classifyAddress,
+  isNearAddress,
 } from "../../../policy/address.ts";
 
 function ip(text: string): IpBytes {
@@ -238,5 +239,35 @@ Deno.test("checkAll() refuses a name for one denied address", () => {
 Deno.test("classifyAddress() refuses what is no address", () => {
   for (const length of [0, 3, 5, 15, 17]) {
     assertThrows(() => classifyAddress(new Uint8Array(length)), RangeError);
+  }
+});
+
+Deno.test("isNearAddress() is true for networks that are reached without the Internet, in no disguise", async (t) => {
+  const rows: readonly (readonly [string, boolean])[] = [
+    ["10.0.0.1", true],
+    ["172.16.0.1", true],
+    ["172.32.0.1", false],
+    ["192.168.255.255", true],
+    ["100.64.0.1", true],
+    ["100.128.0.1", false],
+    ["127.0.0.1", true],
+    ["::1", true],
+    ["fd12::1", true],
+    ["::ffff:10.0.0.1", true],
+    ["::ffff:8.8.8.8", false],
+    ["8.8.8.8", false],
+    ["2606:4700::1", false],
+    ["169.254.1.1", false],
+    ["fe80::1", false],
+    ["169.254.169.254", false],
+    ["fd00:ec2::254", false], // a metadata service within ULA
+    ["100.100.100.200", false], // one within CGNAT
+    ["64:ff9b::10.0.0.1", false], // NAT64 to a private address: the translator may be anywhere
+    ["64:ff9b:1::8.8.8.8", false],
+    ["2002:a00:1::1", false],
+    ["0.0.0.0", false],
+  ];
+  for (const [text, expected] of rows) {
+    await t.step(text, () => assertEquals(isNearAddress(ip(text)), expected));
   }
 });
