@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { startAccepting } from "../core/accept_loop.ts";
 import { messageOf, ProxyError } from "../core/errors.ts";
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import { closeQuietly } from "./proxy_link.ts";
@@ -27,38 +28,24 @@ export function listen(
 ): Served {
   const listener = openListener(where);
   const open = new Map<Deno.TcpConn, Promise<void>>();
-  let isStopping = false;
-  const accepting = (async () => {
-    while (!isStopping) {
-      let conn: Deno.TcpConn;
-      try {
-        conn = await listener.accept();
-      } catch (error) {
-        if (isStopping) return;
-        onError(error); // out of descriptors: others will be freed
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        continue;
-      }
-      if (open.size >= MAX_CONNECTIONS) {
-        closeQuietly(conn);
-        continue;
-      }
+  const accepting = startAccepting(listener, {
+    name: formatHostPort(where),
+    serve: (conn) => {
+      if (open.size >= MAX_CONNECTIONS) return closeQuietly(conn);
       conn.setNoDelay(true);
-      open.set(
-        conn,
-        serve(conn).catch(onError).finally(() => {
-          open.delete(conn);
-          closeQuietly(conn);
-        }),
-      );
-    }
-  })();
+      const served = serve(conn).catch(onError).finally(() => {
+        open.delete(conn);
+        closeQuietly(conn);
+      });
+      open.set(conn, served);
+    },
+    onServeError: onError,
+    warn: (line) => onError(new Error(line)),
+  });
   return {
     address: listener.addr as Deno.NetAddr,
     [Symbol.asyncDispose]: async () => {
-      isStopping = true;
-      listener.close();
-      await accepting;
+      await accepting[Symbol.asyncDispose]();
       for (const conn of open.keys()) closeQuietly(conn);
       await Promise.all(open.values());
     },

@@ -6,6 +6,7 @@
  */
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
+import { startAccepting } from "../core/accept_loop.ts";
 import { messageOf, ProxyError } from "../core/errors.ts";
 import { currentNames } from "./names.ts";
 import { SELF, SMALL_ENVIRONMENT } from "./programs.ts";
@@ -87,38 +88,33 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   const listener = Deno.listen({ transport: "unix", path: socket });
   await Deno.chmod(socket, 0o600);
   const asked = Promise.withResolvers<void>();
-  const waiting: Deno.UnixConn[] = [];
-  const accepting = acceptRequests(listener, waiting, asked.resolve);
+  const open = new Set<Deno.UnixConn>();
+  const accepting = startAccepting(listener, {
+    name: socket,
+    serve: async (conn) => {
+      open.add(conn);
+      if (await asksToStop(conn)) return asked.resolve(); // and learns by the end of its connection that it is done
+      open.delete(conn);
+      closeQuietly(conn);
+    },
+    onServeError: (error) => log(`unexpected: ${messageOf(error)}`),
+    warn: log,
+  });
   options.stopAsked.then(() => asked.resolve());
   try {
     await keepRunning(command, asked.promise, log);
   } finally {
-    listener.close();
-    await accepting;
+    await accepting[Symbol.asyncDispose]();
     await Deno.remove(socket).catch(() => {});
-    for (const conn of waiting) closeQuietly(conn);
+    for (const conn of open) closeQuietly(conn);
   }
 }
 
-async function acceptRequests(
-  listener: Deno.UnixListener,
-  waiting: Deno.UnixConn[],
-  onStop: () => void,
-): Promise<void> {
-  for (;;) {
-    let conn: Deno.UnixConn;
-    try {
-      conn = await listener.accept();
-    } catch {
-      return;
-    }
-    const buffer = new Uint8Array(16);
-    const count = await conn.read(buffer).catch(() => null);
-    if (count !== null && new TextDecoder().decode(buffer.subarray(0, count)).startsWith("stop")) {
-      waiting.push(conn);
-      onStop();
-    } else closeQuietly(conn);
-  }
+/** True when the connection says that the supervisor is to stop. */
+async function asksToStop(conn: Deno.UnixConn): Promise<boolean> {
+  const buffer = new Uint8Array(16);
+  const count = await conn.read(buffer).catch(() => null);
+  return count !== null && new TextDecoder().decode(buffer.subarray(0, count)).startsWith("stop");
 }
 
 async function keepRunning(

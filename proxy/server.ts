@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type Accepting, startAccepting } from "../core/accept_loop.ts";
 import { type Cidr, parseCidr } from "../core/cidr.ts";
 import type { Clock } from "../core/clock.ts";
 import { Deadlines } from "../core/deadlines.ts";
@@ -160,7 +161,7 @@ class Server implements LocalProxy {
   readonly #listen: readonly Listen[];
   #listeners: readonly Deno.TcpListener[];
   /** Former listeners too, until they are shut. */
-  readonly #accepting = new Map<Deno.TcpListener, Promise<void>>();
+  readonly #accepting = new Set<Accepting>();
   readonly #open = new Set<OpenConnection>();
   #isStopping = false;
 
@@ -200,8 +201,7 @@ class Server implements LocalProxy {
     if (this.#isStopping) return;
     this.#isStopping = true;
     const { pool, grants, interceptor, limits } = this.#context;
-    for (const listener of this.#accepting.keys()) closeQuietly(listener);
-    await Promise.all(this.#accepting.values());
+    await Promise.all([...this.#accepting].map((each) => each[Symbol.asyncDispose]()));
     for (const { stream, state } of this.#open) {
       state.isStopping = true;
       if (state.isIdle) stream.close();
@@ -224,39 +224,37 @@ class Server implements LocalProxy {
   }
 
   #acceptAll(): void {
+    const log = logger("proxy");
     for (const [i, listener] of this.#listeners.entries()) {
-      this.#accepting.set(listener, this.#accept(listener, this.#listen[i]?.hasTls ?? false));
+      const hasTls = this.#listen[i]?.hasTls ?? false;
+      const addr = listener.addr as Deno.NetAddr;
+      const accepting = startAccepting(listener, {
+        name: formatHostPort({ host: addr.hostname, port: addr.port }),
+        serve: (conn) => this.#serve(conn, hasTls),
+        onServeError: this.#context.reportBug,
+        warn: (line) => log.warn(line),
+        onDead: (line) => {
+          if (this.#listeners.includes(listener)) log.error(line); // else it is a former one, which was shut
+        },
+      });
+      this.#accepting.add(accepting);
+      void accepting.ended.then(() => this.#accepting.delete(accepting));
     }
-  }
-
-  async #accept(listener: Deno.TcpListener, hasTls: boolean): Promise<void> {
-    while (!this.#isStopping) {
-      try {
-        this.#serve(await listener.accept(), hasTls);
-      } catch (error) {
-        if (this.#isStopping) return;
-        if (!this.#listeners.includes(listener)) break; // a former one, which was shut
-        // Out of descriptors, or a connection that was reset in the backlog: the listener is well, others go on.
-        this.#context.reportBug(error);
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    }
-    this.#accepting.delete(listener);
-    closeQuietly(listener);
   }
 
   #serve(conn: Deno.TcpConn, hasTls: boolean): void {
     const { admission, audit, reportBug } = this.#context;
+    const stream = clientStream(conn); // before anything is counted
+    if (!stream) return;
     const { source, origin } = originOf(conn);
     const release = admission.tryConnection();
     const releaseSource = release && admission.tryUnauthenticated(source);
     if (!release || !releaseSource) {
-      audit.write({ verdict: "deny", reason: release ? "quota" : "overload", origin });
       release?.();
-      closeQuietly(conn);
+      stream.close();
+      audit.write({ verdict: "deny", reason: release ? "quota" : "overload", origin });
       return;
     }
-    const stream = clientStream(conn);
     const { state, forget } = this.#newState(stream, { source, origin }, releaseSource);
     const done = serveConnection(stream, { hasTls, state, context: this.#context }).catch(reportBug).finally(
       () => {
@@ -327,10 +325,19 @@ export function fewConnections(count: number): string {
   return `only ${count} connections fit the limit of open files: raise it (ulimit -n, LimitNOFILE=)`;
 }
 
-/** The client's side in clear. Deno cannot send a reset: cut or closed, the peer sees a FIN. */
-function clientStream(conn: Deno.TcpConn): ClientStream {
+/**
+ * The client's side in clear. Deno cannot send a reset: cut or closed, the peer sees a FIN.
+ *
+ * @returns undefined for a socket that was reset meanwhile, on which macOS refuses every option; it is closed
+ */
+function clientStream(conn: Deno.TcpConn): ClientStream | undefined {
   const socket = new SocketStream(conn);
-  conn.setNoDelay(true);
+  try {
+    conn.setNoDelay(true);
+  } catch {
+    closeQuietly(conn);
+    return undefined;
+  }
   return {
     read: (into) => socket.read(into),
     write: (bytes) => socket.write(bytes),

@@ -11,9 +11,11 @@
  *
  * @module
  */
+import { type Accepting, startAccepting } from "../../core/accept_loop.ts";
 import type { Deadline, Deadlines } from "../../core/deadlines.ts";
-import { ProxyError } from "../../core/errors.ts";
+import { messageOf, ProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
+import { logger } from "../../core/log.ts";
 import { setListenerNoDelay, shutdownSocket } from "../../core/native.ts";
 import { type ByteStream, closeQuietly, closeWriteQuietly } from "../streams/byte_reader.ts";
 import { SocketStream } from "../streams/socket_stream.ts";
@@ -232,7 +234,7 @@ class LoopbackListener {
   /** Connects of our own that are not registered yet. While there are none, whoever is not registered is a stranger. */
   #connecting = 0;
   #isClosed = false;
-  readonly #accepting: Promise<void>;
+  readonly #accepting: Accepting;
 
   constructor({ certPem, keyPem, renewAt }: ServerCertificate, ports: PortSet, deadlines: Deadlines) {
     this.renewAt = renewAt;
@@ -247,7 +249,13 @@ class LoopbackListener {
     setListenerNoDelay(this.#address);
     this.#ports = ports;
     ports.add(this.#address.port);
-    this.#accepting = this.#accept();
+    const log = logger("tls");
+    this.#accepting = startAccepting(this.#listener, {
+      name: `loopback port ${this.#address.port}`,
+      serve: (conn) => this.#accepted(conn),
+      onServeError: (error) => log.error(`unexpected: ${messageOf(error)}`),
+      warn: (line) => log.warn(line),
+    });
   }
 
   get #address(): Deno.NetAddr {
@@ -260,11 +268,13 @@ class LoopbackListener {
   }
 
   async connect(): Promise<Link> {
-    let outer: Deno.TcpConn;
+    let outer: Deno.TcpConn | undefined;
     this.#connecting++;
     try {
       outer = await Deno.connect({ hostname: this.#address.hostname, port: this.#address.port });
+      outer.setNoDelay(true);
     } catch (error) {
+      closeQuietly(outer);
       this.#connecting--;
       this.#rejectStrangers();
       this.#letGo();
@@ -279,7 +289,6 @@ class LoopbackListener {
       resolve(early.conn);
     } else this.#waiting.set(key, resolve);
     this.#rejectStrangers();
-    outer.setNoDelay(true);
     let isOver = false;
     return {
       outer: new SocketStream(outer),
@@ -302,7 +311,7 @@ class LoopbackListener {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#closeWhenIdle();
-    if (this.#users === 0) await this.#accepting;
+    if (this.#users === 0) await this.#accepting.ended;
   }
 
   #letGo(): void {
@@ -313,7 +322,7 @@ class LoopbackListener {
   #closeWhenIdle(): void {
     if (!this.#isClosed || this.#users > 0) return;
     this.#ports.delete(this.#address.port);
-    closeQuietly(this.#listener);
+    void this.#accepting[Symbol.asyncDispose]();
     this.#rejectStrangers();
   }
 
@@ -330,24 +339,14 @@ class LoopbackListener {
     this.#unclaimed.delete(key);
   }
 
-  async #accept(): Promise<void> {
-    for (;;) {
-      let conn: Deno.TlsConn;
-      try {
-        conn = await this.#listener.accept();
-      } catch {
-        if (this.#isClosed && this.#users === 0) return;
-        await new Promise((resolve) => setTimeout(resolve, 10)); // out of descriptors: others will be freed
-        continue;
-      }
-      const key = tupleOf(conn.remoteAddr, conn.localAddr);
-      const claim = this.#waiting.get(key);
-      if (claim) {
-        this.#waiting.delete(key);
-        claim(conn);
-      } else if (this.#connecting === 0) reject(conn);
-      else this.#keepUnclaimed(key, conn);
-    }
+  #accepted(conn: Deno.TlsConn): void {
+    const key = tupleOf(conn.remoteAddr, conn.localAddr);
+    const claim = this.#waiting.get(key);
+    if (claim) {
+      this.#waiting.delete(key);
+      claim(conn);
+    } else if (this.#connecting === 0) reject(conn);
+    else this.#keepUnclaimed(key, conn);
   }
 
   /** The newest may be ours: where there are too many, the oldest goes. */
