@@ -84,7 +84,10 @@ export interface Limits {
   readonly maxIdleUpstreamPerKey: number;
   /** How long an idle upstream connection is kept. */
   readonly idleUpstreamTimeoutMs: number;
-  /** The oldest idle connection that a request which cannot be replayed may use: servers close idle ones after 5 s and more. */
+  /**
+   * The oldest idle connection that a request which cannot be replayed may use, where nothing was learnt of the upstream:
+   * gunicorn closes idle ones after 2 s, which is the shortest in use.
+   */
   readonly freshUpstreamMs: number;
   /** Loopback TLS listeners kept open, one per intercepted host. */
   readonly maxTlsListeners: number;
@@ -137,7 +140,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxIdleUpstream: 512,
   maxIdleUpstreamPerKey: 256,
   idleUpstreamTimeoutMs: 60_000,
-  freshUpstreamMs: 4_000,
+  freshUpstreamMs: 1_000,
   maxTlsListeners: 400,
   maxMintsPerClientPerMinute: 120,
   drainTimeoutMs: 10_000,

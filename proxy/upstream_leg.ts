@@ -6,6 +6,7 @@
  * @module
  */
 import type { UpstreamConnection } from "./egress/dialler.ts";
+import { announcedIdleMs } from "./egress/idle_times.ts";
 import type { AdmittedExchange } from "./exchange.ts";
 import { Http1Leg } from "./http1/upstream.ts";
 import type { UpstreamLeg } from "./message/message.ts";
@@ -30,5 +31,9 @@ export async function dialLeg(exchange: AdmittedExchange, signal: AbortSignal): 
 
 function legOn(connection: UpstreamConnection, exchange: AdmittedExchange): UpstreamLeg {
   const { session: { context: { pool, limits } }, target, grant } = exchange;
-  return new Http1Leg({ ...connection, limits, keep: () => pool.put({ ...target, grant }, connection) });
+  return new Http1Leg({
+    ...connection,
+    limits,
+    keep: ({ fields }) => pool.put({ ...target, grant }, connection, announcedIdleMs(fields)),
+  });
 }

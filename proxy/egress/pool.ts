@@ -11,6 +11,7 @@ import { type Counts, IDLE_UPSTREAMS, LocalCounts } from "../records/counts.ts";
 import type { Grants } from "../grants.ts";
 import type { Grant } from "../policy_source.ts";
 import type { UpstreamConnection } from "./dialler.ts";
+import { IdleTimes } from "./idle_times.ts";
 
 /** What must be equal for a connection to be used again. */
 export interface PoolKey {
@@ -24,6 +25,8 @@ interface Idle {
   readonly connection: UpstreamConnection;
   readonly since: number;
   readonly key: string;
+  /** Scheme, host and port. */
+  readonly place: string;
   readonly deadline: Deadline;
   release: () => void;
 }
@@ -34,6 +37,8 @@ export class UpstreamPool {
   readonly #deadlines: Deadlines;
   readonly #grants: Grants;
   readonly #counts: Counts;
+  readonly #now: () => number;
+  readonly #times: IdleTimes;
   readonly #idle = new Map<string, Idle[]>();
   #isClosed = false;
 
@@ -42,11 +47,15 @@ export class UpstreamPool {
     readonly deadlines: Deadlines;
     readonly grants: Grants;
     readonly counts?: Counts;
+    /** Milliseconds on any steady clock. */
+    readonly now?: () => number;
   }) {
     this.#limits = options.limits;
     this.#deadlines = options.deadlines;
     this.#grants = options.grants;
     this.#counts = options.counts ?? new LocalCounts();
+    this.#now = options.now ?? (() => performance.now());
+    this.#times = new IdleTimes(options.limits.freshUpstreamMs, this.#now);
   }
 
   /** How many are idle. */
@@ -62,42 +71,62 @@ export class UpstreamPool {
   take(key: PoolKey, isReplayable: boolean): UpstreamConnection | undefined {
     const idle = this.#idle.get(keyOf(key))?.at(-1);
     if (!idle) return undefined;
-    if (!isReplayable && performance.now() - idle.since > this.#limits.freshUpstreamMs) return undefined;
+    const { place, connection: { reader, stream } } = idle;
+    const idleMs = this.#now() - idle.since;
+    if (!isReplayable && idleMs > this.#times.freshMs(place)) return undefined;
     this.#remove(idle);
-    const { reader } = idle.connection;
-    if (reader.size > 0 || reader.ended) { // just now, and its watcher has not run yet
-      closeQuietly(idle.connection.stream);
+    const hasEnded = reader.size > 0 || reader.ended; // just now, and its watcher has not run yet
+    if (hasEnded || idleMs > this.#times.longestMs(place)) {
+      closeQuietly(stream);
       return undefined;
     }
+    this.#times.openAfter(place, idleMs);
     idle.connection.isReused = true;
     return idle.connection;
   }
 
-  /** Keeps a connection whose last response was read to its end, or closes it. */
-  put(key: PoolKey, connection: UpstreamConnection): void {
+  /**
+   * Keeps a connection whose last response was read to its end, or closes it.
+   *
+   * @param announcedMs for how long the upstream says that it will keep it
+   */
+  put(key: PoolKey, connection: UpstreamConnection, announcedMs?: number): void {
     const name = keyOf(key);
+    const place = `${key.scheme}://${key.host}:${key.port}`;
+    if (announcedMs !== undefined) this.#times.announced(place, announcedMs);
+    const mostMs = Math.min(this.#limits.idleUpstreamTimeoutMs, this.#times.longestMs(place));
     const list = this.#idle.get(name) ?? [];
     const isFull = this.size >= this.#limits.maxIdleUpstream ||
       this.#counts.of(`${IDLE_UPSTREAMS} ${name}`) >= this.#limits.maxIdleUpstreamPerKey;
-    if (this.#isClosed || isFull || connection.reader.size > 0 || connection.reader.ended) {
+    if (this.#isClosed || isFull || mostMs <= 0 || connection.reader.size > 0 || connection.reader.ended) {
       closeQuietly(connection.stream);
       return;
     }
     const discard = () => {
       if (this.#remove(idle)) closeQuietly(connection.stream);
     };
+    const onEnd = () => {
+      const isOurs = !this.#idle.get(name)?.includes(idle);
+      if (!isOurs && connection.reader.size === 0) this.#times.closedAfter(place, this.#now() - idle.since);
+      discard();
+    };
+    const onDue = () => {
+      this.#times.openAfter(place, this.#now() - idle.since);
+      discard();
+    };
     const idle: Idle = {
       connection,
-      since: performance.now(),
+      since: this.#now(),
       key: name,
-      deadline: this.#deadlines.start(this.#limits.idleUpstreamTimeoutMs, discard),
+      place,
+      deadline: this.#deadlines.start(mostMs, onDue),
       release: () => {},
     };
     list.push(idle);
     this.#idle.set(name, list);
     this.#countIdle(name, 1);
     connection.reader.rest();
-    connection.reader.fill().then(discard, discard);
+    connection.reader.fill().then(onEnd, onEnd);
     idle.release = this.#grants.hold(key.grant, discard);
   }
 

@@ -21,16 +21,16 @@ export interface Http1LegOptions {
   readonly reader: ByteReader;
   readonly isReused: boolean;
   readonly limits: Limits;
-  /** Takes the connection back when it can serve another request. */
-  readonly keep: () => void;
+  /** Takes the connection back when it can serve another request. The head is that of the answer. */
+  readonly keep: (head: ResponseHead) => void;
 }
 
 /** See the module. */
 export class Http1Leg implements UpstreamLeg {
   readonly #options: Http1LegOptions;
   #request: RequestHead | undefined;
-  /** Until the answer says otherwise. */
-  #isPersistent = false;
+  /** The head of an answer after which the connection can be used again. */
+  #keptHead: ResponseHead | undefined;
 
   constructor(options: Http1LegOptions) {
     this.#options = options;
@@ -56,8 +56,9 @@ export class Http1Leg implements UpstreamLeg {
   bodyOf(head: ResponseHead): MessageBody {
     const { reader, limits } = this.#options;
     const framing = responseBody(head, this.#request?.method ?? "", limits);
-    this.#isPersistent = head.version === "HTTP/1.1" && this.#request?.version === "HTTP/1.1" &&
+    const isPersistent = head.version === "HTTP/1.1" && this.#request?.version === "HTTP/1.1" &&
       !framing.closeDelimited && !listOf(head.fields, "connection").includes("close");
+    this.#keptHead = isPersistent ? head : undefined;
     return new PulledBody(framing, reader);
   }
 
@@ -72,7 +73,7 @@ export class Http1Leg implements UpstreamLeg {
   }
 
   release(): void {
-    if (this.#isPersistent) this.#options.keep();
+    if (this.#keptHead) this.#options.keep(this.#keptHead);
     else this.close();
   }
 

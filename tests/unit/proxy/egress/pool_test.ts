@@ -38,7 +38,7 @@ class FakeUpstream implements ByteStream, UpstreamConnection {
   }
 }
 
-function setUp(limits: Partial<Limits> = {}) {
+function setUp(limits: Partial<Limits> = {}, now?: () => number) {
   const policy = new TestPolicy();
   const client = policy.addClient("one", "token");
   const rule = policy.allow("one", { host: "a.test" });
@@ -48,6 +48,7 @@ function setUp(limits: Partial<Limits> = {}) {
     limits: { ...DEFAULT_LIMITS, ...limits },
     deadlines: new Deadlines(),
     grants,
+    ...(now ? { now } : {}),
   });
   const key: PoolKey = { scheme: "https", host: "a.test", port: 443, grant: { client, rule, credential } };
   return { policy, client, rule, credential, pool, key, [Symbol.dispose]: () => pool.close() };
@@ -147,15 +148,59 @@ Deno.test("put() closes a connection with bytes left, at its end, without a gran
   }
 });
 
-Deno.test("take() gives a request that cannot be replayed only a fresh connection", async () => {
-  using setup = setUp({ freshUpstreamMs: 40 });
+/** A pool whose time a test moves, and what becomes of a connection that is idle for so long. */
+function setUpIdle() {
+  let at = 0;
+  const setup = setUp({}, () => at);
   const { pool, key } = setup;
-  const connection = new FakeUpstream();
-  pool.put(key, connection);
-  const putAt = performance.now();
-  await waitUntil("it is not fresh any more", () => performance.now() - putAt > 60);
-  assertEquals(pool.take(key, false), undefined);
-  assertEquals(pool.take(key, true), connection);
-  pool.put(key, connection);
-  assertEquals(pool.take(key, false), connection);
+  const idleFor = (ms: number, announcedMs?: number) => {
+    const connection = new FakeUpstream();
+    pool.put(key, connection, announcedMs);
+    at += ms;
+    return {
+      connection,
+      isFor: (isReplayable: boolean) => {
+        const isTaken = pool.take(key, isReplayable) === connection;
+        if (isTaken) connection.close();
+        return isTaken;
+      },
+    };
+  };
+  return { ...setup, idleFor };
+}
+
+Deno.test("take() gives a request that cannot be replayed only a connection of at most a second, at first", () => {
+  using setup = setUpIdle();
+  assertEquals(setup.idleFor(1_000).isFor(false), true);
+  const older = setup.idleFor(1_001);
+  assertEquals(older.isFor(false), false);
+  assertEquals(older.isFor(true), true); // it can be sent again
+});
+
+Deno.test("take() stays a second below the time that an upstream announces", () => {
+  using setup = setUpIdle();
+  assertEquals(setup.idleFor(4_000, 5_000).isFor(false), true);
+  assertEquals(setup.idleFor(4_001, 5_000).isFor(true), false);
+  assertEquals(setup.idleFor(500, 1_000).isFor(false), true); // half of a short one
+  const late = setup.idleFor(501, 1_000);
+  assertEquals([late.isFor(true), late.connection.isClosed], [false, true]);
+  const never = setup.idleFor(0, 0);
+  assertEquals([never.isFor(true), never.connection.isClosed], [false, true]);
+});
+
+Deno.test("take() stays a second below the time after which an upstream has closed a connection", async () => {
+  using setup = setUpIdle();
+  const first = setup.idleFor(2_400);
+  first.connection.say(null);
+  await waitUntil("it is closed", () => first.connection.isClosed);
+  assertEquals(setup.idleFor(1_400).isFor(true), true);
+  assertEquals(setup.idleFor(1_401).isFor(true), false);
+});
+
+Deno.test("take() gives a request that cannot be replayed an older connection once one was open for longer", () => {
+  using setup = setUpIdle();
+  assertEquals(setup.idleFor(30_000).isFor(true), true);
+  assertEquals(setup.idleFor(29_000).isFor(false), true);
+  const older = setup.idleFor(29_001);
+  assertEquals([older.isFor(false), older.isFor(true)], [false, true]);
 });
