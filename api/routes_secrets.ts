@@ -67,6 +67,7 @@ export function addSecretRoutes(app: OpenAPIHono, control: ControlPlane): void {
         Date.now(),
       ),
       cleartext: body.cleartext ?? false,
+      ...(body.env === undefined ? {} : { env: body.env }),
     }, { force: body.force ?? false });
     return c.json(schemas.secretBody(secret), 201);
   });

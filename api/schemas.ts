@@ -53,6 +53,11 @@ export const NewSecretBody = z.strictObject({
   source_file: text.optional().openapi({ description: "The file on the host that the value was read from" }),
   force: z.boolean().optional().openapi({ description: "Replace a secret of that name" }),
   cleartext: z.boolean().optional().openapi({ description: "May be injected without TLS" }),
+  env: z.array(text).optional().openapi({
+    description:
+      "Variables that `slicer-proxy env` gives a placeholder, beside those known for host and type",
+    example: ["MODEL_API_KEY"],
+  }),
 }).openapi("NewSecretRequest");
 
 /** A secret without its value. */
@@ -65,6 +70,7 @@ export const SecretBody = z.strictObject({
   adopted_at: time.optional(),
   refreshed_at: time.optional(),
   error: text.optional().openapi({ description: "Why the credential cannot be used" }),
+  env: z.array(text).optional().openapi({ description: "Variables of one's own that stand for it in a VM" }),
 }).openapi("Secret");
 
 // Allow rules
@@ -136,7 +142,7 @@ export function clientWithTokenBody(client: NewClient): z.infer<typeof ClientWit
 
 /** The body of a secret. */
 export function secretBody(secret: SecretRecord): z.infer<typeof SecretBody> {
-  const { name, host, type, createdAt, updatedAt, adoptedAt, refreshedAt, error } = secret;
+  const { name, host, type, createdAt, updatedAt, adoptedAt, refreshedAt, error, env } = secret;
   return {
     name,
     host,
@@ -146,6 +152,7 @@ export function secretBody(secret: SecretRecord): z.infer<typeof SecretBody> {
     ...(adoptedAt === undefined ? {} : { adopted_at: rfc3339(adoptedAt) }),
     ...(refreshedAt === undefined ? {} : { refreshed_at: rfc3339(refreshedAt) }),
     ...(error === undefined ? {} : { error }),
+    ...(env === undefined ? {} : { env: [...env] }),
   };
 }
 

@@ -429,6 +429,8 @@ export interface components {
       readonly refreshed_at?: string;
       /** @description Why the credential cannot be used */
       readonly error?: string;
+      /** @description Variables of one's own that stand for it in a VM */
+      readonly env?: readonly string[];
     };
     readonly NewSecretRequest: {
       /** @example ci-1 */
@@ -448,6 +450,13 @@ export interface components {
       readonly force?: boolean;
       /** @description May be injected without TLS */
       readonly cleartext?: boolean;
+      /**
+       * @description Variables that `slicer-proxy env` gives a placeholder, beside those known for host and type
+       * @example [
+       *       "MODEL_API_KEY"
+       *     ]
+       */
+      readonly env?: readonly string[];
     };
     readonly NewAllowRuleRequest: {
       /** @example ci-1 */

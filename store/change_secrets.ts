@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { parseEnvNames } from "../core/env_names.ts";
 import { parseName } from "../core/names.ts";
 import { MAX_SECRETS } from "./limits.ts";
 import type { SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
@@ -40,6 +41,7 @@ export async function putSecret(writer: Writer, input: SecretInput, force: boole
     createdAt: old?.createdAt ?? now,
     ...(old ? { updatedAt: now } : {}),
     ...(input.isAdopted ? { adoptedAt: now } : {}),
+    ...(input.env === undefined || input.env.length === 0 ? {} : { env: parseEnvNames(input.env) }),
     ...(input.sourceFile === undefined ? {} : { sourceFile: input.sourceFile }),
     ...(input.sourceFile === undefined || input.sourceUid === undefined
       ? {}

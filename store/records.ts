@@ -40,6 +40,8 @@ export interface SecretRecord {
   readonly sourceUid?: number;
   /** Why the credential cannot be used, in words without credentials. */
   readonly error?: string;
+  /** Variables that stand for it in a VM, beside those that are known for its host and type. */
+  readonly env?: readonly string[];
 }
 
 /** What a secret is made from. `value` is checked by `secrets/` before it gets here. */
@@ -49,6 +51,7 @@ export interface SecretInput {
   readonly type: string;
   readonly value: string;
   readonly cleartext: boolean;
+  readonly env?: readonly string[];
   readonly sourceFile?: string;
   readonly sourceUid?: number;
   /** The value is a login that is renewed from now on. */

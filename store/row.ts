@@ -61,6 +61,10 @@ export class RowReader {
       : this.#fail(field);
   }
 
+  optionalStrings(field: string): readonly string[] | undefined {
+    return this.#fields.get(field) === undefined ? undefined : this.strings(field);
+  }
+
   numbers(field: string): readonly number[] {
     const value = this.#fields.get(field);
     return Array.isArray(value) && value.every((item) => typeof item === "number")

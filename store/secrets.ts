@@ -4,8 +4,8 @@
  *     ["secret", name] → { host, type, version, createdAt, updatedAt?, adoptedAt?, refreshedAt?, refreshingSince?,
  *                          error?, sealed }
  *
- * `sealed` holds the value and whatever would weaken it when changed on disk: `cleartext`, `sourceFile`, `sourceUid`. Name, host
- * and type are its associated data, so a row cannot be moved to another name, nor aimed at another host.
+ * `sealed` holds the value and whatever would weaken it when changed on disk: `cleartext`, `sourceFile`, `sourceUid`, `env`. Name,
+ * host and type are its associated data, so a row cannot be moved to another name, nor aimed at another host.
  *
  * Not here: what a value must look like for its type (`secrets/kinds.ts`).
  *
@@ -74,8 +74,8 @@ export function checkStorable(value: string, sourceFile: string | undefined): vo
 
 /** Seals a secret and writes its row. */
 export async function writeSecret(key: CryptoKey, { record, value }: StoredSecret): Promise<Mutation> {
-  const { name, cleartext, sourceFile, sourceUid, ...open } = record;
-  const sealedFields = JSON.stringify({ cleartext, sourceFile, sourceUid }); // leaves out what is undefined
+  const { name, cleartext, sourceFile, sourceUid, env, ...open } = record;
+  const sealedFields = JSON.stringify({ cleartext, sourceFile, sourceUid, env }); // leaves out what is undefined
   // JSON has no raw line feed, so the first one ends it; the value stays as it is and does not grow by escaping.
   const plaintext = new TextEncoder().encode(`${sealedFields}\n${value}`);
   return {
@@ -117,6 +117,7 @@ export async function readSecret(key: CryptoKey, row: Row): Promise<StoredSecret
     sourceFile: sealed.optionalString("sourceFile"),
     sourceUid: sealed.optionalNumber("sourceUid"),
     error: fields.optionalString("error"),
+    env: sealed.optionalStrings("env"),
   };
   const record: SecretRecord = {
     ...bound,

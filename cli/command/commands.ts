@@ -173,6 +173,14 @@ export const COMMANDS: readonly CommandSpec[] = [
         description: "the value itself; others on this machine can see it",
       },
       { name: "force", description: "replace a secret of that name; rules go on using it" },
+      {
+        name: "env",
+        placeholder: "NAME",
+        description:
+          "a variable that stands for it in a VM, beside those of known tools; see slicer-proxy env",
+        isRepeatable: true,
+        split: splitCommas,
+      },
       { name: "cleartext", description: "inject it without TLS too, wherever it goes" },
       URL_FLAG,
     ],
@@ -248,6 +256,61 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: [JSON_FLAG, URL_FLAG],
     examples: ["slicer-proxy rules ci-1"],
     load: async () => (await import("../rules/cmd_rules.ts")).run,
+  },
+  {
+    name: "env",
+    summary: "print what a VM of a client needs: proxy and CA variables, placeholders for its secrets",
+    arguments: [{ name: "CLIENT", description: "the client" }],
+    flags: [
+      {
+        name: "format",
+        placeholder: "FORMAT",
+        description: "to be sourced, for a file of variables, for a program, or as user data of a VM",
+        choices: ["sh", "dotenv", "json", "cloud-init"],
+        default: "sh",
+      },
+      {
+        name: "token",
+        placeholder: "TOKEN",
+        description: "the client's token, which the proxy does not keep",
+      },
+      {
+        name: "token-file",
+        placeholder: "FILE",
+        description: "read that token from a file, or from standard input with -",
+      },
+      { name: "rotate", description: "give the client a new token; the old one ends at once" },
+      {
+        name: "proxy",
+        placeholder: "HOST",
+        description: "where VMs find the proxy, instead of what it is bound to",
+      },
+      { name: "plain", description: "HTTPS_PROXY without TLS, for programs that take no https:// proxy" },
+      {
+        name: "ca",
+        placeholder: "FILE",
+        description: "in the VM: the proxy's CA",
+        default: "/runner/ca.crt",
+      },
+      {
+        name: "ca-bundle",
+        placeholder: "FILE",
+        description: "in the VM: all that it trusts, with that CA among them",
+        default: "/etc/ssl/certs/ca-certificates.crt",
+      },
+      {
+        name: "user",
+        placeholder: "NAME",
+        description: "whose home gets the files of tools, with cloud-init",
+        default: "ubuntu",
+      },
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy env ci-1 --token-file ./token > vm.env.sh",
+      "slicer-proxy env ci-1 --rotate --format cloud-init > user-data",
+    ],
+    load: async () => (await import("../env/cmd_env.ts")).run,
   },
   ...REVIEW_COMMANDS,
   {

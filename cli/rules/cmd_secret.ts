@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { parseEnvNames } from "../../core/env_names.ts";
 import { parseName } from "../../core/names.ts";
 import { parseHostPattern } from "../../policy/rule.ts";
 import { apiClient, segment } from "../api/client.ts";
@@ -31,6 +32,7 @@ export async function createSecret(args: CommandArgs, io: Io): Promise<void> {
     type: args.textOf("type"),
     value: value.text,
     ...(value.flag === "from-file" ? { source_file: value.path } : {}),
+    ...(args.has("env") ? { env: parseEnvNames(args.list("env")) } : {}),
     ...(args.has("force") ? { force: true } : {}),
     ...(args.has("cleartext") ? { cleartext: true } : {}),
   });
