@@ -67,6 +67,8 @@ Deno.test("AuditStore gives back what was written, whole and in order, in a late
     received: 1,
     durationMs: 34,
     repeated: 7,
+    cleartext: true,
+    origin: { src: "10.0.0.2:40000", proxyPort: 3128, tls: "1.3" },
   });
   const first = await place.open();
   await first.write([full]);
