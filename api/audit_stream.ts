@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { formatStored, type StoredRecord } from "../policy/audit_record.ts";
+import { formatStored, isUnauthenticatedDenial, type StoredRecord } from "../policy/audit_record.ts";
 
 /** A record, or the number of those that a follower missed. */
 export type Item = StoredRecord | { readonly missed: number };
@@ -22,16 +22,26 @@ export interface StreamForm {
   format(item: Item): string;
 }
 
-/** A place in the stream of server-sent events: a time, and how many records of that very time there have been. */
+/**
+ * A place in the stream of server-sent events: a time, and how many records of that very time there have been. Denials of the
+ * unauthenticated are counted apart: they are stored apart, and come between the others in another order than they came live.
+ */
 export interface EventId {
   readonly timeMs: number;
   readonly count: number;
+  readonly unauthenticated: number;
 }
 
 /** The place in a `Last-Event-ID` of ours; undefined for anything else. */
 export function parseEventId(text: string): EventId | undefined {
-  const [, timeMs, count] = /^(\d{1,15})-(\d{1,9})$/.exec(text) ?? [];
-  return timeMs === undefined ? undefined : { timeMs: Number(timeMs), count: Number(count) };
+  const [, timeMs, count, unauthenticated = "0"] = /^(\d{1,15})-(\d{1,9})(?:-(\d{1,9}))?$/.exec(text) ?? [];
+  return timeMs === undefined
+    ? undefined
+    : { timeMs: Number(timeMs), count: Number(count), unauthenticated: Number(unauthenticated) };
+}
+
+function formatEventId({ timeMs, count, unauthenticated }: EventId): string {
+  return `${timeMs}-${count}${unauthenticated > 0 ? `-${unauthenticated}` : ""}`;
 }
 
 /** One line per item. A heartbeat is an empty line. */
@@ -50,17 +60,19 @@ export function ndjsonForm(): StreamForm {
  * @param from where the stream begins. Records up to there are left out: the reader has them
  */
 export function eventForm(from: EventId): StreamForm {
-  let last: EventId = { timeMs: from.timeMs, count: 0 };
+  let last: EventId = { timeMs: from.timeMs, count: 0, unauthenticated: 0 };
   return {
     type: "text/event-stream",
     // An id without data: a reader that is cut off before the first record knows where to go on too.
-    opening: `id: ${from.timeMs}-${from.count}\n\n`,
+    opening: `id: ${formatEventId(from)}\n\n`,
     heartbeat: ": still here\n\n",
     format(item) {
       if ("missed" in item) return `event: missed\ndata: ${lineOf(item)}\n\n`;
-      last = { timeMs: item.timeMs, count: item.timeMs === last.timeMs ? last.count + 1 : 1 };
-      if (last.timeMs === from.timeMs && last.count <= from.count) return "";
-      return `id: ${last.timeMs}-${last.count}\ndata: ${lineOf(item)}\n\n`;
+      const which = isUnauthenticatedDenial(item) ? "unauthenticated" : "count";
+      const before = item.timeMs === last.timeMs ? last : { count: 0, unauthenticated: 0 };
+      last = { ...before, timeMs: item.timeMs, [which]: before[which] + 1 };
+      if (last.timeMs === from.timeMs && last[which] <= from[which]) return "";
+      return `id: ${formatEventId(last)}\ndata: ${lineOf(item)}\n\n`;
     },
   };
 }

@@ -85,7 +85,9 @@ export function addAuditRoutes(
     // In one turn, so that no record is in both or in neither.
     const live = isFollowing ? source.follow(filter, reading.signal) : undefined;
     const stored = isLive ? undefined : source.records(filter, { limit });
-    const form = isEvents ? eventForm(resumed ?? { timeMs: nowMs, count: 0 }) : ndjsonForm();
+    const form = isEvents
+      ? eventForm(resumed ?? { timeMs: nowMs, count: 0, unauthenticated: 0 })
+      : ndjsonForm();
     const body = streamItems(join(stored, live), form, {
       stop,
       heartbeatMs: limits.heartbeatMs,

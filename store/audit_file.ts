@@ -72,6 +72,11 @@ export class AuditFile {
     }
   }
 
+  /** False for what has no size, such as a pipe. */
+  get isFile(): boolean {
+    return this.#info.isFile;
+  }
+
   /** The end of what has been written. */
   get position(): FilePosition {
     return { dev: this.#info.dev, ino: this.#info.ino, size: this.#size };

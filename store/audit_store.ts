@@ -8,16 +8,20 @@
  */
 import { formatStored, type RecordFilter, type StoredRecord } from "../policy/audit_record.ts";
 import { AuditFeed, type Missed } from "./audit_feed.ts";
-import { AuditFile, type FilePosition } from "./audit_file.ts";
 import { readRecords } from "./audit_reader.ts";
+import { mergeRecords } from "./audit_merge.ts";
+import { besidePath, SplitFile, type SplitPositions } from "./split_file.ts";
 
 /** 32 MiB, some 100,000 records; with five old files at most 192 MiB of disk. */
 const MAX_FILE_BYTES = 32 * 1_048_576;
 const KEPT_FILES = 5;
+/** Of the file of the unauthenticated; with five old ones at most 48 MiB. */
+const MAX_UNAUTHENTICATED_BYTES = 8 * 1_048_576;
 
 /** Tests pass smaller bounds. */
 export interface AuditStoreOptions {
   readonly maxBytes?: number;
+  readonly maxUnauthenticatedBytes?: number;
   readonly kept?: number;
   /** Records that may wait for one follower. */
   readonly maxWaiting?: number;
@@ -27,17 +31,18 @@ export interface AuditStoreOptions {
 export class AuditStore implements Disposable {
   readonly #path: string;
   readonly #kept: number;
-  readonly #file: AuditFile;
+  readonly #file: SplitFile;
   readonly #feed: AuditFeed;
+  readonly format = "json";
   /** The end of what followers have been given, which is what a reader gets: one more record is in neither. */
-  #end: FilePosition;
+  #end: SplitPositions;
 
-  private constructor(path: string, file: AuditFile, kept: number, feed: AuditFeed) {
+  private constructor(path: string, file: SplitFile, kept: number, feed: AuditFeed) {
     this.#path = path;
     this.#file = file;
     this.#kept = kept;
     this.#feed = feed;
-    this.#end = file.position;
+    this.#end = file.positions;
   }
 
   /**
@@ -46,15 +51,25 @@ export class AuditStore implements Disposable {
    * @throws ProxyError `audit.write-failed`
    */
   static async open(path: string, options: AuditStoreOptions = {}): Promise<AuditStore> {
-    const { maxBytes = MAX_FILE_BYTES, kept = KEPT_FILES } = options;
-    const file = await AuditFile.open(path, { maxBytes, kept });
+    const {
+      maxBytes = MAX_FILE_BYTES,
+      maxUnauthenticatedBytes = MAX_UNAUTHENTICATED_BYTES,
+      kept = KEPT_FILES,
+    } = options;
+    const file = await SplitFile.open(path, {
+      main: { maxBytes, kept },
+      unauthenticated: { maxBytes: maxUnauthenticatedBytes, kept },
+    });
     return new AuditStore(path, file, kept, new AuditFeed(options.maxWaiting));
   }
 
   /** Appends records, then hands them to followers. Rejects when they cannot be written: then nobody has got them. */
-  async write(records: readonly StoredRecord[]): Promise<void> {
-    await this.#file.write(records.map((record) => `${formatStored(record, "json")}\n`).join(""));
-    this.#end = this.#file.position;
+  async write(
+    records: readonly StoredRecord[],
+    lines: readonly string[] = records.map((record) => `${formatStored(record, "json")}\n`),
+  ): Promise<void> {
+    await this.#file.write(records, lines);
+    this.#end = this.#file.positions;
     this.#feed.publish(records);
   }
 
@@ -66,7 +81,17 @@ export class AuditStore implements Disposable {
     filter: RecordFilter,
     { limit }: { readonly limit?: number | undefined } = {},
   ): AsyncGenerator<StoredRecord> {
-    return readRecords({ path: this.#path, kept: this.#kept, end: this.#end }, filter, limit);
+    const { main, unauthenticated } = this.#end;
+    const files = { kept: this.#kept };
+    const own = readRecords({ ...files, path: this.#path, end: main }, filter, limit);
+    // Most questions are about a client, or about what was allowed: nothing of that is in the other file.
+    if (!unauthenticated || (filter.client !== undefined && filter.client !== "-")) return own;
+    const others = readRecords(
+      { ...files, path: besidePath(this.#path), end: unauthenticated },
+      filter,
+      limit,
+    );
+    return mergeRecords(own, others, limit);
   }
 
   /** Records from this call on, until `signal` aborts. A reader that falls behind gets the number of those it missed. */
@@ -76,6 +101,6 @@ export class AuditStore implements Disposable {
 
   [Symbol.dispose](): void {
     this.#feed.close();
-    this.#file.close();
+    this.#file[Symbol.dispose]();
   }
 }

@@ -9,12 +9,15 @@
 import { basename, dirname, join, resolve } from "node:path";
 import { ProxyError } from "../../core/errors.ts";
 import type { AuditSink } from "../../proxy/records/audit_log.ts";
-import { lineSink, teeSink } from "../../proxy/records/audit_sinks.ts";
-import { AuditFile } from "../../store/audit_file.ts";
+import { linePlace, sinkOf } from "../../proxy/records/audit_sinks.ts";
 import { AuditStore } from "../../store/audit_store.ts";
+import { besidePath, SplitFile } from "../../store/split_file.ts";
 import type { Output } from "../terminal/output.ts";
 import { StdoutLines } from "../terminal/stdout_lines.ts";
 import type { UpConfig } from "./config.ts";
+
+/** Of the log of the unauthenticated; with five old files at most 96 MiB. */
+const MAX_UNAUTHENTICATED_BYTES = 16 * 1_048_576;
 
 /** The open places. Disposing closes them; the last record has to be written before. */
 export interface AuditPlaces extends AsyncDisposable {
@@ -32,30 +35,27 @@ export async function openAuditPlaces(
   output: Output,
 ): Promise<AuditPlaces> {
   const storePath = join(config.stateDir, "audit.jsonl");
-  await refuseStorePath(config.logFile, storePath);
+  for (const path of [storePath, besidePath(storePath)]) await refuseStorePath(config.logFile, path);
   const store = await AuditStore.open(storePath);
-  let file: AuditFile;
+  let file: SplitFile;
   try {
-    file = await AuditFile.open(config.logFile, {
-      hint: "its folder must exist and be writable; --log-file names another place",
+    const hint = "its folder must exist and be writable; --log-file names another place";
+    file = await SplitFile.open(config.logFile, {
+      main: { hint },
+      unauthenticated: { hint, maxBytes: MAX_UNAUTHENTICATED_BYTES },
     });
   } catch (error) {
     store[Symbol.dispose]();
     throw error;
   }
-  const files = teeSink([store, lineSink(file, config.logFormat)]);
   const stdout = new StdoutLines(output);
-  const watched = lineSink(stdout, config.logFormat);
+  const format = config.logFormat;
+  const log = { format, write: (...written: Parameters<SplitFile["write"]>) => file.write(...written) };
   return {
     store,
-    sink: {
-      async write(records) {
-        await files.write(records); // first: whoever sees a line can look it up
-        await watched.write(records);
-      },
-    },
+    sink: sinkOf([store, log, linePlace(stdout, format)]), // last stdout: whoever sees a line can look it up
     async [Symbol.asyncDispose]() {
-      file.close();
+      file[Symbol.dispose]();
       store[Symbol.dispose]();
       await stdout[Symbol.asyncDispose]();
     },

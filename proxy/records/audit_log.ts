@@ -1,5 +1,6 @@
 /**
- * The audit log: one record per request or tunnel, written in order and never lost while the process lives.
+ * The audit log: one record per request or tunnel, written in order and never lost while the process lives. What waits for the
+ * disk is bounded in bytes: first denials are only counted, then new requests are refused, until it has caught up.
  *
  * Not here: what a record and its line are (`policy/audit_record.ts`), operational messages (`core/log.ts`), where records
  * are kept (`store/audit_store.ts`, `store/audit_file.ts`).
@@ -7,7 +8,9 @@
  * @module
  */
 import type { Deadlines } from "../../core/deadlines.ts";
-import { type AuditRecord, formatRecord, type StoredRecord } from "../../policy/audit_record.ts";
+import { RECORD_LIMITS } from "../../core/limits.ts";
+import { type AuditRecord, boundRecord, sizeOfRecord, type StoredRecord } from "../../policy/audit_record.ts";
+import { DenialGate } from "./denial_gate.ts";
 import { type TrafficFigures, TrafficTotals } from "./traffic_totals.ts";
 
 /** How the log itself does. The counts never fall. */
@@ -22,7 +25,7 @@ export interface AuditHealth {
 
 /**
  * Where records go. `write` resolves when they are handed to the operating system; it is not called again before it has
- * settled. Once it rejects, the same records come again, with those after them.
+ * settled. Once it rejects, the same records come again, perhaps with some of those after them.
  */
 export interface AuditSink {
   write(records: readonly StoredRecord[]): Promise<void>;
@@ -35,35 +38,34 @@ export interface AuditTrail {
   write(record: AuditRecord): void;
 }
 
-/** Identical denials beyond the first few of a window are counted, not written: a loop in a VM must not fill a disk. */
-const REPEAT_WINDOW_MS = 10_000;
-const REPEATS_WRITTEN = 5;
-const MAX_REPEAT_KEYS = 1_024;
-/** While that many wait, new requests are refused: the sink is slower than they come, or stands still. */
-const MAX_BEHIND = 50_000;
-/** What may wait at all. Requests that were admitted before end here too; beyond this the oldest are given up. */
-const MAX_QUEUED = 100_000;
-const GIVEN_UP_AT_ONCE = 1_000; // taking one at a time off so long an array costs more than writing it
 const RETRY_MS = 1_000;
 /**
  * How long after a write the next one waits for more records. A write wakes threads of the runtime; one for every request
  * would cost a third of the request (measured at one connection; an eighth at fifty). It is also what a `kill -9` takes at
- * most. The first record after a rest is written at once.
+ * most. The first record after a rest is written at once, and so is a whole piece.
  */
 const GATHER_MS = 10;
+
+/** Records that are written together. */
+interface Piece {
+  readonly records: StoredRecord[];
+  /** Reckoned. */
+  bytes: number;
+}
 
 /** Takes records, and hands them on in order. */
 export class AuditLog implements AuditTrail, AsyncDisposable {
   readonly #sink: AuditSink;
   readonly #now: () => number;
-  readonly #deadlines: Deadlines;
-  readonly #repeats = new Map<
-    string,
-    { record: AuditRecord; written: number; pending: number; stop: () => void }
-  >();
-  #queue: StoredRecord[] = [];
-  /** Records so far, and those of them that were handed to the sink, whether or not it took them. */
+  readonly #gate: DenialGate;
+  /** The oldest first. All but the last are whole. */
+  readonly #pieces: Piece[] = [];
+  /** With those of a write that is under way. */
+  #queued = 0;
+  #queuedBytes = 0;
+  /** Records so far, those of them that the sink has taken, and those after which nobody waits: it has, or cannot for now. */
   #appended = 0;
+  #written = 0;
   #attempted = 0;
   #attempt = Promise.withResolvers<void>();
   #writing: Promise<void> | undefined;
@@ -76,6 +78,7 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   /** Is told when {@linkcode isWritable} changes. */
   onWritable: (isWritable: boolean) => void = () => {};
   #writeFailures = 0;
+  /** Denials that were counted before they came here. */
   #coalesced = 0;
   readonly #totals = new TrafficTotals();
 
@@ -88,11 +91,15 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   ) {
     this.#sink = options.sink;
     this.#now = options.now;
-    this.#deadlines = options.deadlines;
+    this.#gate = new DenialGate({
+      deadlines: options.deadlines,
+      hasRoom: () => this.#queuedBytes < RECORD_LIMITS.maxQueuedBytes / 2,
+      write: (summary) => this.#append(summary),
+    });
   }
 
   get isWritable(): boolean {
-    return this.#failed === undefined && this.#queue.length < MAX_BEHIND;
+    return this.#failed === undefined && this.#queuedBytes < RECORD_LIMITS.maxQueuedBytes;
   }
 
   get totals(): TrafficFigures {
@@ -102,15 +109,24 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   get health(): AuditHealth {
     return {
       isWritable: this.isWritable,
-      queued: this.#queue.length,
+      queued: this.#queued,
       writeFailures: this.#writeFailures,
-      coalesced: this.#coalesced,
+      coalesced: this.#coalesced + this.#gate.counted,
     };
   }
 
   write(record: AuditRecord): void {
-    this.#totals.add(record);
-    if (record.verdict !== "deny" || !this.#coalesce(record)) this.#append(record);
+    const bounded = boundRecord(record);
+    this.#totals.add(bounded);
+    if (bounded.verdict !== "deny" || this.#gate.admits(bounded)) this.#append(bounded);
+  }
+
+  /** Takes records of another thread, which has counted denials as this one does. */
+  writeAll(records: readonly AuditRecord[]): void {
+    for (const record of records) {
+      this.#coalesced += record.repeated ?? 0;
+      this.write(record);
+    }
   }
 
   /** Resolves when the records so far are written, or cannot be for now. What is being coalesced stays so. */
@@ -123,7 +139,7 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
 
   /** Resolves when everything so far is written, or cannot be. */
   async flush(): Promise<void> {
-    for (const key of [...this.#repeats.keys()]) this.#endWindow(key);
+    this.#gate.flush();
     await this.#hurried(async () => {
       while (this.#writing) await this.#writing;
     });
@@ -135,9 +151,17 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     await this.flush();
   }
 
-  #append(record: AuditRecord, repeated = 1): void {
-    if (this.#queue.length >= MAX_QUEUED) this.#queue.splice(0, GIVEN_UP_AT_ONCE);
-    this.#queue.push({ ...record, timeMs: this.#now(), repeated });
+  #append(record: AuditRecord): void {
+    const bytes = sizeOfRecord(record);
+    let piece = this.#pieces.at(-1);
+    if (!piece || piece.bytes >= RECORD_LIMITS.maxPieceBytes) {
+      piece = { records: [], bytes: 0 };
+      this.#pieces.push(piece);
+    }
+    piece.records.push({ ...record, timeMs: this.#now(), repeated: record.repeated ?? 1 });
+    piece.bytes += bytes;
+    this.#queued++;
+    this.#queuedBytes += bytes;
     this.#appended++;
     this.#tellWritable();
     this.#writing ??= this.#drain();
@@ -145,12 +169,13 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
 
   async #drain(): Promise<void> {
     await Promise.resolve(); // records of the same turn go in one write
-    while (this.#queue.length > 0) {
-      const isWritten = await this.#writeQueue();
+    for (let piece = this.#pieces.shift(); piece; piece = this.#pieces.shift()) {
+      const isWritten = await this.#writePiece(piece);
       if (isWritten) {
-        if (this.#hurrying === 0) await this.#gather();
+        if (this.#hurrying === 0 && this.#pieces.length < 2) await this.#gather();
         continue;
       }
+      this.#pieces.unshift(piece);
       if (this.#isClosing) break;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
@@ -173,20 +198,20 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   }
 
   /** False when the sink did not take the records: they wait on. */
-  async #writeQueue(): Promise<boolean> {
-    const records = this.#queue;
-    const upTo = this.#appended;
-    this.#queue = [];
+  async #writePiece({ records, bytes }: Piece): Promise<boolean> {
+    const { length } = records; // more may come into a piece that fails
     try {
       await this.#sink.write(records);
       this.#failed = undefined;
+      this.#attempted = this.#written += length;
+      this.#queued -= length;
+      this.#queuedBytes -= bytes;
     } catch (error) {
       this.#failed = error;
       this.#writeFailures++;
-      this.#queue = [...records, ...this.#queue];
+      this.#attempted = this.#appended;
     }
     this.#tellWritable();
-    this.#attempted = upTo;
     this.#attempt.resolve();
     this.#attempt = Promise.withResolvers();
     return this.#failed === undefined;
@@ -197,28 +222,5 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     if (isWritable === this.#wasWritable) return;
     this.#wasWritable = isWritable;
     this.onWritable(isWritable);
-  }
-
-  /** True when the record was counted instead of written. */
-  #coalesce(record: AuditRecord): boolean {
-    const key = formatRecord(record, "text", 0);
-    const known = this.#repeats.get(key);
-    if (known) {
-      if (known.written++ < REPEATS_WRITTEN) return false;
-      known.pending++;
-      this.#coalesced++;
-      return true;
-    }
-    if (this.#repeats.size >= MAX_REPEAT_KEYS) return false;
-    const deadline = this.#deadlines.start(REPEAT_WINDOW_MS, () => this.#endWindow(key));
-    this.#repeats.set(key, { record, written: 1, pending: 0, stop: () => deadline.stop() });
-    return false;
-  }
-
-  #endWindow(key: string): void {
-    const known = this.#repeats.get(key);
-    this.#repeats.delete(key);
-    known?.stop();
-    if (known && known.pending > 0) this.#append(known.record, known.pending);
   }
 }

@@ -1,5 +1,6 @@
 /**
- * Several places for the records of one audit log, and the form that each of them takes.
+ * Several places for the records of one audit log, and the forms that they take: each form of a piece is printed once,
+ * whatever the number of places.
  *
  * Not here: the places themselves (`store/audit_store.ts`, `store/audit_file.ts`).
  *
@@ -8,35 +9,47 @@
 import { formatStored, type LogFormat, type StoredRecord } from "../../policy/audit_record.ts";
 import type { AuditSink } from "./audit_log.ts";
 
+/** Takes records with their lines, each with its end. */
+export interface LinePlace {
+  readonly format: LogFormat;
+  /** @param lines those of `records`, in their order */
+  write(records: readonly StoredRecord[], lines: readonly string[]): Promise<void>;
+}
+
 /** Takes whole lines. */
 export interface LineWriter {
   write(lines: string): Promise<void>;
 }
 
-/** Writes records as lines of one form. */
-export function lineSink(writer: LineWriter, format: LogFormat): AuditSink {
-  return {
-    write: (records) => writer.write(records.map((record) => `${formatStored(record, format)}\n`).join("")),
-  };
+/** A place that takes lines alone. */
+export function linePlace(writer: LineWriter, format: LogFormat): LinePlace {
+  return { format, write: (_records, lines) => writer.write(lines.join("")) };
 }
 
 /**
- * Writes to all of `sinks` at once. When some of them fail it rejects with the first error, once all have settled; the
- * others do not get the same records twice when they come again.
+ * Writes to one place after the other. When one fails it rejects, and those after it get nothing; those before do not get the
+ * same records twice when they come again.
  */
-export function teeSink(sinks: readonly AuditSink[]): AuditSink {
-  const places = sinks.map((sink) => ({ sink, last: undefined as StoredRecord | undefined }));
+export function sinkOf(places: readonly LinePlace[]): AuditSink {
+  const marked = places.map((place) => ({ place, last: undefined as StoredRecord | undefined }));
   return {
     async write(records) {
-      const results = await Promise.allSettled(places.map(async (place) => {
-        const done = place.last ? records.lastIndexOf(place.last) + 1 : 0;
-        if (done === records.length) return;
-        await place.sink.write(done === 0 ? records : records.slice(done));
-        place.last = records.at(-1);
-      }));
-      const failed = results.find((result) => result.status === "rejected");
-      if (failed) throw failed.reason;
-      for (const place of places) place.last = undefined; // none of these comes again
+      const printed = new Map<LogFormat, readonly string[]>();
+      const linesIn = (format: LogFormat) => {
+        const lines = printed.get(format) ?? records.map((record) => `${formatStored(record, format)}\n`);
+        printed.set(format, lines);
+        return lines;
+      };
+      for (const mark of marked) {
+        const done = mark.last ? records.lastIndexOf(mark.last) + 1 : 0;
+        if (done === records.length) continue;
+        const lines = linesIn(mark.place.format);
+        await (done === 0
+          ? mark.place.write(records, lines)
+          : mark.place.write(records.slice(done), lines.slice(done)));
+        mark.last = records.at(-1);
+      }
+      for (const mark of marked) mark.last = undefined; // none of these comes again
     },
   };
 }

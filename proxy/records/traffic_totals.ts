@@ -49,16 +49,16 @@ export class TrafficTotals {
 
   /** Counts a record. Allocates nothing. */
   add(record: AuditRecord): void {
-    const { verdict, reason, status, durationMs, setupMs } = record;
-    this.#verdicts[verdict]++;
+    const { verdict, reason, status, durationMs, setupMs, repeated = 1 } = record;
+    this.#verdicts[verdict] += repeated;
     this.#sentBytes += record.sent ?? 0;
     this.#receivedBytes += record.received ?? 0;
     if (setupMs !== undefined) this.#setupDuration.observe(setupMs);
     if (verdict === "deny") {
-      this.#denials[reason ?? "internal"]++;
+      this.#denials[reason ?? "internal"] += repeated;
       return;
     }
-    if (reason !== undefined) this.#failures[reason]++;
+    if (reason !== undefined) this.#failures[reason] += repeated;
     if (verdict !== "allow") return;
     const statusClass = CLASSES[Math.floor((status ?? 0) / 100) - 1];
     if (statusClass !== undefined) this.#responses[statusClass]++;

@@ -86,6 +86,7 @@ Deno.test("AuditStore.records() reads over all its files, and no more than so ma
   const store = await place.open({ maxBytes: 10 * LINE_BYTES, kept: 2 });
   for (const each of records(10_000, 10_045)) await store.write([each]);
   assertEquals([...Deno.readDirSync(place.dir)].map(({ name }) => name).sort(), [
+    "audit-unauthenticated.jsonl",
     "audit.jsonl",
     "audit.jsonl.1",
     "audit.jsonl.2",
@@ -287,4 +288,21 @@ Deno.test("AuditStore gives followers nothing that is not stored", async () => {
   assertEquals([(await live.next()).value, (await live.next()).value], records(10_001, 10_003));
   assertEquals(await portsOf(store.records({})), [10_000, 10_001, 10_002]);
   stop.abort();
+});
+
+Deno.test("AuditStore: denials of nobody turn over their own file, and are read in their place", async () => {
+  await using place = await Place.make();
+  const store = await place.open({ maxBytes: 1_048_576, maxUnauthenticatedBytes: 10 * LINE_BYTES, kept: 2 });
+  const nobody = (port: number) => record(port, { verdict: "deny", client: undefined });
+  for (let port = 10_000; port < 10_100; port += 2) {
+    await store.write([record(port, { client: "c1" }), nobody(port + 1)]);
+  }
+  const known = range(10_000, 10_100).filter((port) => port % 2 === 0);
+  assertEquals(await portsOf(store.records({ client: "c1" })), known);
+  const nobodies = await portsOf(store.records({ client: "-" }));
+  assertEquals(nobodies.length < 31, true, "its file was not turned over");
+  assertEquals(await portsOf(store.records({})), [...known, ...nobodies].sort());
+  assertEquals(await portsOf(store.records({}, { limit: 5 })), range(10_095, 10_100));
+  const main = await Deno.readTextFile(place.path);
+  assertEquals(main.includes('"client":"-"'), false);
 });

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { Deadlines } from "../../../../core/deadlines.ts";
-import { type AuditRecord, formatStored } from "../../../../policy/audit_record.ts";
+import { RECORD_LIMITS } from "../../../../core/limits.ts";
+import { type AuditRecord, formatStored, sizeOfRecord } from "../../../../policy/audit_record.ts";
 import { AuditLog } from "../../../../proxy/records/audit_log.ts";
 
 const ALLOW: AuditRecord = {
@@ -104,7 +105,7 @@ Deno.test("AuditLog is not writable while its sink fails, and loses no record on
 });
 
 Deno.test("AuditLog is not writable while its sink is far behind, says when that changes, and loses nothing", async () => {
-  const most = 50_000;
+  const most = Math.floor(RECORD_LIMITS.maxQueuedBytes / sizeOfRecord(ALLOW));
   const written: number[] = [];
   const gates: PromiseWithResolvers<void>[] = [];
   const log = new AuditLog({
@@ -130,9 +131,12 @@ Deno.test("AuditLog is not writable while its sink is far behind, says when that
   assertEquals([log.isWritable, said], [false, [false]]);
   const flushed = log.flush();
   gates.shift()?.resolve();
-  while (gates.length === 0) await Promise.resolve();
-  gates.shift()?.resolve();
-  await flushed;
+  let isFlushed = false;
+  flushed.then(() => isFlushed = true);
+  while (!isFlushed) {
+    gates.shift()?.resolve();
+    await Promise.resolve();
+  }
   assertEquals([log.isWritable, said], [true, [false, true]]);
   assertEquals(written, Array.from({ length: most + 5 }, (_, port) => port));
 });
@@ -179,4 +183,49 @@ Deno.test("AuditLog when disposed does not wait for a sink that keeps failing", 
   log.write(ALLOW);
   await log[Symbol.asyncDispose]();
   assertEquals(lines(), []);
+});
+
+Deno.test("AuditLog: a flood of denials with long paths costs details of its own, and no line of anybody else", async () => {
+  const pieces: number[] = [];
+  const kept: AuditRecord[] = [];
+  const log = new AuditLog({
+    now: () => 0,
+    deadlines: new Deadlines(),
+    sink: {
+      write: (records) => {
+        pieces.push(records.reduce((sum, record) => sum + sizeOfRecord(record), 0));
+        kept.push(...records);
+        return Promise.resolve();
+      },
+    },
+  });
+  const path = "p".repeat(60_000);
+  const from = { origin: { src: "10.0.0.66:1", proxyPort: 3128 } };
+  for (let i = 0; i < 7_000; i++) {
+    log.write({ verdict: "deny", reason: "auth-missing", path: `/${i}/${path}`, ...from });
+    log.write({ verdict: "deny", client: "bad", reason: "no-rule", path: `/${i}/${path}`, ...from });
+    if (i % 100 === 0) {
+      log.write({ ...ALLOW, port: i + 1 });
+      log.write({ verdict: "deny", reason: "auth-missing", path: "/other", origin: { src: "10.0.0.7:1" } });
+      log.write({ ...DENY, port: i + 1 });
+    }
+  }
+  await log[Symbol.asyncDispose]();
+  const of = (matches: (record: AuditRecord) => boolean) => kept.filter(matches);
+  assertEquals(of(({ verdict }) => verdict === "allow").length, 70);
+  assertEquals(of(({ client, verdict }) => client === "ci-1" && verdict === "deny").length, 70);
+  const floods = of(({ client, origin }) => client === "bad" || origin?.src.startsWith("10.0.0.66") === true);
+  const bytes = floods.reduce((sum, record) => sum + sizeOfRecord(record), 0);
+  assertEquals(bytes < 6 * 1_048_576, true, `${bytes} bytes`);
+  // What had no line is counted: by client or source, and reason.
+  for (const client of ["bad", undefined]) {
+    const own = floods.filter((record) => record.client === client);
+    assertEquals(own.reduce((sum, { repeated = 1 }) => sum + repeated, 0), 7_000);
+    const { path, origin } = own.at(-1) ?? {};
+    assertEquals([path, origin?.src], [undefined, "10.0.0.66"]);
+  }
+  const others = of(({ origin }) => origin?.src.startsWith("10.0.0.7") === true);
+  assertEquals(others.reduce((sum, { repeated = 1 }) => sum + repeated, 0), 70);
+  assertEquals(Math.max(...pieces) < 1_100_000, true, "a piece is too large");
+  assertEquals(log.totals.deny, 14_140);
 });
