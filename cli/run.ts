@@ -23,7 +23,7 @@ export async function main(argv: readonly string[]): Promise<never> {
 /** Runs the command line. Never throws; a failure is shown and becomes the exit code. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   try {
-    return await dispatch(argv[0] === "proxy" ? argv.slice(1) : argv, io);
+    return await dispatch(withoutProxy(withoutLicense(argv)), io);
   } catch (error) {
     return report(error, io.output);
   }
@@ -83,6 +83,12 @@ function missingCommand(first: string, rest: readonly string[], io: Io): number 
     `Cannot run ${JSON.stringify(first.slice(0, 40))}: there is no such command`,
     meant === undefined ? `${PROGRAM} help lists them` : `did you mean "${meant}"?`,
   );
+}
+
+/** Slicer's own program takes its licence in front of the command: `slicer --license-file F proxy …`. Ours needs none. */
+function withoutLicense(words: readonly string[]): readonly string[] {
+  if (words[0] === "--license-file" && words.length > 1) return words.slice(2);
+  return words[0]?.startsWith("--license-file=") ? words.slice(1) : words;
 }
 
 function withoutProxy(words: readonly string[]): readonly string[] {

@@ -242,7 +242,11 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: "revoke",
     summary: "remove every rule of a host, or with further flags exactly one rule",
     arguments: [RULE_CLIENT],
-    flags: [...RULE_FLAGS, URL_FLAG],
+    flags: [
+      ...RULE_FLAGS,
+      { name: "ttl", placeholder: "DURATION", description: "ignored, so that the flags of allow may stay" },
+      URL_FLAG,
+    ],
     examples: [
       "slicer-proxy revoke ci-1 --host api.github.com",
       "slicer-proxy revoke ci-1 --host api.github.com --method GET --path '/repos/*'",

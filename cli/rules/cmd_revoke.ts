@@ -9,12 +9,15 @@ import type { CommandArgs } from "../command/command.ts";
 import type { Io } from "../terminal/io.ts";
 import { ruleBody, ruleOf } from "../api/values.ts";
 
-/** With only `--host` every rule of that host; with any further rule flag exactly the one rule that they describe. */
+/**
+ * With only `--host` every rule of that host; with any further flag exactly the one rule that they describe: a line of
+ * `allow` revokes what it had added. Secret and TTL are no part of what a rule is.
+ */
 export async function run(args: CommandArgs, io: Io): Promise<void> {
   const client = parseName("client", args.argument("CLIENT"));
   const rule = ruleOf(args);
   const api = await apiClient(args, io);
-  if (["method", "path", "port", "secret", "passthrough"].some((flag) => args.has(flag))) {
+  if (["method", "path", "port", "secret", "passthrough", "ttl"].some((flag) => args.has(flag))) {
     await api.call("POST", "allows/revoke", ruleBody(client, rule));
     io.output.note(`revoked one rule of ${client} for ${rule.host}`);
   } else {

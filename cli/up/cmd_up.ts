@@ -49,7 +49,20 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   const stopAsked = nextStopSignal();
   await using running = await start(config, io);
   log.info(`listening on ${running.where.join(" and ")}, ${config.mode} mode, API on ${config.apiSocket}`);
+  log.info(howVmsReachIt(config));
   log.info(`stopping after ${await stopAsked}`);
+}
+
+/** What a VM is told, or that none gets here: the default binds loopback, which is each machine's own. */
+function howVmsReachIt({ bind, httpPort, httpsPort, sans }: UpConfig): string {
+  const { address } = bind;
+  if (address.startsWith("127.") || address === "::1") {
+    return `VMs cannot reach it on ${address}, which is this machine's own: --bind 192.168.222.1 is what they reach`;
+  }
+  const isAny = address === "0.0.0.0" || address === "::";
+  const host = isAny ? sans[0] ?? "ADDRESS" : address;
+  const at = (scheme: string, port: number) => `${scheme}://proxy:TOKEN@${formatHostPort({ host, port })}`;
+  return `VMs reach it by HTTP_PROXY=${at("http", httpPort)} and HTTPS_PROXY=${at("https", httpsPort)}`;
 }
 
 /** Everything that `up` started. Disposing it stops in the opposite order. */

@@ -45,6 +45,21 @@ Deno.test("run() sends what the published API expects", async (t) => {
     ["rules", ["rules", "ci-1"], "GET", "/proxy/v1/clients/ci-1", undefined],
     ["status", ["status"], "GET", "/proxy/v1/status", undefined],
     [
+      "a licence in front, as Slicer's own program takes it",
+      ["--license-file", "~/.slicer/LICENSE", "proxy", "client", "list"],
+      "GET",
+      "/proxy/v1/clients",
+      undefined,
+    ],
+    ["a licence, joined", ["--license-file=F", "status"], "GET", "/proxy/v1/status", undefined],
+    [
+      "revoke with the flags of allow",
+      "revoke ci-1 --host a.example --method GET --secret s --ttl 1h".split(" "),
+      "POST",
+      "/proxy/v1/allows/revoke",
+      { client: "ci-1", host: "a.example", methods: ["GET"], secret: "s" },
+    ],
+    [
       "allow, bare, after `proxy`",
       ["proxy", "allow", "ci-1", "--host", "API.Example.com"],
       "POST",

@@ -167,7 +167,7 @@ Deno.test("revokeHost() removes every rule with exactly that host, for good", as
   assertEquals(hosts(again.listRules("ci-1")), ["*.test"]);
 });
 
-Deno.test("revokeRule() removes exactly the rule with this identity, and its secret when one is given", async () => {
+Deno.test("revokeRule() removes exactly the rule with this identity, whatever secret is given", async () => {
   await using folder = await tempFolder();
   await using state = await openState(folder.state);
   const client = await state.createClient("ci-1");
@@ -175,16 +175,11 @@ Deno.test("revokeRule() removes exactly the rule with this identity, and its sec
   const wide = await state.addRule("ci-1", rule("api.example.com"));
   const narrow = await state.addRule("ci-1", rule("api.example.com", { paths: ["/x"], secret: "key" }));
   await assertCode(state.revokeRule("ci-1", rule("api.example.com", { paths: ["/y"] })), "input.not-found");
-  await assertCode(
-    state.revokeRule("ci-1", rule("api.example.com", { paths: ["/x"], secret: "other" })),
-    "input.not-found",
-  );
-  await assertCode(state.revokeRule("ci-1", rule("api.example.com", { secret: "key" })), "input.not-found");
   assertEquals(
-    await state.revokeRule("ci-1", rule("api.example.com", { paths: ["/x"], secret: "key" })),
+    await state.revokeRule("ci-1", rule("api.example.com", { paths: ["/x"], secret: "other" })),
     narrow,
   );
-  assertEquals(await state.revokeRule("ci-1", rule("api.example.com")), wide);
+  assertEquals(await state.revokeRule("ci-1", rule("api.example.com", { secret: "key" })), wide);
   assertEquals(state.listRules("ci-1"), []);
   const again = await state.addRule("ci-1", rule("api.example.com"));
   assertNotEquals(again.id, wide.id);
