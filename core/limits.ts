@@ -182,10 +182,6 @@ export const RECORD_LIMITS = {
   maxPieceBytes: 1_048_576,
   /** While more waits for the disk, new requests are refused. From half of that on, denials are only counted. */
   maxQueuedBytes: 33_554_432,
-  /** What one worker may have on its way to the main thread. Beyond it records wait in the worker. */
-  maxUntakenBytes: 4_194_304,
-  /** What may wait in one worker: beyond it new requests are refused there. From half of that on, denials are only counted. */
-  maxWaitingBytes: 4_194_304,
   /** Denials of one client that have lines of their own: 13,000 at once, two a second after that. The rest is counted. */
   denialsOfClient: { burstBytes: 4_194_304, bytesPerSecond: 512 },
   /** Denials of one source address that has not said who it is, likewise. */

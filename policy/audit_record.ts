@@ -73,8 +73,6 @@ export interface AuditRecord {
   readonly repeated?: number | undefined;
   /** Where it came from. */
   readonly origin?: Origin | undefined;
-  /** By which number the log knows it while it is open, see `AuditTrail.open`: it is in no line. */
-  readonly exchange?: number | undefined;
 }
 
 /** The two forms of a line. */

@@ -10,8 +10,10 @@ import { systemClock } from "../core/clock.ts";
 import { isProxyError, messageOf } from "../core/errors.ts";
 import { startLog } from "../core/log.ts";
 import { hasNativeCalls } from "../core/native.ts";
-import type { AuditRecord } from "../policy/audit_record.ts";
+import { Deadlines } from "../core/deadlines.ts";
+import { type AuditRecord, boundRecord } from "../policy/audit_record.ts";
 import type { AuditTrail } from "../proxy/records/audit_log.ts";
+import { DenialGate } from "../proxy/records/denial_gate.ts";
 import { type LocalProxy, startProxy } from "../proxy/server.ts";
 import { systemResolve } from "../proxy/egress/dialler.ts";
 import { certificatesFor } from "../proxy/egress/trust.ts";
@@ -57,6 +59,12 @@ class DataPlane {
   #nextQuestion = 0;
   #records: AuditRecord[] = [];
   #gathering: ReturnType<typeof setTimeout> | undefined;
+  /** Counts floods where they arrive, so that they neither cross to the main thread nor wait for it. */
+  readonly #gate = new DenialGate({
+    deadlines: new Deadlines(),
+    hasRoom: () => true,
+    write: (summary) => this.#gather(summary),
+  });
   #policy: PolicyReplica | undefined;
   #server: LocalProxy | undefined;
   #beating: ReturnType<typeof setInterval> | undefined;
@@ -153,6 +161,7 @@ class DataPlane {
       this.#post({ type: "bug", text: messageOf(error) });
     }
     clearInterval(this.#beating);
+    this.#gate.flush();
     this.flush();
     this.#post({ type: "stopped" });
   }
@@ -163,10 +172,15 @@ class DataPlane {
         return signals.isAuditWritable;
       },
       write: (record) => {
-        this.#records.push(record);
-        this.#gathering ??= setTimeout(() => this.flush(), GATHER_MS);
+        const bounded = boundRecord(record);
+        if (bounded.verdict !== "deny" || this.#gate.admits(bounded)) this.#gather(bounded);
       },
     };
+  }
+
+  #gather(record: AuditRecord): void {
+    this.#records.push(record);
+    this.#gathering ??= setTimeout(() => this.flush(), GATHER_MS);
   }
 
   #ask<Q extends Question>(question: Q): Promise<Answers[Q["kind"]]> {

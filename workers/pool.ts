@@ -234,8 +234,7 @@ class Pool implements Workers {
       case "question":
         return void this.#answer(member, message.id, message.question);
       case "audit":
-        for (const record of message.records) audit.write(record);
-        return;
+        return audit.writeAll(message.records);
       case "note":
         return note(message.line);
       case "bug":
