@@ -35,10 +35,11 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   const { variables: placeholders, files } = placeholdersFor(rules, await api.list("secrets"));
   const proxy = await proxyPlaces(args, api);
   const token = given?.text ?? (args.has("rotate") ? await rotate(api, client, io) : undefined);
+  // The way out comes last: a secret's own name must not stand in for it.
   const variables = new Map([
+    ...placeholders,
     ...proxyVariables(proxy, token ?? TOKEN_PLACE, args.has("plain")),
     ...caVariables(args),
-    ...placeholders,
   ]);
   io.output.data(formatEnvironment({ variables, files }, format, user));
   if (token === undefined) {
