@@ -18,7 +18,7 @@ Deno.test("env prints what a VM needs, in every format, and keeps no token", asy
     const token = await program.ok(["client", "create", "ci-1"]);
     await Deno.writeTextFile(`${dir}/token`, token);
     for (const [name, host, type, value] of SECRETS) {
-      const env = name === "own" ? ["--env", "CORP_TOKEN,CORP_KEY"] : [];
+      const env = name === "own" ? ["--env", "CORP_TOKEN,CORP_KEY,HTTPS_PROXY"] : [];
       await program.ok([
         "secret",
         "create",
@@ -41,6 +41,7 @@ Deno.test("env prints what a VM needs, in every format, and keeps no token", asy
       const { variables } = json;
       assertEquals(variables.HTTP_PROXY, `http://proxy:${token}@127.0.0.1:${daemon.httpPort}`);
       assertEquals(variables.https_proxy, `https://proxy:${token}@127.0.0.1:${daemon.httpsPort}`);
+      assertEquals(variables.HTTPS_PROXY, variables.https_proxy, "a secret's own name took its place");
       assertEquals(variables.NO_PROXY, "localhost,127.0.0.1,::1,127.0.0.1");
       assertEquals(variables.NODE_EXTRA_CA_CERTS, "/runner/ca.crt");
       const wanted: Record<string, string> = {
@@ -115,6 +116,7 @@ Deno.test("env prints what a VM needs, in every format, and keeps no token", asy
       assertEquals(secrets.find(({ name }: { name: string }) => name === "own").env, [
         "CORP_TOKEN",
         "CORP_KEY",
+        "HTTPS_PROXY",
       ]);
       const bad = await program.run(
         ["secret", "create", "bad", "--host", "a.example.com", "--value-file", "-", "--env", "A B"],
