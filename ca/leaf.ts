@@ -81,8 +81,8 @@ export async function mintLeaf(
   const certPem = await authority.sign({
     subject: hasCommonName ? [{ CN: [first] }] : [],
     publicKey,
-    // Also where the CA began later: clients built on webpki do not look at the dates of a root.
-    notBeforeMs: nowMs - BACKDATE_MS,
+    // Not before the CA itself, for clients that check that the lives of a chain are nested.
+    notBeforeMs: Math.max(nowMs - BACKDATE_MS, Math.min(authority.notBeforeMs, nowMs)),
     notAfterMs,
     extensions: await serverExtensions(hosts, publicKey, !hasCommonName),
   });

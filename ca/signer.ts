@@ -15,8 +15,8 @@ import { loadX509, randomSerial } from "./x509.ts";
 /** Three years of 365 days. */
 export const AUTHORITY_LIFE_MS = 3 * 365 * 86_400_000;
 
-/** Certificates start this long ago: a VM resumed from a snapshot runs behind until its clock is set again. */
-export const BACKDATE_MS = 86_400_000;
+/** Certificates start this long ago: a VM resumed from an old snapshot runs behind until its clock is set again. */
+export const BACKDATE_MS = 30 * 86_400_000;
 
 /** What {@linkcode Authority.sign} puts its signature under. The issuer and the serial are the CA's part. */
 export interface CertificateRequest {

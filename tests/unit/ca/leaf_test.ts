@@ -141,8 +141,8 @@ Deno.test(withOpenssl("mintLeaf() works for guests whose clock is off"), async (
   await Deno.writeTextFile(`${folder.path}/ca`, authority.certPem);
   await Deno.writeTextFile(`${folder.path}/leaf`, leaf.certPem);
   const rows = [
-    { name: "almost a day behind", offsetMs: -BACKDATE_MS + 5_000, ok: true },
-    { name: "more than a day behind", offsetMs: -BACKDATE_MS - 5_000, ok: false },
+    { name: "almost thirty days behind", offsetMs: -BACKDATE_MS + 5_000, ok: true },
+    { name: "more than thirty days behind", offsetMs: -BACKDATE_MS - 5_000, ok: false },
     { name: "almost a week ahead", offsetMs: LEAF_LIFE_MS - 5_000, ok: true },
     { name: "more than a week ahead", offsetMs: LEAF_LIFE_MS + 5_000, ok: false },
   ];
@@ -152,6 +152,15 @@ Deno.test(withOpenssl("mintLeaf() works for guests whose clock is off"), async (
       assertEquals((await openssl(["verify", "-attime", at, "-CAfile", "ca", "leaf"], folder.path)).ok, ok);
     });
   }
+});
+
+Deno.test("mintLeaf() begins with a CA that is younger than thirty days", async () => {
+  const madeMs = Date.now();
+  const authority = await newAuthority(madeMs);
+  const leaf = await mintLeaf(authority, ["a.example"], { nowMs: madeMs - 10 * DAY_MS });
+  const [block] = parsePem(leaf.certPem, "leaf");
+  assert(block);
+  assertEquals(new X509Certificate(block.der).notBefore.getTime(), authority.notBeforeMs);
 });
 
 Deno.test("mintLeaf() never outlives the CA, and refuses when it has ended", async (t) => {
