@@ -13,11 +13,12 @@ import { type AppOptions, createApp } from "./app.ts";
 import { Calls, type Handler } from "./calls.ts";
 import type { ApiLog } from "./control.ts";
 import { refuse } from "./errors.ts";
+import { type Front, FRONT_LIMITS, type FrontLimits, startFront } from "./front.ts";
 import { createGuard } from "./guard.ts";
+import { type Begun, HttpServer } from "./http_server.ts";
 import { pathOf } from "./request_url.ts";
 import { isOwnPath, type Slicerd } from "./slicerd.ts";
 import { type ApiTls, type Back, TlsBacks } from "./tls_backs.ts";
-import { FRONT_LIMITS, type FrontLimits, startFront } from "./tls_front.ts";
 import { endWithSession } from "./ui_door.ts";
 import { createPage } from "./ui_page.ts";
 import { UiSessions } from "./ui_sessions.ts";
@@ -92,13 +93,13 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   };
   const calls = new Calls(options.maxCalls ?? MAX_CALLS);
   const callsOf = (request: Request) => slicerd?.takes(request) ? slicerd.calls : calls;
-  const serve: Serve = (where, handle) => startServer(where, handle, callsOf, options.log);
+  const begin: Begin = (where, handle) => beginServer(where, { handle, callsOf, log: options.log });
   await using started = new AsyncDisposableStack();
   const tcpServer = tcp &&
     started.use(
       listenTcp(tcp, {
         handle: answer(true),
-        serve,
+        begin,
         sessions,
         limits: options.frontLimits ?? FRONT_LIMITS,
         clock,
@@ -107,9 +108,12 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     );
   let remove = () => {};
   if (socketPath !== undefined) {
-    const socket = await listenOwned(socketPath, (path) => serve({ path }, answer(false)));
-    started.use(socket.server);
-    remove = socket.remove;
+    const listen = async () => {
+      const socket = await listenOwned(socketPath, (path) => begin({ path }, answer(false)));
+      remove = socket.remove;
+      return socket.server;
+    };
+    started.use(new HttpServer(await listen(), listen, options.log));
   }
   started.defer(() => calls.idle(drainMs));
   started.defer(() => {
@@ -129,28 +133,46 @@ type Where =
   | { readonly path: string }
   | { readonly hostname: string; readonly port: number; readonly cert?: string; readonly key?: string };
 
-type Serve = (where: Where, handle: Handler) => Back;
+/** Answers a call from `peer`. */
+type PeerHandler = (request: Request, peer: Deno.Addr) => Response | Promise<Response>;
+
+type Begin = (where: Where, handle: PeerHandler) => Begun & AsyncDisposable;
 
 /**
  * One listener. Disposing cuts what is open. `shutdown()` would wait for ever for a peer that sent half a head, and
  * cannot be hurried afterwards (measured), so draining is up to {@linkcode Calls}.
  */
-function startServer(where: Where, handle: Handler, callsOf: (request: Request) => Calls, log: ApiLog): Back {
-  const stop = new AbortController();
-  const server = Deno.serve({
-    ...where,
-    signal: stop.signal,
-    onListen() {},
-    onError(error) {
-      log.error(`Cannot answer a call: ${error instanceof Error ? error.name : typeof error}`);
-      return refuse(500, "internal error");
-    },
-  } as Deno.ServeTcpOptions, (request, info) => callsOf(request).run(handle, request, info.completed));
+function beginServer(
+  where: Where,
+  { handle, callsOf, log }: {
+    readonly handle: PeerHandler;
+    readonly callsOf: (request: Request) => Calls;
+    readonly log: ApiLog;
+  },
+): Begun & AsyncDisposable {
+  const ending = new AbortController();
+  const server = Deno.serve(
+    {
+      ...where,
+      signal: ending.signal,
+      onListen() {},
+      onError(error) {
+        log.error(`Cannot answer a call: ${error instanceof Error ? error.name : typeof error}`);
+        return refuse(500, "internal error");
+      },
+    } as Deno.ServeTcpOptions,
+    (request, { remoteAddr, completed }) =>
+      callsOf(request).run((request) => handle(request, remoteAddr), request, completed),
+  );
+  const { finished } = server;
+  finished.catch(() => {}); // whoever waits for it is told
   return {
-    port: server.addr.port,
-    async [Symbol.asyncDispose]() {
-      stop.abort();
-      await server.finished;
+    port: server.addr.port ?? 0,
+    finished,
+    stop: () => ending.abort(),
+    [Symbol.asyncDispose]: async () => {
+      ending.abort();
+      await finished.catch(() => {});
     },
   };
 }
@@ -170,14 +192,14 @@ interface TcpServer extends AsyncDisposable {
 
 interface TcpParts {
   readonly handle: Handler;
-  readonly serve: Serve;
+  readonly begin: Begin;
   readonly sessions: UiSessions;
   readonly limits: FrontLimits;
   readonly clock: Clock;
   readonly log: ApiLog;
 }
 
-function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits, clock, log }: TcpParts): TcpServer {
+function listenTcp(tcp: TcpOptions, { handle, begin, sessions, limits, clock, log }: TcpParts): TcpServer {
   const { token, tls, port, names = [], onPort = () => {} } = tcp;
   const scheme = tls ? "https" : "http";
   const hostname = tcp.hostname === "localhost" ? "127.0.0.1" : parseHost(tcp.hostname) ?? "";
@@ -207,9 +229,12 @@ function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits, clock, lo
     isAnyAddress,
   });
   const page = createPage(scheme, sessions);
-  const guarded: Handler = async (request) => {
+  let front: Front | undefined;
+  const guarded: PeerHandler = async (request, peer) => {
     const verdict = guard(request);
     if (verdict instanceof Response) return verdict;
+    // A page that anybody may load says nothing about who loads it.
+    if (verdict || request.headers.has("authorization")) front?.admit(peer);
     if (verdict && !isOwnPath(pathOf(request))) return refuse(403, "Cannot do this from the web page");
     const answer = page(request) ?? await handle(request);
     return verdict ? endWithSession(answer, verdict) : answer;
@@ -217,30 +242,29 @@ function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits, clock, lo
   const name = isAnyAddress ? names.find((each) => each !== hostname) ?? "localhost" : hostname;
   const originAt = (port: number) => `${scheme}://${formatHostPort({ host: name, port })}`;
   try {
-    if (!tls) {
-      const server = serve({ hostname, port }, guarded);
-      return {
-        address: { hostname, port: server.port },
-        origin: originAt(server.port),
-        ports: [server.port],
-        [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-      };
-    }
+    const serveBack = (tls?: ApiTls): Back => {
+      const open = (port: number) =>
+        begin(
+          { hostname: "127.0.0.1", port, ...(tls ? { cert: tls.cert, key: tls.key } : {}) },
+          guarded,
+        );
+      return new HttpServer(open(0), open, log);
+    };
     const listener = Deno.listen({ hostname, port });
-    const backs = serveBehind(listener, () =>
-      new TlsBacks(tls, {
-        serve: ({ cert, key }) => serve({ hostname: "127.0.0.1", port: 0, cert, key }, guarded),
-        now: () => clock.now(),
-        onPort,
-        log,
-      }));
-    const front = startFront(listener, () => backs.port(), limits);
+    const backs = startBehind(
+      listener,
+      () =>
+        tls
+          ? new TlsBacks(tls, { serve: serveBack, now: () => clock.now(), onPort, log })
+          : plainBack(serveBack()),
+    );
+    const running = front = startFront(listener, { backPort: () => backs.port(), limits, log });
     return {
       address: { hostname, port: listener.addr.port },
       origin: originAt(listener.addr.port),
       ports: [listener.addr.port, backs.currentPort],
       async [Symbol.asyncDispose]() {
-        await front[Symbol.asyncDispose]();
+        await running[Symbol.asyncDispose]();
         await backs[Symbol.asyncDispose]();
       },
     };
@@ -254,8 +278,19 @@ function listenTcp(tcp: TcpOptions, { handle, serve, sessions, limits, clock, lo
 
 const LOOPBACK = [parseCidr("127.0.0.0/8"), parseCidr("::1")];
 
+/** What a front hands on to. */
+type Behind = Pick<TlsBacks, "port" | "currentPort"> & AsyncDisposable;
+
+function plainBack(back: Back): Behind {
+  return {
+    port: () => Promise.resolve(back.port),
+    currentPort: back.port,
+    [Symbol.asyncDispose]: () => back[Symbol.asyncDispose](),
+  };
+}
+
 /** The listener is closed when what is to stand behind it cannot start: a bad certificate. */
-function serveBehind(listener: Deno.Listener, start: () => TlsBacks): TlsBacks {
+function startBehind(listener: Deno.Listener, start: () => Behind): Behind {
   try {
     return start();
   } catch (error) {

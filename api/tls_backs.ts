@@ -1,5 +1,5 @@
 /**
- * The TLS listeners on loopback behind the API's front (`tls_front.ts`). One of them takes what is new. A listener of Deno
+ * The TLS listeners on loopback behind the API's front (`front.ts`). One of them takes what is new. A listener of Deno
  * keeps the certificate that it began with, and leaves live for days where a proxy runs for months: so another listener
  * with another certificate takes its place in time, and what is open on the old one goes on.
  *

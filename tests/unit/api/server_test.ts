@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
 import { startApi } from "../../../api/server.ts";
-import { FRONT_LIMITS } from "../../../api/tls_front.ts";
+import { FRONT_LIMITS } from "../../../api/front.ts";
 import { ProxyError } from "../../../core/errors.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
+import { hasResets, startResets } from "../../support/resets.ts";
 import { proxyAuthority } from "../../support/test_authority.ts";
 import { exchange, REPORT, TestApi, TOKEN } from "./support.ts";
 
@@ -60,7 +61,8 @@ Deno.test("startApi() listens on any loopback address without TLS", async (t) =>
     await t.step(hostname, async () => {
       await using api = await TestApi.start({ tcp: { hostname } });
       assertEquals((await api.callTcp("/healthz")).status, 200);
-      assertEquals(api.api.ports, [api.address.port]);
+      assertEquals(api.api.ports[0], api.address.port);
+      assertEquals(api.api.ports.length, 2); // the listener behind the front is never dialled either
     });
   }
 });
@@ -212,49 +214,111 @@ Deno.test("startApi() refuses calls beyond its bound with 503, and takes them ag
   assertEquals(answer.status, 200);
 });
 
-Deno.test("the TLS front bounds connections in all and per source", async (t) => {
-  const tls = await issueTls();
+/** A connection over TCP on which one call was let in. */
+async function admitted(api: TestApi): Promise<Deno.TcpConn> {
+  const connection = await Deno.connect(api.address);
+  const answer = await call(connection).catch(() => "");
+  if (answer.startsWith("HTTP/1.1 200")) return connection;
+  connection.close();
+  throw new Error(`not let in: ${answer}`);
+}
+
+/** One call with the token on a connection that stays open. */
+async function call(connection: Deno.TcpConn): Promise<string> {
+  await connection.write(
+    new TextEncoder().encode(
+      `GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`,
+    ),
+  );
+  const buffer = new Uint8Array(4_096);
+  return new TextDecoder().decode(buffer.subarray(0, await connection.read(buffer) ?? 0));
+}
+
+/** True when the other side has ended the connection, which nothing was sent on. */
+async function hasEnded(connection: Deno.TcpConn): Promise<boolean> {
+  return await connection.read(new Uint8Array(1)).catch(() => null) === null;
+}
+
+Deno.test("the front: silent connections make room for each other, and are never in the way of an operator", async (t) => {
   const rows: [name: string, limits: Partial<typeof FRONT_LIMITS>][] = [
-    ["per source", { maxPerSource: 2 }],
-    ["in all", { maxConnections: 2 }],
+    ["per source", { maxNewcomersPerSource: 2 }],
+    ["in all", { maxNewcomers: 2 }],
+    ["with all places taken", { maxConnections: 3 }],
   ];
   for (const [name, limits] of rows) {
     await t.step(name, async () => {
-      await using api = await TestApi.start({ tcp: { tls }, frontLimits: { ...FRONT_LIMITS, ...limits } });
-      const inside = [await Deno.connect(api.address), await Deno.connect(api.address)];
-      using outside = await Deno.connect(api.address);
-      const startedAt = performance.now();
-      assertEquals(await outside.read(new Uint8Array(1)).catch(() => null), null);
-      assert(performance.now() - startedAt < FRONT_LIMITS.idleMs / 2); // not for its silence
-      for (const connection of inside) connection.close();
-      // Their places are free once the front has seen them go.
-      let status = 0;
-      while (status === 0) {
-        status = await connectTls(api).then((connection) =>
-          exchange(connection, "/healthz", {
-            headers: { host: "127.0.0.1", authorization: `Bearer ${TOKEN}` },
-          })
-        ).then((answer) => answer.status, () => 0);
+      await using api = await TestApi.start({ tcp: {}, frontLimits: { ...FRONT_LIMITS, ...limits } });
+      using operator = await admitted(api);
+      const silent = [await Deno.connect(api.address), await Deno.connect(api.address)];
+      for (let i = 0; i < 20; i++) {
+        silent.push(await Deno.connect(api.address));
+        using oldest = silent.shift() ?? operator;
+        assert(await hasEnded(oldest));
       }
-      assertEquals(status, 200);
+      for (let i = 0; i < 5; i++) (await admitted(api)).close(); // somebody new
+      assertStringIncludes(await call(operator), "HTTP/1.1 200"); // and who was there before
+      for (const connection of silent) connection.close();
     });
   }
 });
 
-Deno.test("the TLS front ends connections that are silent, in a handshake too", async () => {
-  await using api = await TestApi.start({
-    tcp: { tls: await issueTls() },
-    frontLimits: { ...FRONT_LIMITS, idleMs: 200 },
-  });
-  using silent = await Deno.connect(api.address);
-  using hello = await Deno.connect(api.address);
-  await hello.write(new Uint8Array([0x16, 3, 1, 2, 0, 1]));
-  for (const connection of [silent, hello]) {
-    assertEquals(await connection.read(new Uint8Array(1)).catch(() => null), null);
-  }
+Deno.test("the front bounds connections in all, those of operators too", async () => {
+  await using api = await TestApi.start({ tcp: {}, frontLimits: { ...FRONT_LIMITS, maxConnections: 2 } });
+  const inside = [await admitted(api), await admitted(api)];
+  using outside = await Deno.connect(api.address);
+  assert(await hasEnded(outside));
+  inside.pop()?.close();
+  // Its place is free once the front has seen it go.
+  let another: Deno.TcpConn | undefined;
+  while (!another) another = await admitted(api).catch(() => undefined);
+  for (const connection of [another, ...inside]) connection.close();
 });
 
-Deno.test("the TLS front leaves who follows the audit log alone: a heartbeat is no silence", async () => {
+Deno.test("the front ends whoever shows no token in time: silent, in a handshake, in a head, refused", async () => {
+  const frontLimits = { ...FRONT_LIMITS, newcomerMs: 300 };
+  await using plain = await TestApi.start({ tcp: {}, frontLimits });
+  await using api = await TestApi.start({ tcp: { tls: await issueTls() }, frontLimits });
+  using operator = await admitted(plain);
+  const firsts: [TestApi, Uint8Array<ArrayBuffer>][] = [
+    [api, new Uint8Array()],
+    [api, new Uint8Array([0x16, 3, 1, 2, 0, 1])],
+    [plain, new Uint8Array()],
+    [plain, new TextEncoder().encode("GET /healthz HTTP/1.1\r\nHost: 127")],
+  ];
+  for (const [where, first] of firsts) {
+    using connection = await Deno.connect(where.address);
+    if (first.length > 0) await connection.write(first);
+    assert(await hasEnded(connection));
+  }
+  using refused = await Deno.connect(plain.address);
+  await refused.write(new TextEncoder().encode("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
+  const text = await new Response(refused.readable).text();
+  assertStringIncludes(text, "HTTP/1.1 401"); // and an end
+  assertStringIncludes(await call(operator), "HTTP/1.1 200"); // after all that time
+});
+
+Deno.test({
+  name: "connections to the API that are reset before they are accepted harm nobody",
+  ignore: !hasResets,
+  fn: async () => {
+    await using api = await TestApi.start({ tcp: {} });
+    const most = 10_000; // 20 seconds' worth
+    await using resets = startResets(api.address.port, { perSecond: 500, most });
+    for (let i = 0; i < 100 || resets.made < 100; i++) {
+      assert(resets.made >= 0); // somebody listens
+      (await admitted(api)).close();
+    }
+    assert(resets.made < most);
+  },
+});
+
+Deno.test("the front ends connections that rest for too long", async () => {
+  await using api = await TestApi.start({ tcp: {}, frontLimits: { ...FRONT_LIMITS, idleMs: 200 } });
+  using operator = await admitted(api);
+  assert(await hasEnded(operator));
+});
+
+Deno.test("the front leaves who follows the audit log alone: a heartbeat is no silence", async () => {
   const idleMs = 200;
   await using api = await TestApi.start({
     tcp: { tls: await issueTls() },
