@@ -22,6 +22,10 @@ export interface Begun {
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
+/** So many servers that have failed are kept for what is open on them; the oldest one ends with that. */
+const MAX_FAILED = 8;
+/** Between two lines about failures. */
+const QUIET_MS = 60_000;
 
 /** Keeps a server open until it is disposed, which cuts what is open on it. */
 export class HttpServer implements AsyncDisposable {
@@ -31,6 +35,7 @@ export class HttpServer implements AsyncDisposable {
   readonly #begun: Begun[];
   readonly #watching: Promise<void>;
   #isStopping = false;
+  #quietUntil = 0;
   #wake = () => {};
 
   /**
@@ -60,7 +65,7 @@ export class HttpServer implements AsyncDisposable {
       try {
         await current.finished;
       } catch (error) {
-        if (!this.#isStopping) this.#log.error(`Cannot accept calls, listening anew: ${messageOf(error)}`);
+        if (!this.#isStopping) this.#say(`Cannot accept calls, listening anew: ${messageOf(error)}`);
       }
       current = await this.#again();
     }
@@ -73,7 +78,7 @@ export class HttpServer implements AsyncDisposable {
       if (this.#isStopping) break;
       try {
         const begun = await this.#open(this.port);
-        this.#begun.push(begun);
+        if (this.#begun.push(begun) > MAX_FAILED) this.#begun.shift()?.stop();
         if (this.#isStopping) begun.stop();
         return begun;
       } catch {
@@ -81,6 +86,12 @@ export class HttpServer implements AsyncDisposable {
       }
     }
     return undefined;
+  }
+
+  #say(line: string): void {
+    if (performance.now() < this.#quietUntil) return;
+    this.#quietUntil = performance.now() + QUIET_MS;
+    this.#log.error(line);
   }
 
   async #pause(ms: number): Promise<void> {

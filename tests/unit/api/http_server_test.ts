@@ -46,3 +46,21 @@ Deno.test("HttpServer that is disposed while nothing can be opened ends at once"
   await server[Symbol.asyncDispose]();
   assertEquals(tries, 2);
 });
+
+Deno.test("HttpServer that fails again and again keeps few servers, and says so once", async () => {
+  const servers = [new Server()];
+  const lines: string[] = [];
+  const server = new HttpServer(servers[0] ?? new Server(), () => {
+    const next = new Server();
+    servers.push(next);
+    return next;
+  }, { error: (line) => lines.push(line) });
+  for (let i = 0; i < 10; i++) {
+    servers[i]?.fail();
+    await waitUntil("it listens again", () => servers.length === i + 2);
+  }
+  await waitUntil("the oldest ones have ended", () => servers.filter((each) => each.isStopped).length === 3);
+  assertEquals([servers.map((each) => each.isStopped).lastIndexOf(true), lines.length], [2, 1]);
+  await server[Symbol.asyncDispose]();
+  assertEquals(servers.every((each) => each.isStopped), true);
+});
