@@ -142,7 +142,13 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
     this.output.frame(FRAME.SETTINGS, 0, 0, formatSettings(settings));
     this.giveCredit(0);
     this.#run().catch((cause) => {
-      this.#end(this.makeError(H2.INTERNAL_ERROR, "the codec failed", false, cause), H2.INTERNAL_ERROR);
+      const bug = new Http2Error(
+        "internal",
+        H2.INTERNAL_ERROR,
+        "Cannot use the HTTP/2 stream: the codec failed",
+        { cause },
+      );
+      this.#end(bug, H2.INTERNAL_ERROR);
     }).finally(() => this.#finish());
   }
 
