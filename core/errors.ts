@@ -58,6 +58,7 @@ export type ErrorCode =
   /** Policy refuses on the way: names that disagree, an admission that is gone, a credential that must not leave. */
   | "policy.mismatch"
   | "policy.revoked"
+  | "policy.placeholder"
   /** A limit of `core/limits.ts` refuses new work. */
   | "limit.reached"
   | "audit.write-failed"

@@ -33,6 +33,7 @@ const STATUS: Readonly<Partial<Record<ErrorCode, readonly [status: number, reaso
   "auth.invalid": [407, "auth-invalid"],
   "policy.mismatch": [403, "host-mismatch"],
   "policy.revoked": [403, "revoked"],
+  "policy.placeholder": [403, "placeholder"],
   "upstream.address-denied": [403, "address-denied"],
   "upstream.dns": [502, "dns"],
   "upstream.refused": [502, "connect-refused"],

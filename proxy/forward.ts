@@ -13,9 +13,10 @@ import { CredentialUse } from "./credential_use.ts";
 import { refusalOf } from "./error_response.ts";
 import { type AdmittedExchange, describeTarget, refuseExchange, responseTimeoutOf } from "./exchange.ts";
 import { isGuarded, isLoneRequest } from "./lone_request.ts";
-import { makeField, removeHopByHop } from "./message/fields.ts";
+import { type HeaderField, makeField, removeHopByHop } from "./message/fields.ts";
 import type { RequestHead, UpstreamLeg } from "./message/message.ts";
 import { Relay } from "./relay.ts";
+import { findPlaceholder, unreplaced } from "./unreplaced.ts";
 import { upgrade } from "./upgrade.ts";
 import { Upload } from "./upload.ts";
 import { dialLeg, takeLeg } from "./upstream_leg.ts";
@@ -43,6 +44,8 @@ class Forwarding implements Course {
   /** Made when a dial begins, which it can end. */
   #cancel: AbortController | undefined;
   #leg: UpstreamLeg | undefined;
+  /** What the upstream gets. */
+  #fields: readonly HeaderField[] = [];
   #failure: ProxyError | undefined;
   #isOver = false;
   /** When the head went upstream for the first time, in milliseconds since the request began. */
@@ -136,6 +139,7 @@ class Forwarding implements Course {
     if (fetched) await fetched;
     if (this.#failure) throw this.#failure;
     this.#upload.kept = this.#credential.kept;
+    this.#fields = this.#upstreamFields();
     let isRetry = false;
     for (;;) {
       const leg = await this.#connect(isRetry);
@@ -148,6 +152,7 @@ class Forwarding implements Course {
         }
         if (relayed !== "refused") return await this.#switch(leg, relayed.switched);
         leg.close();
+        this.#fields = this.#upstreamFields();
         isRetry = false;
       } catch (error) {
         leg.close();
@@ -186,13 +191,25 @@ class Forwarding implements Course {
 
   /** What goes upstream, at the last moment: the check and the write are one turn (SPEC section 9.4). */
   #upstreamHead(): RequestHead {
-    const { request: { head }, target, upgrade, grant, session: { context }, startedAt } = this.#exchange;
-    const fields = this.#credential.inject(removeHopByHop(head.fields));
-    if (upgrade) fields.push(makeField("Connection", "Upgrade"), ...upgrade.fields);
-    if (this.#isLone && !upgrade) fields.push(makeField("Connection", "close"));
+    const { request: { head }, target, grant, session: { context }, startedAt } = this.#exchange;
     if (!context.policy.isLive(grant)) throw revoked();
     this.#setupMs ??= context.clock.monotonic() - startedAt;
-    return { method: head.method, target: target.originForm, version: head.version, fields };
+    return { method: head.method, target: target.originForm, version: head.version, fields: this.#fields };
+  }
+
+  /**
+   * The client's fields less those of the hop, with the credential in use.
+   *
+   * @throws ProxyError `policy.placeholder`
+   */
+  #upstreamFields(): readonly HeaderField[] {
+    const { request: { head }, target, upgrade } = this.#exchange;
+    const fields = this.#credential.inject(removeHopByHop(head.fields));
+    const place = findPlaceholder({ fields, target: target.originForm });
+    if (place !== undefined) throw unreplaced(place, this.#exchange.rule);
+    if (upgrade) fields.push(makeField("Connection", "Upgrade"), ...upgrade.fields);
+    if (this.#isLone && !upgrade) fields.push(makeField("Connection", "close"));
+    return fields;
   }
 
   #letGo(leg: UpstreamLeg): void {

@@ -637,6 +637,7 @@ export interface components {
        *     - `secret-host`: the rule's host does not lie within the host that its secret is bound to
        *     - `secret-unavailable`: the secret's credential cannot be had: its refresh was refused or its value is unusable
        *     - `cleartext-secret`: the credential would leave the private network without TLS, and its secret does not allow that
+       *     - `placeholder`: a placeholder stands in the place of a credential, and no secret of the rule replaces it
        *     - `token-endpoint`: the host is where the proxy itself renews credentials, so clients may not reach it
        *     - `host-mismatch`: the request's authority is not the host that the tunnel was opened for
        *     - `method-override`: a header would change the method or path behind a rule that limits them
@@ -684,6 +685,7 @@ export interface components {
         | "secret-host"
         | "secret-unavailable"
         | "cleartext-secret"
+        | "placeholder"
         | "token-endpoint"
         | "host-mismatch"
         | "method-override"
@@ -831,6 +833,7 @@ export interface components {
           | "secret-host"
           | "secret-unavailable"
           | "cleartext-secret"
+          | "placeholder"
           | "token-endpoint"
           | "host-mismatch"
           | "method-override"
