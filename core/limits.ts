@@ -149,6 +149,9 @@ export const DEFAULT_LIMITS: Limits = {
 /** The longest time-out for responses that anybody may ask for: a day, as batch endpoints promise their answers. */
 export const MAX_RESPONSE_TIMEOUT_MS = 86_400_000;
 
+/** Members of all `Connection` fields of a request. Clients send three; each is looked up, and costs the server something. */
+export const MAX_CONNECTION_MEMBERS = 64;
+
 /** What is open beside client connections: loopback TLS listeners, idle upstream connections, files, the runtime's own. */
 const RESERVED_DESCRIPTORS = 1_000;
 const DESCRIPTORS_PER_CONNECTION = 4;

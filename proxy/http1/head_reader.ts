@@ -10,7 +10,7 @@ import { Buffer } from "node:buffer";
 import { type ErrorCode, ProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { ByteReader } from "../streams/byte_reader.ts";
-import type { HeaderField } from "../message/fields.ts";
+import { type HeaderField, isAmbiguousName } from "../message/fields.ts";
 import type { RequestHead, ResponseHead } from "../message/message.ts";
 
 type HeadLimits = Pick<Limits, "maxHeadBytes" | "maxHeaderCount">;
@@ -117,7 +117,11 @@ export function parseFields(
       );
     }
     if (NOT_FIELD_VALUE.test(line)) throw malformed(code, "a header field holds control bytes");
-    fields.push({ name, key: name.toLowerCase(), value: trimOws(line.slice(colon + 1)), line });
+    const key = name.toLowerCase();
+    if (isAmbiguousName(key)) {
+      throw malformed(code, "a header field that is framing to some servers is written with `_`");
+    }
+    fields.push({ name, key, value: trimOws(line.slice(colon + 1)), line });
   }
   return fields;
 }

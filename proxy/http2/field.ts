@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { isAmbiguousName } from "../message/fields.ts";
 import type { Http2Field } from "./types.ts";
 
 /** RFC 9110 §5.6.2 in lower case (RFC 9113 §8.2.1), or a pseudo-header field. */
@@ -66,6 +67,7 @@ export function fieldFault(key: string, value: string): string | undefined {
   if (CONNECTION_SPECIFIC.has(key) || (key === "te" && value !== "trailers")) {
     return "a connection-specific field (RFC 9113 §8.2.2)";
   }
+  if (isAmbiguousName(key)) return "a field that is framing to some servers, written with `_`";
   return undefined;
 }
 

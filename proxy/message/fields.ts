@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { MAX_CONNECTION_MEMBERS } from "../../core/limits.ts";
 
 /** One field. `line` is what was received, without its CRLF; `value` is trimmed of optional whitespace. */
 export interface HeaderField {
@@ -38,12 +39,29 @@ export function listOf(fields: readonly HeaderField[], key: string): string[] {
   return members;
 }
 
+/**
+ * A (lower-case) name as every comparison sees it: `_` and `-` are one character, since CGI and all that came of it (WSGI,
+ * Rack, PHP) hand both on as `_`, so that `X_Api_Key` is `X-Api-Key` to them.
+ */
+export function foldName(key: string): string {
+  return key.includes("_") ? key.replaceAll("_", "-") : key;
+}
+
+/** Names that decide where a message ends and who sent it: with `_` nobody can say whether they count. */
+const NEVER_FOLDED = new Set(["content-length", "transfer-encoding", "proxy-authorization"]);
+
+/** True for a name that means framing or identity to some servers, and nothing to others. */
+export function isAmbiguousName(key: string): boolean {
+  return key.includes("_") && NEVER_FOLDED.has(foldName(key));
+}
+
 /** Fields that are for one hop (RFC 9110 §7.6.1), whether or not `Connection` names them. `Proxy-*` goes as a whole. */
 const HOP_BY_HOP = new Set(["connection", "keep-alive", "te", "upgrade", "http2-settings"]);
 
 /** True for a field that must not cross the proxy. */
 export function isHopByHop(key: string): boolean {
-  return HOP_BY_HOP.has(key) || key.startsWith("proxy-");
+  const name = foldName(key);
+  return HOP_BY_HOP.has(name) || name.startsWith("proxy-");
 }
 
 /** Headers known to carry a credential. A rule with a secret removes the client's own ones (SPEC section 9.3). */
@@ -78,7 +96,7 @@ const CREDENTIAL_HEADERS = new Set([
 
 /** True for a header that is known to carry a credential. */
 export function isCredentialHeader(key: string): boolean {
-  return CREDENTIAL_HEADERS.has(key);
+  return CREDENTIAL_HEADERS.has(foldName(key));
 }
 
 const OVERRIDE_HEADERS = new Set([
@@ -93,11 +111,14 @@ const OVERRIDE_HEADERS = new Set([
   "x-forwarded-path",
   "x-original-path",
   "x-forwarded-method",
+  "x-forwarded-host",
+  "x-forwarded-prefix",
+  "x-envoy-original-path",
 ]);
 
 /** True for a header by which some servers take another method or path than the request line's. */
 export function isOverride(key: string): boolean {
-  return OVERRIDE_HEADERS.has(key);
+  return OVERRIDE_HEADERS.has(foldName(key));
 }
 
 /** The first override header among the fields. */
@@ -120,7 +141,19 @@ const NEVER_NOMINATED = new Set([
 
 /** The first name that a `Connection` header nominates and must not (SPEC section 9.3). */
 export function findBadNomination(fields: readonly HeaderField[]): string | undefined {
-  return listOf(fields, "connection").find((name) => NEVER_NOMINATED.has(name) || isCredentialHeader(name));
+  return listOf(fields, "connection").find((name) =>
+    NEVER_NOMINATED.has(foldName(name)) || isCredentialHeader(name)
+  );
+}
+
+/** True when `Connection` names more than any client does. Counts separators, so that empty members cost as well. */
+export function hasTooManyNominations(fields: readonly HeaderField[]): boolean {
+  let left = MAX_CONNECTION_MEMBERS;
+  for (const value of valuesOf(fields, "connection")) {
+    left -= value.split(",", MAX_CONNECTION_MEMBERS + 1).length;
+    if (left < 0) return true;
+  }
+  return false;
 }
 
 /**
@@ -129,8 +162,11 @@ export function findBadNomination(fields: readonly HeaderField[]): string | unde
  * without it the client would not find the end of the response.
  */
 export function removeHopByHop(fields: readonly HeaderField[]): HeaderField[] {
-  const nominated = listOf(fields, "connection").filter((name) => !NEVER_NOMINATED.has(name));
-  return fields.filter((field) => !isHopByHop(field.key) && !nominated.includes(field.key));
+  const nominated = new Set(listOf(fields, "connection").map(foldName));
+  return fields.filter(({ key }) => {
+    const name = foldName(key);
+    return !isHopByHop(name) && (NEVER_NOMINATED.has(name) || !nominated.has(name));
+  });
 }
 
 /** What a credential does to a request's fields. */
@@ -149,11 +185,11 @@ export interface Injection {
  */
 export function injectCredential(fields: readonly HeaderField[], injection: Injection): HeaderField[] {
   const injected = injection.headers.map(([name, value]) => makeField(name, value));
-  const names = new Set(injected.map((field) => field.key));
+  const names = new Set(injected.map((field) => foldName(field.key)));
   const out: HeaderField[] = [];
   let isPlaced = false;
   for (const field of fields) {
-    if (!isCredentialHeader(field.key) && !names.has(field.key)) out.push(field);
+    if (!isCredentialHeader(field.key) && !names.has(foldName(field.key))) out.push(field);
     else if (!isPlaced) {
       out.push(...injected);
       isPlaced = true;

@@ -8,7 +8,7 @@
  */
 import { ProxyError } from "../../core/errors.ts";
 import { type HostPort, parseAuthority } from "../../core/host_port.ts";
-import { findBadNomination, type HeaderField, listOf, valuesOf } from "./fields.ts";
+import { findBadNomination, hasTooManyNominations, type HeaderField, listOf, valuesOf } from "./fields.ts";
 import type { RequestHead } from "./message.ts";
 
 export type Scheme = "http" | "https";
@@ -85,6 +85,7 @@ export type Upgrade = { readonly protocol: string; readonly fields: readonly Hea
  * @throws ProxyError `client.malformed` for a bad `Connection`
  */
 export function parseUpgrade(head: RequestHead): Upgrade | undefined {
+  if (hasTooManyNominations(head.fields)) throw malformed("Connection names too many fields");
   const nomination = findBadNomination(head.fields);
   if (nomination !== undefined) throw malformed(`Connection must not name ${nomination}`);
   if (head.version === "HTTP/1.0" || !listOf(head.fields, "connection").includes("upgrade")) return undefined;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isCredentialHeader, isHopByHop, isOverride } from "./fields.ts";
+import { foldName, isCredentialHeader, isHopByHop, isOverride } from "./fields.ts";
 
 /** Framing, routing, credentials and what says how to read the content do not belong in trailers (RFC 9110 §6.5.1). */
 const FORBIDDEN_TRAILERS = new Set([
@@ -21,6 +21,7 @@ const FORBIDDEN_TRAILERS = new Set([
 
 /** Some servers merge trailers into the header, after we have checked it (SPEC section 9.3). `key` is in lower case. */
 export function isForbiddenTrailer(key: string): boolean {
-  return FORBIDDEN_TRAILERS.has(key) || isHopByHop(key) || isCredentialHeader(key) || isOverride(key) ||
-    key.startsWith("x-slicer-proxy-");
+  const name = foldName(key);
+  return FORBIDDEN_TRAILERS.has(name) || isHopByHop(name) || isCredentialHeader(name) || isOverride(name) ||
+    name.startsWith("x-slicer-proxy-");
 }

@@ -1,9 +1,14 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
+import { ProxyError } from "../../../../core/errors.ts";
 import {
   findBadNomination,
   findOverride,
+  hasTooManyNominations,
+  injectCredential,
+  isAmbiguousName,
   isCredentialHeader,
   isHopByHop,
+  isOverride,
   listOf,
   makeField,
   removeHopByHop,
@@ -132,4 +137,122 @@ Deno.test("findOverride() finds the first header that changes method or path", (
     assertEquals(findOverride(fieldsOf(`${name}: a`))?.name, name);
   }
   assertEquals(findOverride(fieldsOf("X-Forwarded-For: a", "X-Request-URL: /")), undefined);
+});
+
+const CREDENTIALS = [
+  "authorization",
+  "x-api-key",
+  "api-key",
+  "apikey",
+  "x-apikey",
+  "x-goog-api-key",
+  "x-goog-iam-authorization-token",
+  "private-token",
+  "job-token",
+  "deploy-token",
+  "x-auth-token",
+  "x-access-token",
+  "x-amz-security-token",
+  "x-gitlab-token",
+  "x-github-token",
+  "x-vault-token",
+  "x-figma-token",
+  "x-shopify-access-token",
+  "x-authorization",
+  "x-original-authorization",
+  "x-forwarded-authorization",
+  "ocp-apim-subscription-key",
+  "dd-api-key",
+  "dd-application-key",
+  "x-auth-key",
+  "x-subscription-token",
+];
+const OVERRIDES = [
+  "x-http-method-override",
+  "x-http-method",
+  "x-method-override",
+  "x-original-method",
+  "x-original-url",
+  "x-original-uri",
+  "x-rewrite-url",
+  "x-forwarded-uri",
+  "x-forwarded-path",
+  "x-original-path",
+  "x-forwarded-method",
+  "x-forwarded-host",
+  "x-forwarded-prefix",
+  "x-envoy-original-path",
+];
+const NEVER_NOMINATED = [
+  "host",
+  "content-length",
+  "transfer-encoding",
+  "trailer",
+  "expect",
+  "content-type",
+  "content-encoding",
+  "cookie",
+  "set-cookie",
+];
+
+Deno.test("each header that carries a credential is stripped under a secret, written with - or with _", async (t) => {
+  const injection = { headers: [["Authorization", "Bearer real"]] as const };
+  for (const name of CREDENTIALS.flatMap((name) => [name, name.replaceAll("-", "_").toUpperCase()])) {
+    await t.step(name, () => {
+      const fields = injectCredential(fieldsOf(`${name}: planted`, "A: b"), injection);
+      assertEquals(fields.map(({ line }) => line), ["Authorization: Bearer real", "A: b"]);
+    });
+  }
+});
+
+Deno.test("each header that overrides method or path is found, written with - or with _", async (t) => {
+  for (const name of OVERRIDES) {
+    await t.step(name, () => {
+      assertEquals(isOverride(name), true);
+      assertEquals(
+        findOverride(fieldsOf(`${name.replaceAll("-", "_").toUpperCase()}: a`)) !== undefined,
+        true,
+      );
+    });
+  }
+});
+
+Deno.test("each name that Connection must not nominate is found and stays, written with - or with _", async (t) => {
+  for (const name of NEVER_NOMINATED) {
+    await t.step(name, () => {
+      const folded = name.replaceAll("-", "_");
+      assertEquals(findBadNomination(fieldsOf(`Connection: ${name}`)), name);
+      assertEquals(findBadNomination(fieldsOf(`Connection: ${folded}`)), folded);
+      assertEquals(removeHopByHop(fieldsOf(`Connection: ${folded}`, `${name}: 1`)).length, 1);
+    });
+  }
+});
+
+Deno.test("an injected header replaces the client's own of that name with _", () => {
+  const fields = injectCredential(fieldsOf("My_Key: planted"), { headers: [["My-Key", "real"]] });
+  assertEquals(fields.map(({ line }) => line), ["My-Key: real"]);
+});
+
+Deno.test("removeHopByHop() takes _ and - for one character", () => {
+  const kept = removeHopByHop(
+    fieldsOf("Connection: x_mine", "X-Mine: 1", "X_Mine: 2", "Keep_Alive: 1", "Proxy_Any: 1", "A_B: 1"),
+  );
+  assertEquals(kept.map(({ line }) => line), ["A_B: 1"]);
+});
+
+Deno.test("parseFields() refuses framing and proxy credentials that are written with _", async (t) => {
+  for (const name of ["Content_Length", "Transfer_Encoding", "TRANSFER_ENCODING", "Proxy_Authorization"]) {
+    await t.step(name, () => {
+      assertEquals(isAmbiguousName(name.toLowerCase()), true);
+      assertThrows(() => fieldsOf(`${name}: 1`), ProxyError, "`_`");
+    });
+  }
+  assertEquals(isAmbiguousName("content-length"), false);
+});
+
+Deno.test("hasTooManyNominations() has a limit over all Connection fields", () => {
+  const many = (count: number) => `Connection: ${Array.from({ length: count }, () => "a").join()}`;
+  assertEquals(hasTooManyNominations(fieldsOf(many(32), many(32))), false);
+  assertEquals(hasTooManyNominations(fieldsOf(many(32), many(33))), true);
+  assertEquals(hasTooManyNominations(fieldsOf(`Connection: ${",".repeat(64)}`)), true);
 });
