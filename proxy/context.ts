@@ -32,6 +32,8 @@ export interface Certificates {
   forHost(host: string): Promise<ServerCertificate>;
   /** For the proxy's own TLS port. */
   forProxy(): Promise<ServerCertificate>;
+  /** What clients have to trust, PEM. From memory: anybody may ask, any number of times. */
+  forTrust(): Promise<string>;
 }
 
 export interface ProxyContext {

@@ -39,6 +39,8 @@ interface WorkerScope {
 
 /** How often a worker says that it lives. */
 const BEAT_MS = 250;
+/** How long what clients have to trust is good for: a CA is renewed once in years. */
+const TRUST_MS = 60_000;
 /** How long records wait for others, so that they cross to the main thread together. */
 const GATHER_MS = 5;
 
@@ -126,6 +128,7 @@ class DataPlane {
         certificates: {
           forHost: (host) => this.#ask({ kind: "certificate", host }),
           forProxy: () => this.#ask({ kind: "own-certificate" }),
+          forTrust: remembered(() => this.#ask({ kind: "trust" })),
         },
         clock,
         resolve: systemResolve,
@@ -197,4 +200,16 @@ class DataPlane {
     if (error) asked?.reject(receivedError(error));
     else asked?.resolve(value);
   }
+}
+
+/** Asks once a minute, however often it is called: nobody's questions are to reach the main thread at their own rate. */
+function remembered(ask: () => Promise<string>): () => Promise<string> {
+  let last: { readonly until: number; readonly answer: Promise<string> } | undefined;
+  return () => {
+    if (last && performance.now() < last.until) return last.answer;
+    const answer = ask();
+    last = { until: performance.now() + TRUST_MS, answer };
+    answer.catch(() => last = undefined);
+    return answer;
+  };
 }

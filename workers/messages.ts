@@ -52,6 +52,7 @@ export interface SharedMemory {
 export type Question =
   | { readonly kind: "certificate"; readonly host: string }
   | { readonly kind: "own-certificate" }
+  | { readonly kind: "trust" }
   | { readonly kind: "credential"; readonly secret: string; readonly request: CredentialRequest }
   | { readonly kind: "rejected"; readonly ref: number; readonly answer: UpstreamAnswer };
 
@@ -65,6 +66,8 @@ export interface LentCredential {
 export interface Answers {
   readonly "certificate": ServerCertificate;
   readonly "own-certificate": ServerCertificate;
+  /** PEM. */
+  readonly "trust": string;
   readonly "credential": LentCredential | undefined;
   readonly "rejected": LentCredential | undefined;
 }

@@ -299,6 +299,8 @@ class Pool implements Workers {
         return await certificates.forHost(question.host);
       case "own-certificate":
         return await certificates.forProxy();
+      case "trust":
+        return await certificates.forTrust();
       case "credential":
         return this.#lent.lend(await policy.credential(question.secret, question.request));
       case "rejected": {

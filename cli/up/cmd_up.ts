@@ -192,6 +192,7 @@ async function openCertificates(
     certificates: {
       forHost: (host) => leaves.get(host),
       forProxy: () => mintLeaf(authority, names, { nowMs: clock.now() }),
+      forTrust: () => Promise.resolve(authority.certPem),
     },
     leaves,
     caPem: authority.certPem,

@@ -31,9 +31,7 @@ export async function serveGuest(exchange: Exchange): Promise<boolean> {
  * (`agent install --ca-sha256`), and every TLS handshake shows it anyway.
  */
 async function serveCa({ session, request }: Exchange): Promise<void> {
-  const { certPem } = await session.context.certificates.forProxy();
-  const chain = certPem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/g) ?? [];
-  const body = Buffer.from(chain.slice(1).join(""), "latin1"); // the first is the port's own
+  const body = Buffer.from(await session.context.certificates.forTrust(), "latin1");
   await request.answer({
     status: 200,
     fields: [

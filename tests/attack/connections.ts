@@ -48,7 +48,7 @@ export const connectionAttacks: readonly Attack[] = [
         request("hidden.test", { path: "/in-a-body" })
       }`;
       return repeat(target, { lanes: 4, perSecond: 100 }, async (lane, nth) => {
-        await ask(target.httpPort, lane, { bytes: nth % 10 === 9 ? hidden : many, ms: 1_000 });
+        await ask(target.httpPort, lane, { bytes: nth % 10 === 9 ? hidden : many, ms: 200 });
       });
     },
   },

@@ -432,7 +432,11 @@ Deno.test("expiry in the real state ends a tunnel and a request under way", asyn
     await using proxy = startProxy({
       listen: [{ hostname: "127.0.0.1", port: 0, hasTls: false }],
       policy: new StatePolicy(state),
-      certificates: { forHost: (host) => ca.issue([host]), forProxy: () => ca.issue(["localhost"]) },
+      certificates: {
+        forHost: (host) => ca.issue([host]),
+        forProxy: () => ca.issue(["localhost"]),
+        forTrust: () => Promise.resolve(ca.caPem),
+      },
       mode: "strict",
       socksAuth: "optional",
       cleartextSecrets: "private",

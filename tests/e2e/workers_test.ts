@@ -241,3 +241,14 @@ Deno.test("workers: a stop lets requests under way finish, and leaves nothing", 
   assertEquals(stage.records.map(({ verdict, status }) => [verdict, status]), [["allow", 200]]);
   busy[Symbol.dispose]();
 });
+
+Deno.test("workers: each of them hands out the CA", async () => {
+  await using stage = await startWorkersStage();
+  const answers = await Promise.all(Array.from({ length: MANY }, async () => {
+    using peer = await dialRaw(stage.port);
+    await peer.send("GET /ca.crt HTTP/1.1\r\nHost: proxy\r\n\r\n".repeat(3));
+    for (let i = 0; i < 2; i++) await peer.readResponse();
+    return (await peer.readResponse()).body;
+  }));
+  assertEquals(new Set(answers), new Set([stage.caPem]));
+});

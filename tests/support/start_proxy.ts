@@ -95,6 +95,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     certificates: {
       forHost: (host) => ca.issue([host]),
       forProxy: () => ca.issue(["localhost", "127.0.0.1"]),
+      forTrust: () => Promise.resolve(ca.caPem),
       ...options.certificates,
     },
     mode: options.mode ?? "strict",

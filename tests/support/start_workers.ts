@@ -99,7 +99,11 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
       follow: (replicate) => state.keepCopies((changes) => replicate(updateOf(changes))),
       policy: options.rig?.credentials ??
         { credential: () => undefined, rejected: () => Promise.resolve(undefined) },
-      certificates: { forHost: (host) => ca.issue([host]), forProxy: () => ca.issue(["localhost"]) },
+      certificates: {
+        forHost: (host) => ca.issue([host]),
+        forProxy: () => ca.issue(["localhost"]),
+        forTrust: () => Promise.resolve(ca.caPem),
+      },
       audit,
       note: () => {},
       log: { warn: (line) => errors.push(line), error: (line) => errors.push(line) },

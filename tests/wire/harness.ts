@@ -61,7 +61,7 @@ export class Engine implements AsyncDisposable {
     const now = () => clock.now();
     this.context = {
       policy: this.policy,
-      certificates: { forHost: noCertificate, forProxy: noCertificate },
+      certificates: { forHost: noCertificate, forProxy: noCertificate, forTrust: noCertificate },
       mode,
       socksAuth: "required",
       cleartextSecrets: "never", // its dialler knows no addresses

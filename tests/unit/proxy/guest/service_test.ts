@@ -141,3 +141,33 @@ Deno.test("serveGuest() hands out the CA, which clients compare with a hash", as
   await peer.send("GET / HTTP/1.1\r\nHost: proxy\r\n\r\n");
   assertStringIncludes((await peer.readResponse()).body, "this is a proxy");
 });
+
+Deno.test("serveGuest() makes no certificate, however often it is asked for the CA", async () => {
+  let made = 0;
+  const forProxy = () => Promise.reject(new Error(`made ${++made}`));
+  await using proxy = await startTestProxy({ certificates: { forProxy } });
+  using peer = await dialRaw(proxy.httpPort);
+  await peer.send("GET /ca.crt HTTP/1.1\r\nHost: proxy\r\n\r\n".repeat(100));
+  for (let i = 0; i < 100; i++) assertEquals((await peer.readResponse()).body.trim(), proxy.caPem.trim());
+  assertEquals(made, 0);
+});
+
+Deno.test("serveGuest() serves no body as the next request", async (t) => {
+  const hidden = "GET /ca.crt HTTP/1.1\r\nHost: hidden\r\n\r\n";
+  const rows: [name: string, rest: string][] = [
+    ["Content-Length", `Content-Length: ${hidden.length}\r\n\r\n${hidden}`],
+    ["chunked", `Transfer-Encoding: chunked\r\n\r\n${hidden.length.toString(16)}\r\n${hidden}\r\n0\r\n\r\n`],
+    ["longer than what follows", `Content-Length: 1000\r\n\r\n${hidden}`],
+  ];
+  await using proxy = await startTestProxy();
+  for (const [name, rest] of rows) {
+    await t.step(name, async () => {
+      using peer = await dialRaw(proxy.httpPort);
+      await peer.send(`GET /ca.crt HTTP/1.1\r\nHost: proxy\r\n${rest}${hidden}`);
+      const { head, status } = await peer.readResponse();
+      assertEquals(status, 200);
+      assertStringIncludes(head, "Connection: close");
+      assertEquals(await peer.readAll(), "");
+    });
+  }
+});
