@@ -13,6 +13,7 @@ import { pathOf } from "./request_url.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
 import { addAuditRoutes, AUDIT_LIMITS, type AuditLimits } from "./routes_audit.ts";
 import { addClientRoutes } from "./routes_clients.ts";
+import { addModeRoutes } from "./routes_mode.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
 import { addStatusRoutes } from "./routes_status.ts";
@@ -59,6 +60,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addSecretRoutes(app, control);
   addAllowRoutes(app, control);
   addPolicyRoutes(app, control);
+  addModeRoutes(app, control, status);
   const limits = options.auditLimits ?? AUDIT_LIMITS;
   const readers = new AuditSlots("readers", limits.maxReaders);
   // Whoever was refused a moment ago finds it there.

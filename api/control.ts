@@ -23,6 +23,8 @@ export type ControlPlane = Pick<
   | "deleteSecret"
   | "listRules"
   | "judgeRules"
+  | "switchMode"
+  | "modeSwitches"
   | "addRule"
   | "revokeHost"
   | "revokeRule"

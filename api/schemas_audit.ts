@@ -22,7 +22,9 @@ export const AuditRecordBody = z.looseObject({
     "The version. It rises when a field goes or changes its meaning; a new optional field is no new version",
   ),
   time: text.meta({ format: "date-time" }).describe("When it was written: RFC 3339, UTC, milliseconds"),
-  verdict: z.enum(["allow", "deny", "passthrough"]),
+  verdict: z.enum(["allow", "deny", "passthrough", "change"]).describe(
+    "`change` is no request: an operator switched the mode, for `client` or `*`, for `duration_ms`",
+  ),
   client: text.describe("The client, or `-` for nobody"),
   auth: z.literal("none").optional().describe("No credential was shown"),
   rule_owner: text.optional().describe("With `auth`: the client whose rule admitted it"),

@@ -31,8 +31,11 @@ export type TlsVersion = "1.2" | "1.3";
 
 /** What happened to one request or tunnel. Absent fields are left out of the line; an absent client is `-`. */
 export interface AuditRecord {
-  /** A request that was let on, one that was not, or a tunnel whose bytes were passed through unseen. */
-  readonly verdict: "allow" | "deny" | "passthrough";
+  /**
+   * A request that was let on, one that was not, a tunnel whose bytes were passed through unseen, or an operator's switch of
+   * the mode, whose `client` is `*` for all and whose duration is how long it is to last.
+   */
+  readonly verdict: "allow" | "deny" | "passthrough" | "change";
   /** Who asked; absent when nobody proved who they are. */
   readonly client?: string | undefined;
   /** `none` when no credential was shown; then `ruleOwner` says whose rule admitted it. */
@@ -286,5 +289,5 @@ export function parseRecord(line: string): StoredRecord | undefined {
 }
 
 function isVerdict(value: unknown): value is AuditRecord["verdict"] {
-  return value === "allow" || value === "deny" || value === "passthrough";
+  return value === "allow" || value === "deny" || value === "passthrough" || value === "change";
 }

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { modeOf } from "./context.ts";
 import { ProxyError } from "../core/errors.ts";
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import { decideConnect } from "../policy/decide.ts";
@@ -66,9 +67,9 @@ export interface TunnelRequest {
  */
 export async function openTunnel(session: OpenSession, request: TunnelRequest): Promise<Next> {
   const { client, target, method, startedAt, admit, refuse } = request;
-  const { policy, mode } = session.context;
+  const { policy } = session.context;
   const decision = decideConnect(policy.rulesFor(client, target.host), target);
-  if (decision.verdict === "deny" && mode === "strict") {
+  if (decision.verdict === "deny" && modeOf(session.context, client.name) === "strict") {
     const explanation = explainDenial(
       { client: client.name, ...target },
       decision.reason,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Mode } from "../policy/mode.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Deadlines } from "../core/deadlines.ts";
 import type { Limits } from "../core/limits.ts";
@@ -15,9 +16,6 @@ import type { Interceptor, ServerCertificate } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";
 import type { Dialler } from "./egress/dialler.ts";
 import type { UpstreamPool } from "./egress/pool.ts";
-
-/** `strict` refuses unknown CONNECT at once; `audit` looks at the first request inside, and refuses that. */
-export type Mode = "strict" | "audit";
 
 /**
  * When a credential may leave without TLS: `private` when the address that is dialled is in a private, CGNAT or loopback
@@ -75,4 +73,9 @@ export interface ConnectionState {
   isStopping: boolean;
   /** The client has said who it is: its own quota counts now. Returns false when that is used up. */
   identify(client: string): boolean;
+}
+
+/** How what no rule allows is treated for a client, or for somebody unknown. */
+export function modeOf({ policy, mode }: Pick<ProxyContext, "policy" | "mode">, client?: string): Mode {
+  return policy.modeOf(client) ?? mode;
 }

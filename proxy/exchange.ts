@@ -11,7 +11,7 @@ import type { Rule } from "../policy/rule.ts";
 import type { AuditRecord, Origin } from "../policy/audit_record.ts";
 import { authenticate } from "./auth.ts";
 import { type ByteReader, closeWriteQuietly } from "./streams/byte_reader.ts";
-import type { ClientStream, ConnectionState, ProxyContext } from "./context.ts";
+import { type ClientStream, type ConnectionState, modeOf, type ProxyContext } from "./context.ts";
 import { answerOf, type Refusal } from "./error_response.ts";
 import type { HeaderField } from "./message/fields.ts";
 import type { IncomingRequest } from "./message/message.ts";
@@ -117,7 +117,9 @@ export function logRefusal(
       ? { client: tunnel.client.name, scheme: tunnel.scheme, host: tunnel.host, port: tunnel.port }
       : {}),
     ...known,
-    ...(isPolicy ? { mode: context.mode } : { status: refusal.status }),
+    ...(isPolicy
+      ? { mode: modeOf(context, known.client ?? tunnel?.client.name) }
+      : { status: refusal.status }),
     reason: refusal.reason,
     origin,
   });

@@ -13,7 +13,7 @@ import type { Reason } from "../policy/reason.ts";
 import type { Rule } from "../policy/rule.ts";
 import { ByteReader, writeAll } from "./streams/byte_reader.ts";
 import { isTlsRecord, peekClientHello } from "./streams/client_hello.ts";
-import type { ClientStream } from "./context.ts";
+import { type ClientStream, modeOf } from "./context.ts";
 import { refusalOf } from "./error_response.ts";
 import type { OpenSession } from "./exchange.ts";
 import type { Client } from "./policy_source.ts";
@@ -83,7 +83,7 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
       client: client.name,
       method,
       ...target,
-      mode: context.mode,
+      mode: modeOf(context, client.name),
       reason: reason ?? refusalOf(error).reason,
       origin,
     });

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { Mode } from "../policy/mode.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { Credential, SecretInfo } from "../secrets/credential.ts";
 
@@ -40,6 +41,8 @@ export interface UpstreamAnswer {
 export interface PolicySource {
   /** The client whose token this is. Takes the same time for any wrong token. */
   clientByToken(token: string): Client | undefined;
+  /** The mode that a client has been given for a while, or somebody unknown; undefined for what `up` was started with. */
+  modeOf(client: string | undefined): Mode | undefined;
   /** Every client, in a fixed order. */
   clients(): readonly Client[];
   /** The client's live rules whose host pattern matches `host` (canonical), in declaration order. */

@@ -24,9 +24,9 @@ import type {
   CleartextSecrets,
   ClientStream,
   ConnectionState,
-  Mode,
   ProxyContext,
 } from "./context.ts";
+import type { Mode } from "../policy/mode.ts";
 import { Grants } from "./grants.ts";
 import { Interceptor, type PortSet } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";

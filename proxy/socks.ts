@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { modeOf } from "./context.ts";
 import { cidrContains, formatIp, parseCidr, parseIp } from "../core/cidr.ts";
 import { type ErrorCode, ProxyError } from "../core/errors.ts";
 import { type HostPort, parseHost } from "../core/host_port.ts";
@@ -61,7 +62,7 @@ export async function serveSocks(session: OpenSession): Promise<void> {
       ...(request && request.token === undefined ? { auth: "none" as const } : {}),
       method,
       ...request?.target,
-      ...(refusal.status === 403 ? { mode: context.mode } : {}),
+      ...(refusal.status === 403 ? { mode: modeOf(context, client?.name) } : {}),
       reason: refusal.reason,
       origin: session.origin,
     });

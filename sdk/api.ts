@@ -27,7 +27,7 @@ const SILENCE_MS = 60_000;
 const MAX_ANSWER_CHARS = 64 * 1_048_576;
 
 type Path = keyof paths;
-type Method = "get" | "post" | "delete";
+type Method = "get" | "post" | "put" | "delete";
 type Operation<P extends Path, M extends Method> = NonNullable<paths[P][M]>;
 type Json<Answer> = Answer extends { content: { "application/json": infer Body } } ? Body : never;
 type Line<O> = O extends { responses: { 200: { content: { "application/x-ndjson": infer Value } } } } ? Value

@@ -11,6 +11,8 @@ import type {
   CallOptions,
   Client,
   ClientWithToken,
+  Mode,
+  ModeSwitch,
   NewAllowRule,
   NewSecret,
   Policy,
@@ -145,6 +147,25 @@ export class Policies {
     const { since, ...call } = options;
     const body = { policy: textOf(policy), ...formatSince(since) };
     return this.#api.call("post", "/proxy/v1/policy/test", { body }, call);
+  }
+}
+
+/** What is done with what no rule allows, and for whom that is another for a while. */
+export class Modes {
+  readonly #api: Api;
+
+  constructor(api: Api) {
+    this.#api = api;
+  }
+
+  /** The mode that the proxy was started with, and the switches in force. */
+  get(options?: CallOptions): Promise<Mode> {
+    return this.#api.call("get", "/proxy/v1/mode", {}, options);
+  }
+
+  /** Switches the mode of a client, or of all in the place of all switches before; with `ttl_seconds` for a while. */
+  switch(made: ModeSwitch, options?: CallOptions): Promise<Mode> {
+    return this.#api.call("put", "/proxy/v1/mode", { body: made }, options);
   }
 }
 

@@ -180,6 +180,24 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/mode": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** The mode that the proxy was started with, and the switches in force */
+    readonly get: operations["getMode"];
+    /** Switch the mode of a client, or of all in the place of all switches before, for a while */
+    readonly put: operations["switchMode"];
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/audit": {
     readonly parameters: {
       readonly query?: never;
@@ -580,6 +598,41 @@ export interface components {
       /** @description Remove rules and clients that the file does not have */
       readonly prune?: boolean;
     };
+    readonly Mode: {
+      /**
+       * @description What `up --mode` says, for whom no switch is in force
+       * @enum {string}
+       */
+      readonly mode: "strict" | "audit";
+      readonly switches: readonly {
+        /**
+         * @description All clients when left out
+         * @example ci-1
+         */
+        readonly client?: string;
+        /**
+         * @description `audit` looks into tunnels to unknown hosts and logs what is asked for there, before it denies it
+         * @enum {string}
+         */
+        readonly mode: "strict" | "audit";
+        /** Format: date-time */
+        readonly until?: string;
+      }[];
+    };
+    readonly ModeSwitchRequest: {
+      /**
+       * @description All clients when left out
+       * @example ci-1
+       */
+      readonly client?: string;
+      /**
+       * @description `audit` looks into tunnels to unknown hosts and logs what is asked for there, before it denies it
+       * @enum {string}
+       */
+      readonly mode: "strict" | "audit";
+      /** @description After so many seconds it ends by itself; 0, or nothing, for until the next switch or start */
+      readonly ttl_seconds?: number;
+    };
     /** @description One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential */
     readonly AuditRecord: {
       /**
@@ -592,8 +645,11 @@ export interface components {
        * @description When it was written: RFC 3339, UTC, milliseconds
        */
       readonly time: string;
-      /** @enum {string} */
-      readonly verdict: "allow" | "deny" | "passthrough";
+      /**
+       * @description `change` is no request: an operator switched the mode, for `client` or `*`, for `duration_ms`
+       * @enum {string}
+       */
+      readonly verdict: "allow" | "deny" | "passthrough" | "change";
       /** @description The client, or `-` for nobody */
       readonly client: string;
       /**
@@ -1318,6 +1374,50 @@ export interface operations {
         };
         content: {
           readonly "application/json": components["schemas"]["ApplyPolicyResult"];
+        };
+      };
+    };
+  };
+  readonly getMode: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The modes */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Mode"];
+        };
+      };
+    };
+  };
+  readonly switchMode: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["ModeSwitchRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description The modes after it */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Mode"];
         };
       };
     };

@@ -19,7 +19,7 @@
  * @module
  */
 import { Api } from "./api.ts";
-import { Allows, Clients, formatSince, Policies, Secrets } from "./nouns.ts";
+import { Allows, Clients, formatSince, Modes, Policies, Secrets } from "./nouns.ts";
 import { Stage, type StageOptions } from "./stage.ts";
 import { type SlicerProxyOptions, withEnvironment } from "./target.ts";
 import type {
@@ -35,7 +35,7 @@ import type {
 export { type ErrorDetails, SlicerProxyError } from "./error.ts";
 export type { components, operations, paths } from "./openapi.ts";
 export type * from "./types.ts";
-export type { Allows, Clients, Policies, Secrets, SlicerProxyOptions, Stage, StageOptions };
+export type { Allows, Clients, Modes, Policies, Secrets, SlicerProxyOptions, Stage, StageOptions };
 
 /** One proxy. It holds no connection, so there is nothing to close. */
 export class SlicerProxy {
@@ -43,6 +43,7 @@ export class SlicerProxy {
   readonly secrets: Secrets;
   readonly allows: Allows;
   readonly policy: Policies;
+  readonly mode: Modes;
   readonly #api: Api;
 
   /** Throws {@linkcode SlicerProxyError} for an address or a token that cannot be used. Nothing is dialled yet. */
@@ -52,6 +53,7 @@ export class SlicerProxy {
     this.secrets = new Secrets(this.#api);
     this.allows = new Allows(this.#api);
     this.policy = new Policies(this.#api);
+    this.mode = new Modes(this.#api);
   }
 
   /**

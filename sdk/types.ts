@@ -21,6 +21,10 @@ export type AllowRule = Schemas["AllowRule"];
 export type NewAllowRule = Schemas["NewAllowRuleRequest"];
 /** The fields that say which rule is meant. */
 export type RevokedRule = Schemas["RevokeRequest"];
+/** The mode that the proxy was started with, and the switches in force. */
+export type Mode = Schemas["Mode"];
+/** A switch of the mode to be made. */
+export type ModeSwitch = Schemas["ModeSwitchRequest"];
 /** What the running proxy says of itself. */
 export type Status = Schemas["Status"];
 

@@ -13,8 +13,10 @@ import type { PresentPolicy } from "../policy/policy_diff.ts";
 import type { PolicyFile } from "../policy/policy_file.ts";
 import type { Rule, RuleSpec } from "../policy/rule.ts";
 import { type JudgedRule, ruleWarnings } from "../policy/rule_health.ts";
+import type { Mode, ModeSwitch } from "../policy/mode.ts";
 import * as clients from "./change_clients.ts";
 import * as policy from "./change_policy.ts";
+import * as mode from "./change_mode.ts";
 import * as rules from "./change_rules.ts";
 import * as secrets from "./change_secrets.ts";
 import { digestToken } from "./clients.ts";
@@ -58,6 +60,8 @@ export interface StoreFigures {
 export class State implements AsyncDisposable {
   readonly #writer: Writer;
   readonly #view: PolicyView;
+  /** Is told of every switch of the mode that was made. */
+  onModeSwitch: (made: mode.NewModeSwitch) => void = () => {};
 
   private constructor(writer: Writer) {
     this.#writer = writer;
@@ -158,6 +162,27 @@ export class State implements AsyncDisposable {
       nowMs: this.#writer.clock.now(),
     });
     return rules.map((rule, i) => ({ rule, warnings: warnings[i] ?? [] }));
+  }
+
+  /**
+   * Gives a client, or all, another mode until it ends or the proxy stops. One for all takes the place of all before it.
+   *
+   * @throws ProxyError `input.not-found` for an unknown client, `input.invalid` for a bad time
+   */
+  async switchMode(made: mode.NewModeSwitch): Promise<ModeSwitch> {
+    const done = await this.#writer.write(() => mode.switchMode(this.#writer, made));
+    this.onModeSwitch(made);
+    return done;
+  }
+
+  /** The switches in force. */
+  modeSwitches(): readonly ModeSwitch[] {
+    return this.#view.modeSwitches(this.#writer.clock.now());
+  }
+
+  /** The mode that a switch gives a client, or somebody unknown; undefined when none is in force. */
+  modeOf(client: string | undefined): Mode | undefined {
+    return this.#view.modeOf(client, this.#writer.clock.now());
   }
 
   /**

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { type Mode, type ModeSwitch, ModeSwitches } from "../policy/mode.ts";
 import { hostWithin, type Rule } from "../policy/rule.ts";
 import type { StoredClient } from "./clients.ts";
 import { MAX_REMEMBERED_HOSTS } from "./limits.ts";
@@ -32,7 +33,8 @@ export type ViewChange =
   | { readonly kind: "rule"; readonly stored: StoredRule }
   | { readonly kind: "rules-gone"; readonly client: string; readonly gone: readonly StoredRule[] }
   | { readonly kind: "secret"; readonly record: SecretRecord }
-  | { readonly kind: "secret-gone"; readonly name: string };
+  | { readonly kind: "secret-gone"; readonly name: string }
+  | { readonly kind: "mode"; readonly made: ModeSwitch };
 
 interface Remembered {
   readonly rules: readonly Rule[];
@@ -55,6 +57,7 @@ export class PolicyView {
   readonly #byDigest = new Map<string, ClientEntry>();
   readonly #rules = new Map<string, StoredRule>();
   readonly #secrets = new Map<string, StoredSecret>();
+  readonly #modes = new ModeSwitches();
   /** Is told of every step. */
   onStep: (change: ViewChange) => void = () => {};
 
@@ -66,6 +69,7 @@ export class PolicyView {
       for (const stored of rules) if (isUnexpired(stored.rule, nowMs)) changes.push({ kind: "rule", stored });
     }
     for (const { record } of this.#secrets.values()) changes.push({ kind: "secret", record });
+    for (const made of this.#modes.list(nowMs)) changes.push({ kind: "mode", made });
     return changes;
   }
 
@@ -84,6 +88,8 @@ export class PolicyView {
         return this.setSecret({ record: change.record, value: "" });
       case "secret-gone":
         return this.deleteSecret(change.name);
+      case "mode":
+        return this.switchMode(change.made);
     }
   }
 
@@ -135,6 +141,7 @@ export class PolicyView {
     const entry = this.#clients.get(name);
     if (!entry) return;
     this.#clients.delete(name);
+    this.#modes.forget(name);
     this.#byDigest.delete(entry.stored.digest);
     for (const { rule } of entry.rules) this.#rules.delete(rule.id);
     this.onStep({ kind: "client-gone", name });
@@ -197,6 +204,22 @@ export class PolicyView {
   rulesOf(client: ClientRef, nowMs: number): readonly Rule[] {
     if (this.client(client.name)?.record.version !== client.version) return NO_RULES;
     return this.liveRules(client.name, nowMs);
+  }
+
+  /** Makes a switch of the mode. */
+  switchMode(made: ModeSwitch): void {
+    this.#modes.set(made);
+    this.onStep({ kind: "mode", made });
+  }
+
+  /** The switches in force. */
+  modeSwitches(nowMs: number): readonly ModeSwitch[] {
+    return this.#modes.list(nowMs);
+  }
+
+  /** The mode that a switch gives a client, or somebody unknown; undefined when none is in force. */
+  modeOf(client: string | undefined, nowMs: number): Mode | undefined {
+    return this.#modes.modeOf(client, nowMs);
   }
 
   /** True while the client's version, the rule and the secret's version are all still in force. */

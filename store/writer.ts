@@ -81,7 +81,7 @@ export class Writer implements AsyncDisposable {
    * @throws ProxyError `state.write-failed` or `state.damaged`; memory is as before then
    */
   async commit(mutations: readonly Mutation[], apply: () => void): Promise<void> {
-    await this.#commitRows(mutations);
+    if (mutations.length > 0) await this.#commitRows(mutations);
     apply();
     this.#notify();
     await this.#copy();

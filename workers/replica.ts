@@ -5,6 +5,7 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
+import type { Mode } from "../policy/mode.ts";
 import type { Rule } from "../policy/rule.ts";
 import type {
   Client,
@@ -63,6 +64,10 @@ export class PolicyReplica implements PolicySource {
 
   clients(): readonly Client[] {
     return this.#view.clients();
+  }
+
+  modeOf(client: string | undefined): Mode | undefined {
+    return this.#view.modeOf(client, this.#options.clock.now());
   }
 
   rulesFor(client: Client, host: string): readonly Rule[] {

@@ -91,7 +91,9 @@ async function follow() {
 /** @param {readonly AuditEvent[]} events */
 function show(events) {
   for (const event of events) {
-    if (!("missed" in event)) tally.add(Date.parse(event.time), event.verdict, event.repeated ?? 1);
+    if (!("missed" in event) && event.verdict !== "change") {
+      tally.add(Date.parse(event.time), event.verdict, event.repeated ?? 1);
+    }
   }
   stream.add(events);
   if (events.length > 0) requestAnimationFrame(draw);

@@ -11,7 +11,7 @@ import { formatBytes, formatTook, shorten } from "./words.js";
  *
  * @typedef {object} AuditLine
  * @property {string} time
- * @property {"allow" | "deny" | "passthrough"} verdict
+ * @property {"allow" | "deny" | "passthrough" | "change"} verdict
  * @property {string} client
  * @property {string} [auth]
  * @property {string} [rule_owner]
@@ -42,7 +42,7 @@ const MAX_SHOWN_PATH = 300;
 /** What the proxy calls a name is shorter. */
 const MAX_SHOWN_NAME = 80;
 
-const VERDICTS = { allow: "✓ allow", deny: "✕ deny", passthrough: "⇄ pass" };
+const VERDICTS = { allow: "✓ allow", deny: "✕ deny", passthrough: "⇄ pass", change: "⚙ change" };
 
 /** The rows, their filters and the pause button of the page. */
 export class Stream {

@@ -72,16 +72,16 @@ export function ruleBody(client: string, rule: RuleSpec): JsonObject {
 }
 
 /**
- * The whole seconds of `--ttl`, or undefined without it.
+ * The whole seconds of `--ttl`, or of another flag, or undefined without it.
  *
  * @throws ProxyError `input.invalid`, `cli.usage` for parts of a second
  */
-export function ttlSecondsOf(args: CommandArgs): number | undefined {
-  const text = args.text("ttl");
+export function ttlSecondsOf(args: CommandArgs, flag = "ttl"): number | undefined {
+  const text = args.text(flag);
   if (text === undefined) return undefined;
   const ms = parseDuration(text);
   if (ms % 1_000 !== 0) {
-    throw usageError("Cannot use --ttl with parts of a second", "write 1s or more, in whole seconds");
+    throw usageError(`Cannot use --${flag} with parts of a second`, "write 1s or more, in whole seconds");
   }
   return ms / 1_000;
 }

@@ -25,6 +25,7 @@ const STYLES: Readonly<Record<StoredRecord["verdict"], Style>> = {
   allow: "green",
   deny: "red",
   passthrough: "cyan",
+  change: "dim",
 };
 
 /** Prints records until there are no more; with `--follow` until it is interrupted or nobody reads any longer. */

@@ -57,6 +57,33 @@ export const REVIEW_COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("./cmd_logs.ts")).run,
   },
   {
+    name: "mode",
+    summary: "switch between strict and audit mode while the proxy runs, for a client or all; or show it",
+    arguments: [{
+      name: "MODE",
+      description:
+        "audit logs what is asked of unknown hosts before it denies it; strict refuses them at once",
+      choices: ["strict", "audit"],
+      isOptional: true,
+    }],
+    flags: [
+      { name: "client", placeholder: "CLIENT", description: "this client alone; all when left out" },
+      {
+        name: "for",
+        placeholder: "DURATION",
+        description: "how long: 15m, 1h; none means until the next switch",
+      },
+      JSON_FLAG,
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy mode audit --client ci-1 --for 15m",
+      "slicer-proxy mode strict",
+      "slicer-proxy mode",
+    ],
+    load: async () => (await import("./cmd_mode.ts")).run,
+  },
+  {
     name: "suggest",
     summary: "propose the narrowest rules that allow what a client was denied",
     arguments: [DENIED_CLIENT],

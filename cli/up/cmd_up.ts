@@ -92,6 +92,8 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const audit = stack.use(
       new AuditLog({ sink: places.sink, now: () => clock.now(), deadlines: new Deadlines() }),
     );
+    state.onModeSwitch = ({ client, mode, ttlMs }) =>
+      audit.write({ verdict: "change", client: client ?? "*", mode, durationMs: ttlMs });
     const credentials = openCredentials(config, { state, clock, trusted }, stack);
     const startedAt = clock.now();
     const note = (line: string) => io.output.note(line);

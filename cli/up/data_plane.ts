@@ -131,6 +131,7 @@ async function startThreads(
 function policyOf(state: State, credentials: Credentials): PolicySource {
   return {
     clientByToken: (token) => state.clientByToken(token),
+    modeOf: (client) => state.modeOf(client),
     clients: () => state.listClients(),
     rulesFor: (client, host) => state.rulesFor(client, host),
     rulesOf: (client) => state.rulesOf(client),

@@ -20,7 +20,7 @@ import {
 import { isProxyError, ProxyError } from "../../core/errors.ts";
 import { parseHost } from "../../core/host_port.ts";
 import { isReason, type Reason } from "../../policy/reason.ts";
-import type { ProxyContext } from "../context.ts";
+import { modeOf, type ProxyContext } from "../context.ts";
 import { type Exchange, identify } from "../exchange.ts";
 import { listOf, makeField, valuesOf } from "../message/fields.ts";
 import type { Client } from "../policy_source.ts";
@@ -63,7 +63,7 @@ export async function serveDns(exchange: Exchange): Promise<void> {
     context.audit.write({ verdict: "allow", ...known, ...(reason ? { reason } : {}), durationMs });
   } else if (!isReserved(host)) {
     // Without a duration: lines that are the same are counted instead of written.
-    context.audit.write({ verdict: "deny", ...known, mode: context.mode, reason });
+    context.audit.write({ verdict: "deny", ...known, mode: modeOf(context, client.name), reason });
   }
   const body = formatDnsAnswer(query, answer);
   await request.answer({
@@ -87,7 +87,7 @@ async function answerFor(
   const empty = (rcode: number): DnsAnswer => ({ rcode, addresses: [], ttl: 0 });
   const rules = host === "" || isReserved(host) ? [] : context.policy.rulesFor(client, host);
   if (rules.length === 0) {
-    const answer = context.mode === "audit" && host !== "" && !isReserved(host)
+    const answer = modeOf(context, client.name) === "audit" && host !== "" && !isReserved(host)
       ? { rcode: RCODE.noError, addresses: type === TYPE_A ? [AUDIT_ADDRESS] : [], ttl: 0 }
       : empty(RCODE.nxDomain);
     return { answer, reason: "no-rule" };

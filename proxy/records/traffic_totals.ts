@@ -38,7 +38,7 @@ const CLASSES: readonly StatusClass[] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /** Adds up records. */
 export class TrafficTotals {
-  readonly #verdicts: Record<AuditRecord["verdict"], number> = { allow: 0, deny: 0, passthrough: 0 };
+  readonly #verdicts = { allow: 0, deny: 0, passthrough: 0 };
   readonly #denials = noReasons();
   readonly #failures = noReasons();
   readonly #responses: Record<StatusClass, number> = { "1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 0 };
@@ -50,6 +50,7 @@ export class TrafficTotals {
   /** Counts a record. Allocates nothing. */
   add(record: AuditRecord): void {
     const { verdict, reason, status, durationMs, setupMs, repeated = 1 } = record;
+    if (verdict === "change") return; // no traffic
     this.#verdicts[verdict] += repeated;
     this.#sentBytes += record.sent ?? 0;
     this.#receivedBytes += record.received ?? 0;

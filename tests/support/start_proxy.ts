@@ -6,7 +6,8 @@ import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
 import { formatStored, type StoredRecord } from "../../policy/audit_record.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
-import type { Certificates, CleartextSecrets, Mode } from "../../proxy/context.ts";
+import type { Certificates, CleartextSecrets } from "../../proxy/context.ts";
+import type { Mode } from "../../policy/mode.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import type { Resolve } from "../../proxy/egress/dialler.ts";
 import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
@@ -159,6 +160,7 @@ function withCredentials(
 ): PolicySource {
   return {
     clientByToken: (token) => policy.clientByToken(token),
+    modeOf: (client) => policy.modeOf(client),
     clients: () => policy.clients(),
     rulesFor: (client, host) => policy.rulesFor(client, host),
     rulesOf: (client) => policy.rulesOf(client),

@@ -1,5 +1,6 @@
 /** A policy in memory, with the semantics that `proxy/policy_source.ts` asks for. */
 import { parseRule, type Rule, type RuleInput } from "../../policy/rule.ts";
+import type { Mode } from "../../policy/mode.ts";
 import { matchHost } from "../../policy/match.ts";
 import type { Client, Grant, PolicySource } from "../../proxy/policy_source.ts";
 import type { Credential, SecretInfo } from "../../secrets/credential.ts";
@@ -50,6 +51,10 @@ export class TestPolicy implements PolicySource {
 
   clientByToken(token: string): Client | undefined {
     for (const entry of this.#clients.values()) if (entry.token === token) return entry.client;
+    return undefined;
+  }
+
+  modeOf(_client: string | undefined): Mode | undefined {
     return undefined;
   }
 

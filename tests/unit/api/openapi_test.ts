@@ -48,6 +48,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "GET /proxy/v1/clients",
     "GET /proxy/v1/clients/{name}",
     "GET /proxy/v1/clients/{name}/suggestions",
+    "GET /proxy/v1/mode",
     "GET /proxy/v1/openapi.json",
     "GET /proxy/v1/policy",
     "GET /proxy/v1/secrets",
@@ -60,6 +61,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "POST /proxy/v1/policy/test",
     "POST /proxy/v1/secrets",
     "POST /proxy/v1/ui/links",
+    "PUT /proxy/v1/mode",
   ]);
   assertEquals([document.openapi, document.info.title, document.info.version], [
     "3.1.0",
@@ -143,6 +145,10 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["readAudit", 200, "/audit"],
   ["readAudit", 200, "/audit", { headers: { accept: "text/event-stream" } }],
   ["readAudit", 400, "/audit?since=yesterday"],
+  ["switchMode", 200, "/mode", { method: "PUT", body: { mode: "audit", ttl_seconds: 900 } }],
+  ["switchMode", 400, "/mode", { method: "PUT", body: { mode: "loud" } }],
+  ["switchMode", 404, "/mode", { method: "PUT", body: { mode: "audit", client: "nobody" } }],
+  ["getMode", 200, "/mode"],
   ["getStatus", 200, "/status"],
   ["getHealth", 200, "/../../healthz"],
   ["getMetrics", 200, "/../../metrics"],

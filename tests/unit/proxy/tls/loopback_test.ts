@@ -101,9 +101,8 @@ Deno.test("terminate() asks for a new certificate from renewAt on, and sessions 
   await before.session;
   assertEquals(setup.loads(), 1);
   setup.advance(120_000);
-  // Deno's TLS client goes by the real clock, to which this certificate is not valid yet: its handshake fails.
   const after = await setup.terminate("a.test");
-  assertEquals(await after.tls.handshake().then(() => "trusted", () => "refused"), "refused");
+  await after.session;
   assertEquals(setup.loads(), 2);
   await old.client.send("x");
   assertEquals(await (await old.session).read(new Uint8Array(1)), 1);
