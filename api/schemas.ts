@@ -29,7 +29,10 @@ const count = z.int().min(0);
 /** `POST /proxy/v1/clients`. */
 export const NewClientBody = z.strictObject({
   name,
-  token: text.optional().openapi({ description: "A token of one's own, 16 characters or more" }),
+  token: text.optional().openapi({
+    description:
+      "A token of one's own, 1 to 256 visible ASCII characters. One of fewer than 16 can be guessed",
+  }),
 }).openapi("NewClientRequest");
 
 /** A client in a list. */

@@ -70,6 +70,12 @@ export interface Limits {
   readonly maxConnectionsPerClient: number;
   /** Connections of one source address that have not proved who they are. */
   readonly maxUnauthenticatedPerSource: number;
+  /** A shorter token can be guessed; 16 characters of base64 are 96 bits. */
+  readonly minUnguessableTokenChars: number;
+  /** Wrong tokens of one source address (IPv6: one /64): four digits then last eight hours, and a typing error is forgiven. */
+  readonly maxWrongTokensPerSourcePerMinute: number;
+  /** Sources with wrong tokens that are counted at a time; beyond, those that are not get no guess until the minute is over. */
+  readonly maxWrongTokenSources: number;
   /** Connections admitted without credentials (SOCKS), in all. */
   readonly maxAnonymousConnections: number;
   /** Upstream look-ups, connects and handshakes under way, in all: each may hold a descriptor that only the peer frees. */
@@ -133,6 +139,9 @@ export const DEFAULT_LIMITS: Limits = {
   maxConnections: 4_700,
   maxConnectionsPerClient: 1_200,
   maxUnauthenticatedPerSource: 1_024,
+  minUnguessableTokenChars: 16,
+  maxWrongTokensPerSourcePerMinute: 20,
+  maxWrongTokenSources: 4_096,
   maxAnonymousConnections: 64,
   maxPendingDials: 1_024,
   maxPendingDialsPerClient: 512,

@@ -38,6 +38,7 @@ export const REASONS = {
   // What the client sent.
   "auth-missing": "the client did not say who it is",
   "auth-invalid": "no client has this token",
+  "auth-throttled": "too many wrong tokens came from this address within the minute",
   "malformed": "the message cannot be read in exactly one way",
   "head-too-large": "the request line and headers are larger than the proxy reads",
   "tls-untrusted-ca": "the client does not trust the proxy's certificate authority",

@@ -7,6 +7,7 @@
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import type { Limits } from "../core/limits.ts";
 import { CONNECTIONS, type Counts, LocalCounts, TUNNELS } from "./records/counts.ts";
+import { TokenGuesses } from "./token_guesses.ts";
 
 /** Gives back what was admitted. Safe to call more than once. */
 export type Release = () => void;
@@ -15,6 +16,8 @@ export type Release = () => void;
 export class Admission {
   readonly #limits: Limits;
   readonly #counts: Counts;
+  /** Tokens, and how many wrong ones a source may show. */
+  readonly guesses: TokenGuesses;
   /** Of this minute, by client: what this thread has counted. */
   readonly #mints = new Map<string, number>();
   #minute = 0;
@@ -22,6 +25,7 @@ export class Admission {
   constructor(limits: Limits, counts: Counts = new LocalCounts()) {
     this.#limits = limits;
     this.#counts = counts;
+    this.guesses = new TokenGuesses(limits, counts);
   }
 
   /** Counts a tunnel; its connection was admitted before. */

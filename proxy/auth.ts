@@ -9,17 +9,18 @@ import { Buffer } from "node:buffer";
 import { ProxyError } from "../core/errors.ts";
 import { type HeaderField, valuesOf } from "./message/fields.ts";
 import { latin1 } from "./http1/head_reader.ts";
-import type { Client, PolicySource } from "./policy_source.ts";
+import type { Client } from "./policy_source.ts";
 
 /**
  * The client that the fields authenticate. `Basic`: the user is ignored, the password is the token (RFC 7617).
  * `Bearer`: the token (RFC 6750).
  *
- * @throws ProxyError `auth.missing`, `auth.invalid`, or `client.malformed` for two such headers
+ * @param clientOf finds it (`token_guesses.ts`); a header that holds no token asks for `""`
+ * @throws ProxyError `auth.missing`, what `clientOf` throws, or `client.malformed` for two such headers
  */
 export function authenticate(
   fields: readonly HeaderField[],
-  policy: Pick<PolicySource, "clientByToken">,
+  clientOf: (token: string) => Client,
 ): Client {
   const [credentials, ...more] = valuesOf(fields, "proxy-authorization");
   if (more.length > 0) {
@@ -33,13 +34,7 @@ export function authenticate(
       reason: "auth-missing",
     });
   }
-  const client = policy.clientByToken(parseToken(credentials) ?? "");
-  if (!client) {
-    throw new ProxyError("auth.invalid", "Cannot tell who is asking: no client has this token", {
-      reason: "auth-invalid",
-    });
-  }
-  return client;
+  return clientOf(parseToken(credentials) ?? "");
 }
 
 /** The token in the value of a `Proxy-Authorization` header, or undefined when its scheme or form is another. */

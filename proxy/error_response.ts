@@ -59,7 +59,8 @@ export function refusalOf(error: unknown): Refusal {
   }
   const [status, usual] = row;
   const reason = error.reason !== undefined && isReason(error.reason) ? error.reason : usual;
-  return { status: reason === "quota" ? 429 : status, reason, detail: error.message };
+  const isOfOne = reason === "quota" || reason === "auth-throttled"; // the limit of who asks, not of the proxy
+  return { status: isOfOne ? 429 : status, reason, detail: error.message };
 }
 
 /** The answer, in the form that a request with these fields prefers: text or JSON. */
@@ -72,16 +73,18 @@ export function answerOf(refusal: Refusal, fields: readonly HeaderField[]): Whol
     ["Cache-Control", "no-store"],
     ["X-Slicer-Proxy-Reason", refusal.reason],
   ];
+  if (refusal.reason === "auth-throttled") own.push(["Retry-After", "60"]); // RFC 6585 §4
   if (refusal.status === 407) own.push(["Proxy-Authenticate", 'Basic realm="slicer-proxy"']);
   return { status: refusal.status, fields: own.map(([name, value]) => makeField(name, value)), body };
 }
 
 /** What a status means beyond its reason, for whoever reads the body. */
-function advice({ status, explanation }: Refusal): string | undefined {
+function advice({ status, reason, explanation }: Refusal): string | undefined {
   if (status === 403 && !explanation) return "This is the proxy's policy, not a bad credential.";
   if (status === 407) {
     return "Send the client's token as the proxy password: HTTPS_PROXY=http://proxy:TOKEN@host:port";
   }
+  if (reason === "auth-throttled") return "Wait a minute, and send the right token as the proxy password.";
   if (status === 502 || status === 504) {
     return "The proxy allowed this request; the upstream could not be used.";
   }

@@ -74,13 +74,19 @@ export interface AdmittedExchange extends Exchange {
  * @throws ProxyError `auth.*`, `limit.reached`
  */
 export function identify({ state, context }: Session, fields: readonly HeaderField[]): Client {
-  const client = authenticate(fields, context.policy);
+  const client = authenticate(fields, (token) => clientOf(token, { state, context }));
   if (!state.identify(client.name)) {
     throw new ProxyError("limit.reached", "Cannot take the request: this client has too many connections", {
       reason: "quota",
     });
   }
   return client;
+}
+
+/** Whose token this is. @throws ProxyError `auth.invalid`, `limit.reached` */
+export function clientOf(token: string, { state, context }: Pick<Session, "state" | "context">): Client {
+  const { admission, policy, clock } = context;
+  return admission.guesses.clientOf({ token, source: state.source, nowMs: clock.now() }, policy);
 }
 
 /** How long the upstream may take to answer, in milliseconds. */

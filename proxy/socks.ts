@@ -16,7 +16,7 @@ import type { Rule } from "../policy/rule.ts";
 import { type ByteReader, writeAll } from "./streams/byte_reader.ts";
 import { openTunnel } from "./connect.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
-import { linger, type OpenSession } from "./exchange.ts";
+import { clientOf, linger, type OpenSession } from "./exchange.ts";
 import { latin1 } from "./http1/head_reader.ts";
 import type { Next } from "./http1/request.ts";
 import type { Client, PolicySource } from "./policy_source.ts";
@@ -45,7 +45,8 @@ export interface SocksDialogue {
   readonly reply: (bytes: Uint8Array) => Promise<void>;
   /** Whether a client without credentials may go on to say where it wants to. */
   readonly mayBeAnonymous: boolean;
-  readonly isToken: (token: string) => boolean;
+  /** Throws when it is no client's. */
+  readonly checkToken: (token: string) => void;
 }
 
 /** Serves a SOCKS connection. Owns the stream. Never rejects. */
@@ -77,7 +78,7 @@ export async function serveSocks(session: OpenSession): Promise<void> {
       reader,
       reply: (bytes) => writeAll(stream, bytes),
       mayBeAnonymous: context.socksAuth === "optional" && isLocalSource(state.source),
-      isToken: (token) => context.policy.clientByToken(token) !== undefined,
+      checkToken: (token) => clientOf(token, session),
     });
     deadline.stop();
     const { version, target, token } = request;
@@ -201,9 +202,13 @@ async function readSocks5(bytes: Fields, dialogue: SocksDialogue): Promise<Socks
   if (methods.includes(USERNAME_PASSWORD)) {
     await reply(new Uint8Array([SOCKS5, USERNAME_PASSWORD]));
     token = await readPassword(bytes);
-    const isRight = dialogue.isToken(token);
-    await reply(new Uint8Array([1, isRight ? 0 : 1]));
-    if (!isRight) throw socksError("auth.invalid", "no client has this token");
+    try {
+      dialogue.checkToken(token);
+    } catch (error) {
+      await reply(new Uint8Array([1, 1]));
+      throw error;
+    }
+    await reply(new Uint8Array([1, 0]));
   } else if (methods.includes(NO_AUTH) && dialogue.mayBeAnonymous) {
     await reply(new Uint8Array([SOCKS5, NO_AUTH]));
   } else {

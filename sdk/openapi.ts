@@ -374,7 +374,7 @@ export interface components {
     readonly NewClientRequest: {
       /** @example ci-1 */
       readonly name: string;
-      /** @description A token of one's own, 16 characters or more */
+      /** @description A token of one's own, 1 to 256 visible ASCII characters. One of fewer than 16 can be guessed */
       readonly token?: string;
     };
     readonly AllowRule: {
@@ -707,6 +707,7 @@ export interface components {
        *     - `audit-write-failed`: the audit log cannot be written, so nothing new is admitted
        *     - `auth-missing`: the client did not say who it is
        *     - `auth-invalid`: no client has this token
+       *     - `auth-throttled`: too many wrong tokens came from this address within the minute
        *     - `malformed`: the message cannot be read in exactly one way
        *     - `head-too-large`: the request line and headers are larger than the proxy reads
        *     - `tls-untrusted-ca`: the client does not trust the proxy's certificate authority
@@ -755,6 +756,7 @@ export interface components {
         | "audit-write-failed"
         | "auth-missing"
         | "auth-invalid"
+        | "auth-throttled"
         | "malformed"
         | "head-too-large"
         | "tls-untrusted-ca"
@@ -903,6 +905,7 @@ export interface components {
           | "audit-write-failed"
           | "auth-missing"
           | "auth-invalid"
+          | "auth-throttled"
           | "malformed"
           | "head-too-large"
           | "tls-untrusted-ca"

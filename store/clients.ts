@@ -12,7 +12,7 @@ import { Buffer } from "node:buffer";
 import { createHmac } from "node:crypto";
 import { ProxyError } from "../core/errors.ts";
 import type { Mutation, Row } from "./kv.ts";
-import { MAX_TOKEN_CHARS, MIN_TOKEN_CHARS } from "./limits.ts";
+import { MAX_TOKEN_CHARS } from "./limits.ts";
 import type { ClientRecord } from "./records.ts";
 import { RowReader } from "./row.ts";
 
@@ -34,16 +34,17 @@ export function makeToken(): string {
 }
 
 /**
- * Returns a token that a user brings, when it has 16 to 256 visible ASCII characters: it must pass through a URL's
- * userinfo, `Proxy-Authorization` and RFC 1929 unchanged. A colon is fine, Basic splits at the first (RFC 7617 §2).
+ * Returns a token that a user brings, when it has 1 to 256 visible ASCII characters: it must pass through
+ * `Proxy-Authorization` and RFC 1929 unchanged. A colon is fine, Basic splits at the first (RFC 7617 §2). How often short
+ * ones may be guessed is the data plane's to bound.
  *
  * @throws ProxyError `input.invalid`, without the token
  */
 export function parseOwnToken(token: string): string {
-  if (token.length < MIN_TOKEN_CHARS || token.length > MAX_TOKEN_CHARS || !/^[\x21-\x7e]*$/.test(token)) {
+  if (token.length > MAX_TOKEN_CHARS || !/^[\x21-\x7e]+$/.test(token)) {
     throw new ProxyError(
       "input.invalid",
-      `Cannot use this token: a token has ${MIN_TOKEN_CHARS} to ${MAX_TOKEN_CHARS} visible ASCII characters`,
+      `Cannot use this token: a token has 1 to ${MAX_TOKEN_CHARS} visible ASCII characters`,
       { hint: "leave the token out to have a strong one made" },
     );
   }

@@ -27,9 +27,6 @@ export const MAX_SOURCE_FILE_BYTES = 4_096;
 /** Characters of a rule as JSON. Rules are ASCII, so that a row stays at half of what Deno KV takes. */
 export const MAX_RULE_CHARS = 32_768;
 
-/** A brought token shorter than this can be guessed; 16 characters is what the documentation promises. */
-export const MIN_TOKEN_CHARS = 16;
-
 /** 1,024 bits even as hex: longer says no more. (Above 255 SOCKS5 cannot carry it, RFC 1929 §2; HTTP can.) */
 export const MAX_TOKEN_CHARS = 256;
 

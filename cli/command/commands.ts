@@ -104,7 +104,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       {
         name: "token",
         placeholder: "TOKEN",
-        description: "bring a token (16 characters or more) instead of a random one",
+        description: "bring a token (better 16 characters or more) instead of a random one",
       },
       {
         name: "token-file",

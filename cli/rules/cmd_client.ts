@@ -4,6 +4,7 @@
  * @module
  */
 import { ProxyError } from "../../core/errors.ts";
+import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { parseName } from "../../core/names.ts";
 import { apiClient, type JsonObject, segment } from "../api/client.ts";
 import type { CommandArgs } from "../command/command.ts";
@@ -16,6 +17,12 @@ export async function createClient(args: CommandArgs, io: Io): Promise<void> {
   const name = parseName("client", args.argument("NAME"));
   const api = await apiClient(args, io);
   const token = await readSecret(args, io, { what: "token", value: "token", files: ["token-file"] });
+  if (token && token.text.length < DEFAULT_LIMITS.minUnguessableTokenChars) {
+    io.output.warn(
+      `a token of fewer than ${DEFAULT_LIMITS.minUnguessableTokenChars} characters can be guessed: ` +
+        "leave it out to have a strong one made",
+    );
+  }
   const body = { name, ...(token === undefined ? {} : { token: token.text }) };
   printToken(await api.object("POST", "clients", body), io);
   io.output.note(`created client ${name}; its token is shown only this once`);

@@ -1,6 +1,7 @@
 /** Every limit of `core/limits.ts` that a peer can run into, just inside and just outside: new work is refused, old work goes on. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { readRequest, startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
+import { FakeClock } from "../support/fake_clock.ts";
 import { makeClientHello } from "../support/client_hello.ts";
 import { basic, dialRaw, openTlsTunnel, openTunnel, RawPeer } from "../support/raw_peer.ts";
 import { soon, startSilentPeer, waitUntil } from "../support/sockets.ts";
@@ -87,6 +88,35 @@ Deno.test("maxUnauthenticatedPerSource: only connections that have not said who 
   assertEquals(await statusOf(first, get(host)), "200"); // does not count any more
   using fifth = await dialRaw(proxy.httpPort);
   assertEquals([await statusOf(fifth, get(host)), await statusOf(second, get(host))], ["200", "200"]);
+});
+
+Deno.test("maxWrongTokensPerSourcePerMinute: guessing ends, and nobody with a right long token notices", async () => {
+  await using upstream = await startEchoUpstream({ names: [] });
+  const clock = new FakeClock();
+  await using proxy = await startTestProxy({ clock, limits: { maxWrongTokensPerSourcePerMinute: 3 } });
+  const host = `plain.test:${upstream.port}`;
+  proxy.policy.addClient("pin", "1234");
+  for (const client of ["one", "pin"]) {
+    proxy.policy.allow(client, { host: "plain.test", ports: [upstream.port] });
+  }
+  const ask = async (token: string) => {
+    using peer = await dialRaw(proxy.httpPort);
+    return await statusOf(peer, get(host, token));
+  };
+  for (let i = 0; i < 3; i++) assertEquals(await ask(`000${i}`), "407 auth-invalid");
+  assertEquals([await ask("0004"), await ask("1234")], ["429 auth-throttled", "429 auth-throttled"]);
+  assertEquals(await ask(TOKEN), "200");
+  await proxy.waitLine(/^deny client=- method=GET .* status=429 reason=auth-throttled$/);
+  // SOCKS asks the same count, and lets the same tokens pass.
+  for (const [token, answer] of [["1234", 1], [TOKEN, 0]] as const) {
+    using socks = await dialRaw(proxy.httpPort);
+    await socks.send("\x05\x01\x02");
+    assertEquals(await soon("a method", socks.readBytes(2)), "\x05\x02");
+    await socks.send(`\x01\x00${String.fromCharCode(token.length)}${token}`);
+    assertEquals(await soon("an answer", socks.readBytes(2)), `\x01${String.fromCharCode(answer)}`);
+  }
+  clock.advance(60_000);
+  assertEquals(await ask("1234"), "200");
 });
 
 Deno.test("maxPendingDials: per client, per destination and in all; a dial that is over counts no more", async () => {

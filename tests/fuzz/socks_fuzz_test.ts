@@ -60,7 +60,10 @@ async function converse({ first, parts, steps, mayBeAnonymous }: Conversation) {
         return Promise.resolve();
       },
       mayBeAnonymous,
-      isToken: (token) => token === TOKEN,
+      checkToken: (token) => {
+        if (token === TOKEN) return;
+        throw new ProxyError("auth.invalid", "Cannot tell who is asking", { reason: "auth-invalid" });
+      },
     });
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error;

@@ -8,7 +8,10 @@ const CLIENT: Client = { name: "ci-1", version: "1" };
 
 function who(...lines: string[]): Client {
   const fields = parseFields(lines, { maxHeaderCount: 10 }, "client.malformed");
-  return authenticate(fields, { clientByToken: (token) => token === "tok:en" ? CLIENT : undefined });
+  return authenticate(fields, (token) => {
+    if (token === "tok:en") return CLIENT;
+    throw new ProxyError("auth.invalid", "Cannot tell who is asking: no client has this token");
+  });
 }
 
 Deno.test("authenticate() finds the client of a token, whatever the user", async (t) => {

@@ -43,7 +43,10 @@ async function play(
       return Promise.resolve();
     },
     mayBeAnonymous,
-    isToken: (token) => token === TOKEN,
+    checkToken: (token) => {
+      if (token === TOKEN) return;
+      throw new ProxyError("auth.invalid", "Cannot tell who is asking", { reason: "auth-invalid" });
+    },
   };
   try {
     const request = await readSocksRequest(dialogue);
@@ -223,7 +226,7 @@ Deno.test("readSocksRequest() takes a SOCKS4 user of 255 bytes and no more", asy
 Deno.test("readSocksRequest() passes on what its stream throws", async () => {
   const reader = new ByteReader({ read: () => Promise.reject(new Deno.errors.BadResource("closed")) });
   await assertRejects(
-    () => readSocksRequest({ reader, reply: async () => {}, mayBeAnonymous: true, isToken: () => true }),
+    () => readSocksRequest({ reader, reply: async () => {}, mayBeAnonymous: true, checkToken: () => {} }),
     Deno.errors.BadResource,
   );
 });
