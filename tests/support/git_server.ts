@@ -27,7 +27,8 @@ export async function startGitServer(names: readonly string[]): Promise<GitServe
   };
 }
 
-async function makeRepository(root: string, name: string): Promise<void> {
+/** Makes a bare repository of one commit below `root`, which can be pushed to. */
+export async function makeRepository(root: string, name: string): Promise<void> {
   const work = await Deno.makeTempDir({ dir: root });
   const git = async (...args: string[]) => {
     const { code, stderr } = await runProgram("git", args, { cwd: work, env: { HOME: root } });
