@@ -1,5 +1,6 @@
 /**
- * One accepted connection, from its first byte: TLS around it (on the TLS port), then SOCKS or HTTP, told apart by that byte.
+ * One accepted connection, from its first byte: TLS around it, then SOCKS or HTTP, told apart by that byte. All
+ * of it on either port.
  *
  * Not here: accepting (`server.ts`), what each protocol does.
  *
@@ -19,8 +20,7 @@ import { serveSession } from "./session.ts";
 /** Serves a connection until it ends. Owns it. Never rejects. */
 export async function serveConnection(
   stream: ClientStream,
-  { hasTls, state, context }: {
-    readonly hasTls: boolean;
+  { state, context }: {
     readonly state: ConnectionState;
     readonly context: ProxyContext;
   },
@@ -37,9 +37,6 @@ export async function serveConnection(
     };
     if (!await waitFirstByte(session)) return stream.close();
     if (!isTlsRecord(session.reader.available[0])) return await serveProtocol(session);
-    if (!hasTls) {
-      throw new ProxyError("client.malformed", "Cannot serve TLS on the plain port", { reason: "malformed" });
-    }
     const { interceptor, certificates } = context;
     const version = await offeredVersion(session);
     const tls = await interceptor.terminate(

@@ -38,8 +38,6 @@ import { UpstreamPool } from "./egress/pool.ts";
 export interface Listen {
   readonly hostname: string;
   readonly port: number;
-  /** Accepts TLS beside the clear protocols. */
-  readonly hasTls: boolean;
   /** Other threads of this process listen there too; the system deals connections out among them. */
   readonly isShared?: boolean;
 }
@@ -225,12 +223,11 @@ class Server implements LocalProxy {
 
   #acceptAll(): void {
     const log = logger("proxy");
-    for (const [i, listener] of this.#listeners.entries()) {
-      const hasTls = this.#listen[i]?.hasTls ?? false;
+    for (const listener of this.#listeners) {
       const addr = listener.addr as Deno.NetAddr;
       const accepting = startAccepting(listener, {
         name: formatHostPort({ host: addr.hostname, port: addr.port }),
-        serve: (conn) => this.#serve(conn, hasTls),
+        serve: (conn) => this.#serve(conn),
         onServeError: this.#context.reportBug,
         warn: (line) => log.warn(line),
         onDead: (line) => {
@@ -242,7 +239,7 @@ class Server implements LocalProxy {
     }
   }
 
-  #serve(conn: Deno.TcpConn, hasTls: boolean): void {
+  #serve(conn: Deno.TcpConn): void {
     const { admission, audit, reportBug } = this.#context;
     const stream = clientStream(conn); // before anything is counted
     if (!stream) return;
@@ -256,7 +253,7 @@ class Server implements LocalProxy {
       return;
     }
     const { state, forget } = this.#newState(stream, { source, origin }, releaseSource);
-    const done = serveConnection(stream, { hasTls, state, context: this.#context }).catch(reportBug).finally(
+    const done = serveConnection(stream, { state, context: this.#context }).catch(reportBug).finally(
       () => {
         this.#open.delete(open);
         stream.close();

@@ -49,8 +49,8 @@ export interface DataPlane extends Pick<ProxyServer, "addresses" | "counters">, 
 export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise<DataPlane> {
   const settings: WorkerConfig = {
     listen: [
-      { hostname: config.bind.address, port: config.httpPort, hasTls: false },
-      { hostname: config.bind.address, port: config.httpsPort, hasTls: true },
+      { hostname: config.bind.address, port: config.httpPort },
+      { hostname: config.bind.address, port: config.httpsPort },
     ],
     mode: config.mode,
     socksAuth: config.socksAuth,

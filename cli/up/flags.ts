@@ -26,8 +26,13 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     description: "an IP address, with a prefix, or 0.0.0.0",
     default: "127.0.0.1",
   },
-  { name: "http-port", placeholder: "PORT", description: "the plain port", default: "3128" },
-  { name: "https-port", placeholder: "PORT", description: "the TLS port", default: "3129" },
+  {
+    name: "http-port",
+    placeholder: "PORT",
+    description: "the first proxy port, with or without TLS",
+    default: "3128",
+  },
+  { name: "https-port", placeholder: "PORT", description: "the second, likewise", default: "3129" },
   {
     name: "san",
     placeholder: "NAME",

@@ -430,7 +430,7 @@ Deno.test("expiry in the real state ends a tunnel and a request under way", asyn
     const { token } = await state.createClient("one");
     const lines: string[] = [];
     await using proxy = startProxy({
-      listen: [{ hostname: "127.0.0.1", port: 0, hasTls: false }],
+      listen: [{ hostname: "127.0.0.1", port: 0 }],
       policy: new StatePolicy(state),
       certificates: {
         forHost: (host) => ca.issue([host]),

@@ -53,15 +53,39 @@ Deno.test("inside the proxy's TLS: keep-alive of absolute-form, a denial, passth
   await proxy.waitLine(/^passthrough client=one host=raw\.test .* sent=11 received=15 /);
 });
 
-Deno.test("the TLS port speaks in clear too, the plain port does not speak TLS", async () => {
+Deno.test("either port speaks in clear and in TLS, HTTP and SOCKS", async (t) => {
+  await using raw = await startRawUpstream(
+    async (peer) => await peer.send(`got ${await peer.readBytes(2)}`),
+    {
+      names: [],
+    },
+  );
   await using proxy = await startTestProxy();
-  using clear = await dialRaw(proxy.tlsPort);
-  await clear.send(`CONNECT no.test:443 HTTP/1.1\r\nHost: no.test:443\r\n${auth}\r\n`);
-  assertEquals((await clear.readResponse()).status, 403);
-  const tcp = await Deno.connect({ hostname: "127.0.0.1", port: proxy.httpPort });
-  using tls = await Deno.startTls(tcp, { hostname: "localhost", caCerts: [proxy.caPem] });
-  assertEquals(await soon("the end", tls.handshake().then(() => "served", () => "refused")), "refused");
-  await proxy.waitLine(/^deny client=- reason=malformed$/);
+  proxy.policy.allow("one", { host: "raw.test", ports: [raw.port], passthrough: true });
+  const denied = `CONNECT no.test:443 HTTP/1.1\r\nHost: no.test:443\r\n${auth}\r\n`;
+  for (const [name, port] of [["3128", proxy.httpPort], ["3129", proxy.tlsPort]] as const) {
+    await t.step(`${name} in clear`, async () => {
+      using clear = await dialRaw(port);
+      await clear.send(denied);
+      assertEquals((await clear.readResponse()).status, 403);
+    });
+    await t.step(`${name} in TLS`, async () => {
+      using peer = await dialTls(port, proxy.caPem);
+      await peer.send(denied);
+      assertEquals((await peer.readResponse()).status, 403);
+      await peer.send(
+        `CONNECT raw.test:${raw.port} HTTP/1.1\r\nHost: raw.test:${raw.port}\r\n${auth}\r\n`,
+      );
+      assertMatch(await peer.readHead(), /^HTTP\/1\.1 200 /);
+      await peer.send("hi");
+      assertEquals(await soon("the reply", peer.readBytes(6)), "got hi");
+    });
+    await t.step(`${name} with SOCKS in TLS`, async () => {
+      using peer = await dialTls(port, proxy.caPem);
+      await peer.sendBytes(Uint8Array.of(5, 1, 2));
+      assertEquals(await soon("the method", peer.readBytes(2)), "\x05\x02");
+    });
+  }
 });
 
 Deno.test("a client that does not trust the CA is logged, without a name", async () => {

@@ -207,7 +207,7 @@ Deno.test("workers: no thread dials a port on which another ends TLS, or the API
 
 Deno.test("workers: a port that somebody has is not shared with them", async () => {
   await using stage = await startWorkersStage({ count: 2 });
-  const where = { hostname: "127.0.0.1", port: stage.port, hasTls: true };
+  const where = { hostname: "127.0.0.1", port: stage.port };
   const error = await startWorkersStage({ count: 2, listen: [where] }).then(
     async (second) => {
       await second[Symbol.asyncDispose]();

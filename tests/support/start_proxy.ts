@@ -87,8 +87,8 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
   });
   const server = startProxy({
     listen: [
-      { hostname: "127.0.0.1", port: 0, hasTls: false },
-      { hostname: "127.0.0.1", port: 0, hasTls: true },
+      { hostname: "127.0.0.1", port: 0 },
+      { hostname: "127.0.0.1", port: 0 },
     ],
     policy: options.credentials
       ? withCredentials(policy, options.credentials, options.onSecretChange)

@@ -80,7 +80,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
       count: options.count ?? 3,
       module: new URL(options.module ?? "worker_stage.ts", import.meta.url).href,
       config: {
-        listen: options.listen ?? [{ hostname: "127.0.0.1", port: 0, hasTls: true }],
+        listen: options.listen ?? [{ hostname: "127.0.0.1", port: 0 }],
         mode: "strict",
         socksAuth: "optional",
         cleartextSecrets: "private",
