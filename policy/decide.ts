@@ -10,7 +10,7 @@
 import { type ClosestRule, closestRule, matchHost, matchMethod, matchPaths, matchPort } from "./match.ts";
 import { isSuspectPath, type PathReading, readingsOf, readLiterally } from "./path.ts";
 import type { Reason } from "./reason.ts";
-import type { Rule } from "./rule.ts";
+import { optionsOf, type Rule } from "./rule.ts";
 
 /** A CONNECT (or SOCKS) target. */
 export interface ConnectTarget {
@@ -42,7 +42,16 @@ export interface Denial {
 export type ConnectDecision = { readonly verdict: "passthrough" | "inspect"; readonly rule: Rule } | Denial;
 
 /** The answer to a request. */
-export type RequestDecision = { readonly verdict: "allow"; readonly rule: Rule } | Denial;
+export type RequestDecision = Allowance | Denial;
+
+/** Yes. */
+export interface Allowance {
+  readonly verdict: "allow";
+  /** The first match for the path as sent. */
+  readonly rule: Rule;
+  /** Those for its other readings, which have the same effect. What was admitted ends with any of them. */
+  readonly others?: readonly Rule[];
+}
 
 /** Decides a tunnel by the first rule that covers its host and port. */
 export function decideConnect(rules: readonly Rule[], target: ConnectTarget): ConnectDecision {
@@ -53,8 +62,8 @@ export function decideConnect(rules: readonly Rule[], target: ConnectTarget): Co
 }
 
 /**
- * Decides a request. It is allowed only when one rule is the first match for every reading of its path (reason
- * `path-ambiguous` otherwise); a suspect path is denied as soon as any rule for the host has paths (`path-encoding`).
+ * Decides a request. It is allowed only when every reading of its path has a first match, and all of them have the same
+ * effect (reason `path-ambiguous` otherwise); a suspect path is denied as soon as any rule for the host has paths (`path-encoding`).
  */
 export function decideRequest(rules: readonly Rule[], request: RequestTarget): RequestDecision {
   const hasPathRule = rules.some((rule) => rule.paths.length > 0 && matchHost(rule.host, request.host));
@@ -62,8 +71,23 @@ export function decideRequest(rules: readonly Rule[], request: RequestTarget): R
   // Without path rules every reading has the same first match, so none needs to be computed.
   const readings = hasPathRule ? readingsOf(request.path) : [readLiterally(request.path)];
   const [first, ...others] = readings.map((reading) => firstMatch(rules, request, reading));
-  if (others.some((rule) => rule !== first)) return deny("path-ambiguous", rules, request);
-  return first ? { verdict: "allow", rule: first } : deny("no-rule", rules, request);
+  const rest = [...new Set(others)].filter((rule) => rule !== first);
+  if (!first) return deny(rest.length > 0 ? "path-ambiguous" : "no-rule", rules, request);
+  const alike = rest.flatMap((rule) => rule && hasEffectOf(first, rule) ? [rule] : []);
+  if (alike.length < rest.length) return deny("path-ambiguous", rules, request);
+  return { verdict: "allow", rule: first, ...(alike.length > 0 ? { others: alike } : {}) };
+}
+
+/**
+ * True when it makes no difference under which of two rules a request goes. The host pattern says which addresses may be
+ * dialled and which secrets fit; a rule that limits methods or paths refuses headers that change them.
+ */
+function hasEffectOf(a: Rule, b: Rule): boolean {
+  const effectOf = (rule: Rule) => {
+    const isLimited = rule.methods.length > 0 || rule.paths.length > 0;
+    return JSON.stringify([rule.host, rule.secret, rule.passthrough, isLimited, optionsOf(rule)]);
+  };
+  return effectOf(a) === effectOf(b);
 }
 
 function firstMatch(rules: readonly Rule[], request: RequestTarget, path: PathReading): Rule | undefined {

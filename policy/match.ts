@@ -6,7 +6,7 @@
  * @module
  */
 import { isIpLiteral } from "../core/host_port.ts";
-import { matchPath } from "./path.ts";
+import { matcherFor } from "./path.ts";
 import { DEFAULT_PORTS, hostWithin, type Rule, type RuleSpec } from "./rule.ts";
 
 /** What is asked for. Method and path are unknown while only a tunnel is asked for. */
@@ -61,14 +61,18 @@ export function matchPaths(paths: readonly string[], matches: (pattern: string) 
 }
 
 /** The dimensions in which `rule` covers the target as sent. What the target leaves out is covered. */
-export function matchRule(rule: RuleSpec, target: Target): RuleMatch {
-  const { method, path } = target;
+export function matchRule(rule: RuleSpec, target: Target, matchesPath = pathMatcher(target)): RuleMatch {
+  const { method } = target;
   return {
     host: matchHost(rule.host, target.host),
     port: matchPort(rule.ports, target.port),
     method: method === undefined || matchMethod(rule.methods, method),
-    path: path === undefined || matchPaths(rule.paths, (pattern) => matchPath(pattern, path)),
+    path: matchPaths(rule.paths, matchesPath),
   };
+}
+
+function pathMatcher({ path }: Target): (pattern: string) => boolean {
+  return path === undefined ? () => true : matcherFor(path);
 }
 
 /**
@@ -79,8 +83,9 @@ export function matchRule(rule: RuleSpec, target: Target): RuleMatch {
 export function closestRule(rules: readonly Rule[], target: Target): ClosestRule | undefined {
   let closest: ClosestRule | undefined;
   let bestScore = 0;
+  const matchesPath = pathMatcher(target);
   for (const rule of rules) {
-    const match = matchRule(rule, target);
+    const match = matchRule(rule, target, matchesPath);
     const missed = DIMENSIONS.filter((dimension) => !match[dimension]);
     const first = missed[0] === undefined ? DIMENSIONS.length : DIMENSIONS.indexOf(missed[0]);
     const score = match.host

@@ -3,8 +3,8 @@
  *
  * RFC 3986 says how a path is normalised; servers, frameworks and the gateways in front of them each do a part of it,
  * in their own order. A path that means `/v1/models` to us and `/admin` to the server would pass a rule that was never
- * meant for it. So a path is not repaired here: all its readings are computed, and `decide.ts` wants one rule to be the
- * first match for each of them.
+ * meant for it. So a path is not repaired here: all its readings are computed, and `decide.ts` wants each of them to be
+ * allowed, with the same effect.
  *
  * A path here is the request target without its query, as sent: `/…`, or `*` for `OPTIONS *`.
  *
@@ -41,18 +41,55 @@ export interface PathReading {
   readonly matches: (pattern: string) => boolean;
 }
 
+/** npm writes `@scope/name` as one segment, `@scope%2Fname`, where it asks for a package's document. */
+const ENCODED_SCOPE = /(\/@[^/%]+)%2F/g;
+
 /**
- * True when `pattern` covers `path`, both taken literally: `*` covers everything, `<prefix>/*` what lies strictly below
- * the prefix (`/v1/*` covers `/v1/` and `/v1/a`, not `/v1`), anything else only itself. Never throws.
+ * True when `pattern` covers `path`, both taken literally but for the case of escapes (RFC 3986 §6.2.2.1): `*` covers
+ * everything, `<prefix>/*` what lies strictly below the prefix (`/v1/*` covers `/v1/` and `/v1/a`, not `/v1`), so does
+ * `<prefix>%2F*`, anything else only itself. Behind a segment `@scope` a pattern's slash covers `%2F` too, not the other
+ * way round: to a server that decodes it or not, `/@scope%2Fname` is a package of that scope. Never throws.
  */
 export function matchPath(pattern: string, path: string): boolean {
+  return matcherFor(path)(pattern);
+}
+
+/** {@linkcode matchPath} for one path and many patterns. */
+export function matcherFor(path: string): (pattern: string) => boolean {
+  if (!path.includes("%")) return (pattern) => covers(upperEscapes(pattern), path);
+  // Patterns are shorter than that: no client buys our time with long paths.
+  const upper = upperEscapes(path.slice(0, MAX_UNUSUAL_LENGTH)) + path.slice(MAX_UNUSUAL_LENGTH);
+  const split = upper.length > MAX_UNUSUAL_LENGTH ? upper : splitScopes(upper);
+  return (pattern) => {
+    const canonical = upperEscapes(pattern);
+    return covers(canonical, upper) || (split !== upper && covers(canonical, split));
+  };
+}
+
+/** The path with its escapes in upper case: as rules and suggestions write it. */
+export function upperEscapes(path: string): string {
+  return path.includes("%") ? path.replace(/%[0-9a-f]{2}/gi, (escape) => escape.toUpperCase()) : path;
+}
+
+/** `/@scope%2Fname` as `/@scope/name`. Escapes are in upper case. */
+export function splitScopes(path: string): string {
+  return path.replace(ENCODED_SCOPE, "$1/");
+}
+
+/** The part of a pattern before its star, or undefined for an exact one. */
+export function prefixOf(pattern: string): string | undefined {
+  return /(?:\/|%2f)\*$/i.test(pattern) ? pattern.slice(0, -1) : undefined;
+}
+
+function covers(pattern: string, path: string): boolean {
   if (pattern === "*") return true;
-  return pattern.endsWith("/*") ? path.startsWith(pattern.slice(0, -1)) : pattern === path;
+  const prefix = prefixOf(pattern);
+  return prefix === undefined ? pattern === path : path.startsWith(prefix);
 }
 
 /** The path as it was sent. */
 export function readLiterally(path: string): PathReading {
-  return { path, matches: (pattern) => matchPath(pattern, path) };
+  return { path, matches: matcherFor(path) };
 }
 
 /**
@@ -68,7 +105,8 @@ export function readingsOf(path: string): readonly PathReading[] {
     const text = readDecoded(decoded, reading);
     if (seen.has(text)) continue;
     seen.add(text);
-    readings.push({ path: text, matches: (pattern) => matchPath(readPattern(pattern, reading), text) });
+    const matches = matcherFor(text);
+    readings.push({ path: text, matches: (pattern) => matches(readPattern(pattern, reading)) });
   }
   return readings;
 }
@@ -125,9 +163,8 @@ function readingsFor(decoded: string): Reading[] {
 }
 
 function readPattern(pattern: string, reading: Reading): string {
-  return pattern.endsWith("/*")
-    ? readDecoded(decodePlain(pattern.slice(0, -1)), reading) + "*"
-    : readDecoded(decodePlain(pattern), reading);
+  const prefix = prefixOf(pattern);
+  return readDecoded(decodePlain(prefix ?? pattern), reading) + (prefix === undefined ? "" : "*");
 }
 
 /** What every server does: unreserved characters decoded (RFC 3986 §6.2.2.2), other escapes in upper case (§6.2.2.1). */

@@ -2,10 +2,13 @@
  * Paths that were asked for as the patterns of a rule: each path as it is, or `<prefix>/*` where what varies below the
  * prefix is an identifier, or simply much.
  *
+ * Escapes are written in upper case. npm's `/@scope%2Fname` is taken as `/@scope/name`, which covers both.
+ *
  * Not here: what a pattern covers (`path.ts`).
  *
  * @module
  */
+import { splitScopes, upperEscapes } from "./path.ts";
 
 /** Two identifiers in the same place show that it is the place of an identifier; one shows nothing. */
 const MIN_IDS = 2;
@@ -34,6 +37,15 @@ interface Node {
  * @param more patterns, exact or `<prefix>/*`, to add; being no requests, they are no sign of variety
  */
 export function groupPaths(paths: readonly string[], more: readonly string[] = []): readonly string[] {
+  return group(paths.map(writePath), more.map(writePath));
+}
+
+/** A path or pattern as it is written in a proposal. */
+export function writePath(path: string): string {
+  return splitScopes(upperEscapes(path));
+}
+
+function group(paths: readonly string[], more: readonly string[]): readonly string[] {
   const root = makeNode();
   for (const path of paths) if (!isDeep(path)) find(root, path).isPath = true;
   markVaried(root, MIN_ROOT_SIBLINGS, Infinity);

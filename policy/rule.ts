@@ -11,7 +11,7 @@ import { quoteText } from "../core/escape.ts";
 import { isIpLiteral, parseHost } from "../core/host_port.ts";
 import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import { parseName } from "../core/names.ts";
-import { hasDotSegments, isSuspectPath } from "./path.ts";
+import { hasDotSegments, isSuspectPath, prefixOf, upperEscapes } from "./path.ts";
 
 /** How the requests of a rule are sent. Like the secret no part of what makes it the rule it is. */
 export interface RuleOptions {
@@ -27,7 +27,7 @@ export interface RuleSpec extends RuleOptions {
   readonly host: string;
   /** Upper-case method names. */
   readonly methods: readonly string[];
-  /** `/exact`, `/prefix/*` or `*`. */
+  /** `/exact`, `/prefix/*`, `/prefix%2F*` or `*`; escapes in upper case. */
   readonly paths: readonly string[];
   /** 1 to 65535; empty means 80 and 443. */
   readonly ports: readonly number[];
@@ -78,7 +78,7 @@ const NOT_IN_PATH = /[\x00-\x20\x7f-\uffff?#]/;
  * The canonical rule for an input.
  *
  * @throws ProxyError `input.invalid`, naming the field: a host that is none, an empty string anywhere, a path that is
- * neither `*`, exact nor `<prefix>/*` or that is not written plainly (dot segments, double encoding), a port or time-out
+ * neither `*`, exact, `<prefix>/*` nor `<prefix>%2F*`, or that is not written plainly (dot segments, double encoding), a port or time-out
  * out of range, or `passthrough` with secret, methods, paths or options
  */
 export function parseRule(input: RuleInput): RuleSpec {
@@ -176,7 +176,8 @@ export function hostWithin(inner: string, outer: string): boolean {
 
 /** The identity of a rule within its client: secret, TTL and options are no part of it. */
 export function ruleKey(spec: RuleSpec): string {
-  return JSON.stringify([spec.host, spec.methods, spec.paths, spec.ports, spec.passthrough]);
+  const paths = spec.paths.map(upperEscapes); // older stores keep escapes as they were typed
+  return JSON.stringify([spec.host, spec.methods, paths, spec.ports, spec.passthrough]);
 }
 
 function parseMethod(text: string): string {
@@ -192,9 +193,12 @@ function parseMethod(text: string): string {
 function parsePathPattern(text: string): string {
   if (text === "*") return text;
   const star = text.indexOf("*");
-  const isPrefix = text.endsWith("/*") && star === text.length - 1;
-  const literal = isPrefix ? text.slice(0, -1) : text;
-  if (!text.startsWith("/") || NOT_IN_PATH.test(text) || (star >= 0 && !isPrefix) || text.length > 2_048) {
+  const prefix = star === text.length - 1 ? prefixOf(text) : undefined;
+  const literal = prefix ?? text;
+  if (
+    !text.startsWith("/") || NOT_IN_PATH.test(text) || (star >= 0 && prefix === undefined) ||
+    text.length > 2_048
+  ) {
     invalid(
       `Cannot use ${quoteText(text, 80)} as a path`,
       "write /v1/models (exact), /v1/* (all below) or *; percent-encode as the client does; the query is no part of it",
@@ -207,7 +211,7 @@ function parsePathPattern(text: string): string {
       "write the path that the server will see, without . and .. segments and encoded once",
     );
   }
-  return text;
+  return upperEscapes(text);
 }
 
 function checkPort(port: number): number {

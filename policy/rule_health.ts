@@ -7,7 +7,7 @@
  * @module
  */
 import { formatDuration } from "../core/duration.ts";
-import { matchPath } from "./path.ts";
+import { matchPath, prefixOf } from "./path.ts";
 import { DEFAULT_PORTS, hostWithin, type Rule, type RuleSpec } from "./rule.ts";
 
 /** A rule with less left to live is told of. */
@@ -123,7 +123,7 @@ function wordsOfHidden(rule: RuleSpec, place: number): string {
 /** True when every path under the pattern `inner` is under the pattern `outer`. */
 function covers(outer: string, inner: string): boolean {
   return outer === inner ||
-    (inner !== "*" && matchPath(outer, inner.endsWith("/*") ? inner.slice(0, -1) : inner));
+    (inner !== "*" && matchPath(outer, prefixOf(inner) ?? inner));
 }
 
 function portsOf({ ports }: RuleSpec): readonly number[] {

@@ -21,8 +21,8 @@ import {
 import type { Denial } from "./denial_tally.ts";
 import { type FollowUp, type FollowUpName, followUpsOf } from "./followups.ts";
 import { matchHost, matchMethod, matchPort } from "./match.ts";
-import { groupPaths } from "./path_groups.ts";
-import { matchPath } from "./path.ts";
+import { groupPaths, writePath } from "./path_groups.ts";
+import { matchPath, upperEscapes } from "./path.ts";
 import { DEFAULT_PORTS, type Rule, type RuleSpec } from "./rule.ts";
 
 /** A request behind a proposal. */
@@ -140,7 +140,10 @@ function placesOf(requests: readonly DeniedRequest[], isExact: boolean): Readonl
     const verb = method.toUpperCase();
     at(host, portsFor(port), verb).seen.push(path);
     for (const next of isExact ? [] : followUpsOf({ host, method: verb, path })) {
-      at(next.host ?? host, next.host === undefined ? portsFor(port) : [], next.method).implied.push(next);
+      at(next.host ?? host, next.host === undefined ? portsFor(port) : [], next.method).implied.push({
+        ...next,
+        path: writePath(next.path),
+      });
     }
   }
   return places;
@@ -164,7 +167,7 @@ function proposalsFor({ host, ports, methods }: Place, rules: readonly Rule[], i
     );
     const own = new Set(groupPaths(seen));
     const more = missing.map(({ path }) => path);
-    const paths = limit(isExact ? [...new Set(seen)].sort() : groupPaths(seen, more));
+    const paths = limit(isExact ? [...new Set(seen.map(upperEscapes))].sort() : groupPaths(seen, more));
     if (paths.length === 0) continue;
     const key = JSON.stringify(paths);
     const group = byPaths.get(key) ?? { paths, methods: [], implied: [] };

@@ -55,13 +55,13 @@ export function admit(
   if (policy.isTokenEndpoint(target)) {
     return deny({ reason: "token-endpoint", why: "the proxy renews its credentials there" });
   }
-  const { rule } = decision;
+  const { rule, others } = decision;
   const upgrade = upgradeUnder(rule, exchange);
   if (isDenial(upgrade)) return deny(upgrade);
   const secret = secretUnder(rule, target, exchange.session.context);
   if (isDenial(secret)) return deny(secret);
   const credential = secret && { secret: secret.name, version: secret.version };
-  const grant = { client, rule, ...(credential ? { credential } : {}) };
+  const grant = { client, rule, ...(others ? { others } : {}), ...(credential ? { credential } : {}) };
   return { ...exchange, client, target, rule, secret, upgrade, grant };
 }
 

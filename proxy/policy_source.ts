@@ -20,6 +20,8 @@ export interface Client {
 export interface Grant {
   readonly client: Client;
   readonly rule?: Rule;
+  /** See `Allowance.others`. */
+  readonly others?: readonly Rule[];
   readonly credential?: Pick<Credential, "secret" | "version">;
 }
 
@@ -60,7 +62,7 @@ export interface PolicySource {
   rejected(credential: Credential, answer: UpstreamAnswer): Promise<Credential | undefined>;
   /** True for a place where the proxy itself renews credentials. Without a path only whole hosts count. */
   isTokenEndpoint(place: { readonly host: string; readonly path?: string }): boolean;
-  /** True while the client, the rule and the secret of a grant are all still in force. */
+  /** True while the client, the rules and the secret of a grant are all still in force. */
   isLive(grant: Grant): boolean;
   /** Calls `listener` after every change that may have ended a grant. Returns a function that stops it. */
   onChange(listener: () => void): () => void;

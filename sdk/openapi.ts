@@ -687,7 +687,7 @@ export interface components {
       /**
        * @description Why it was denied or failed:
        *     - `no-rule`: no allow rule of this client matches
-       *     - `path-ambiguous`: servers read the path in more than one way, and the readings do not fall under the same rule
+       *     - `path-ambiguous`: servers read the path in more than one way, and the readings are not all allowed with the same effect
        *     - `path-encoding`: the path is encoded twice, or hides a dot segment, a NUL or an overlong character
        *     - `secret-missing`: the rule names a secret that does not exist
        *     - `secret-host`: the rule's host does not lie within the host that its secret is bound to

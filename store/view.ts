@@ -23,6 +23,8 @@ export type ClientRef = Pick<ClientRecord, "name" | "version">;
 export interface Admission {
   readonly client: ClientRef;
   readonly rule?: Pick<Rule, "id">;
+  /** See `Allowance.others`. */
+  readonly others?: readonly Pick<Rule, "id">[];
   readonly credential?: { readonly secret: string; readonly version: string };
 }
 
@@ -223,10 +225,10 @@ export class PolicyView {
   }
 
   /** True while the client's version, the rule and the secret's version are all still in force. */
-  isLive({ client, rule, credential }: Admission, nowMs: number): boolean {
+  isLive({ client, rule, others = [], credential }: Admission, nowMs: number): boolean {
     if (this.client(client.name)?.record.version !== client.version) return false;
-    if (rule) {
-      const stored = this.#rules.get(rule.id);
+    for (const { id } of rule ? [rule, ...others] : others) {
+      const stored = this.#rules.get(id);
       if (stored?.rule.client !== client.name || !isUnexpired(stored.rule, nowMs)) return false;
     }
     return !credential || this.secret(credential.secret)?.record.version === credential.version;

@@ -164,6 +164,28 @@ Deno.test(
   },
 );
 
+Deno.test(
+  { ignore: !hasNpm, name: "npm install of a scope's packages under one rule: /npm/@acme/*" },
+  async () => {
+    await using registry = await startNpmRegistry([{ name: "@acme/core" }, { name: "@other/core" }]);
+    await using site = await Site.start();
+    const { port } = registry;
+    await site.program.ok(
+      ["allow", "ci-1", "--host", "localhost", "--port", `${port}`, "--method", "GET,POST"].concat(
+        ...["/npm/@acme/*", "/npm/-/*"].map((path) => ["--path", path]),
+      ),
+    );
+    await site.restart("strict");
+    const { code, stderr } = await site.npmInstall(registry.url, "@acme/core");
+    assertEquals(code, 0, stderr);
+    assertMatch((await site.npmInstall(registry.url, "@other/core")).stderr, /E403/);
+    assertEquals(
+      new Set(registry.seen.filter((line) => line.startsWith("GET"))),
+      new Set(["GET /npm/@acme%2fcore", "GET /npm/@acme/core/-/core-1.0.0.tgz"]),
+    );
+  },
+);
+
 Deno.test({ ignore: !hasGit, name: "git clone: one pass of audit mode is enough" }, async () => {
   await using site = await Site.start();
   await using server = await startGitServer(["acme/widgets.git", "acme/other.git"]);

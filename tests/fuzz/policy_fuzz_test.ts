@@ -13,7 +13,7 @@ import { formatHostPort, parseAuthority, parseHost } from "../../core/host_port.
 import { checkAddress, classifyAddress, embeddedIpv4 } from "../../policy/address.ts";
 import { decideConnect, decideRequest } from "../../policy/decide.ts";
 import { explainDenial } from "../../policy/explain.ts";
-import { matchPath, normalisePath, readingsOf } from "../../policy/path.ts";
+import { matchPath, normalisePath, readingsOf, upperEscapes } from "../../policy/path.ts";
 import { parseRule, type Rule } from "../../policy/rule.ts";
 import { makeRule } from "../support/make_rule.ts";
 
@@ -73,6 +73,8 @@ const pathTexts = piecesOf(
     "/",
     "/",
     "a",
+    "@a",
+    "@a%2f",
     "v1",
     ".",
     "..",
@@ -93,7 +95,20 @@ const pathTexts = piecesOf(
   12,
 ).map((text) => "/" + text);
 const patterns = fc.oneof(
-  fc.constantFrom("*", "/*", "/a", "/a/*", "/v1/*", "/a%2Fv1/*", "/a;x/*", "/a/v1", "//a/*"),
+  fc.constantFrom(
+    "*",
+    "/*",
+    "/a",
+    "/a/*",
+    "/v1/*",
+    "/a%2Fv1/*",
+    "/a;x/*",
+    "/a/v1",
+    "//a/*",
+    "/@a/*",
+    "/@a%2f*",
+    "/@a%2Fv1",
+  ),
   pathTexts.filter((text) => readable({ host: "a.test", paths: [text] })),
 );
 const rules = fc.array(
@@ -189,17 +204,60 @@ property(
   ([rules, request]) => {
     const decision = decideRequest(rules, request);
     if (decision.verdict === "deny") return;
-    const { rule } = decision;
+    const { rule, others = [] } = decision;
     const matches = (path: string, patterns: readonly string[]) =>
       rule.paths.length === 0 || patterns.some((pattern) => matchPath(pattern, path));
     assert(matches(request.path, rule.paths), "as sent");
     // A pattern covers its own normalised form: `/a%2Fb/*` is `/a/b/*` to a server that decodes.
-    const normalPatterns = rule.paths.map((pattern) =>
-      pattern.endsWith("/*") ? normalisePath(pattern.slice(0, -1)) + "*" : normalisePath(pattern)
+    const normalPatterns = [rule, ...others].flatMap(({ paths }) =>
+      paths.map((pattern) =>
+        pattern.endsWith("*") ? normalisePath(pattern.slice(0, -1)) + "*" : normalisePath(pattern)
+      )
     );
-    assert(matches(normalisePath(request.path), [...rule.paths, ...normalPatterns]), "as normalised");
+    assert(
+      matches(normalisePath(request.path), [...rule.paths, ...normalPatterns]),
+      "as normalised",
+    );
     const earlier = rules.slice(0, rules.indexOf(rule));
     assertEquals(decideRequest(earlier, request).verdict, "deny", "an earlier rule would have matched");
+  },
+);
+
+property(
+  "decideRequest() allows only what every reading is allowed, with one effect",
+  fc.tuple(rules, requests),
+  ([rules, request]) => {
+    const decision = decideRequest(rules, request);
+    if (decision.verdict === "deny") return;
+    const firsts = readingsOf(request.path).map((reading) =>
+      rules.find((rule) => {
+        // The other dimensions by the verdict on a path that needs none of the paths.
+        const open = decideRequest([{ ...rule, paths: [] }], { ...request, path: "/" }).verdict === "allow";
+        return open && (rule.paths.length === 0 || rule.paths.some(reading.matches));
+      })
+    );
+    if (rules.every(({ paths }) => paths.length === 0)) return; // then no path is looked at
+    const hosts = new Set(firsts.map((rule) => rule?.host));
+    const secrets = new Set(firsts.map((rule) => rule?.secret));
+    assert(!firsts.includes(undefined), "a reading without a rule");
+    assertEquals([hosts.size, secrets.size], [1, 1]);
+    assertEquals(new Set(firsts), new Set([decision.rule, ...decision.others ?? []]));
+  },
+);
+
+property(
+  "decideRequest() and parseRule() know no difference between %2f and %2F",
+  fc.tuple(rules, requests),
+  ([rules, request]) => {
+    const lower = (path: string) => path.replace(/%[0-9A-F]{2}/gi, (escape) => escape.toLowerCase());
+    const verdictOf = (paths: (path: string) => string) => {
+      const decision = decideRequest(
+        rules.map((rule) => ({ ...rule, paths: rule.paths.map(paths) })),
+        { ...request, path: paths(request.path) },
+      );
+      return decision.verdict === "allow" ? decision.rule.id : decision.reason;
+    };
+    assertEquals(verdictOf(lower), verdictOf(upperEscapes));
   },
 );
 
@@ -287,7 +345,7 @@ Deno.test(`explainDenial() commands survive a shell and allow exactly the reques
     const secret = flags.get("--secret");
     assertEquals(flags.get("--host"), request.host);
     assertEquals(flags.get("--method"), request.method.toUpperCase());
-    assertEquals(flags.get("--path"), path);
+    assertEquals(flags.get("--path"), upperEscapes(path));
     assertEquals(port, [80, 443].includes(request.port) ? undefined : String(request.port));
     assert(secret === undefined || secret === "s1");
     const rule = makeRule("new", {

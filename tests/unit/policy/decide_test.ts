@@ -77,6 +77,11 @@ Deno.test("decideRequest() takes the first rule that matches in every dimension"
 Deno.test("decideRequest() denies a path whose readings fall under different rules", async (t) => {
   const v1 = makeRule("v1", { host: HOST, paths: ["/v1/*"] });
   const admin = makeRule("admin", { host: HOST, paths: ["/admin/*"] });
+  const keyed = makeRule("keyed", { host: HOST, paths: ["/admin/*"], secret: "key" });
+  const sameKey = makeRule("same", { host: HOST, paths: ["/v1/*"], secret: "key" });
+  const otherKey = makeRule("other", { host: HOST, paths: ["/v1/*"], secret: "other" });
+  const wild = makeRule("wild", { host: "*.example.com", paths: ["/admin/*"] });
+  const alone = makeRule("alone", { host: HOST, paths: ["/admin/*"], oneRequestPerConnection: true });
   const rest = makeRule("rest", { host: HOST, paths: ["*"] });
   const any = makeRule("any", { host: HOST });
   const slash = makeRule("slash", { host: HOST, paths: ["/p/group%2Fname", "/q/group%2Fname/*"] });
@@ -95,8 +100,15 @@ Deno.test("decideRequest() denies a path whose readings fall under different rul
     ["enters the prefix, escape", [v1], "/%761/models", "path-ambiguous"],
     ["enters the prefix, double slash", [v1], "//v1/models", "path-ambiguous"],
     ["enters the prefix, parameter", [v1], "/v1;a=b/models", "path-ambiguous"],
-    ["from one rule to another", [v1, admin, rest], "/v1/../admin/x", "path-ambiguous"],
-    ["from the last rule to a stricter one", [admin, rest], "/admin;x/y", "path-ambiguous"],
+    ["from one rule to another, which does the same", [v1, admin, rest], "/v1/../admin/x", "allow:v1"],
+    ["from the last rule to one with a secret", [keyed, rest], "/admin;x/y", "path-ambiguous"],
+    ["from a secret to none", [keyed, v1], "/admin/../v1/x", "path-ambiguous"],
+    ["from a secret to another", [keyed, otherKey], "/admin/../v1/x", "path-ambiguous"],
+    ["from a secret to the same", [keyed, sameKey], "/admin/../v1/x", "allow:keyed"],
+    ["from a rule to one for more hosts", [v1, wild], "/v1/../admin/x", "path-ambiguous"],
+    ["from a rule to one without limits", [v1, any], "/v1/../admin/x", "path-ambiguous"],
+    ["from a rule to one with options", [v1, alone], "/v1/../admin/x", "path-ambiguous"],
+    ["over a reading that nothing allows", [v1, admin], "/v1/../o%2fz/../admin/y", "path-ambiguous"],
     ["stays within the rule", [v1], "/v1/a/../b", "allow:v1"],
     ["stays within the rule, double slash", [v1], "/v1//models", "allow:v1"],
     ["stays within the rule, encoded slash", [v1], "/v1/a%2Fb", "allow:v1"],
@@ -107,12 +119,52 @@ Deno.test("decideRequest() denies a path whose readings fall under different rul
     ["a rule without paths", [any], "/a/../b", "allow:any"],
     ["an encoded slash that the rule names", [slash], "/p/group%2Fname", "allow:slash"],
     ["the same in a prefix", [slash], "/q/group%2Fname/x", "allow:slash"],
-    ["the same in lower case, which the rule does not name", [slash], "/p/group%2fname", "path-ambiguous"],
+    ["the same in lower case", [slash], "/p/group%2fname", "allow:slash"],
+    ["the same in lower case, in a prefix", [slash], "/q/group%2fname/x", "allow:slash"],
     ["the same as a plain slash, another path", [slash], "/p/group/name", "no-rule"],
   ];
   for (const [name, rules, path, expected] of rows) {
     await t.step(name, () => assertEquals(outcome(rules, get(path)), expected));
   }
+});
+
+Deno.test("decideRequest() knows npm's packages by their scope", async (t) => {
+  const scope = makeRule("scope", { host: HOST, paths: ["/@babel/*"] });
+  const written = makeRule("written", { host: HOST, paths: ["/@babel%2f*"] });
+  const exact = makeRule("exact", { host: HOST, paths: ["/npm/@babel%2Fcore", "/npm/@babel/core/-/*"] });
+  const keyed = makeRule("keyed", { host: HOST, paths: ["/@babel/core"], secret: "key" });
+  const rows: readonly [string, readonly Rule[], string, string][] = [
+    ["as npm asks", [scope], "/@babel%2fcode-frame", "allow:scope"],
+    ["in upper case", [scope], "/@babel%2Fcode-frame", "allow:scope"],
+    ["as the tarball is asked for", [scope], "/@babel/code-frame/-/code-frame-7.0.0.tgz", "allow:scope"],
+    ["written as npm asks", [written], "/@babel%2Fcode-frame", "allow:written"],
+    ["a plain slash is not covered by an encoded one", [written], "/@babel/code-frame", "no-rule"],
+    ["exact, below a folder", [exact], "/npm/@babel%2fcore", "allow:exact"],
+    ["another scope", [scope], "/@other%2fcode-frame", "no-rule"],
+    ["another scope that begins so", [scope], "/@babel.x%2fcode-frame", "no-rule"],
+    ["no scope", [makeRule("g", { host: HOST, paths: ["/group/*"] })], "/group%2fname", "path-ambiguous"],
+    ["out of the scope", [scope], "/@babel%2f..%2fadmin", "path-ambiguous"],
+    ["out of the scope by a plain parent", [scope], "/@babel%2fx/../../admin", "path-ambiguous"],
+    [
+      "out of a scope that is no segment where it is decoded",
+      [scope],
+      "/@babel%2f../admin",
+      "path-ambiguous",
+    ],
+    ["into the scope", [scope], "/x%2f..%2f@babel%2fcore", "path-ambiguous"],
+    ["one package with a secret before its scope", [keyed, scope], "/@babel%2fcore", "allow:keyed"],
+    ["beside that package", [keyed, scope], "/@babel%2fcli", "allow:scope"],
+    ["with a backslash", [scope], "/@babel%5ccore", "path-ambiguous"],
+  ];
+  for (const [name, rules, path, expected] of rows) {
+    await t.step(name, () => assertEquals(outcome(rules, get(path)), expected));
+  }
+});
+
+Deno.test("decideRequest() names every rule that a request needs", () => {
+  const a = makeRule("a", { host: HOST, paths: ["/a/*"] });
+  const b = makeRule("b", { host: HOST, paths: ["/b/*"] });
+  assertEquals(decideRequest([a, b], get("/a/../b/c")), { verdict: "allow", rule: a, others: [b] });
 });
 
 Deno.test("decideRequest() denies suspect paths on hosts that have a rule with paths", async (t) => {

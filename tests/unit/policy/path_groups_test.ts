@@ -25,6 +25,10 @@ Deno.test("groupPaths() writes a prefix only where identifiers vary, or much doe
     ["16 siblings at the root", numbered(16, "/"), ["/*"]],
     ["a final slash is no sibling", [...numbered(7, "/p/"), "/p/"], ["/p/", ...numbered(7, "/p/")]],
     ["tarballs", ["/left/-/left-1.0.0.tgz", "/left/-/left-1.0.1.tgz"], ["/left/-/*"]],
+    ["a package of a scope, both spellings", ["/@t%2fnode", "/@t%2Fnode", "/@t/node"], ["/@t/node"]],
+    ["many packages of a scope", numbered(8, "/@t%2f"), ["/@t/*"]],
+    ["a project", ["/p/g%2fn", "/p/g%2Fn"], ["/p/g%2Fn"]],
+    ["below a project", ["/p/g%2fn/issues/1", "/p/g%2Fn/issues/2"], ["/p/g%2Fn/issues/*"]],
     ["empty segments", ["//a//1", "//a//2"], ["//a//*"]],
   ];
   for (const [name, paths, patterns] of rows) {

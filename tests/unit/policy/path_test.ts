@@ -18,6 +18,19 @@ Deno.test("matchPath() knows star, prefix and exact", async (t) => {
     ["/*", "/a", true],
     ["/*", "*", false],
     ["/*", "", false],
+    ["/a%2fb", "/a%2Fb", true],
+    ["/a%2Fb/*", "/a%2fb/c", true],
+    ["/a%2f*", "/a%2Fb", true],
+    ["/a%2F*", "/a/b", false],
+    ["/a/*", "/a%2Fb", false],
+    ["/@a/*", "/@a%2fb", true],
+    ["/@a/b/*", "/@a%2Fb/-/c", true],
+    ["/npm/@a/b", "/npm/@a%2fb", true],
+    ["/@a/*", "/@a%2f", true],
+    ["/@a/*", "/x@a%2fb", false],
+    ["/x@a/*", "/x@a%2fb", false],
+    ["/@a%2Fb", "/@a/b", false],
+    ["/@a/b/c", "/@a%2Fb%2Fc", false],
   ];
   for (const [pattern, path, expected] of rows) {
     await t.step(`${pattern} ${path}`, () => assertEquals(matchPath(pattern, path), expected));

@@ -7,14 +7,14 @@ Deno.test("parseRule() gives the canonical rule", () => {
     parseRule({
       host: "API.Example.com.",
       methods: ["post", "GET", "Post"],
-      paths: ["/v1/*", "*", "/v1/*", "/a%2Fb"],
+      paths: ["/v1/*", "*", "/v1/*", "/a%2Fb", "/a%2fb", "/@t%2f*"],
       ports: [8443, 443, 8443],
       secret: "llm-key",
     }),
     {
       host: "api.example.com",
       methods: ["GET", "POST"],
-      paths: ["*", "/a%2Fb", "/v1/*"],
+      paths: ["*", "/@t%2F*", "/a%2Fb", "/v1/*"],
       ports: [443, 8443],
       secret: "llm-key",
       passthrough: false,
