@@ -30,11 +30,16 @@ export interface SeenAs {
   readonly authority: string;
 }
 
-/** True for what any browser may load: the files of the page, and the way in. */
+/** True for what any browser may load: the files of the page, and the ways in. */
 export function isOpenPage(request: Request): boolean {
   const path = pathOf(request);
   return (request.method === "GET" || request.method === "HEAD") &&
-    (path === "/ui" || path.startsWith("/ui/"));
+    (path === "/ui" || path.startsWith("/ui/") || isFrontDoor(request));
+}
+
+/** True for a browser at the address of the API itself, whose person looks for the page. Programs do not ask for HTML. */
+export function isFrontDoor(request: Request): boolean {
+  return pathOf(request) === "/" && (request.headers.get("accept") ?? "").includes("text/html");
 }
 
 /** True while the session that let a call in is live. */

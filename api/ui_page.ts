@@ -8,7 +8,7 @@
 import { refuse } from "./errors.ts";
 import { authorityOf, pathOf } from "./request_url.ts";
 import { UI_FILES } from "./ui_files.ts";
-import { presentedSessions, type SeenAs, sessionCookie } from "./ui_door.ts";
+import { isFrontDoor, presentedSessions, type SeenAs, sessionCookie } from "./ui_door.ts";
 import { SESSION_MS, type UiSessions } from "./ui_sessions.ts";
 
 /**
@@ -34,14 +34,14 @@ const HEADERS: Readonly<Record<string, string>> = {
   "cache-control": "no-store",
 };
 
-/** Answers requests under `/ui`, all of them let in by the guard; undefined for every other path. */
+/** Answers requests under `/ui`, and a browser at `/`, all let in by the guard; undefined for every other path. */
 export function createPage(
   scheme: "http" | "https",
   sessions: UiSessions,
 ): (request: Request) => Response | undefined {
   return (request) => {
     const path = pathOf(request);
-    if (path !== "/ui" && !path.startsWith("/ui/")) return undefined;
+    if (path !== "/ui" && !path.startsWith("/ui/") && !isFrontDoor(request)) return undefined;
     const seenAs = { scheme, authority: authorityOf(request) ?? "" };
     const response = answer(request, path, seenAs, sessions);
     for (const [name, value] of Object.entries(HEADERS)) response.headers.set(name, value);
@@ -53,6 +53,7 @@ function answer(request: Request, path: string, seenAs: SeenAs, sessions: UiSess
   if (path === "/ui/logout") return logOut(request, seenAs, sessions);
   if (request.method !== "GET" && request.method !== "HEAD") return notAllowed("GET, HEAD");
   if (path === "/ui") return new Response(null, { status: 308, headers: { location: "/ui/" } });
+  if (path === "/") return new Response(null, { status: 303, headers: { location: "/ui/" } });
   if (path === "/ui/login") return logIn(request, seenAs, sessions);
   const file = UI_FILES.get(path);
   if (!file) return refuse(404, "Cannot find this page: no such path");

@@ -18,15 +18,15 @@ const MAX_OF_ONE_HOST = 100;
 
 /** What the words depend on besides the rules. */
 export interface Surroundings {
-  /** True while there is a secret of that name. */
-  readonly hasSecret: (name: string) => boolean;
+  /** The secret of that name, with why its credential cannot be used; undefined when there is none. */
+  readonly secret: (name: string) => { readonly error?: string | undefined } | undefined;
   /** Epoch milliseconds. */
   readonly nowMs: number;
 }
 
 /** What is wrong with a rule, and that in words for people. */
 export interface RuleWarning {
-  readonly kind: "hidden" | "secret-missing" | "ends-soon";
+  readonly kind: "hidden" | "secret-missing" | "secret-error" | "ends-soon";
   readonly words: string;
 }
 
@@ -43,7 +43,7 @@ export interface JudgedRule {
  */
 export function ruleWarnings(
   rules: readonly (RuleSpec & Pick<Rule, "expiresAt">)[],
-  { hasSecret, nowMs }: Surroundings,
+  { secret, nowMs }: Surroundings,
 ): readonly (readonly RuleWarning[])[] {
   const earlier = new EarlierRules();
   return rules.map((rule, i) => {
@@ -51,7 +51,14 @@ export function ruleWarnings(
     const hiding = earlier.hiding(rule);
     earlier.add(rule, i + 1);
     if (hiding !== undefined) warnings.push({ kind: "hidden", words: wordsOfHidden(rule, hiding) });
-    if (rule.secret !== undefined && !hasSecret(rule.secret)) {
+    const bound = rule.secret === undefined ? undefined : secret(rule.secret);
+    if (bound?.error !== undefined) {
+      warnings.push({
+        kind: "secret-error",
+        words: `its secret ${rule.secret} cannot be used: ${bound.error}`,
+      });
+    }
+    if (rule.secret !== undefined && !bound) {
       warnings.push({
         kind: "secret-missing",
         words: `its secret ${rule.secret} is gone: what it matches is denied`,

@@ -158,7 +158,7 @@ export class State implements AsyncDisposable {
   judgeRules(client: string): JudgedRule[] {
     const rules = this.listRules(client);
     const warnings = ruleWarnings(rules, {
-      hasSecret: (name) => this.#view.secret(name) !== undefined,
+      secret: (name) => this.#view.secret(name)?.record,
       nowMs: this.#writer.clock.now(),
     });
     return rules.map((rule, i) => ({ rule, warnings: warnings[i] ?? [] }));

@@ -118,6 +118,9 @@ function ruleItem(rule) {
     rule.secret === undefined
       ? ""
       : element("span", { class: "tag" }, "secret ", element("bdi", {}, rule.secret)),
+    ...(rule.warnings ?? []).map((words) =>
+      element("p", { class: "rule-warning" }, "⚠ ", element("bdi", {}, words))
+    ),
   );
 }
 

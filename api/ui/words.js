@@ -10,6 +10,7 @@
  * @typedef {object} Rule
  * @property {string} host
  * @property {string} [secret]
+ * @property {readonly string[]} [warnings]
  * @property {readonly string[]} [methods]
  * @property {readonly string[]} [paths]
  * @property {readonly number[]} [ports]

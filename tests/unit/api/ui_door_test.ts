@@ -226,6 +226,15 @@ Deno.test("a stream ends with the session that it was opened in, and nothing lat
   }
 });
 
+Deno.test("a browser at the address of the API is shown to the page; a program is not", async () => {
+  await using api = await TestApi.start({ tcp: {} });
+  const accept = "text/html,application/xhtml+xml,*/*;q=0.8";
+  const answer = await api.callTcp("/", { headers: { ...NO_TOKEN, accept } });
+  assertEquals([answer.status, answer.headers["location"], answer.text], [303, "/ui/", ""]);
+  assertEquals((await api.callTcp("/", { headers: { ...NO_TOKEN, accept: "*/*" } })).status, 401);
+  assertEquals((await api.callTcp("/proxy/v1/status", { headers: { ...NO_TOKEN, accept } })).status, 401);
+});
+
 Deno.test("without a session the page and its files are there, and nothing else", async (t) => {
   await using api = await TestApi.start({ tcp: {} });
   const { port } = api.address;

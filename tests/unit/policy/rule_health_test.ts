@@ -10,7 +10,10 @@ function warningsOf(rules: readonly (RuleInput & { readonly expiresAt?: number }
       ...parseRule(input),
       ...(expiresAt === undefined ? {} : { expiresAt }),
     })),
-    { hasSecret: (name) => name !== "gone", nowMs: NOW },
+    {
+      secret: (name) => name === "gone" ? undefined : name === "broken" ? { error: "refresh refused" } : {},
+      nowMs: NOW,
+    },
   ).map((each) => each.map(({ words }) => words));
 }
 
@@ -84,6 +87,9 @@ Deno.test("ruleWarnings() says which rule hides it and what is lost", () => {
 Deno.test("ruleWarnings() tells of a secret that is gone, and of an end that is near", () => {
   assertEquals(warningsOf([{ host: "a.test", secret: "gone" }]), [[
     "its secret gone is gone: what it matches is denied",
+  ]]);
+  assertEquals(warningsOf([{ host: "a.test", secret: "broken" }]), [[
+    "its secret broken cannot be used: refresh refused",
   ]]);
   assertEquals(warningsOf([{ host: "a.test", expiresAt: NOW + 599_999 }]).map((each) => each.length), [1]);
   assertEquals(warningsOf([{ host: "a.test", expiresAt: NOW + 600_000 }]), [[]]);
