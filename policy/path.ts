@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { hidesDotSegments, isOdd } from "./hidden_dots.ts";
 
 /** One way to read a path, applied to a request's path and to a rule's pattern alike. */
 interface Reading {
@@ -131,16 +132,21 @@ export function hasDotSegments(path: string): boolean {
 
 /**
  * True when a server that decodes once too often, or sloppily, reads something else than what is written: double
- * encoding (`%252e`, `%%32e`), `%u002e`, overlong UTF-8 (`%c0%ae`), NUL, and dot segments with a parameter (`..;`).
+ * encoding (`%252e`, `%%32e`), `%u002e`, overlong UTF-8 (`%c0%ae`), NUL, and hidden dot segments (`..;`, `..%20`).
  * An unusual path of more than 4,096 characters is suspect too.
  */
 export function isSuspectPath(path: string): boolean {
-  if (path.length > MAX_UNUSUAL_LENGTH && UNUSUAL.test(path)) return true;
+  if (isTooLong(path)) return true;
   const decoded = decodeOnce(path);
   if (/%[0-9a-f]{2}|%u[0-9a-f]{4}/i.test(decoded)) return true;
   // deno-lint-ignore no-control-regex
   if (/\x00|[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]/.test(decoded)) return true;
-  return /(?:^|[/\\])\.\.;/.test(decoded);
+  return hidesDotSegments(decoded);
+}
+
+/** True for a path of so many characters that it is not read in every way. */
+export function isTooLong(path: string): boolean {
+  return path.length > MAX_UNUSUAL_LENGTH && (UNUSUAL.test(path) || isOdd(path));
 }
 
 function decodeOnce(path: string): string {

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { hidesDotSegments } from "../../../policy/hidden_dots.ts";
 import { hasDotSegments, isSuspectPath, matchPath, normalisePath, readingsOf } from "../../../policy/path.ts";
 
 Deno.test("matchPath() knows star, prefix and exact", async (t) => {
@@ -160,4 +161,85 @@ Deno.test("hasDotSegments() finds them in every spelling", async (t) => {
   for (const path of ["/", "/a", "/...", "/.well-known/a", "/a../b", "/..a"]) {
     await t.step(path, () => assert(!hasDotSegments(path)));
   }
+});
+
+Deno.test("isSuspectPath() finds dot segments that only servers see which drop, fold or cut", async (t) => {
+  const suspect = [
+    ...["%09", "%0a", "%0d", "%1f", "%7f", "%20", "%23", "%3f", "%3F"].map((drop) => `/v1/..${drop}/admin`),
+    "/v1/%20../admin",
+    "/v1/.%20./admin",
+    "/v1/.%23./admin",
+    "/v1/..%20%09/admin",
+    "/v1/..%20",
+    "/v1/.%20/a",
+    "/v1/..%23a",
+    "/v1/..%3fa=b",
+    "/v1/..%20;a",
+    "/v1\\..%20\\admin",
+    "/v1%2f..%20%2fadmin",
+    "/v1/a/%20/../../admin", // the blank is a segment, or none
+    "/v1/a/%e2%80%8b/../../admin",
+    "/v1/%ef%bc%8e%ef%bc%8e/admin", // U+FF0E
+    "/v1/%ef%bc%8e./admin",
+    "/v1/%e2%80%a4%e2%80%a4/admin", // U+2024
+    "/v1/%e2%80%a5/admin", // U+2025
+    "/v1/%e2%80%a6/admin", // U+2026
+    "/v1/..%ef%bc%8fadmin", // U+FF0F
+    "/v1/a%ef%bc%8f../b",
+    "/v1/..%ef%bc%9fa", // U+FF1F
+    "/v1/..%e2%80%8b/admin", // U+200B
+    "/v1/.%e2%81%a0./admin", // U+2060
+    "/v1/%ef%bb%bf../admin", // U+FEFF
+    "/v1/..%c2%ad/admin", // U+00AD
+    "/v1/..%ef%b8%8f/admin", // a variation selector
+    "/v1/..%f3%a0%80%81/admin", // a tag character
+    "/v1/..%e3%80%80/admin", // U+3000
+    "/v1/..\xe2\x80\x8b/admin", // the same as bytes
+    "/v1/\xef\xbc\x8e\xef\xbc\x8e/admin",
+    "/v1/..%a0/admin", // U+00A0, U+0085 and U+00AD in Latin-1
+    "/v1/..\x85/admin",
+    "/v1/..\xad/admin",
+    "/v1/..%ff/admin", // dropped as no UTF-8
+    "/v1/\u2025/admin", // typed by an operator
+  ];
+  for (const path of suspect) await t.step(path, () => assert(isSuspectPath(path)));
+  const fine = [
+    "/v1/..hidden",
+    "/v1/a..b",
+    "/v1/...",
+    "/v1/.../a",
+    "/v1/.well-known/a%20b",
+    "/files/a%20b",
+    "/files/a..%20",
+    "/files/..a%20",
+    "/files/%20..b",
+    "/files/%20/a",
+    "/files/a%23/b%3fc",
+    "/files/.%23lock", // Emacs
+    "/files/1.%20Introduction",
+    "/files/%e2%80%a6and%20so%20on",
+    "/files/caf%c3%a9/%e4%b8%ad.txt",
+    "/files/caf\xc3\xa9.txt",
+    "/files/a%e2%80%8bb..c",
+    "/files/%f0%9f%91%a9%e2%80%8d%f0%9f%92%bb", // a joined emoji
+    "/a/../b",
+  ];
+  for (const path of fine) await t.step(`not ${path}`, () => assert(!isSuspectPath(path)));
+});
+
+Deno.test("hidesDotSegments() knows every character that Unicode folds to dots, to their end, or takes for nothing", () => {
+  for (let code = 0x80; code <= 0x10ffff; code++) {
+    const char = String.fromCodePoint(code);
+    const isDots = /^\.+$/.test(char.normalize("NFKC"));
+    const isEnd = /^[/\\?#;]/.test(char.normalize("NFKC"));
+    const isNothing = /^[\p{Default_Ignorable_Code_Point}\s]$/u.test(char);
+    if (isDots) assert(hidesDotSegments(`/v1/.${char}/a`), code.toString(16));
+    if (isEnd) assert(hidesDotSegments(`/v1/..${char}a`), code.toString(16));
+    if (isNothing) assert(hidesDotSegments(`/v1/..${char}/a`), code.toString(16));
+  }
+});
+
+Deno.test("isSuspectPath() takes a long path with bytes beyond ASCII for suspect, unread", () => {
+  assert(isSuspectPath("/" + "\xe9".repeat(4_096)));
+  assert(!isSuspectPath("/" + "\xe9".repeat(4_095)));
 });
