@@ -27,7 +27,7 @@ export async function adoptValue(
 ): Promise<Pick<SecretInput, "type" | "value" | "sourceFile" | "sourceUid" | "isAdopted" | "isRival">> {
   const kind = oauthKind(canonicalType(type));
   const folder = sourceFile !== undefined && isAbsolute(sourceFile) ? dirname(sourceFile) : undefined;
-  const whole = await kind?.inlineFiles?.(value, folder) ?? value;
+  const whole = await kind?.resolveFiles?.(value, folder) ?? value;
   const parsed = parseSecretValue(type, whole, nowMs);
   const sourceUid = kind && sourceFile !== undefined ? await ownerOf(sourceFile) : undefined;
   return {

@@ -3,8 +3,8 @@
  * credential.
  *
  * Taken is YAML or JSON with `app_id` (or `client_id`), `private_key` or `private_key_file`, and optionally
- * `installation_id` and `api_endpoint`. The key file is read once, when the secret is created; the key is sealed. Without
- * an `installation_id` the installation is found from the repository in the path, and the token is for that repository
+ * `installation_id` and `api_endpoint`. Of a key file only the path is kept, and whose it was: it is checked when the secret
+ * is created, and read anew for each signature, under the rules of `source_file.ts`. Without an `installation_id` the installation is found from the repository in the path, and the token is for that repository
  * alone. Tokens live an hour and stay in memory; making one does not end the others.
  *
  * @module
@@ -13,7 +13,7 @@ import { Buffer } from "node:buffer";
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { isAbsolute, resolve } from "node:path";
 import { CORE_SCHEMA, load } from "js-yaml";
-import { ProxyError } from "../core/errors.ts";
+import { messageOf, ProxyError } from "../core/errors.ts";
 import { trimEndOf } from "../core/text.ts";
 import { Fields, isToken } from "./fields.ts";
 import { githubForm, githubInjection } from "./github.ts";
@@ -26,12 +26,13 @@ import {
   type RenewalContext,
 } from "./oauth_kind.ts";
 import type { ProviderResponse } from "./provider_call.ts";
-import { readTrustedFile } from "./source_file.ts";
+import { ownerOf, readTrustedFile } from "./source_file.ts";
 import { errorCode, failureOf, jsonFields, RenewalFailure } from "./token_answer.ts";
 
 const WHAT = "GitHub App value";
 const HINT =
   "give app_id, private_key_file (or private_key), and where needed installation_id and api_endpoint";
+const KEY_FILE = "private key file";
 const API = "https://api.github.com";
 /** RFC 7518 §3.3 wants 2048 and more; GitHub makes keys of that size. */
 const SMALLEST_KEY_BITS = 2_048;
@@ -40,8 +41,10 @@ const SMALLEST_KEY_BITS = 2_048;
 export interface GithubApp extends Login {
   /** The app id or client id, which stand for the app in its tokens. */
   readonly app_id: string;
-  /** PKCS#8, as PEM. */
-  readonly private_key: string;
+  /** PKCS#8, as PEM; or else the absolute path of a file that holds it, and the user that its operator vouched for. */
+  readonly private_key?: string;
+  readonly private_key_file?: string;
+  readonly private_key_owner?: number;
   /** Without a slash at the end. */
   readonly api_endpoint: string;
   readonly installation_id?: string;
@@ -52,43 +55,40 @@ export const GITHUB_APP: OAuthKind<GithubApp> = {
 
   parse(text) {
     const fields = readFields(text);
-    if (!fields.has("private_key") && fields.has("private_key_file")) {
-      fields.refuse("its private_key_file was not read");
-    }
     const id = idOf(fields, "app_id") ?? idOf(fields, "client_id") ?? fields.refuse("it has no app_id");
     const installation = idOf(fields, "installation_id");
     if (installation !== undefined && !/^\d{1,20}$/.test(installation)) {
       fields.refuse("its installation_id is no number");
     }
-    const pem = fields.text("private_key") ?? fields.refuse("it has no private_key_file and no private_key");
     return compact({
       app_id: id,
-      private_key: readKey(fields, pem).export({ type: "pkcs8", format: "pem" }).toString(),
+      ...keyOf(fields),
       api_endpoint: trimEndOf(fields.url("api_endpoint") ?? API, "/"),
       installation_id: installation,
     });
   },
 
-  async inlineFiles(text, folder) {
+  async resolveFiles(text, folder) {
     const fields = readFields(text);
     const file = fields.text("private_key_file");
     if (file === undefined || fields.has("private_key")) return text;
-    if (!isAbsolute(file) && folder === undefined) {
-      fields.refuse("its private_key_file is a relative path", "write the absolute path of the key file");
-    }
-    const pem = await readTrustedFile(resolve(folder ?? "/", file), "private key file");
+    if (!isAbsolute(file) && folder === undefined) refuseRelative(fields);
+    const path = resolve(folder ?? "/", file);
+    const owner = await ownerOf(path);
+    readKey(fields, await readTrustedFile(path, KEY_FILE, owner));
     const rest = ["app_id", "client_id", "installation_id"].map((name) => [name, idOf(fields, name)]);
     return JSON.stringify({
       ...Object.fromEntries(rest),
       api_endpoint: fields.url("api_endpoint"),
-      private_key: pem,
+      private_key_file: path,
+      private_key_owner: owner,
     });
   },
 
   stored: () => undefined,
   isRenewable: () => true,
 
-  slotOf: ({ installation_id }, request) => installation_id === undefined ? ownerOf(request) : "",
+  slotOf: ({ installation_id }, request) => installation_id === undefined ? placeOf(request) : "",
   formOf: (_app, request) => githubForm(request),
 
   async renew(app, context, slot) {
@@ -132,7 +132,7 @@ type Ask = (method: "GET" | "POST", path: string) => Promise<ProviderResponse>;
  * Which token a request needs: `repo/OWNER/NAME`, `orgs/OWNER`, `users/OWNER`, `app` for API calls that name nobody, and
  * `none` for a path at the git host that names no repository in plain.
  */
-function ownerOf({ path, ...request }: CredentialRequest): string {
+function placeOf({ path, ...request }: CredentialRequest): string {
   const isApi = githubForm({ path, ...request }) === "api";
   const segments = path.replace(/^\/api\/(?:v3|graphql)(?=\/|$)/, "").split("/").slice(1);
   const [first = "", second = "", third = ""] = segments;
@@ -190,9 +190,24 @@ function refusal(response: ProviderResponse, context: RenewalContext, what: stri
   return new RenewalFailure(`GitHub ${what} (HTTP status ${response.status})`, { isFinal, retryAfterMs });
 }
 
+/** The key as it is now. @throws RenewalFailure for a file that is gone, no key, or not trusted */
+async function currentKey(
+  { private_key, private_key_file = "", private_key_owner }: GithubApp,
+): Promise<KeyObject> {
+  if (private_key !== undefined) return createPrivateKey(private_key);
+  try {
+    const pem = await readTrustedFile(private_key_file, KEY_FILE, private_key_owner);
+    return readKey(new Fields(KEY_FILE, "", {}), pem);
+  } catch (error) {
+    // Where the file lies is no business of whoever sent the request.
+    throw new RenewalFailure(`its ${KEY_FILE} cannot be used`, { atHome: messageOf(error) });
+  }
+}
+
 /** The app's own token (RFC 7519, RS256): issued a minute ago for clocks that are behind, valid for nine. */
-async function makeJwt({ app_id, private_key }: GithubApp, nowMs: number): Promise<string> {
-  const der = createPrivateKey(private_key).export({ type: "pkcs8", format: "der" });
+async function makeJwt(app: GithubApp, nowMs: number): Promise<string> {
+  const { app_id } = app;
+  const der = (await currentKey(app)).export({ type: "pkcs8", format: "der" });
   const key = await crypto.subtle.importKey(
     "pkcs8",
     new Uint8Array(der),
@@ -238,6 +253,22 @@ function idOf(fields: Fields, name: string): string | undefined {
     id = String(fields.number(name));
   }
   return id !== undefined && /^[A-Za-z0-9._-]{1,100}$/.test(id) ? id : fields.refuse(`its ${name} is no id`);
+}
+
+function keyOf(fields: Fields): Pick<GithubApp, "private_key" | "private_key_file" | "private_key_owner"> {
+  const pem = fields.text("private_key");
+  if (pem !== undefined) {
+    return { private_key: readKey(fields, pem).export({ type: "pkcs8", format: "pem" }).toString() };
+  }
+  const file = fields.text("private_key_file") ??
+    fields.refuse("it has no private_key_file and no private_key");
+  if (!isAbsolute(file)) refuseRelative(fields);
+  const owner = fields.number("private_key_owner");
+  return { private_key_file: file, ...(owner === undefined ? {} : { private_key_owner: owner }) };
+}
+
+function refuseRelative(fields: Fields): never {
+  return fields.refuse("its private_key_file is a relative path", "write the absolute path of the key file");
 }
 
 function readKey(fields: Fields, pem: string): KeyObject {

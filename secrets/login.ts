@@ -219,7 +219,7 @@ export class LiveLogin implements AsyncDisposable {
       return await this.#ask(slot, signal);
     } catch (error) {
       this.#parts.onOutcome(error instanceof RenewalFailure && error.isFinal ? "refused" : "failed");
-      this.#warn(`secret ${this.#record.name}: ${isProxyError(error) ? error.message : wordsOf(error)}`);
+      this.#warn(`secret ${this.#record.name}: ${forOperator(error)}`);
       throw error;
     }
   }
@@ -260,6 +260,8 @@ export class LiveLogin implements AsyncDisposable {
       if (this.#kind.rotates && isAnswered && this.#lostSince === undefined) {
         await this.#update({ refreshingSince: null }).catch(() => {}); // it only makes a later message too careful
       }
+      const atHome = error instanceof RenewalFailure ? error.atHome : undefined;
+      if (atHome !== undefined && atHome !== this.#record.error) await this.#note({ error: atHome });
       throw error;
     }
     // Somebody else may have renewed the login since the file was last read; then the refusal is not about the login.
@@ -273,12 +275,17 @@ export class LiveLogin implements AsyncDisposable {
       : `the provider refuses it: ${error.message}`;
     const refusal = new RenewalFailure(words, { isFinal: true });
     this.#refusal = refusal;
+    await this.#note({ error: words, refreshingSince: null });
+    throw refusal;
+  }
+
+  /** Stores what the operator should see. That it cannot be stored hides no failure. */
+  async #note(change: Omit<SecretUpdate, "ifVersion">): Promise<void> {
     try {
-      await this.#update({ error: words, refreshingSince: null });
+      await this.#update(change);
     } catch (failure) {
       this.#parts.log.error(`secret ${this.#record.name}: its state cannot be stored: ${wordsOf(failure)}`);
     }
-    throw refusal;
   }
 
   /** Commits a renewed login. Nothing of it is used before that. */
@@ -394,6 +401,10 @@ function wasNeverSent(error: unknown): boolean {
     "upstream.tls",
     "limit.reached",
   );
+}
+
+function forOperator(error: unknown): string {
+  return (error instanceof RenewalFailure ? error.atHome : undefined) ?? wordsOf(error);
 }
 
 /** What an error may say in public. */

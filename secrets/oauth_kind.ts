@@ -20,6 +20,7 @@ export interface Login {
   readonly refresh_token?: string;
   readonly client_secret?: string;
   readonly private_key?: string;
+  readonly private_key_file?: string;
 }
 
 /** What a login with a stored access token has. */
@@ -92,11 +93,12 @@ export interface OAuthKind<L extends Login = Login> {
    */
   parse(text: string, nowMs: number): L;
   /**
-   * Replaces the names of files in a value by what the files hold. Only at creation.
+   * Makes the names of files in a value absolute, once the files were found to be usable. Whoever brings the value vouches
+   * for their owners of that moment.
    *
    * @param folder what relative paths are relative to, when that is known
    */
-  inlineFiles?(text: string, folder: string | undefined): Promise<string>;
+  resolveFiles?(text: string, folder: string | undefined): Promise<string>;
   /** The access token that the login holds. */
   stored(login: L): AccessToken | undefined;
   /** True when {@linkcode renew} can work. */

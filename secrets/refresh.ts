@@ -207,8 +207,8 @@ export class Renewal implements Disposable {
     this.#failures++;
     this.#failure = failure;
     this.#retryAtMs = clock.now() +
-      (failure.isFinal
-        ? finalRetryMs
+      (failure.isFinal ? finalRetryMs : failure.atHome !== undefined
+        ? FIRST_RETRY_MS // costs nobody but us, and its operator has just repaired it
         : Math.max(failure.retryAfterMs ?? 0, waitMs * (1 - JITTER * random())));
     return failure;
   }

@@ -28,7 +28,7 @@ export async function readSourceLogin(
   for (let attempt = 0;; attempt++) {
     try {
       const text = await readTrustedFile(sourceFile, "source file", sourceUid);
-      return kind.parse(await kind.inlineFiles?.(text, dirname(sourceFile)) ?? text, now());
+      return kind.parse(await kind.resolveFiles?.(text, dirname(sourceFile)) ?? text, now());
     } catch (error) {
       const pauseMs = HALF_WRITTEN_PAUSES_MS[attempt];
       if (pauseMs === undefined) throw error;
@@ -46,8 +46,9 @@ export function isAnotherLogin(kind: OAuthKind, ours: Login, found: Login): bool
 }
 
 /** What changes when somebody renews or replaces a login, as a digest that says nothing about it. */
-export function digestOf({ access_token, refresh_token, client_secret, private_key }: Login): string {
-  const parts = JSON.stringify([access_token, refresh_token, client_secret, private_key]);
+export function digestOf(login: Login): string {
+  const { access_token, refresh_token, client_secret, private_key, private_key_file } = login;
+  const parts = JSON.stringify([access_token, refresh_token, client_secret, private_key ?? private_key_file]);
   return createHash("sha256").update(parts).digest("base64url");
 }
 

@@ -16,19 +16,23 @@ export class RenewalFailure extends Error {
   readonly retryAfterMs: number | undefined;
   /** True when the provider has answered, so that what it did is known. */
   readonly isAnswered: boolean;
+  /** Set when something on this machine is at fault, which is tried again soon. Says what, for its operator alone. */
+  readonly atHome: string | undefined;
 
   constructor(
     message: string,
-    { isFinal = false, isAnswered = true, retryAfterMs }: {
+    { isFinal = false, isAnswered = true, retryAfterMs, atHome }: {
       readonly isFinal?: boolean;
       readonly isAnswered?: boolean;
       readonly retryAfterMs?: number | undefined;
+      readonly atHome?: string | undefined;
     } = {},
   ) {
     super(message);
     this.isFinal = isFinal;
     this.isAnswered = isAnswered;
     this.retryAfterMs = retryAfterMs;
+    this.atHome = atHome;
   }
 }
 

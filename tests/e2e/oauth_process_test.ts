@@ -249,7 +249,6 @@ Deno.test("every type of login, from a file, in use, after a restart, and in no 
     await site.adopt(row.name, row.type, row.value(provider));
     await site.allow(row.name, path);
   }
-  await Deno.remove(`${site.dir}/app.pem`);
   const askAll = async () => {
     for (const { row, provider, path } of logins) {
       assertEquals((await site.ask(path)).status, 200, row.name);
@@ -302,6 +301,7 @@ Deno.test("every type of login, from a file, in use, after a restart, and in no 
   assertMatch(page, /^slicer_proxy_\w*renewals\w*\{[^}]*\} [1-9]/m);
   site.said += page;
   await site.stop();
+  await Deno.remove(`${site.dir}/app.pem`); // where the key is, and nowhere else
   assertEquals(leaksIn(await site.everything(), secrets), []);
   assert(secrets.size > 30, `only ${secrets.size} secrets were searched for`);
 });

@@ -1,5 +1,5 @@
 /** What each kind asks of its provider, over real TLS. */
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { generateKeyPairSync } from "node:crypto";
 import { ProxyError } from "../../../core/errors.ts";
 import { FakeProvider, header } from "../../support/fake_provider.ts";
@@ -245,7 +245,101 @@ Deno.test("GitHub App: with an installation_id nothing is looked up; without, on
   assertEquals(provider.seen[1]?.requestLine, "GET /app/installations?per_page=2 HTTP/1.1");
 });
 
-Deno.test("GitHub App: the key file is read when the secret is created, from a path that is safe", async (t) => {
+Deno.test("GitHub App: only the path of a key file is kept, and it is read at every use", async (t) => {
+  await using provider = await FakeProvider.start({ appPublicKeyPem: PUBLIC });
+  await using rig = await Rig.start();
+  const dir = await Deno.realPath(await Deno.makeTempDir());
+  await using _ = { [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
+  const file = `${dir}/key.pem`;
+  const write = (pem: string) => Deno.writeTextFile(file, pem, { mode: 0o600 });
+  await write(PRIVATE);
+  await rig.adopt("github-app", {
+    app_id: 12,
+    private_key_file: file,
+    api_endpoint: provider.origin,
+    installation_id: 77,
+  }, { host: "github.com" });
+  assertEquals(JSON.parse(rig.state.secretValue("login")?.value ?? ""), {
+    app_id: "12",
+    private_key_file: file,
+    private_key_owner: Deno.uid(),
+    api_endpoint: provider.origin,
+    installation_id: "77",
+  });
+  const use = () => {
+    rig.clock.advance(3_600_000); // the token of before has ended
+    return rig.credential({ host: "github.com" });
+  };
+  await use();
+  const rows: readonly (readonly [string, spoil: () => Promise<void>, error: RegExp])[] = [
+    ["writable by others", () => Deno.chmod(file, 0o620), /others can write to it; run: chmod go-w FILE$/],
+    ["gone", () => Deno.remove(file), /there is no such file$/],
+    ["a link", async () => {
+      await Deno.writeTextFile(`${dir}/real.pem`, PRIVATE, { mode: 0o600 });
+      await Deno.symlink(`${dir}/real.pem`, file);
+    }, /it is a link$/],
+    ["a folder", () => Deno.mkdir(file), /it is no regular file$/],
+    ["no key", () => write("hello"), /its private key is no PEM of PKCS#1 or PKCS#8$/],
+  ];
+  for (const [name, spoil, words] of rows) {
+    await t.step(name, async () => {
+      await Deno.remove(file, { recursive: true }).catch(() => {});
+      if (name === "writable by others" || name === "gone") await write(PRIVATE);
+      await spoil();
+      const before = provider.seen.length;
+      const error = await assertRejects(use, ProxyError);
+      assertEquals(error.code, "credential.unavailable");
+      assertStringIncludes(error.message, "its private key file cannot be used");
+      assert(!error.message.includes(dir), "the client is told where the file lies");
+      assertMatch(rig.state.getSecret("login")?.error ?? "", words);
+      assertMatch(rig.log.at(-1) ?? "", words);
+      assertEquals(provider.seen.length, before);
+      // Repaired, it is used again within a second or so, and the list says nothing any more.
+      await Deno.remove(file, { recursive: true }).catch(() => {});
+      await write(PRIVATE);
+      rig.clock.advance(1_000);
+      await rig.credential({ host: "github.com" });
+      assertEquals(rig.state.getSecret("login")?.error, undefined);
+    });
+  }
+  await t.step("another key counts at the next use", async () => {
+    await write(
+      generateKeyPairSync("rsa", { modulusLength: 2_048 }).privateKey.export({
+        type: "pkcs8",
+        format: "pem",
+      }).toString(),
+    );
+    await assertRejects(use, ProxyError);
+    await write(PRIVATE);
+    rig.clock.advance(600_000); // the provider has refused for good
+    await rig.credential({ host: "github.com" });
+  });
+});
+
+Deno.test("GitHub App: a key that was sealed by an earlier version goes on, and a source file takes over with its path", async () => {
+  await using provider = await FakeProvider.start({ appPublicKeyPem: PUBLIC });
+  await using rig = await Rig.start();
+  const dir = await Deno.realPath(await Deno.makeTempDir());
+  await using _ = { [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
+  const common = { app_id: "12", api_endpoint: provider.origin, installation_id: "77" };
+  await Deno.writeTextFile(`${dir}/key.pem`, PRIVATE, { mode: 0o600 });
+  await Deno.writeTextFile(`${dir}/app.yaml`, JSON.stringify({ ...common, private_key_file: "key.pem" }), {
+    mode: 0o600,
+  });
+  await rig.adopt("github-app", { ...common, private_key: PRIVATE }, { host: "github.com" });
+  await rig.credential({ host: "github.com" });
+  assertEquals(provider.seen.length, 1);
+  await rig.adopt("github-app", { ...common, private_key: PRIVATE }, {
+    name: "filed",
+    host: "github.com",
+    sourceFile: `${dir}/app.yaml`,
+  });
+  await rig.credential({ host: "github.com" }, "filed");
+  const { private_key, private_key_file } = JSON.parse(rig.state.secretValue("filed")?.value ?? "");
+  assertEquals([private_key, private_key_file], [undefined, `${dir}/key.pem`]);
+});
+
+Deno.test("GitHub App: the key file is checked when the secret is created", async (t) => {
   await using provider = await FakeProvider.start({ appPublicKeyPem: PUBLIC });
   await using rig = await Rig.start();
   const dir = await Deno.makeTempDir();
