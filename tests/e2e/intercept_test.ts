@@ -267,7 +267,7 @@ Deno.test("an upstream's TLS that cannot be trusted is 502, and the answer says 
     ["expired", upstreamCa.issue(["up.test"], Date.now() - 30 * DAY), "tls-expired", "has expired"],
     [
       "not yet valid",
-      upstreamCa.issue(["up.test"], Date.now() + 30 * DAY),
+      upstreamCa.issue(["up.test"], Date.now() + 45 * DAY),
       "tls-not-yet-valid",
       "is not valid yet",
     ],
