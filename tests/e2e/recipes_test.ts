@@ -11,6 +11,12 @@ import { RecipeLab, whyNoLab } from "../support/recipe_lab.ts";
 const DOCUMENT = new URL("../../docs/RECIPES.md", import.meta.url);
 const ANSWER = "hello from the stand-in";
 
+/**
+ * Not the others, even where they are here: there is no Docker daemon, and before their first message Codex and Copilot want
+ * answers about the account that only their providers can give.
+ */
+const RUN_FOR_REAL: readonly string[] = ["claude", "opencode", "gh"];
+
 /** The calls of each tool, in its order, with its headers. */
 const CALLS: Readonly<Record<string, string>> = {
   // What dockerd asks for: the realm without a login, the manifest, its blobs, each redirected to the CDN.
@@ -75,8 +81,7 @@ async function prepare(dir: string): Promise<void> {
     await Deno.writeTextFile(`${dir}/host/${name}`, JSON.stringify(value), { mode: 0o600 });
   }
   for (const [name, calls] of Object.entries(CALLS)) {
-    // There is no Docker daemon here, so the command alone does nothing.
-    if (name !== "docker" && hasProgram(name)) continue;
+    if (RUN_FOR_REAL.includes(name) && hasProgram(name)) continue;
     await Deno.writeTextFile(`${dir}/tools/${name}`, `#!/bin/bash\nset -euo pipefail\n${calls}\n`, {
       mode: 0o755,
     });

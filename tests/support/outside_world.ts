@@ -17,6 +17,7 @@ export const REAL: Readonly<Record<string, string>> = {
   ANTHROPIC_API_KEY: "sk-ant-api03-real-of-the-host",
   OPENAI_API_KEY: "sk-proj-real-of-the-host",
   COPILOT_PAT: "github_pat_real-of-the-host",
+  LLM_KEY: "llm-key-real-of-the-host",
 };
 
 /** The hosts that are served. */
@@ -30,6 +31,7 @@ export const HOSTS = [
   "api.openai.com",
   "chatgpt.com",
   "api.individual.githubcopilot.com",
+  "api.example.com",
 ] as const;
 
 /** The access tokens in the logins that the host adopts. */
@@ -86,18 +88,37 @@ const SERVED: Readonly<Record<typeof HOSTS[number], Serve>> = {
     if (!isKey && !isLogin) return challenge("Bearer");
     return pathname === "/v1/messages" ? anthropicAnswer(request) : Response.json({});
   },
-  "api.openai.com": (request) =>
-    has(request, `Bearer ${REAL.OPENAI_API_KEY}`) ? openaiAnswer() : challenge("Bearer"),
-  "chatgpt.com": (request) =>
+  "api.openai.com": (request, url) =>
+    has(request, `Bearer ${REAL.OPENAI_API_KEY}`) ? openaiAnswer(request, url) : challenge("Bearer"),
+  "chatgpt.com": (request, url) =>
     request.headers.get("chatgpt-account-id") === CODEX_ACCOUNT &&
       (request.headers.get("authorization") ?? "").endsWith(".real-signature")
-      ? openaiAnswer()
+      ? openaiAnswer(request, url)
       : challenge("Bearer"),
   "api.individual.githubcopilot.com": (request) =>
     has(request, `Bearer ${REAL.COPILOT_PAT}`)
       ? Response.json({ choices: [{ message: { role: "assistant", content: "hello from the stand-in" } }] })
       : challenge("Bearer"),
+  "api.example.com": (request, url) =>
+    has(request, `Bearer ${REAL.LLM_KEY}`) ? exampleAnswer(url) : challenge("Bearer"),
 };
+
+/** For programs that want a registry: npm's document of a package, cargo's index and search. */
+function exampleAnswer({ pathname, origin }: URL): Response {
+  const answers: Readonly<Record<string, unknown>> = {
+    "/v1/npm/demo": {
+      name: "demo",
+      "dist-tags": { latest: "1.0.0" },
+      versions: { "1.0.0": { name: "demo", version: "1.0.0" } },
+    },
+    "/v1/index/config.json": { dl: `${origin}/v1/dl`, api: `${origin}/v1` },
+    "/v1/api/v1/crates": {
+      crates: [{ name: "demo", max_version: "1.0.0", description: "d" }],
+      meta: { total: 1 },
+    },
+  };
+  return Response.json(answers[pathname] ?? { data: ["model-1"] });
+}
 
 /** The distribution spec's pull: the realm, a manifest, and blobs that another host has. */
 function serveRegistry(request: Request, { pathname }: URL): Response {
@@ -137,7 +158,11 @@ async function anthropicAnswer(request: Request): Promise<Response> {
   ]);
 }
 
-function openaiAnswer(): Response {
+function openaiAnswer({ method }: Request, { pathname }: URL): Response {
+  // Codex asks for much else, a WebSocket among it, and goes on without.
+  if (method !== "POST" || !pathname.endsWith("/responses")) {
+    return Response.json({ detail: "Not Found" }, { status: 404 });
+  }
   const text = "hello from the stand-in";
   const item = { type: "message", role: "assistant", id: "m1", content: [{ type: "output_text", text }] };
   const usage = { input_tokens: 1, output_tokens: 1, total_tokens: 2 };
