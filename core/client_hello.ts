@@ -10,6 +10,8 @@ import { ProxyError } from "./errors.ts";
 
 /** What matters of a ClientHello. */
 export interface ClientHello {
+  /** The protocols that it offers (RFC 7301), in the client's order; empty without the extension. */
+  readonly alpn: readonly string[];
   /** The name as sent, or undefined without the extension. */
   readonly serverName: string | undefined;
   /** The version that a server which speaks 1.2 and 1.3 will use: RFC 8446 §4.2.1 has it take the newer one. */
@@ -26,6 +28,7 @@ export interface ClientHello {
 const HANDSHAKE_RECORD = 0x16;
 const CLIENT_HELLO = 1;
 const SERVER_NAME_EXTENSION = 0;
+const ALPN_EXTENSION = 16;
 const SUPPORTED_VERSIONS_EXTENSION = 43;
 const TLS_1_3 = 0x0304;
 const ENCRYPT_THEN_MAC_EXTENSION = 22;
@@ -133,23 +136,38 @@ function readHello(message: Uint8Array): Omit<ClientHello, "byteLength"> {
   body.skip(body.number(1)); // legacy_session_id
   body.skip(body.number(2)); // cipher_suites
   body.skip(body.number(1)); // legacy_compression_methods
-  if (body.left === 0) return { serverName: undefined, tls: "1.2", offersEncryptThenMac: false };
+  if (body.left === 0) return { serverName: undefined, tls: "1.2", offersEncryptThenMac: false, alpn: [] };
   const extensions = body.vector(2);
   let serverName: string | undefined;
   let tls: ClientHello["tls"] = "1.2";
   let hasName = false;
+  let alpn: readonly string[] = [];
   let offersEncryptThenMac = false;
   while (extensions.left > 0) {
     const type = extensions.number(2);
     const extension = extensions.vector(2);
     if (type === SUPPORTED_VERSIONS_EXTENSION && offersTls13(extension)) tls = "1.3";
     if (type === ENCRYPT_THEN_MAC_EXTENSION) offersEncryptThenMac = true;
+    if (type === ALPN_EXTENSION) alpn = readAlpn(extension);
     if (type !== SERVER_NAME_EXTENSION) continue;
     if (hasName) throw noClientHello("two server names");
     hasName = true;
     serverName = readServerName(extension);
   }
-  return { serverName, tls, offersEncryptThenMac };
+  return { serverName, tls, offersEncryptThenMac, alpn };
+}
+
+/** RFC 7301 §3.1. */
+function readAlpn(extension: Cursor): readonly string[] {
+  const list = extension.vector(2);
+  const names: string[] = [];
+  while (list.left > 0) {
+    const name = list.vector(1);
+    let text = "";
+    while (name.left > 0) text += String.fromCharCode(name.number(1));
+    names.push(text);
+  }
+  return names;
 }
 
 /** Whoever answers the handshake judges a list that is malformed. */

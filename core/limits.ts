@@ -22,6 +22,8 @@ export interface Limits {
 
   /** Streams under way on an HTTP/2 connection, either role; what RFC 9113 §6.5.2 recommends, and what browsers expect. */
   readonly maxHttp2Streams: number;
+  /** HTTP/2 requests of one client under way, over all its connections: as HTTP/1.1 connections, with room for idle ones. */
+  readonly maxHttp2StreamsPerClient: number;
   /** CONTINUATION frames of one header block: whole heads of `maxHeadBytes` need three (CVE-2024-27316 and its like). */
   readonly maxHttp2Continuations: number;
   /** What a client may send of one stream's body before the upstream has taken it. */
@@ -113,6 +115,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxInterimResponses: 32,
 
   maxHttp2Streams: 100,
+  maxHttp2StreamsPerClient: 2_400,
   maxHttp2Continuations: 8,
   http2StreamWindowBytes: 262_144,
   http2UpstreamWindowBytes: 524_288,

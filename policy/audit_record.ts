@@ -58,6 +58,10 @@ export interface AuditRecord {
   readonly status?: number | undefined;
   /** The name of the secret that was injected. */
   readonly secret?: string | undefined;
+  /** Said of HTTP/2. */
+  readonly proto?: "h2" | undefined;
+  /** What a gRPC call ended with: 0 is OK. */
+  readonly grpcStatus?: number | undefined;
   /** True when the secret was sent without TLS. */
   readonly cleartext?: true | undefined;
   /** How the proxy treats what no rule allows; said of denials. */
@@ -187,7 +191,9 @@ function textLine(record: AuditRecord, repeated: number | undefined): string {
   add("port", record.port);
   add("path", record.path);
   add("query", record.query);
+  add("proto", record.proto);
   add("status", record.status);
+  add("grpc-status", record.grpcStatus);
   add("secret", record.secret);
   add("cleartext", record.cleartext);
   add("mode", record.mode);
@@ -218,7 +224,9 @@ function jsonLine(record: AuditRecord, timeMs: number, repeated: number | undefi
     port: record.port,
     path: record.path,
     query: record.query,
+    proto: record.proto,
     status: record.status,
+    grpc_status: record.grpcStatus,
     secret: record.secret,
     cleartext: record.cleartext,
     mode: record.mode,
@@ -276,6 +284,8 @@ export function parseRecord(line: string): StoredRecord | undefined {
     query: text("query"),
     status: number("status"),
     secret: text("secret"),
+    ...(row["proto"] === "h2" ? { proto: "h2" as const } : {}),
+    ...(number("grpc_status") === undefined ? {} : { grpcStatus: number("grpc_status") }),
     cleartext: row["cleartext"] === true ? true : undefined,
     mode: mode === "strict" || mode === "audit" ? mode : undefined,
     reason: reason !== undefined && isReason(reason) ? reason : undefined,

@@ -59,6 +59,7 @@ export const REASONS = {
   "tls-not-yet-valid": "the upstream's certificate is not valid yet",
   "tls-wrong-name": "the upstream's certificate is for another name",
   "tls-unknown-issuer": "the upstream's certificate was issued by an authority that the proxy does not trust",
+  "protocol-mismatch": "the upstream speaks no version of HTTP that the client offers",
   "tls-protocol": "the TLS handshake with the upstream failed",
   "upstream-closed": "the upstream closed the connection before its answer was complete",
   "upstream-malformed": "the upstream's answer cannot be read safely",

@@ -48,6 +48,11 @@ export class Admission {
     return this.#try(`client ${client}`, this.#limits.maxConnectionsPerClient);
   }
 
+  /** A request on an HTTP/2 stream of a client: many of them share one connection. */
+  tryStream(client: string): Release | undefined {
+    return this.#try(`streams of ${client}`, this.#limits.maxHttp2StreamsPerClient);
+  }
+
   /** A connection that SOCKS admitted without credentials. */
   tryAnonymous(): Release | undefined {
     return this.#try("anonymous", this.#limits.maxAnonymousConnections);

@@ -15,7 +15,9 @@ import type { Grants } from "./grants.ts";
 import type { Interceptor, ServerCertificate } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";
 import type { Dialler } from "./egress/dialler.ts";
+import type { Http2Pool } from "./egress/http2_pool.ts";
 import type { UpstreamPool } from "./egress/pool.ts";
+import type { ProtocolMemory } from "./egress/protocol_memory.ts";
 
 /**
  * When a credential may leave without TLS: `private` when the address that is dialled is in a private, CGNAT or loopback
@@ -50,6 +52,9 @@ export interface ProxyContext {
   readonly interceptor: Interceptor;
   readonly dialler: Dialler;
   readonly pool: UpstreamPool;
+  readonly http2Pool: Http2Pool;
+  /** What upstreams have picked. Undefined: HTTP/1.1 is all that is spoken. */
+  readonly protocols: ProtocolMemory | undefined;
   readonly audit: AuditTrail;
   /** Takes what must not happen. Never given anything that a client or upstream sent. */
   readonly reportBug: (error: unknown) => void;

@@ -11,7 +11,7 @@ import { escapeTerminal } from "../core/escape.ts";
 import type { Explanation } from "../policy/explain.ts";
 import { isReason, type Reason, REASONS } from "../policy/reason.ts";
 import { prefersJson } from "./message/accept.ts";
-import { type HeaderField, makeField } from "./message/fields.ts";
+import { type HeaderField, makeField, valuesOf } from "./message/fields.ts";
 import type { WholeAnswer } from "./message/message.ts";
 
 /** A refusal or failure, ready to be answered and logged. */
@@ -64,7 +64,11 @@ export function refusalOf(error: unknown): Refusal {
 }
 
 /** The answer, in the form that a request with these fields prefers: text or JSON. */
-export function answerOf(refusal: Refusal, fields: readonly HeaderField[]): WholeAnswer {
+export function answerOf(
+  refusal: Refusal,
+  { version, fields }: { readonly version?: string; readonly fields: readonly HeaderField[] },
+): WholeAnswer {
+  if (version === "HTTP/2" && isGrpc(fields)) return grpcAnswer(refusal);
   const json = prefersJson(fields);
   const body = Buffer.from(json ? formatProblem(refusal) : formatText(refusal), "utf8");
   const own: [string, string][] = [
@@ -76,6 +80,40 @@ export function answerOf(refusal: Refusal, fields: readonly HeaderField[]): Whol
   if (refusal.reason === "auth-throttled") own.push(["Retry-After", "60"]); // RFC 6585 §4
   if (refusal.status === 407) own.push(["Proxy-Authenticate", 'Basic realm="slicer-proxy"']);
   return { status: refusal.status, fields: own.map(([name, value]) => makeField(name, value)), body };
+}
+
+/** The media type of gRPC, with or without its codec. */
+function isGrpc(fields: readonly HeaderField[]): boolean {
+  return valuesOf(fields, "content-type").some((type) => /^application\/grpc(?:[+;]|$)/i.test(type));
+}
+
+/** PERMISSION_DENIED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED; 13 is INTERNAL, and 14, UNAVAILABLE, is for the rest. */
+const GRPC_STATUS: Readonly<Record<number, number>> = { 400: 13, 403: 7, 429: 8, 431: 8, 500: 13, 504: 4 };
+
+/** Trailers-Only: programs that speak gRPC read nothing else. */
+function grpcAnswer(refusal: Refusal): WholeAnswer {
+  const text = `slicer-proxy: ${describe(refusal)} (${refusal.reason})`;
+  const fields: [string, string][] = [
+    ["content-type", "application/grpc"],
+    ["grpc-status", String(GRPC_STATUS[refusal.status] ?? 14)],
+    ["grpc-message", encodeGrpcMessage(text)],
+    ["x-slicer-proxy-reason", refusal.reason],
+  ];
+  return {
+    status: 200,
+    fields: fields.map(([name, value]) => makeField(name, value)),
+    body: new Uint8Array(0),
+  };
+}
+
+/** Percent-encoded but for printable ASCII, as gRPC's protocol has it. */
+function encodeGrpcMessage(text: string): string {
+  let out = "";
+  for (const byte of Buffer.from(text, "utf8")) {
+    const isPlain = byte >= 0x20 && byte < 0x7f && byte !== 0x25;
+    out += isPlain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  }
+  return out;
 }
 
 /** What a status means beyond its reason, for whoever reads the body. */

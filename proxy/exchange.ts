@@ -28,6 +28,8 @@ export interface Session {
   readonly tunnel: Tunnel | undefined;
   /** True on the proxy's own TLS: what is answered here cannot be read or changed on the way. */
   readonly isTls?: boolean;
+  /** Its requests are streams of HTTP/2. */
+  readonly isHttp2?: boolean;
   readonly state: ConnectionState;
   /** Where its requests come from: the connection's, with the version of TLS that this is inside of. */
   readonly origin: Origin;
@@ -94,6 +96,11 @@ export function responseTimeoutOf({ rule, session: { context: { limits } } }: Ad
   return rule.responseTimeoutMs ?? limits.responseTimeoutMs;
 }
 
+/** How long neither side may send anything of its body, in milliseconds. What was upgraded rests for longer. */
+export function idleTimeoutOf({ upgrade, session: { context: { limits } } }: AdmittedExchange): number {
+  return upgrade ? limits.tunnelIdleTimeoutMs : limits.bodyIdleTimeoutMs;
+}
+
 /** The audit fields of a target. */
 export function describeTarget(target: RequestTarget, { logQuery }: ProxyContext): Partial<AuditRecord> {
   const { scheme, host, port, path, query } = target;
@@ -107,15 +114,16 @@ export async function refuseExchange(
   known: Partial<AuditRecord>,
 ): Promise<void> {
   logRefusal(session, refusal, known);
-  await request.answer(answerOf(refusal, request.head.fields));
+  await request.answer(answerOf(refusal, request.head));
 }
 
 /** Logs a refusal of whatever came last. */
 export function logRefusal(
-  { context, tunnel, origin }: Session,
+  session: Session,
   refusal: Refusal,
   known: Partial<AuditRecord>,
 ): void {
+  const { context, tunnel, origin } = session;
   const isPolicy = refusal.status === 403;
   context.audit.write({
     verdict: "deny",
@@ -127,6 +135,7 @@ export function logRefusal(
       ? { mode: modeOf(context, known.client ?? tunnel?.client.name) }
       : { status: refusal.status }),
     reason: refusal.reason,
+    ...(session.isHttp2 ? { proto: "h2" as const } : {}),
     origin,
   });
 }

@@ -74,7 +74,7 @@ class Forwarding implements Course {
     this.#failure = failure;
     this.#cancel?.abort(failure);
     this.#leg?.close();
-    if (this.#relay.status > 0) this.#exchange.request.cut();
+    if (this.#relay.status > 0) this.#exchange.request.cut(failure);
   }
 
   async run(): Promise<void> {
@@ -122,7 +122,7 @@ class Forwarding implements Course {
     const { session: { context }, request, target, client } = this.#exchange;
     const refusal = refusalOf(failure);
     if (this.#relay.status > 0 || refusal.reason === "client-closed") {
-      request.cut();
+      request.cut(failure);
       this.#log({ reason: refusal.reason });
       return;
     }
@@ -157,13 +157,18 @@ class Forwarding implements Course {
       } catch (error) {
         leg.close();
         if (this.#failure) throw this.#failure;
-        const isStale = leg.isReused && this.#isReplayable && this.#relay.status === 0 && !isRetry &&
-          (!(error instanceof ProxyError) || error.code === "upstream.closed");
-        if (!isStale) throw toUpstreamError(error);
+        if (isRetry || !this.#maySendAgain(leg, error)) throw toUpstreamError(error);
         isRetry = true;
         this.touch(responseTimeoutOf(this.#exchange));
       }
     }
+  }
+
+  /** RFC 9110 §9.2.2, RFC 9113 §8.7. */
+  #maySendAgain(leg: UpstreamLeg, error: unknown): boolean {
+    if (this.#relay.status > 0) return false;
+    const fate = leg.fateAfter(error);
+    return fate === "unknown" ? this.#isReplayable : fate === "unseen" && !this.#upload.hasBegun;
   }
 
   async #connect(isRetry: boolean): Promise<UpstreamLeg> {
@@ -181,12 +186,16 @@ class Forwarding implements Course {
   async #send(leg: UpstreamLeg): Promise<void> {
     const { request: { body }, upgrade } = this.#exchange;
     const kept = this.#credential.isReplay ? this.#credential.kept : undefined;
-    await leg.send(() => this.#upstreamHead(), kept ? kept.join() : this.#upload.first());
+    const first = kept ? kept.join() : this.#upload.first();
+    await leg.send(() => this.#upstreamHead(), first, body.done && body.trailers === undefined);
     if (!body.done) {
       this.#upload.start(leg, () => {
         if (this.#relay.status === 0) this.#watchClient();
       });
-    } else if (!upgrade) this.#watchClient();
+      return;
+    }
+    leg.end(body.trailers);
+    if (!upgrade) this.#watchClient();
   }
 
   /** What goes upstream, at the last moment: the check and the write are one turn (SPEC section 9.4). */
@@ -194,7 +203,7 @@ class Forwarding implements Course {
     const { request: { head }, target, grant, session: { context }, startedAt } = this.#exchange;
     if (!context.policy.isLive(grant)) throw revoked();
     this.#setupMs ??= context.clock.monotonic() - startedAt;
-    return { method: head.method, target: target.originForm, version: head.version, fields: this.#fields };
+    return { ...head, target: target.originForm, fields: this.#fields };
   }
 
   /**
@@ -204,9 +213,10 @@ class Forwarding implements Course {
    */
   #upstreamFields(): readonly HeaderField[] {
     const { request: { head }, target, upgrade } = this.#exchange;
-    const fields = this.#credential.inject(removeHopByHop(head.fields));
+    const fields = this.#credential.inject(removeHopByHop(head));
     const place = findPlaceholder({ fields, target: target.originForm });
     if (place !== undefined) throw unreplaced(place, this.#exchange.rule);
+    if (head.version === "HTTP/2") return fields;
     if (upgrade) fields.push(makeField("Connection", "Upgrade"), ...upgrade.fields);
     if (this.#isLone && !upgrade) fields.push(makeField("Connection", "close"));
     return fields;
@@ -254,7 +264,9 @@ class Forwarding implements Course {
       client: client.name,
       method: request.head.method,
       ...describeTarget(target, context),
+      ...(request.head.version === "HTTP/2" ? { proto: "h2" as const } : {}),
       ...(status > 0 ? { status } : {}),
+      ...(this.#relay.grpcStatus === undefined ? {} : { grpcStatus: this.#relay.grpcStatus }),
       ...(secret === undefined ? {} : { secret }),
       ...(secret !== undefined && target.scheme === "http" ? { cleartext: true as const } : {}),
       ...more,

@@ -6,9 +6,9 @@
  *
  * @module
  */
+import type { ClientHello } from "../core/client_hello.ts";
 import { ProxyError } from "../core/errors.ts";
 import { type HostPort, parseHost } from "../core/host_port.ts";
-import type { TlsVersion } from "../policy/audit_record.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { Rule } from "../policy/rule.ts";
 import { ByteReader, writeAll } from "./streams/byte_reader.ts";
@@ -16,7 +16,9 @@ import { isTlsRecord, peekClientHello } from "./streams/client_hello.ts";
 import { type ClientStream, modeOf } from "./context.ts";
 import { refusalOf } from "./error_response.ts";
 import type { OpenSession } from "./exchange.ts";
+import { serveHttp2 } from "./http2_session.ts";
 import type { Client } from "./policy_source.ts";
+import { chooseProtocol } from "./protocol_choice.ts";
 import { serveSession } from "./session.ts";
 
 /** TLS alert `unrecognized_name` (RFC 6066 §3), fatal. */
@@ -39,34 +41,37 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
   const releaseTunnel = context.admission.addTunnel();
   let inner: ClientStream = stream;
   let reason: Reason | undefined;
-  const release = context.grants.hold({ client, ...(rule ? { rule } : {}) }, (why) => {
+  const end = (why: "revoked" | "shutdown") => {
     reason = why;
     inner.abort();
-  });
+  };
+  let release = context.grants.hold({ client, ...(rule ? { rule } : {}) }, end);
   try {
     const isTls = await sniff(session);
     if (!isTls && isOtherProtocol(session.reader.available)) throw otherProtocol();
-    const scheme = isTls ? "https" : "http";
+    const scheme = isTls ? "https" as const : "http" as const;
     let { reader } = session;
     if (isTls) {
-      origin = { ...origin, tls: await checkServerName(session, target) };
+      const hello = await checkServerName(session, target);
+      origin = { ...origin, tls: hello.tls };
+      const protocol = await chooseProtocol(session, tunnel, hello.alpn);
       const tls = await context.interceptor.terminate(
         stream,
         reader.takeAll(),
-        `host ${target.host}`,
-        () => certificateFor(session, tunnel),
+        `host ${target.host} ${protocol}`,
+        async () => ({ ...await certificateFor(session, tunnel), alpn: protocol }),
       );
       inner = tls;
       reader = new ByteReader(tls);
+      const inside = { stream: tls, reader, tunnel: { ...target, scheme, client }, state, origin, context };
       if (reason) tls.abort(); // during the handshake
-      else {await serveSession({
-          stream: tls,
-          reader,
-          tunnel: { ...target, scheme, client },
-          state,
-          origin,
-          context,
-        });}
+      else if (protocol === "h2") {
+        // Each stream holds its own rule: that another one of theirs has gone is no reason to end it.
+        const releaseClient = context.grants.hold({ client }, end);
+        release();
+        release = releaseClient;
+        await serveHttp2({ ...inside, isHttp2: true });
+      } else await serveSession(inside);
       await tls.done;
     } else {await serveSession({
         stream,
@@ -148,16 +153,16 @@ function otherProtocol(): ProxyError {
 /**
  * The SNI must be the CONNECT target (SPEC section 2): a permitted host cannot front for another.
  *
- * @returns the version of TLS that the handshake will have
+ * @returns the hello
  */
 async function checkServerName(
   { reader, stream, context: { deadlines, limits } }: OpenSession,
   { host }: HostPort,
-): Promise<TlsVersion> {
+): Promise<ClientHello> {
   const deadline = deadlines.start(limits.handshakeTimeoutMs, () => stream.close());
   try {
-    const { serverName, tls } = await peekClientHello(reader, limits);
-    if (serverName === undefined || namesHost(serverName, host)) return tls;
+    const hello = await peekClientHello(reader, limits);
+    if (hello.serverName === undefined || namesHost(hello.serverName, host)) return hello;
     await writeAll(stream, UNRECOGNIZED_NAME);
   } catch (error) {
     if (error instanceof ProxyError) throw error;

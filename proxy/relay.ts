@@ -9,9 +9,9 @@
 import { ProxyError } from "../core/errors.ts";
 import { clientGone, type Course } from "./course.ts";
 import type { CredentialUse } from "./credential_use.ts";
-import type { AdmittedExchange } from "./exchange.ts";
+import { type AdmittedExchange, idleTimeoutOf } from "./exchange.ts";
 import { type HeaderField, listOf, removeHopByHop } from "./message/fields.ts";
-import { type MessageBody, type ResponseHead, takeFirst, type UpstreamLeg } from "./message/message.ts";
+import type { MessageBody, ResponseHead, UpstreamLeg } from "./message/message.ts";
 
 /** How it went: all of it was passed on, the upstream switches protocols, or it is to be asked again. */
 export type Relayed = "whole" | "refused" | { readonly switched: ResponseHead };
@@ -24,6 +24,7 @@ export class Relay {
   #status = 0;
   #received = 0;
   #wasEarly = false;
+  #grpcStatus: number | undefined;
 
   constructor(exchange: AdmittedExchange, course: Course, credential: CredentialUse) {
     this.#exchange = exchange;
@@ -39,6 +40,11 @@ export class Relay {
   /** Bytes of the body that the client was given. */
   get received(): number {
     return this.#received;
+  }
+
+  /** What a gRPC call ended with, once it did. */
+  get grpcStatus(): number | undefined {
+    return this.#grpcStatus;
   }
 
   /** True when the upstream answered before it was sent the whole request. */
@@ -66,25 +72,26 @@ export class Relay {
   }
 
   async #final(leg: UpstreamLeg, head: ResponseHead, body: MessageBody): Promise<Relayed> {
-    const { request, session: { context: { limits } } } = this.#exchange;
+    const { request } = this.#exchange;
+    const idleTimeoutMs = idleTimeoutOf(this.#exchange);
     const { status } = head;
     if (status === 407) throw malformed("the upstream answered 407, as only a proxy may");
     this.#wasEarly = !request.body.isReleased;
     if ((status === 401 || status === 403) && await this.#credential.isRefused(leg, head)) return "refused";
     if (this.#course.failure) throw this.#course.failure;
     // A body that is malformed from its start can still be answered: nothing of the response has left yet.
-    const first = takeFirst(body);
+    const first = body.takeFirst();
     this.#received += first.length;
     this.#status = status;
-    this.#course.touch(limits.bodyIdleTimeoutMs);
+    this.#course.touch(idleTimeoutMs);
     await this.#toClient(request.begin({ ...head, fields: cleanFields(head) }, first, body));
     while (!body.done) {
       const piece = body.take();
       if (piece.length > 0) {
-        await this.#toClient(request.write(piece, body.done));
+        await this.#toClient(request.write(piece, body.done && body.trailers === undefined));
         body.release();
         this.#received += piece.length;
-        this.#course.touch(limits.bodyIdleTimeoutMs);
+        this.#course.touch(idleTimeoutMs);
       } else if (!body.done && !await body.fill()) {
         throw new ProxyError(
           "upstream.closed",
@@ -92,6 +99,8 @@ export class Relay {
         );
       }
     }
+    request.end(body.trailers);
+    this.#grpcStatus = grpcStatusIn(body.trailers ?? head.fields);
     return "whole";
   }
 
@@ -105,8 +114,14 @@ export class Relay {
 }
 
 /** The response fields for the client: not those of the hop, nor what only this proxy says. */
-export function cleanFields({ fields }: ResponseHead): HeaderField[] {
-  return removeHopByHop(fields).filter(({ key }) => !key.startsWith("x-slicer-proxy-"));
+export function cleanFields(head: ResponseHead): HeaderField[] {
+  return removeHopByHop(head).filter(({ key }) => !key.startsWith("x-slicer-proxy-"));
+}
+
+/** 0 is OK, the others are errors; there are 17 (https://grpc.github.io/grpc/core/md_doc_statuscodes.html). */
+function grpcStatusIn(fields: readonly HeaderField[]): number | undefined {
+  const value = fields.find(({ key }) => key === "grpc-status")?.value;
+  return value !== undefined && /^\d{1,2}$/.test(value) ? Number(value) : undefined;
 }
 
 function malformed(what: string): ProxyError {

@@ -32,7 +32,9 @@ import { Interceptor, type PortSet } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";
 import { SocketStream } from "./streams/socket_stream.ts";
 import { Dialler, type Resolve } from "./egress/dialler.ts";
+import { Http2Pool } from "./egress/http2_pool.ts";
 import { UpstreamPool } from "./egress/pool.ts";
+import { ProtocolMemory } from "./egress/protocol_memory.ts";
 
 /** A port to listen on. Port 0 takes a free one. */
 export interface Listen {
@@ -59,6 +61,8 @@ export interface ProxyOptions {
   readonly ownPorts: () => readonly number[];
   readonly audit: AuditTrail;
   readonly logQuery: boolean;
+  /** False: HTTP/1.1 is all that is spoken. */
+  readonly http2?: boolean;
   readonly reportBug: (error: unknown) => void;
   /** What limits are measured by, where several threads share them. */
   readonly counts?: Counts;
@@ -139,6 +143,8 @@ export function startProxy(options: ProxyOptions): LocalProxy {
     ownAddresses: (port) => isOwn(port) ? localAddresses(clock) : [],
   });
   const pool = new UpstreamPool({ limits, deadlines, grants, counts });
+  const http2Pool = new Http2Pool({ limits, deadlines, grants });
+  const protocols = options.http2 === false ? undefined : new ProtocolMemory(() => clock.monotonic());
   const context: ProxyContext = {
     ...options,
     limits,
@@ -148,6 +154,8 @@ export function startProxy(options: ProxyOptions): LocalProxy {
     interceptor,
     dialler,
     pool,
+    http2Pool,
+    protocols,
   };
   const server = new Server(context, listeners, { listen: options.listen, counts });
   return server;
@@ -198,7 +206,7 @@ class Server implements LocalProxy {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
-    const { pool, grants, interceptor, limits } = this.#context;
+    const { pool, http2Pool, grants, interceptor, limits } = this.#context;
     await Promise.all([...this.#accepting].map((each) => each[Symbol.asyncDispose]()));
     for (const { stream, state } of this.#open) {
       state.isStopping = true;
@@ -209,6 +217,7 @@ class Server implements LocalProxy {
     await this.#drained(Math.min(LAST_WORDS_MS, limits.drainTimeoutMs)); // for the answers that say so
     for (const { stream } of this.#open) stream.close();
     pool.close();
+    http2Pool.close();
     await this.#drained(limits.drainTimeoutMs);
     await interceptor.close();
   }

@@ -8,23 +8,13 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
-import { admit } from "./admit.ts";
 import { answerOf, type Refusal, refusalOf } from "./error_response.ts";
-import {
-  describeTarget,
-  type Exchange,
-  identify,
-  linger,
-  logRefusal,
-  type OpenSession,
-  refuseExchange,
-} from "./exchange.ts";
-import { forward } from "./forward.ts";
+import { type Exchange, linger, logRefusal, type OpenSession, refuseExchange } from "./exchange.ts";
 import { serveGuest } from "./guest/service.ts";
 import { readRequestHead } from "./http1/head_reader.ts";
 import { Http1Request, type Next, writeAnswer } from "./http1/request.ts";
 import type { RequestHead } from "./message/message.ts";
-import { parseTarget } from "./message/target.ts";
+import { serveRequest } from "./serve.ts";
 
 /** A CONNECT on a proxy port, for the caller to serve. */
 export interface ConnectExchange extends Exchange {
@@ -42,7 +32,7 @@ export async function serveSession(session: OpenSession): Promise<ConnectExchang
   for (let isFirst = true; next === "keep" && !(session.state.isStopping && !isFirst); isFirst = false) {
     const head = await readHead(session, isFirst);
     if (!head) break;
-    const served = await serveRequest(session, head);
+    const served = await serveHead(session, head);
     if (typeof served !== "string") return served;
     next = served;
   }
@@ -110,14 +100,14 @@ async function refuseUnread(
 ): Promise<void> {
   logRefusal(session, refusal, known);
   const isHead = head?.method === "HEAD";
-  await writeAnswer(session, answerOf(refusal, head?.fields ?? []), { isHead, close: true });
+  await writeAnswer(session, answerOf(refusal, { fields: head?.fields ?? [] }), { isHead, close: true });
 }
 
 /** Serves one request; a CONNECT on a proxy port is handed back. */
-async function serveRequest(session: OpenSession, head: RequestHead): Promise<Next | ConnectExchange> {
+async function serveHead(session: OpenSession, head: RequestHead): Promise<Next | ConnectExchange> {
   const { context } = session;
   const startedAt = context.clock.monotonic();
-  let known: Partial<AuditRecord> = { method: head.method };
+  const known: Partial<AuditRecord> = { method: head.method };
   let exchange: ConnectExchange | undefined;
   try {
     if (!context.audit.isWritable) {
@@ -127,13 +117,7 @@ async function serveRequest(session: OpenSession, head: RequestHead): Promise<Ne
     exchange = { session, request, startedAt };
     if (head.method === "CONNECT" && !session.tunnel) return exchange;
     if (!session.tunnel && head.target.startsWith("/") && await serveGuest(exchange)) return request.next;
-    const target = parseTarget(head, session.tunnel);
-    known = { ...known, ...describeTarget(target, context) };
-    const client = session.tunnel?.client ?? identify(session, head.fields);
-    known = { ...known, client: client.name };
-    const admitted = admit(exchange, client, target);
-    if ("refusal" in admitted) await refuseExchange(exchange, admitted.refusal, known);
-    else await forward(admitted);
+    await serveRequest(exchange);
     return request.next;
   } catch (error) {
     if (!(error instanceof ProxyError)) context.reportBug(error);

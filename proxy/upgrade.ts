@@ -34,10 +34,12 @@ export async function upgrade(
     makeField("Connection", "Upgrade"),
     ...head.fields.filter(({ key }) => key === "upgrade"),
   ];
-  const client = await request.switchProtocols({ ...head, fields }).catch(() => {
+  const switching = request.switchProtocols?.({ ...head, fields });
+  const client = await switching?.catch(() => {
     throw course.failure ?? clientGone();
   });
-  const upstream = leg.takeOver();
+  const upstream = leg.takeOver?.();
+  if (!client || !upstream) throw new TypeError("Cannot switch protocols: this version of HTTP has no 101");
   const joined = splice(client.stream, upstream.stream, {
     deadlines,
     firstToB: client.first,

@@ -672,6 +672,13 @@ export interface components {
       readonly query?: string;
       /** @description What the client was answered */
       readonly status?: number;
+      /**
+       * @description The version of HTTP, where it is 2
+       * @enum {string}
+       */
+      readonly proto?: "h2";
+      /** @description What a gRPC call ended with: 0 is OK */
+      readonly grpc_status?: number;
       /** @description The name of the secret that was injected */
       readonly secret?: string;
       /**
@@ -726,6 +733,7 @@ export interface components {
        *     - `tls-not-yet-valid`: the upstream's certificate is not valid yet
        *     - `tls-wrong-name`: the upstream's certificate is for another name
        *     - `tls-unknown-issuer`: the upstream's certificate was issued by an authority that the proxy does not trust
+       *     - `protocol-mismatch`: the upstream speaks no version of HTTP that the client offers
        *     - `tls-protocol`: the TLS handshake with the upstream failed
        *     - `upstream-closed`: the upstream closed the connection before its answer was complete
        *     - `upstream-malformed`: the upstream's answer cannot be read safely
@@ -775,6 +783,7 @@ export interface components {
         | "tls-not-yet-valid"
         | "tls-wrong-name"
         | "tls-unknown-issuer"
+        | "protocol-mismatch"
         | "tls-protocol"
         | "upstream-closed"
         | "upstream-malformed"
@@ -924,6 +933,7 @@ export interface components {
           | "tls-not-yet-valid"
           | "tls-wrong-name"
           | "tls-unknown-issuer"
+          | "protocol-mismatch"
           | "tls-protocol"
           | "upstream-closed"
           | "upstream-malformed"

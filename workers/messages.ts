@@ -30,6 +30,7 @@ export interface WorkerConfig {
   readonly allowCidrs: readonly Cidr[];
   readonly trusted: readonly TrustedFor[];
   readonly logQuery: boolean;
+  readonly http2: boolean;
 }
 
 /** A part of the policy. What is absent is as it was. */

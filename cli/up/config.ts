@@ -44,6 +44,8 @@ export interface UpConfig {
   readonly logFormat: "text" | "json";
   readonly logFile: string;
   readonly logQuery: boolean;
+  /** False: HTTP/1.1 is all that is spoken. */
+  readonly http2: boolean;
   readonly limits: Limits;
   /** Threads of the data plane. */
   readonly workers: number;
@@ -92,6 +94,7 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     logFormat: args.textOf("log-format") === "json" ? "json" : "text",
     logFile: args.text("log-file") ?? join(stateDir, "audit.log"),
     logQuery: args.has("log-query"),
+    http2: args.textOf("http2") !== "off",
     limits: readLimits(args),
     workers: parseWorkers(args.text("workers")),
   };

@@ -60,6 +60,7 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
     allowCidrs: config.allowCidrs,
     trusted: parts.trusted,
     logQuery: config.logQuery,
+    http2: config.http2,
   };
   return config.workers === 1 ? startHere(settings, parts) : startThreads(config.workers, settings, parts);
 }

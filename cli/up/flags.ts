@@ -141,5 +141,12 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     placeholder: "N",
     description: "threads that serve; on Linux one for each core, up to 16, when it is left out",
   },
+  {
+    name: "http2",
+    placeholder: "MODE",
+    description: "whether inspected tunnels may speak HTTP/2 where both sides do",
+    choices: ["on", "off"],
+    default: "on",
+  },
   { name: "log-query", description: "log the query of requests; it may hold credentials" },
 ];

@@ -51,7 +51,12 @@ export interface DialTarget {
   readonly ruleHost: string;
   /** A credential goes along without TLS: only private, CGNAT and loopback addresses are dialled. */
   readonly isOnlyNear?: boolean;
+  /** What is offered within TLS, in the order of preference. Default: HTTP/1.1 alone. */
+  readonly alpn?: readonly Alpn[];
 }
+
+/** The protocols that the proxy speaks, as TLS names them (RFC 7301). */
+export type Alpn = "h2" | "http/1.1";
 
 /** A connection to an upstream, with the reader that knows what has been read of it. */
 export interface UpstreamConnection {
@@ -59,6 +64,8 @@ export interface UpstreamConnection {
   readonly reader: ByteReader;
   /** True when requests were sent on it before. */
   isReused: boolean;
+  /** What the upstream has picked; without an answer it is HTTP/1.1. */
+  readonly protocol: Alpn;
 }
 
 /** A name may have many more addresses than anyone should wait for; big sites have up to eight of each family. */
@@ -90,9 +97,11 @@ export class Dialler {
       const addresses = await this.#resolve(target, signal);
       const tcp = await this.#connect(addresses, target, signal);
       tcp.setNoDelay(true);
-      const conn = target.scheme === "https" ? await this.#startTls(tcp, target.host, signal) : tcp;
+      const { conn, protocol } = target.scheme === "https"
+        ? await this.#startTls(tcp, target, signal)
+        : { conn: tcp, protocol: target.alpn?.[0] ?? "http/1.1" as const };
       const stream = new SocketStream(conn);
-      return { stream, reader: new ByteReader(stream), isReused: false };
+      return { stream, reader: new ByteReader(stream), isReused: false, protocol };
     } finally {
       release();
     }
@@ -185,7 +194,11 @@ export class Dialler {
     }
   }
 
-  async #startTls(tcp: Deno.TcpConn, host: string, signal: AbortSignal): Promise<Deno.TlsConn> {
+  async #startTls(
+    tcp: Deno.TcpConn,
+    { host, alpn = ["http/1.1"] }: DialTarget,
+    signal: AbortSignal,
+  ): Promise<{ readonly conn: Deno.TlsConn; readonly protocol: Alpn }> {
     const { caCertsFor, deadlines, limits } = this.#options;
     const local = tcp.localAddr as Deno.NetAddr;
     const remote = tcp.remoteAddr as Deno.NetAddr;
@@ -204,10 +217,12 @@ export class Dialler {
       tls = await Deno.startTls(tcp, {
         hostname: host,
         caCerts: [...caCertsFor(host)],
-        alpnProtocols: ["http/1.1"],
+        alpnProtocols: [...alpn],
       });
-      await tls.handshake();
-      return tls;
+      const { alpnProtocol } = await tls.handshake();
+      const protocol = alpnProtocol === "h2" ? "h2" : "http/1.1";
+      if (!alpn.includes(protocol)) throw noCommonProtocol(host);
+      return { conn: tls, protocol };
     } catch (error) {
       closeQuietly(tls ?? tcp);
       if (signal.aborted) throw signal.reason;
@@ -220,6 +235,9 @@ export class Dialler {
           },
         );
       }
+      if (error instanceof ProxyError) throw error;
+      // RFC 7301 §3.2. What is offered is what the client speaks, so it may be the only way to say no.
+      if (/no_?application_?protocol/i.test(messageOf(error))) throw noCommonProtocol(host);
       throw upstreamTlsError(host, error);
     } finally {
       deadline.stop();
@@ -230,6 +248,14 @@ export class Dialler {
 
 function isNear(ip: IpBytes | undefined): boolean {
   return ip !== undefined && isNearAddress(ip);
+}
+
+function noCommonProtocol(host: string): ProxyError {
+  return new ProxyError(
+    "upstream.tls",
+    `Cannot connect to ${host}: it speaks no version of HTTP that the client offers`,
+    { reason: "protocol-mismatch" },
+  );
 }
 
 function connectError(where: string, error: unknown): ProxyError {

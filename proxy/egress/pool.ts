@@ -163,7 +163,7 @@ export class UpstreamPool {
  * The rule's host pattern belongs to it: a rule that names the host exactly may reach a private address, and a connection
  * to that must not serve a request under `*`.
  */
-function keyOf({ scheme, host, port, grant: { client, rule, credential } }: PoolKey): string {
+export function keyOf({ scheme, host, port, grant: { client, rule, credential } }: PoolKey): string {
   return [
     client.name,
     client.version,

@@ -68,7 +68,7 @@ function bodyOf(
   const lengths = valuesOf(fields, "content-length");
   const codings = valuesOf(fields, "transfer-encoding");
   // A tab is legal around a value (RFC 9110 §5.6.3), and servers are known that then do not see `chunked`.
-  if (fields.some(({ key, line }) => FRAMING.has(key) && line.includes("\t"))) {
+  if (fields.some(({ key, line }) => FRAMING.has(key) && line?.includes("\t"))) {
     throw malformed(code, "a tab in Content-Length or Transfer-Encoding");
   }
   if (codings.length > 0) {

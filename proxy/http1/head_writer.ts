@@ -28,7 +28,7 @@ export function withBody(head: Uint8Array, first: Uint8Array): Uint8Array {
 
 function formatHead(startLine: string, fields: readonly HeaderField[]): Uint8Array {
   let text = startLine + "\r\n";
-  for (const field of fields) text += field.line + "\r\n";
+  for (const field of fields) text += (field.line ?? `${field.name}: ${field.value}`) + "\r\n";
   return encodeLatin1(text + "\r\n");
 }
 

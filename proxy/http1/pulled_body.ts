@@ -9,6 +9,10 @@ import type { MessageBody } from "../message/message.ts";
 import type { ByteReader } from "../streams/byte_reader.ts";
 import type { Body } from "./body.ts";
 
+const NOTHING = new Uint8Array(0);
+/** A body up to this size leaves in one write with its head. */
+const COALESCE_BYTES = 65_536;
+
 /** The body at the front of what a reader has. */
 export class PulledBody implements MessageBody {
   readonly #framing: Body;
@@ -33,8 +37,16 @@ export class PulledBody implements MessageBody {
     return this.#framing.closeDelimited;
   }
 
-  get size(): number {
-    return this.#reader.size;
+  get trailers(): undefined {
+    return undefined;
+  }
+
+  takeFirst(): Uint8Array {
+    const { size } = this.#reader;
+    if (this.done || size === 0 || size > COALESCE_BYTES) return NOTHING;
+    const piece = this.take();
+    this.release();
+    return piece;
   }
 
   take(): Uint8Array {

@@ -88,6 +88,9 @@ export class Http1Request implements IncomingRequest {
     return writeAll(this.#connection.stream, piece);
   }
 
+  /** Trailers are among the body's bytes. */
+  end(): void {}
+
   async answer(whole: WholeAnswer): Promise<void> {
     const close = isFatal(whole.status) || !this.body.isReleased || wantsClose(this.head) ||
       this.#connection.state.isStopping;

@@ -6,6 +6,7 @@
  * @module
  */
 import type { Deadlines } from "../../core/deadlines.ts";
+import { ProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import { listOf } from "../message/fields.ts";
 import type { MessageBody, RawEnd, RequestHead, ResponseHead, UpstreamLeg } from "../message/message.ts";
@@ -19,6 +20,7 @@ import { PulledBody } from "./pulled_body.ts";
 export interface Http1LegOptions {
   readonly stream: ByteStream;
   readonly reader: ByteReader;
+  /** Requests were sent on it before: the upstream may be closing it just now. */
   readonly isReused: boolean;
   readonly limits: Limits;
   /** Takes the connection back when it can serve another request. The head is that of the answer. */
@@ -36,10 +38,6 @@ export class Http1Leg implements UpstreamLeg {
     this.#options = options;
   }
 
-  get isReused(): boolean {
-    return this.#options.isReused;
-  }
-
   async send(head: () => RequestHead, first: Uint8Array): Promise<void> {
     this.#request = head();
     await writeAll(this.#options.stream, withBody(formatRequestHead(this.#request), first));
@@ -47,6 +45,14 @@ export class Http1Leg implements UpstreamLeg {
 
   write(piece: Uint8Array): Promise<void> {
     return writeAll(this.#options.stream, piece);
+  }
+
+  /** Trailers are among the body's bytes. */
+  end(): void {}
+
+  fateAfter(error: unknown): "unknown" | "seen" {
+    const isBroken = !(error instanceof ProxyError) || error.code === "upstream.closed";
+    return this.#options.isReused && isBroken ? "unknown" : "seen";
   }
 
   readHead(): Promise<ResponseHead> {

@@ -6,13 +6,14 @@
  */
 import { MAX_CONNECTION_MEMBERS } from "../../core/limits.ts";
 
-/** One field. `line` is what was received, without its CRLF; `value` is trimmed of optional whitespace. */
+/** One field. `value` is trimmed of optional whitespace. */
 export interface HeaderField {
   readonly name: string;
   /** The name in lower case. */
   readonly key: string;
   readonly value: string;
-  readonly line: string;
+  /** What was received over HTTP/1, without its CRLF. */
+  readonly line?: string;
 }
 
 /** A field that we make ourselves. */
@@ -156,12 +157,20 @@ export function hasTooManyNominations(fields: readonly HeaderField[]): boolean {
   return false;
 }
 
+/** A message's head, as far as it says which fields are for one hop. */
+export interface Versioned {
+  readonly version: string;
+  readonly fields: readonly HeaderField[];
+}
+
 /**
  * The fields without those that are for one hop: the fixed ones, those that `Connection` nominates, and `Proxy-*`. What must
  * not be nominated stays: requests that try are refused before, but servers do send `Connection: Transfer-Encoding`, and
  * without it the client would not find the end of the response.
  */
-export function removeHopByHop(fields: readonly HeaderField[]): HeaderField[] {
+export function removeHopByHop({ version, fields }: Versioned): HeaderField[] {
+  // HTTP/2 has no other such fields than `te: trailers` (RFC 9113 §8.2.2), which the other side has to know.
+  if (version === "HTTP/2") return fields.filter(({ key }) => key === "te" || !isHopByHop(key));
   const nominated = new Set(listOf(fields, "connection").map(foldName));
   return fields.filter(({ key }) => {
     const name = foldName(key);

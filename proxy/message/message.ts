@@ -10,13 +10,19 @@ import type { Deadlines } from "../../core/deadlines.ts";
 import type { ByteStream } from "../streams/byte_reader.ts";
 import type { HeaderField } from "./fields.ts";
 
-export type HttpVersion = "HTTP/1.0" | "HTTP/1.1";
+export type HttpVersion = "HTTP/1.0" | "HTTP/1.1" | "HTTP/2";
 
 /** What a request says before its body, as sent. */
 export interface RequestHead {
+  /** As sent; `GET` for an Extended CONNECT, which is HTTP/2's form of an upgrade (RFC 8441). */
   readonly method: string;
+  /** HTTP/1: as on the request line. HTTP/2: `:path`. */
   readonly target: string;
   readonly version: HttpVersion;
+  /** `:scheme`, `:authority` and `:protocol` of HTTP/2; HTTP/1 says them in its target and fields. */
+  readonly scheme?: string | undefined;
+  readonly authority?: string | undefined;
+  readonly protocol?: string | undefined;
   readonly fields: readonly HeaderField[];
 }
 
@@ -40,8 +46,14 @@ export interface MessageBody {
   readonly isReleased: boolean;
   /** True when the end of the connection is the end of the body. */
   readonly closeDelimited: boolean;
-  /** How many bytes are here, at least those of the next piece. */
-  readonly size: number;
+  /** The fields behind it, once it is done; HTTP/1 has them among its bytes. */
+  readonly trailers: readonly HeaderField[] | undefined;
+  /**
+   * What is here and should leave in one write with the head; it is released already. HTTP/2 puts frames together itself.
+   *
+   * @throws ProxyError as {@linkcode take}
+   */
+  takeFirst(): Uint8Array;
   /**
    * The next piece, which may be empty: a view until the next {@linkcode fill}.
    *
@@ -81,27 +93,36 @@ export interface IncomingRequest {
   inform(head: ResponseHead): Promise<void>;
   /** Begins the answer. `first` is what was taken of `body` already. */
   begin(head: ResponseHead, first: Uint8Array, body: MessageBody): Promise<void>;
-  /** The next piece of the answer. */
+  /** The next piece of the answer. After the last one nothing follows, no trailers either. */
   write(piece: Uint8Array, isLast: boolean): Promise<void>;
+  /** The answer is over. Nothing when its last piece has said so. */
+  end(trailers: readonly HeaderField[] | undefined): void;
   /** The answer of the proxy itself. Never rejects, and never takes long. */
   answer(whole: WholeAnswer): Promise<void>;
-  /** Answers with 101 and hands the connection over. */
-  switchProtocols(head: ResponseHead): Promise<RawEnd>;
-  /** Ends the answer so that the client sees that it is not whole. */
-  cut(): void;
+  /** Answers with 101 and hands the connection over. HTTP/2 has nothing of the kind. */
+  switchProtocols?(head: ResponseHead): Promise<RawEnd>;
+  /** Ends the answer so that the client sees that it is not whole. `why` may say it in the protocol's own words. */
+  cut(why?: unknown): void;
 }
 
 /** A connection to an upstream, for one request at a time. */
 export interface UpstreamLeg {
-  /** True when requests were sent on the connection before: the upstream may be closing it just now. */
-  readonly isReused: boolean;
   /**
    * Sends the head with what is here of the body.
    *
    * @param head called right before the head is written, with nothing awaited in between; when it throws, nothing is sent
+   * @param isWhole nothing follows `first`, no trailers either
    */
-  send(head: () => RequestHead, first: Uint8Array): Promise<void>;
-  write(piece: Uint8Array): Promise<void>;
+  send(head: () => RequestHead, first: Uint8Array, isWhole: boolean): Promise<void>;
+  /** The next piece of the body. After the last one nothing follows, no trailers either. */
+  write(piece: Uint8Array, isLast: boolean): Promise<void>;
+  /** The body is over. Nothing when its last piece has said so. */
+  end(trailers: readonly HeaderField[] | undefined): void;
+  /**
+   * What an error of this leg says about the request: `unseen` when the upstream has not acted on it, `unknown` when a kept
+   * connection may have been dead from the start.
+   */
+  fateAfter(error: unknown): "unseen" | "unknown" | "seen";
   /**
    * The next response head, interim ones included.
    *
@@ -117,25 +138,9 @@ export interface UpstreamLeg {
   /** The beginning of the body as text, where it can be had soon. The body can be pulled as a whole after that. */
   peekBody(head: ResponseHead, deadlines: Pick<Deadlines, "start">): Promise<string>;
   /** The connection after a 101. */
-  takeOver(): RawEnd;
+  takeOver?(): RawEnd;
   /** The whole answer was pulled: the connection may be kept for another request. */
   release(): void;
   /** Ends the connection, in any state. */
   close(): void;
-}
-
-const NOTHING = new Uint8Array(0);
-/** A body up to this size leaves in one write with its head. */
-const COALESCE_BYTES = 65_536;
-
-/**
- * What is here of a body and small enough to leave in one write with its head. It is released: whoever sends it copies.
- *
- * @throws ProxyError as {@linkcode MessageBody.take}
- */
-export function takeFirst(body: MessageBody): Uint8Array {
-  if (body.done || body.size === 0 || body.size > COALESCE_BYTES) return NOTHING;
-  const piece = body.take();
-  body.release();
-  return piece;
 }

@@ -8,7 +8,14 @@
  */
 import { ProxyError } from "../../core/errors.ts";
 import { type HostPort, parseAuthority } from "../../core/host_port.ts";
-import { findBadNomination, hasTooManyNominations, type HeaderField, listOf, valuesOf } from "./fields.ts";
+import {
+  findBadNomination,
+  hasTooManyNominations,
+  type HeaderField,
+  isAmbiguousName,
+  listOf,
+  valuesOf,
+} from "./fields.ts";
 import type { RequestHead } from "./message.ts";
 
 export type Scheme = "http" | "https";
@@ -39,18 +46,35 @@ const ABSOLUTE_FORM = /^(https?):\/\/([^/?]*)([/?].*)?$/i;
  */
 export function parseTarget(head: RequestHead, tunnel: TunnelOrigin | undefined): RequestTarget {
   const place = tunnel ? parseInTunnel(head, tunnel) : parseAbsolute(head);
-  const hosts = valuesOf(head.fields, "host");
+  if (head.version === "HTTP/2") {
+    checkScheme(head, place.scheme);
+    if (head.fields.some(({ key }) => isAmbiguousName(key))) {
+      throw malformed("a field's name is framing or identity to some servers, written with _");
+    }
+  }
+  // RFC 9113 §8.3.1: `:authority` is in the place of Host, which may be there too and must agree then.
+  const hosts = [...(head.authority === undefined ? [] : [head.authority]), ...valuesOf(head.fields, "host")];
+  if (head.authority !== undefined && hosts.length === 2) checkHost(hosts.pop() ?? "", place);
   // RFC 9112 §3.2: exactly one Host. In HTTP/1.0 it is optional, but without it vhosts could differ from what we checked.
   if (hosts.length !== 1) throw malformed("it needs exactly one Host header");
-  const host = parseAuthority(hosts[0] ?? "", defaultPort(place.scheme));
-  if (!host) throw malformed("its Host header is no host");
-  if (host.host !== place.host || host.port !== place.port) throw mismatch("the Host header");
+  checkHost(hosts[0] ?? "", place);
   const queryAt = place.originForm.indexOf("?");
   return {
     ...place,
     path: queryAt < 0 ? place.originForm : place.originForm.slice(0, queryAt),
     query: queryAt < 0 ? undefined : place.originForm.slice(queryAt + 1),
   };
+}
+
+function checkHost(text: string, place: TunnelOrigin): void {
+  const host = parseAuthority(text, defaultPort(place.scheme));
+  if (!host) throw malformed("its Host header is no host");
+  if (host.host !== place.host || host.port !== place.port) throw mismatch("the Host header");
+}
+
+/** RFC 9113 §8.3.1: a server must not be told of another scheme than the connection has. */
+function checkScheme({ scheme }: RequestHead, expected: Scheme): void {
+  if (scheme?.toLowerCase() !== expected) throw malformed("its :scheme is not that of the connection");
 }
 
 /** The target of a CONNECT: authority-form, the port is required (RFC 9110 §9.3.6). A Host header must agree. */
@@ -88,6 +112,7 @@ export function parseUpgrade(head: RequestHead): Upgrade | undefined {
   if (hasTooManyNominations(head.fields)) throw malformed("Connection names too many fields");
   const nomination = findBadNomination(head.fields);
   if (nomination !== undefined) throw malformed(`Connection must not name ${nomination}`);
+  if (head.protocol !== undefined) return { protocol: head.protocol.toLowerCase(), fields: [] };
   if (head.version === "HTTP/1.0" || !listOf(head.fields, "connection").includes("upgrade")) return undefined;
   const protocols = listOf(head.fields, "upgrade");
   const [protocol, ...more] = protocols;

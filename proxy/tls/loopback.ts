@@ -30,6 +30,8 @@ export interface ServerCertificate {
   readonly keyPem: string;
   /** Epoch milliseconds at which a new one should be asked for. */
   readonly renewAt: number;
+  /** The one protocol that is agreed on with clients that offer some (RFC 7301). Default: `http/1.1`. */
+  readonly alpn?: string;
 }
 
 /** The decrypted side of a connection. */
@@ -236,7 +238,11 @@ class LoopbackListener {
   #isClosed = false;
   readonly #accepting: Accepting;
 
-  constructor({ certPem, keyPem, renewAt }: ServerCertificate, ports: PortSet, deadlines: Deadlines) {
+  constructor(
+    { certPem, keyPem, renewAt, alpn = "http/1.1" }: ServerCertificate,
+    ports: PortSet,
+    deadlines: Deadlines,
+  ) {
     this.renewAt = renewAt;
     this.#deadlines = deadlines;
     this.#listener = Deno.listenTls({
@@ -244,7 +250,7 @@ class LoopbackListener {
       port: 0,
       cert: certPem,
       key: keyPem,
-      alpnProtocols: ["http/1.1"],
+      alpnProtocols: [alpn],
     });
     setListenerNoDelay(this.#address);
     this.#ports = ports;

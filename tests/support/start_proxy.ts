@@ -31,6 +31,7 @@ export interface TestProxyOptions {
   readonly allowCidrs?: readonly string[];
   readonly ownPorts?: readonly number[];
   readonly logQuery?: boolean;
+  readonly http2?: boolean;
   /** Real credentials, in place of those of the test policy. */
   readonly credentials?: Credentials;
   /** Tells of changes to their secrets. */
@@ -111,6 +112,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     ownPorts: () => options.ownPorts ?? [],
     audit,
     logQuery: options.logQuery ?? false,
+    http2: options.http2 ?? true,
     reportBug: (error) => bugs.push(error),
   });
   const [http, tls] = server.addresses;

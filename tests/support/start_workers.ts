@@ -89,6 +89,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
         allowCidrs: [parseCidr("127.0.0.0/8"), parseCidr("::1/128")],
         trusted: [{ pattern: "*", pem: [(await upstreamAuthority()).caPem] }],
         logQuery: false,
+        http2: true,
       },
       tokenKey: state.tokenKey,
       snapshot: () => {

@@ -21,6 +21,7 @@ import { linger, type OpenSession } from "../../proxy/exchange.ts";
 import type { TunnelOrigin } from "../../proxy/message/target.ts";
 import { serveSession } from "../../proxy/session.ts";
 import { Dialler, type DialTarget, type UpstreamConnection } from "../../proxy/egress/dialler.ts";
+import { Http2Pool } from "../../proxy/egress/http2_pool.ts";
 import { UpstreamPool } from "../../proxy/egress/pool.ts";
 import { TestPolicy } from "../support/test_policy.ts";
 import { makePipe, type PipeEnd } from "./pipe.ts";
@@ -78,6 +79,8 @@ export class Engine implements AsyncDisposable {
         return onDial;
       }, upstreamCapacity),
       pool: new UpstreamPool({ limits, deadlines, grants }),
+      http2Pool: new Http2Pool({ limits, deadlines, grants }),
+      protocols: undefined,
       audit: new AuditLog({
         now,
         deadlines,
@@ -172,7 +175,12 @@ class PipeDialler extends Dialler {
     }
     const [stream, upstream] = makePipe(this.#capacity);
     handle(upstream, this.#count++);
-    return Promise.resolve({ stream, reader: new ByteReader(stream), isReused: false });
+    return Promise.resolve({
+      stream,
+      reader: new ByteReader(stream),
+      isReused: false,
+      protocol: "http/1.1",
+    });
   }
 }
 

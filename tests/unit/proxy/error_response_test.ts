@@ -73,7 +73,7 @@ function answer(
   const fields = accept === undefined
     ? []
     : parseFields([`Accept: ${accept}`], { maxHeaderCount: 9 }, "client.malformed");
-  const text = Buffer.from(formatAnswer(answerOf(refusal, fields), { isHead, close })).toString("utf8");
+  const text = Buffer.from(formatAnswer(answerOf(refusal, { fields }), { isHead, close })).toString("utf8");
   const at = text.indexOf("\r\n\r\n");
   const [statusLine = "", ...lines] = text.slice(0, at).split("\r\n");
   return { statusLine, fields: lines, body: text.slice(at + 4) };

@@ -10,6 +10,7 @@ import { TestPolicy } from "../../../support/test_policy.ts";
 
 /** A connection whose upstream says and does what the test calls for. */
 class FakeUpstream implements ByteStream, UpstreamConnection {
+  readonly protocol = "http/1.1";
   readonly stream = this;
   readonly reader = new ByteReader(this);
   isReused = false;

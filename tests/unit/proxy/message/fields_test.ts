@@ -66,8 +66,9 @@ Deno.test("isHopByHop() is true for what RFC 9110 section 7.6.1 names, and for P
 });
 
 Deno.test("removeHopByHop() removes what Connection names, and leaves every other line as it is", () => {
-  const kept = removeHopByHop(
-    fieldsOf(
+  const kept = removeHopByHop({
+    version: "HTTP/1.1",
+    fields: fieldsOf(
       "A:1",
       "Connection: X-Hop, close",
       "x-hop: 1",
@@ -76,15 +77,16 @@ Deno.test("removeHopByHop() removes what Connection names, and leaves every othe
       "a:  2 ",
       "X-Hop: 2",
     ),
-  );
+  });
   assertEquals(kept.map(({ line }) => line), ["A:1", "a:  2 "]);
 });
 
 Deno.test("removeHopByHop() keeps what Connection must not name: a response would lose its end", () => {
   const lines = ["Content-Length: 5", "Transfer-Encoding: chunked", "Set-Cookie: a", "Host: a"];
-  const kept = removeHopByHop(
-    fieldsOf("Connection: content-length, transfer-encoding, set-cookie, host", ...lines),
-  );
+  const kept = removeHopByHop({
+    version: "HTTP/1.1",
+    fields: fieldsOf("Connection: content-length, transfer-encoding, set-cookie, host", ...lines),
+  });
   assertEquals(kept.map(({ line }) => line), lines);
 });
 
@@ -223,7 +225,11 @@ Deno.test("each name that Connection must not nominate is found and stays, writt
       const folded = name.replaceAll("-", "_");
       assertEquals(findBadNomination(fieldsOf(`Connection: ${name}`)), name);
       assertEquals(findBadNomination(fieldsOf(`Connection: ${folded}`)), folded);
-      assertEquals(removeHopByHop(fieldsOf(`Connection: ${folded}`, `${name}: 1`)).length, 1);
+      assertEquals(
+        removeHopByHop({ version: "HTTP/1.1", fields: fieldsOf(`Connection: ${folded}`, `${name}: 1`) })
+          .length,
+        1,
+      );
     });
   }
 });
@@ -234,9 +240,17 @@ Deno.test("an injected header replaces the client's own of that name with _", ()
 });
 
 Deno.test("removeHopByHop() takes _ and - for one character", () => {
-  const kept = removeHopByHop(
-    fieldsOf("Connection: x_mine", "X-Mine: 1", "X_Mine: 2", "Keep_Alive: 1", "Proxy_Any: 1", "A_B: 1"),
-  );
+  const kept = removeHopByHop({
+    version: "HTTP/1.1",
+    fields: fieldsOf(
+      "Connection: x_mine",
+      "X-Mine: 1",
+      "X_Mine: 2",
+      "Keep_Alive: 1",
+      "Proxy_Any: 1",
+      "A_B: 1",
+    ),
+  });
   assertEquals(kept.map(({ line }) => line), ["A_B: 1"]);
 });
 

@@ -1,0 +1,109 @@
+/**
+ * A stream of an HTTP/2 connection to an upstream as one leg of a request.
+ *
+ * Not here: dialling and keeping connections (`egress/`), what may be sent.
+ *
+ * @module
+ */
+import type { HeaderField } from "../message/fields.ts";
+import type { MessageBody, RequestHead, ResponseHead, UpstreamLeg } from "../message/message.ts";
+import { Http2Body } from "./body.ts";
+import { H2, Http2Error } from "./error.ts";
+import type { Http2ClientConnection, Http2ClientStream, Http2RequestHead, SendableField } from "./types.ts";
+
+/** How much of a body is looked at before it goes on. */
+const PEEK_CHARS = 4_096;
+
+/** See the module. */
+export class Http2Leg implements UpstreamLeg {
+  readonly #connection: Http2ClientConnection;
+  readonly #signal = new AbortController();
+  readonly #isReused: boolean;
+  readonly #onOver: () => void;
+  #stream: Http2ClientStream | undefined;
+  #isBodyless = false;
+  #isOver = false;
+
+  /** @param options.onOver the stream needs the connection no more; called once */
+  constructor(
+    connection: Http2ClientConnection,
+    options: { readonly isReused: boolean; readonly onOver: () => void },
+  ) {
+    this.#connection = connection;
+    this.#isReused = options.isReused;
+    this.#onOver = options.onOver;
+  }
+
+  async send(head: () => RequestHead, first: Uint8Array, isWhole: boolean): Promise<void> {
+    const end = isWhole && first.length === 0;
+    this.#stream = await this.#connection.openStream(() => toHttp2(head()), {
+      end,
+      signal: this.#signal.signal,
+    });
+    if (first.length > 0) await this.#stream.write(first, isWhole);
+  }
+
+  async write(piece: Uint8Array, isLast: boolean): Promise<void> {
+    await this.#stream?.write(piece, isLast);
+  }
+
+  end(trailers: readonly HeaderField[] | undefined): void {
+    this.#stream?.end(trailers);
+  }
+
+  fateAfter(error: unknown): "unseen" | "unknown" | "seen" {
+    if (!(error instanceof Http2Error)) return "seen";
+    if (error.isUnprocessed) return "unseen";
+    return this.#isReused && error.code === "upstream.closed" && this.#connection.isDraining
+      ? "unknown"
+      : "seen";
+  }
+
+  async readHead(): Promise<ResponseHead> {
+    if (!this.#stream) throw new TypeError("Cannot read a response: nothing was sent");
+    const { status, fields, isBodyless } = await this.#stream.response();
+    this.#isBodyless = isBodyless;
+    return { version: "HTTP/2", status, reason: "", fields };
+  }
+
+  bodyOf(head: ResponseHead): MessageBody {
+    if (!this.#stream) throw new TypeError("Cannot read a response: nothing was sent");
+    return new Http2Body(this.#stream, this.#isBodyless || head.status < 200);
+  }
+
+  /** What lies here of the body; nothing is waited for. */
+  peekBody(): Promise<string> {
+    const bytes = this.#stream?.available.subarray(0, PEEK_CHARS) ?? new Uint8Array(0);
+    return Promise.resolve(new TextDecoder("latin1").decode(bytes));
+  }
+
+  release(): void {
+    this.#finish();
+  }
+
+  close(): void {
+    this.#signal.abort(
+      new Http2Error("upstream.closed", H2.CANCEL, "Cannot go on: the request was given up"),
+    );
+    this.#stream?.reset(H2.CANCEL);
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#onOver();
+  }
+}
+
+function toHttp2(head: RequestHead): Http2RequestHead<SendableField> {
+  const { method, scheme, authority, target, protocol, fields } = head;
+  return {
+    method: protocol === undefined ? method : "CONNECT",
+    scheme,
+    authority,
+    path: target,
+    protocol,
+    fields,
+  };
+}

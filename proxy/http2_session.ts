@@ -1,0 +1,78 @@
+/**
+ * The requests of a tunnel that speaks HTTP/2: every stream is a request of its own, as many at once as its client may have.
+ *
+ * Not here: frames (`http2/`), one request (`serve.ts`).
+ *
+ * @module
+ */
+import type { Deadline } from "../core/deadlines.ts";
+import { ProxyError } from "../core/errors.ts";
+import { refusalOf } from "./error_response.ts";
+import { logRefusal, type OpenSession, refuseExchange } from "./exchange.ts";
+import { Http2Request } from "./http2/request.ts";
+import { startHttp2Server } from "./http2/server.ts";
+import type { Http2ServerStream } from "./http2/types.ts";
+import { serveRequest } from "./serve.ts";
+
+/** Serves the inside of a tunnel until it ends, and closes it then. Never rejects. */
+export async function serveHttp2(session: OpenSession): Promise<void> {
+  const { stream, reader, state, context } = session;
+  const { limits, deadlines } = context;
+  let idle: Deadline | undefined;
+  let running = 0;
+  const connection = startHttp2Server({
+    stream,
+    reader,
+    limits,
+    deadlines,
+    onRequest: async (request) => {
+      running++;
+      state.isIdle = false;
+      idle?.stop();
+      try {
+        await serveStream(session, request);
+      } finally {
+        if (--running === 0) rest(limits.keepAliveTimeoutMs);
+      }
+    },
+    onRefused: (error) => logRefusal(session, refusalOf(error), {}),
+  });
+  /** Nothing is under way: it may be closed without harm, and is after a while. */
+  const rest = (ms: number) => {
+    state.isIdle = true;
+    idle?.stop();
+    idle = deadlines.start(ms, () => connection.shutDown());
+    if (state.isStopping) connection.shutDown();
+  };
+  rest(limits.headTimeoutMs);
+  await connection.closed;
+  idle?.stop();
+  state.isIdle = false;
+  stream.close();
+}
+
+async function serveStream(session: OpenSession, stream: Http2ServerStream): Promise<void> {
+  const { context, tunnel } = session;
+  const request = new Http2Request(stream, context);
+  const exchange = { session, request, startedAt: context.clock.monotonic() };
+  const release = context.admission.tryStream(tunnel?.client.name ?? "");
+  try {
+    if (!context.audit.isWritable) {
+      throw new ProxyError("audit.write-failed", "Cannot take the request: the audit log cannot be written");
+    }
+    if (!release) {
+      throw new ProxyError(
+        "limit.reached",
+        "Cannot take the request: this client has too many requests open",
+        {
+          reason: "quota",
+        },
+      );
+    }
+    await serveRequest(exchange);
+  } catch (error) {
+    await refuseExchange(exchange, refusalOf(error), { method: request.head.method });
+  } finally {
+    release?.();
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Which version of HTTP is spoken in a tunnel: the client's offer is made upstream, and what the upstream picks is what the
+ * client gets, so that no version has to be made from another.
+ *
+ * Not here: the handshakes (`tls/loopback.ts`, `egress/dialler.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import type { HostPort } from "../core/host_port.ts";
+import type { Rule } from "../policy/rule.ts";
+import type { Alpn, UpstreamConnection } from "./egress/dialler.ts";
+import type { PoolKey } from "./egress/pool.ts";
+import type { OpenSession } from "./exchange.ts";
+import type { Client } from "./policy_source.ts";
+
+/** A tunnel to be looked into. */
+interface Tunnel {
+  readonly client: Client;
+  /** Without a rule nothing is dialled. */
+  readonly rule: Rule | undefined;
+  readonly target: HostPort;
+}
+
+/**
+ * The protocol for a tunnel whose client offers `offered`. Where the upstream has to be asked, the connection is kept for the
+ * first request; where it cannot be, the client gets what it prefers, and its request is told why.
+ */
+export async function chooseProtocol(
+  session: OpenSession,
+  tunnel: Tunnel,
+  offered: readonly string[],
+): Promise<Alpn> {
+  const { context: { protocols } } = session;
+  const offer = offered.filter((name) => name === "h2" || name === "http/1.1");
+  if (!protocols || !offer.includes("h2")) return "http/1.1";
+  const [preferred = "http/1.1"] = offer;
+  if (!tunnel.rule) return preferred;
+  const known = protocols.get(tunnel.target, offer);
+  if (known) return known;
+  try {
+    const protocol = await ask(session, tunnel, tunnel.rule, offer);
+    protocols.set(tunnel.target, offer, protocol);
+    return protocol;
+  } catch (error) {
+    if (error instanceof ProxyError) return preferred;
+    throw error;
+  }
+}
+
+/** Dials as the first request will, and leaves the connection where it looks for one. */
+async function ask(
+  { context }: OpenSession,
+  { client, target }: Tunnel,
+  rule: Rule,
+  offer: readonly Alpn[],
+): Promise<Alpn> {
+  const { dialler, pool, http2Pool, grants, policy } = context;
+  const version = rule.secret === undefined ? undefined : policy.secretInfo(rule.secret)?.version;
+  const credential = rule.secret === undefined || version === undefined
+    ? undefined
+    : { secret: rule.secret, version };
+  const grant = { client, rule, ...(credential ? { credential } : {}) };
+  const key: PoolKey = { scheme: "https", ...target, grant };
+  const cancel = new AbortController();
+  const release = grants.hold(grant, () =>
+    cancel.abort(
+      new ProxyError("policy.revoked", "Cannot open the tunnel: the client or rule that admitted it is gone"),
+    ));
+  let connection: UpstreamConnection;
+  try {
+    connection = await dialler.dial(
+      { scheme: "https", ...target, client, ruleHost: rule.host, alpn: offer },
+      cancel.signal,
+    );
+  } finally {
+    release();
+  }
+  if (connection.protocol === "h2") http2Pool.add(key, connection);
+  else pool.put(key, connection);
+  return connection.protocol;
+}

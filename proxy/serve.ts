@@ -1,0 +1,33 @@
+/**
+ * One request, from its message to its answer: what it asks for, who asks, whether it may, and what becomes of it if not.
+ *
+ * Not here: reading it (`session.ts`, `http2_session.ts`), the decision (`admit.ts`), forwarding (`forward.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import type { AuditRecord } from "../policy/audit_record.ts";
+import { admit } from "./admit.ts";
+import { refusalOf } from "./error_response.ts";
+import { describeTarget, type Exchange, identify, refuseExchange } from "./exchange.ts";
+import { forward } from "./forward.ts";
+import { parseTarget } from "./message/target.ts";
+
+/** Serves it. Never rejects. */
+export async function serveRequest(exchange: Exchange): Promise<void> {
+  const { session, request: { head } } = exchange;
+  const { context } = session;
+  let known: Partial<AuditRecord> = { method: head.method };
+  try {
+    const target = parseTarget(head, session.tunnel);
+    known = { ...known, ...describeTarget(target, context) };
+    const client = session.tunnel?.client ?? identify(session, head.fields);
+    known = { ...known, client: client.name };
+    const admitted = admit(exchange, client, target);
+    if ("refusal" in admitted) await refuseExchange(exchange, admitted.refusal, known);
+    else await forward(admitted);
+  } catch (error) {
+    if (!(error instanceof ProxyError)) context.reportBug(error);
+    await refuseExchange(exchange, refusalOf(error), known);
+  }
+}
