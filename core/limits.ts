@@ -203,4 +203,10 @@ export const RECORD_LIMITS = {
   denialsOfSource: { burstBytes: 1_048_576, bytesPerSecond: 256 },
   /** Clients and sources whose budgets are remembered, the least recent goes first. */
   maxBudgets: 4_096,
+  /** Open exchanges that the main thread knows of each worker, should it be lost; of more it knows the number. */
+  openSlots: 4_096,
+  /** The line of one of them, without its path: the longest host and the longest names fit. */
+  openSlotBytes: 1_024,
+  /** Records of a worker that the main thread has not taken; as `maxQueuedBytes`. */
+  maxUntakenBytes: 8_388_608,
 } as const;

@@ -76,6 +76,8 @@ export interface AuditRecord {
   readonly durationMs?: number | undefined;
   /** From the request's head to the moment when the upstream was asked. For the metrics: it is in no line. */
   readonly setupMs?: number | undefined;
+  /** What the log's `begin` gave when it began. It is in no line. */
+  readonly opened?: number | undefined;
   /** How many requests it stands for: more than 1 where denials were coalesced. Absent is 1. */
   readonly repeated?: number | undefined;
   /** Where it came from. */

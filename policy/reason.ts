@@ -67,6 +67,7 @@ export const REASONS = {
 
   // Ourselves.
   "shutdown": "the proxy is stopping",
+  "worker-lost": "the thread that served it crashed or hung, so nobody knows how it ended",
   "internal": "the proxy failed; its own log says how",
 } as const satisfies Readonly<Record<string, string>>;
 

@@ -7,7 +7,7 @@
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
-import type { AuditRecord } from "../policy/audit_record.ts";
+import { type AuditRecord, boundRecord } from "../policy/audit_record.ts";
 import { clientGone, type Course, revoked, stopping, toUpstreamError } from "./course.ts";
 import { CredentialUse } from "./credential_use.ts";
 import { refusalOf } from "./error_response.ts";
@@ -48,6 +48,7 @@ class Forwarding implements Course {
   #fields: readonly HeaderField[] = [];
   #failure: ProxyError | undefined;
   #isOver = false;
+  #opened: number | undefined;
   /** When the head went upstream for the first time, in milliseconds since the request began. */
   #setupMs: number | undefined;
   /** After a change of protocol. */
@@ -86,6 +87,7 @@ class Forwarding implements Course {
     const deadline = context.deadlines.start(responseTimeoutOf(this.#exchange), () => this.#onIdle());
     this.touch = (ms) => deadline.restart(ms);
     if (request.body.done && !upgrade) this.#watchClient();
+    this.#opened = context.audit.begin(this.#asked());
     try {
       this.#log(await this.#exchangeMessages());
     } catch (error) {
@@ -130,7 +132,7 @@ class Forwarding implements Course {
     const isOurs = refusal.status === 403 || refusal.status === 400;
     // Where policy said yes and the upstream failed, the line says both.
     const both = { ...known, verdict: "allow", ...this.#measures() } as const;
-    await refuseExchange(this.#exchange, refusal, isOurs ? known : both);
+    await refuseExchange(this.#exchange, refusal, isOurs ? { ...known, opened: this.#opened } : both);
   }
 
   /** @returns what the audit line says beside the usual */
@@ -245,6 +247,14 @@ class Forwarding implements Course {
     return reason ? { reason } : {};
   }
 
+  /** What is known when it begins. Its path may be long, and is not. */
+  #asked(): AuditRecord {
+    const { session: { origin }, client, request: { head }, target, secret } = this.#exchange;
+    const { scheme, host, port } = target;
+    const asked = { client: client.name, method: head.method, scheme, host, port, secret: secret?.name };
+    return boundRecord({ verdict: "allow", ...asked, origin });
+  }
+
   #measures(): Partial<AuditRecord> {
     const { session: { context: { clock } }, startedAt } = this.#exchange;
     return {
@@ -252,6 +262,7 @@ class Forwarding implements Course {
       received: this.#relay.received + this.#upgraded.received,
       durationMs: clock.monotonic() - startedAt,
       setupMs: this.#setupMs,
+      opened: this.#opened,
     };
   }
 

@@ -50,6 +50,8 @@ export async function passThrough(session: OpenSession, tunnel: PassthroughTunne
     closeQuietly(upstream.stream);
     throw ended("revoked");
   }
+  const known = { client: client.name, ...tunnel.identity, ...target, origin: session.origin };
+  const opened = context.audit.begin({ verdict: "passthrough", ...known });
   let reason: Reason | undefined;
   const stop = (why: Reason) => {
     reason ??= why;
@@ -85,15 +87,13 @@ export async function passThrough(session: OpenSession, tunnel: PassthroughTunne
   if (joined.timedOut) reason ??= "idle-timeout";
   context.audit.write({
     verdict: reason !== undefined && REFUSED.has(reason) ? "deny" : "passthrough",
-    client: client.name,
-    ...tunnel.identity,
-    ...target,
+    ...known,
     ...(reason ? { reason } : {}),
     sent: joined.bytesToB,
     received: joined.bytesToA,
     durationMs: context.clock.monotonic() - startedAt,
     setupMs,
-    origin: session.origin,
+    opened,
   });
 }
 

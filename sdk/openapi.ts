@@ -739,6 +739,7 @@ export interface components {
        *     - `upstream-malformed`: the upstream's answer cannot be read safely
        *     - `upstream-timeout`: the upstream did not answer in time
        *     - `shutdown`: the proxy is stopping
+       *     - `worker-lost`: the thread that served it crashed or hung, so nobody knows how it ended
        *     - `internal`: the proxy failed; its own log says how
        * @enum {string}
        */
@@ -789,6 +790,7 @@ export interface components {
         | "upstream-malformed"
         | "upstream-timeout"
         | "shutdown"
+        | "worker-lost"
         | "internal";
       /** @description Bytes of bodies or the tunnel from the client */
       readonly sent?: number;
@@ -939,6 +941,7 @@ export interface components {
           | "upstream-malformed"
           | "upstream-timeout"
           | "shutdown"
+          | "worker-lost"
           | "internal";
         /** @description The secret that was injected */
         readonly from?: string;

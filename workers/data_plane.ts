@@ -10,10 +10,6 @@ import { systemClock } from "../core/clock.ts";
 import { isProxyError, messageOf } from "../core/errors.ts";
 import { startLog } from "../core/log.ts";
 import { hasNativeCalls } from "../core/native.ts";
-import { Deadlines } from "../core/deadlines.ts";
-import { type AuditRecord, boundRecord } from "../policy/audit_record.ts";
-import type { AuditTrail } from "../proxy/records/audit_log.ts";
-import { DenialGate } from "../proxy/records/denial_gate.ts";
 import { type LocalProxy, startProxy } from "../proxy/server.ts";
 import { systemResolve } from "../proxy/egress/dialler.ts";
 import { certificatesFor } from "../proxy/egress/trust.ts";
@@ -25,8 +21,10 @@ import {
   sendableError,
   type ToWorker,
 } from "./messages.ts";
+import { RecordSender } from "./record_sender.ts";
 import { PolicyReplica } from "./replica.ts";
 import { SharedCounts } from "./shared_counts.ts";
+import { SharedExchanges } from "./shared_exchanges.ts";
 import { SharedPorts } from "./shared_ports.ts";
 import { Signals } from "./signals.ts";
 
@@ -41,8 +39,6 @@ interface WorkerScope {
 const BEAT_MS = 250;
 /** How long what clients have to trust is good for: a CA is renewed once in years. */
 const TRUST_MS = 60_000;
-/** How long records wait for others, so that they cross to the main thread together. */
-const GATHER_MS = 5;
 
 /** Serves until the main thread ends it. To be called once, as the first thing in the worker. */
 export function serveDataPlane(): void {
@@ -50,8 +46,8 @@ export function serveDataPlane(): void {
   const worker = new DataPlane((message) => scope.postMessage(message));
   scope.onmessage = ({ data }) => worker.take(data);
   // The runtime ends the worker after either. What it had to log is not lost with it.
-  scope.addEventListener("error", () => worker.flush());
-  scope.addEventListener("unhandledrejection", () => worker.flush());
+  scope.addEventListener("error", () => worker.die());
+  scope.addEventListener("unhandledrejection", () => worker.die());
   scope.postMessage({ type: "hello" }); // what is sent before somebody listens would be lost
 }
 
@@ -59,14 +55,7 @@ class DataPlane {
   readonly #post: (message: FromWorker) => void;
   readonly #asked = new Map<number, PromiseWithResolvers<unknown>>();
   #nextQuestion = 0;
-  #records: AuditRecord[] = [];
-  #gathering: ReturnType<typeof setTimeout> | undefined;
-  /** Counts floods where they arrive, so that they neither cross to the main thread nor wait for it. */
-  readonly #gate = new DenialGate({
-    deadlines: new Deadlines(),
-    hasRoom: () => true,
-    write: (summary) => this.#gather(summary),
-  });
+  #records: RecordSender | undefined;
   #policy: PolicyReplica | undefined;
   #server: LocalProxy | undefined;
   #beating: ReturnType<typeof setInterval> | undefined;
@@ -88,20 +77,16 @@ class DataPlane {
         this.#server?.listenAnew();
         return this.#post({ type: "done", id: message.id });
       case "flush":
-        this.flush();
+        this.#records?.flush();
         return this.#post({ type: "done", id: message.id });
       case "stop":
         void this.#stop();
     }
   }
 
-  /** Sends the records that wait. */
-  flush(): void {
-    clearTimeout(this.#gathering);
-    this.#gathering = undefined;
-    if (this.#records.length === 0) return;
-    this.#post({ type: "audit", records: this.#records });
-    this.#records = [];
+  /** Sends the records that wait, before the thread ends. */
+  die(): void {
+    this.#records?.end();
   }
 
   #start({ config, policy: update, tokenKey, memory }: ToWorker & { readonly type: "start" }): void {
@@ -121,6 +106,12 @@ class DataPlane {
     });
     policy.update(update);
     this.#policy = policy;
+    const records = new RecordSender({
+      send: (records) => this.#post({ type: "audit", records }),
+      exchanges: new SharedExchanges(memory.exchanges),
+      isWritable: () => signals.isAuditWritable,
+    });
+    this.#records = records;
     try {
       this.#server = startProxy({
         ...config,
@@ -134,7 +125,7 @@ class DataPlane {
         resolve: systemResolve,
         caCertsFor: (host) => certificatesFor(config.trusted, host),
         ownPorts: () => [], // the API's are among the shared ones
-        audit: this.#trail(signals),
+        audit: records,
         reportBug: (error) =>
           this.#post({
             type: "bug",
@@ -164,26 +155,8 @@ class DataPlane {
       this.#post({ type: "bug", text: messageOf(error) });
     }
     clearInterval(this.#beating);
-    this.#gate.flush();
-    this.flush();
+    this.#records?.end();
     this.#post({ type: "stopped" });
-  }
-
-  #trail(signals: Signals): AuditTrail {
-    return {
-      get isWritable() {
-        return signals.isAuditWritable;
-      },
-      write: (record) => {
-        const bounded = boundRecord(record);
-        if (bounded.verdict !== "deny" || this.#gate.admits(bounded)) this.#gather(bounded);
-      },
-    };
-  }
-
-  #gather(record: AuditRecord): void {
-    this.#records.push(record);
-    this.#gathering ??= setTimeout(() => this.flush(), GATHER_MS);
   }
 
   #ask<Q extends Question>(question: Q): Promise<Answers[Q["kind"]]> {

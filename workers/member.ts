@@ -6,7 +6,8 @@
  * @module
  */
 import type { SharedMemory, ToWorker } from "./messages.ts";
-import { Signals } from "./signals.ts";
+import { makeExchangesMemory, SharedExchanges } from "./shared_exchanges.ts";
+import { makeSignalsMemory, Signals } from "./signals.ts";
 
 /** Before a worker is replaced, longer each time that it dies again at once. */
 const FIRST_PAUSE_MS = 50;
@@ -37,15 +38,25 @@ export function signalsOf({ memory }: Member): Signals {
   return new Signals(memory.signals);
 }
 
+/** The open exchanges of who is in a place now. */
+export function exchangesOf({ memory }: Member): SharedExchanges {
+  return new SharedExchanges(memory.exchanges);
+}
+
 /** Sends who is in a place a message. */
 export function post({ worker }: Member, message: ToWorker): void {
   worker?.postMessage(message);
 }
 
+/** Memory for one that is put into a place, which no former one has. */
+export function ownMemory(): Pick<SharedMemory, "signals" | "exchanges"> {
+  return { signals: makeSignalsMemory(), exchanges: makeExchangesMemory() };
+}
+
 /** A place that nobody has been in. */
-export function emptyPlace(memory: SharedMemory): Member {
+export function emptyPlace(memory: Omit<SharedMemory, "signals" | "exchanges">): Member {
   return {
-    memory,
+    memory: { ...memory, ...ownMemory() },
     waiting: new Map(),
     worker: undefined,
     hasPolicy: false,

@@ -40,7 +40,7 @@ export interface PolicyUpdate {
   readonly closed?: readonly ClosedEndpoints[];
 }
 
-/** Memory of all threads; see `shared_counts.ts`, `shared_ports.ts` and `signals.ts`. */
+/** Memory of all threads; see `shared_counts.ts`, `shared_ports.ts`, `signals.ts` and `shared_exchanges.ts`. */
 export interface SharedMemory {
   /** The worker's own plane, from 1. The main thread's is 0. */
   readonly plane: number;
@@ -48,6 +48,7 @@ export interface SharedMemory {
   readonly seeds: readonly number[];
   readonly ports: SharedArrayBuffer;
   readonly signals: SharedArrayBuffer;
+  readonly exchanges: SharedArrayBuffer;
 }
 
 /** What a worker asks the main thread for. */

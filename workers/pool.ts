@@ -25,7 +25,16 @@ import {
   type ProxyServer,
 } from "../proxy/server.ts";
 import { Lent } from "./lent.ts";
-import { emptyPlace, type Member, nextPauseMs, post, signalsOf, within } from "./member.ts";
+import {
+  emptyPlace,
+  exchangesOf,
+  type Member,
+  nextPauseMs,
+  ownMemory,
+  post,
+  signalsOf,
+  within,
+} from "./member.ts";
 import {
   type FromWorker,
   type PolicyUpdate,
@@ -37,7 +46,6 @@ import {
 } from "./messages.ts";
 import { makeCountsMemory, makeSeeds, SharedCounts } from "./shared_counts.ts";
 import { makePortsMemory, SharedPorts } from "./shared_ports.ts";
-import { makeSignalsMemory } from "./signals.ts";
 
 /** How long a worker may take to make a change of the policy before it is given up. Under full load it is 0.2 s. */
 const APPLY_LIMIT_MS = 5_000;
@@ -133,7 +141,7 @@ class Pool implements Workers {
     // Before anything else is shared: two programs that share a port would each get half of the connections.
     this.#listen = options.config.listen.map(claimPort);
     for (let plane = 1; plane < planes; plane++) {
-      this.#members.push(emptyPlace({ ...memory, plane, signals: makeSignalsMemory() }));
+      this.#members.push(emptyPlace({ ...memory, plane }));
     }
     this.#startFailed.promise.catch(() => {}); // after the start nobody waits for it
     this.#watch = setInterval(() => this.#look(), WATCH_MS);
@@ -187,8 +195,7 @@ class Pool implements Workers {
         post(member, { type: "stop" });
         await within(member.stopped.promise, limitMs);
       }
-      member.worker?.terminate();
-      this.#release(member);
+      this.#end(member);
     }));
   }
 
@@ -206,7 +213,7 @@ class Pool implements Workers {
     });
     member.worker = worker;
     // Of its own: should a former worker of this place come back from where it hangs, it finds itself condemned.
-    member.memory = { ...member.memory, signals: makeSignalsMemory() };
+    member.memory = { ...member.memory, ...ownMemory() };
     member.stopped = Promise.withResolvers();
     member.startedAt = performance.now();
     member.beats = member.silentLooks = 0;
@@ -234,7 +241,8 @@ class Pool implements Workers {
       case "question":
         return void this.#answer(member, message.id, message.question);
       case "audit":
-        return audit.writeAll(message.records);
+        audit.writeAll(message.records);
+        return exchangesOf(member).take(message.records);
       case "note":
         return note(message.line);
       case "bug":
@@ -338,8 +346,7 @@ class Pool implements Workers {
     const { worker, memory: { plane } } = member;
     if (!worker) return;
     signalsOf(member).condemn(); // a thread that hangs ends only when it comes back
-    worker.terminate();
-    this.#release(member);
+    this.#end(member);
     member.stopped.resolve();
     if (!this.#isRunning) return this.#startFailed.reject(why);
     this.#options.log.error(`worker ${plane} is replaced, and its connections have ended: ${why.message}`);
@@ -347,9 +354,12 @@ class Pool implements Workers {
     member.respawn = setTimeout(() => this.#spawn(member), nextPauseMs(member));
   }
 
-  /** Takes back what a worker that is gone had counted and listened on. */
-  #release(member: Member): void {
+  /** Ends a worker, writes what it has not accounted for, and takes back what it had counted and listened on. */
+  #end(member: Member): void {
+    if (!member.worker) return;
+    member.worker.terminate();
     member.worker = undefined;
+    for (const record of exchangesOf(member).lost()) this.#options.audit.write(record);
     member.hasPolicy = false;
     for (const resolve of member.waiting.values()) resolve();
     member.waiting.clear();

@@ -35,6 +35,12 @@ export interface AuditSink {
 export interface AuditTrail {
   /** False while records cannot be written, or not as fast as they come: new requests must be refused then. */
   readonly isWritable: boolean;
+  /**
+   * Says that something is admitted, with what is known of it: so it has a line even when its thread is lost before it ends.
+   *
+   * @returns what its record, which must come, has as `opened`
+   */
+  begin(record: AuditRecord): number | undefined;
   write(record: AuditRecord): void;
 }
 
@@ -115,6 +121,9 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     };
   }
 
+  /** Of this thread: when it is lost, so is the log. */
+  begin(): undefined {}
+
   write(record: AuditRecord): void {
     const bounded = boundRecord(record);
     this.#totals.add(bounded);
@@ -158,7 +167,8 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
       piece = { records: [], bytes: 0 };
       this.#pieces.push(piece);
     }
-    piece.records.push({ ...record, timeMs: this.#now(), repeated: record.repeated ?? 1 });
+    const { opened: _, ...kept } = record;
+    piece.records.push({ ...kept, timeMs: this.#now(), repeated: record.repeated ?? 1 });
     piece.bytes += bytes;
     this.#queued++;
     this.#queuedBytes += bytes;

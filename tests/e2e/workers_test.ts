@@ -64,7 +64,8 @@ Deno.test("workers: a change is in force in all of them before the call that mad
   }
   await stage.state.rotateClient("one");
   const unknown = await Promise.all(Array.from({ length: MANY }, () => connect(stage, upstream)));
-  assertEquals(new Set(unknown), new Set([407]));
+  const known = unknown.filter((status) => status !== 407 && status !== 429); // guesses are throttled
+  assertEquals(known, []);
 });
 
 Deno.test("workers: a revocation ends what the rule had opened in any of them", async () => {

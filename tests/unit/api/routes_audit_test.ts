@@ -325,7 +325,7 @@ Deno.test("GET /audit: a store that cannot be read cuts the answer short, and th
   assertStringIncludes(api.logged.join("\n"), "Cannot read the audit log: Is a directory");
 });
 
-const FULL: Required<Omit<AuditRecord, "setupMs" | "repeated">> = {
+const FULL: Required<Omit<AuditRecord, "setupMs" | "opened" | "repeated">> = {
   verdict: "deny",
   client: "c",
   auth: "none",
