@@ -15,6 +15,7 @@ import type { ProxyContext } from "./context.ts";
 import type { AdmittedExchange, AdmittedSecret, Exchange } from "./exchange.ts";
 import type { Refusal } from "./error_response.ts";
 import { findOverride } from "./message/fields.ts";
+import { namesOtherMethod } from "./message/method_parameter.ts";
 import { isRefusedMethod, parseUpgrade, type RequestTarget, type Upgrade } from "./message/target.ts";
 import type { Client } from "./policy_source.ts";
 
@@ -56,6 +57,8 @@ export function admit(
     return deny({ reason: "token-endpoint", why: "the proxy renews its credentials there" });
   }
   const { rule, others } = decision;
+  const override = overrideUnder(rule, exchange, target);
+  if (override) return deny(override);
   const upgrade = upgradeUnder(rule, exchange);
   if (isDenial(upgrade)) return deny(upgrade);
   const secret = secretUnder(rule, target, exchange.session.context);
@@ -69,16 +72,21 @@ function isDenial(found: object | undefined): found is Denial {
   return found !== undefined && "why" in found;
 }
 
-/** The upgrade that the request asks for, as far as nothing in its head can leave what the rule has checked. */
+/** What would make a server take another method or path than the rule has checked. */
+function overrideUnder({ methods, paths }: Rule, { request: { head } }: Exchange, { query }: RequestTarget) {
+  const header = methods.length > 0 || paths.length > 0 ? findOverride(head.fields) : undefined;
+  const isOther = methods.length > 0 && namesOtherMethod(query, head.method);
+  if (!header && !isOther) return undefined;
+  const what = header ? `the header ${header.name}` : "the parameter _method of the query";
+  return {
+    reason: "method-override",
+    why: `${what} would change what the rule has checked`,
+  } satisfies Denial;
+}
+
+/** The upgrade that the request asks for, as far as it cannot leave what the rule has checked. */
 function upgradeUnder(rule: Rule, { request: { head, body } }: Exchange): Upgrade | undefined | Denial {
   const isLimited = rule.methods.length > 0 || rule.paths.length > 0;
-  const override = isLimited ? findOverride(head.fields) : undefined;
-  if (override) {
-    return {
-      reason: "method-override",
-      why: `the header ${override.name} would change what the rule has checked`,
-    };
-  }
   const upgrade = parseUpgrade(head);
   if (upgrade && upgrade.protocol !== "websocket" && isLimited) {
     return {

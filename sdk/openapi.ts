@@ -703,7 +703,7 @@ export interface components {
        *     - `placeholder`: a placeholder stands in the place of a credential, and no secret of the rule replaces it
        *     - `token-endpoint`: the host is where the proxy itself renews credentials, so clients may not reach it
        *     - `host-mismatch`: the request's authority is not the host that the tunnel was opened for
-       *     - `method-override`: a header would change the method or path behind a rule that limits them
+       *     - `method-override`: a header or `_method` would change the method or path behind a rule that limits them
        *     - `address-denied`: the name has an address that the proxy does not dial
        *     - `own-address`: the address is one of the proxy's own listeners
        *     - `revoked`: the client, rule or secret that admitted this is gone
