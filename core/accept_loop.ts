@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import { messageOf } from "./errors.ts";
 
 /** What the loop needs of a listener. */
@@ -45,6 +46,8 @@ export interface Accepting extends AsyncDisposable {
 
 /** How long to wait for somebody to close something. */
 const PAUSE_MS = 50;
+/** What waits is accepted without a turn for anybody else: so many at most, or a flood would hold up all that is open. */
+const MOST_IN_TURN = 16;
 /** Between two lines of one kind. */
 const QUIET_MS = 60_000;
 /** So many errors in a row that no connection explains mean that the listener is dead. */
@@ -112,11 +115,12 @@ class AcceptLoop<Conn extends { close(): void }> {
   }
 
   async #run(): Promise<void> {
-    while (!this.#isStopping) {
+    for (let inTurn = 1; !this.#isStopping; inTurn++) {
       try {
         const conn = await this.#listener.accept();
         this.#strange = 0;
         this.#serve(conn);
+        if (inTurn % MOST_IN_TURN === 0) await nextTurn();
       } catch (error) {
         if (this.#isStopping) return;
         if (!await this.#goesOn(error)) break;
@@ -170,6 +174,10 @@ class AcceptLoop<Conn extends { close(): void }> {
     });
     clearTimeout(timer);
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** At most one line of a kind a minute; the next one says how many there were. */

@@ -70,8 +70,10 @@ export interface Limits {
   readonly maxConnections: number;
   /** Client connections of one authenticated client, so that one cannot starve the others. */
   readonly maxConnectionsPerClient: number;
-  /** Connections of one source address that have not proved who they are. */
-  readonly maxUnauthenticatedPerSource: number;
+  /** Those that have not said who they are; half of all at most. At the limit the oldest of the largest source makes room. */
+  readonly maxUnauthenticated: number;
+  /** How many of these each thread may have, whatever the others have. */
+  readonly ownUnauthenticated: number;
   /** A shorter token can be guessed; 16 characters of base64 are 96 bits. */
   readonly minUnguessableTokenChars: number;
   /** Wrong tokens of one source address (IPv6: one /64): four digits then last eight hours, and a typing error is forgiven. */
@@ -141,7 +143,8 @@ export const DEFAULT_LIMITS: Limits = {
 
   maxConnections: 4_700,
   maxConnectionsPerClient: 1_200,
-  maxUnauthenticatedPerSource: 1_024,
+  maxUnauthenticated: 2_048,
+  ownUnauthenticated: 2_048,
   minUnguessableTokenChars: 16,
   maxWrongTokensPerSourcePerMinute: 20,
   maxWrongTokenSources: 4_096,
@@ -179,7 +182,12 @@ export function fitLimits(limits: Limits, descriptors: number | undefined): Limi
   // A small allowance is shared out rather than reserved away.
   const reserved = Math.min(RESERVED_DESCRIPTORS, Math.floor(descriptors / 4));
   const most = Math.floor((descriptors - reserved) / DESCRIPTORS_PER_CONNECTION);
-  return most >= limits.maxConnections ? limits : { ...limits, maxConnections: most };
+  if (most >= limits.maxConnections) return limits;
+  return {
+    ...limits,
+    maxConnections: most,
+    maxUnauthenticated: Math.min(limits.maxUnauthenticated, Math.ceil(most / 2)),
+  };
 }
 
 /**

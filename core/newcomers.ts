@@ -6,6 +6,7 @@
  * @module
  */
 import { parseIp } from "./cidr.ts";
+import { cutAt } from "./text.ts";
 
 /** The newcomers of one listener or of several. */
 export class Newcomers {
@@ -69,7 +70,7 @@ export class Newcomers {
  * An IPv4 address in IPv6 notation is that IPv4 address.
  */
 export function sourceOf(hostname: string): string {
-  const ip = parseIp(hostname.split("%", 1)[0] ?? "");
+  const ip = parseIp(cutAt(hostname, "%"));
   if (ip?.length !== 16) return hostname;
   const isMapped = ip.subarray(0, 10).every((byte) => byte === 0) && ip[10] === 0xff && ip[11] === 0xff;
   if (isMapped) return ip.subarray(12).join(".");

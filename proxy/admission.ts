@@ -1,5 +1,5 @@
 /**
- * Who may take how much: connections in all, per client and per source, upstream dials, certificates. One client, or one
+ * Who may take how much: connections in all and per client, upstream dials, certificates. One client, or one
  * that has not said who it is, cannot starve the others. New work is refused; what is admitted goes on.
  *
  * @module
@@ -8,6 +8,8 @@ import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import type { Limits } from "../core/limits.ts";
 import { CONNECTIONS, type Counts, LocalCounts, TUNNELS } from "./records/counts.ts";
 import { TokenGuesses } from "./token_guesses.ts";
+
+const UNAUTHENTICATED = "unauthenticated";
 
 /** Gives back what was admitted. Safe to call more than once. */
 export type Release = () => void;
@@ -38,9 +40,14 @@ export class Admission {
     return this.#try(CONNECTIONS, this.#limits.maxConnections);
   }
 
-  /** A connection against the quota of its source address, until it proves who it is. */
-  tryUnauthenticated(source: string): Release | undefined {
-    return this.#try(`source ${source}`, this.#limits.maxUnauthenticatedPerSource);
+  /** A connection that has not said who it is. */
+  tryUnauthenticated(): Release | undefined {
+    return this.#try(UNAUTHENTICATED, this.#limits.maxUnauthenticated);
+  }
+
+  /** The same whatever the limit. */
+  addUnauthenticated(): Release {
+    return this.#take(UNAUTHENTICATED);
   }
 
   /** A connection of an authenticated client. */

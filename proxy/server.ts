@@ -14,7 +14,8 @@ import { fitLimits, type Limits } from "../core/limits.ts";
 import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
 import { cutAt } from "../core/text.ts";
-import { Admission, type Release } from "./admission.ts";
+import { Admission } from "./admission.ts";
+import { type Arrival, Arrivals } from "./arrivals.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
 import { closeQuietly } from "./streams/byte_reader.ts";
 import { serveConnection } from "./connection.ts";
@@ -169,6 +170,7 @@ class Server implements LocalProxy {
   /** Former listeners too, until they are shut. */
   readonly #accepting = new Set<Accepting>();
   readonly #open = new Set<OpenConnection>();
+  readonly #arrivals: Arrivals;
   #isStopping = false;
 
   constructor(
@@ -180,6 +182,7 @@ class Server implements LocalProxy {
     this.#counts = counts;
     this.#listen = listen;
     this.#listeners = listeners;
+    this.#arrivals = new Arrivals(context.limits, context.admission);
     this.#acceptAll();
   }
 
@@ -249,36 +252,33 @@ class Server implements LocalProxy {
   }
 
   #serve(conn: Deno.TcpConn): void {
-    const { admission, audit, reportBug } = this.#context;
+    const { audit, reportBug } = this.#context;
     const stream = clientStream(conn); // before anything is counted
     if (!stream) return;
     const { source, origin } = originOf(conn);
-    const release = admission.tryConnection();
-    const releaseSource = release && admission.tryUnauthenticated(source);
-    if (!release || !releaseSource) {
-      release?.();
+    const refuse = (reason: "quota" | "overload") => {
       stream.close();
-      audit.write({ verdict: "deny", reason: release ? "quota" : "overload", origin });
-      return;
-    }
-    const { state, forget } = this.#newState(stream, { source, origin }, releaseSource);
+      audit.write({ verdict: "deny", reason, origin });
+    };
+    const arrival = this.#arrivals.admit(source, () => refuse("quota"));
+    if (!arrival) return refuse("overload");
+    const { state, forget } = this.#newState(stream, { source, origin }, arrival);
     const done = serveConnection(stream, { state, context: this.#context }).catch(reportBug).finally(
       () => {
         this.#open.delete(open);
         stream.close();
         forget();
-        release();
       },
     );
     const open: OpenConnection = { stream, state, done };
     this.#open.add(open);
   }
 
-  /** A connection counts against its source until it has said who it is, then against that client and ends with it. */
+  /** A connection is a newcomer until it has said who it is; then it counts against that client and ends with it. */
   #newState(
     stream: ClientStream,
     from: Pick<ConnectionState, "source" | "origin">,
-    releaseSource: Release,
+    arrival: Arrival,
   ): { readonly state: ConnectionState; readonly forget: () => void } {
     const { admission, grants } = this.#context;
     let holder: { readonly client: string; readonly release: () => void } | undefined;
@@ -295,7 +295,7 @@ class Server implements LocalProxy {
         if (holder?.client === name) return true;
         const releaseQuota = admission.tryClient(name);
         if (!releaseQuota) return false;
-        releaseSource();
+        arrival.known();
         holder?.release();
         const releaseGrant = grants.holdClient(name, end);
         holder = {
@@ -311,14 +311,14 @@ class Server implements LocalProxy {
     return {
       state,
       forget: () => {
-        releaseSource();
+        arrival.gone();
         holder?.release();
       },
     };
   }
 }
 
-/** Who dials, for quotas and for the audit log, where an IPv4 address is written as such whatever the socket is. */
+/** Who dials, for the share of newcomers and for the audit log, where an IPv4 address is written as such whatever the socket is. */
 function originOf(conn: Deno.TcpConn): Pick<ConnectionState, "source" | "origin"> {
   const { hostname: source, port } = conn.remoteAddr as Deno.NetAddr;
   const host = source.replace(/^::ffff:(?=\d+\.)/i, "");
@@ -344,12 +344,18 @@ function clientStream(conn: Deno.TcpConn): ClientStream | undefined {
     closeQuietly(conn);
     return undefined;
   }
+  let isClosed = false;
+  const close = () => {
+    if (isClosed) return; // closing again throws, which costs more than all the rest of a silent connection
+    isClosed = true;
+    closeQuietly(socket);
+  };
   return {
     read: (into) => socket.read(into),
     write: (bytes) => socket.write(bytes),
     closeWrite: () => socket.closeWrite(),
-    close: () => closeQuietly(socket),
-    abort: () => closeQuietly(socket),
+    close,
+    abort: close,
   };
 }
 
@@ -364,10 +370,16 @@ function openListeners(listen: readonly Listen[]): readonly Deno.TcpListener[] {
   }
 }
 
+/**
+ * Connections that wait to be accepted, as many as Linux allows by default (`net.core.somaxconn`). When the queue is full a
+ * client's SYN is dropped, and it tries again after a second.
+ */
+const BACKLOG = 4_096;
+
 /** Opens a listener. @throws ProxyError `listen.failed` */
 export function openListener({ hostname, port, isShared = false }: Listen): Deno.TcpListener {
   try {
-    return Deno.listen({ hostname, port, ...(isShared ? { reusePort: true } : {}) });
+    return Deno.listen({ hostname, port, tcpBacklog: BACKLOG, ...(isShared ? { reusePort: true } : {}) });
   } catch (cause) {
     const where = formatHostPort({ host: hostname, port });
     if (cause instanceof Deno.errors.AddrInUse) {

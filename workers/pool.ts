@@ -203,7 +203,11 @@ class Pool implements Workers {
   get #limits(): WorkerConfig["limits"] {
     const { count, config } = this.#options;
     const limits = fitLimits(config.limits, descriptorLimit());
-    return { ...limits, maxTlsListeners: Math.ceil(limits.maxTlsListeners / count) };
+    return {
+      ...limits,
+      maxTlsListeners: Math.ceil(limits.maxTlsListeners / count),
+      ownUnauthenticated: Math.ceil(limits.maxUnauthenticated / count),
+    };
   }
 
   #spawn(member: Member): void {

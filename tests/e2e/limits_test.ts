@@ -39,7 +39,7 @@ Deno.test("maxConnections: the one too many is closed, the others go on, a place
   proxy.policy.allow("one", { host: "plain.test", ports: [upstream.port] });
   using first = await dialRaw(proxy.httpPort);
   using second = await dialRaw(proxy.httpPort);
-  await connections(proxy, 2);
+  assertEquals([await statusOf(first, get(host)), await statusOf(second, get(host))], ["200", "200"]);
   using third = await dialRaw(proxy.tlsPort); // the limit is for both ports
   assertEquals(await soon("the end", third.isClosed()), true);
   await proxy.waitLine(/^deny client=- reason=overload$/);
@@ -71,23 +71,42 @@ Deno.test("maxConnectionsPerClient: one client's connections do not take another
   assertEquals(await statusOf(third, get(host)), "200");
 });
 
-Deno.test("maxUnauthenticatedPerSource: only connections that have not said who they are count", async () => {
+Deno.test("maxUnauthenticated: who has not said who it is makes room, the oldest first; who has, does not", async () => {
   await using upstream = await startEchoUpstream({ names: [] });
-  await using proxy = await startTestProxy({ limits: { maxUnauthenticatedPerSource: 2 } });
+  await using proxy = await startTestProxy({ limits: { maxUnauthenticated: 2 } });
   const host = `plain.test:${upstream.port}`;
   proxy.policy.allow("one", { host: "plain.test", ports: [upstream.port] });
+  using known = await dialRaw(proxy.httpPort);
+  assertEquals(await statusOf(known, get(host)), "200");
   using first = await dialRaw(proxy.httpPort);
-  using second = await dialRaw(proxy.httpPort);
-  await connections(proxy, 2);
+  assertEquals(await statusOf(first, get(host, "wrong")), "407 auth-invalid"); // which says nothing
+  using second = await dialRaw(proxy.tlsPort);
+  await connections(proxy, 3);
   using third = await dialRaw(proxy.httpPort);
-  assertEquals(await soon("the end", third.isClosed()), true);
+  assertEquals(await soon("the end", first.isClosed()), true);
   await proxy.waitLine(/^deny client=- reason=quota$/);
-  assertEquals(await statusOf(first, get(host, "wrong")), "407 auth-invalid"); // still counts
   using fourth = await dialRaw(proxy.httpPort);
-  assertEquals(await soon("the end", fourth.isClosed()), true);
-  assertEquals(await statusOf(first, get(host)), "200"); // does not count any more
+  assertEquals(await soon("the end", second.isClosed()), true);
+  assertEquals([await statusOf(third, get(host)), await statusOf(fourth, get(host))], ["200", "200"]);
   using fifth = await dialRaw(proxy.httpPort);
-  assertEquals([await statusOf(fifth, get(host)), await statusOf(second, get(host))], ["200", "200"]);
+  assertEquals([await statusOf(fifth, get(host)), await statusOf(known, get(host))], ["200", "200"]);
+});
+
+Deno.test("maxConnections: silent ones make room for who comes and says who it is", async () => {
+  await using upstream = await startEchoUpstream({ names: [] });
+  await using proxy = await startTestProxy({ limits: { maxConnections: 2 } });
+  const host = `plain.test:${upstream.port}`;
+  proxy.policy.allow("one", { host: "plain.test", ports: [upstream.port] });
+  using silent = await dialRaw(proxy.httpPort);
+  await connections(proxy, 1);
+  using first = await dialRaw(proxy.httpPort);
+  assertEquals(await statusOf(first, get(host)), "200");
+  using second = await dialRaw(proxy.httpPort);
+  assertEquals(await soon("the end", silent.isClosed()), true);
+  assertEquals([await statusOf(second, get(host)), await statusOf(first, get(host))], ["200", "200"]);
+  using third = await dialRaw(proxy.httpPort); // both are known
+  assertEquals(await soon("the end", third.isClosed()), true);
+  await proxy.waitLine(/^deny client=- reason=overload$/);
 });
 
 Deno.test("maxWrongTokensPerSourcePerMinute: guessing ends, and nobody with a right long token notices", async () => {

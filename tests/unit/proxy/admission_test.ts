@@ -7,7 +7,7 @@ const LIMITS = {
   ...DEFAULT_LIMITS,
   maxConnections: 2,
   maxConnectionsPerClient: 2,
-  maxUnauthenticatedPerSource: 2,
+  maxUnauthenticated: 2,
   maxAnonymousConnections: 2,
   maxPendingDials: 5,
   maxPendingDialsPerClient: 3,
@@ -19,7 +19,7 @@ Deno.test("each try of Admission gives what the limit holds, no more, and again 
   type Try = (admission: Admission, key: string) => (() => void) | undefined;
   const rows: readonly (readonly [string, Try, isPerKey: boolean])[] = [
     ["tryConnection", (admission) => admission.tryConnection(), false],
-    ["tryUnauthenticated", (admission, key) => admission.tryUnauthenticated(key), true],
+    ["tryUnauthenticated", (admission) => admission.tryUnauthenticated(), false],
     ["tryClient", (admission, key) => admission.tryClient(key), true],
     ["tryAnonymous", (admission) => admission.tryAnonymous(), false],
   ];
