@@ -8,10 +8,9 @@
  *
  * @module
  */
-import { parseIp } from "../core/cidr.ts";
 import { ProxyError } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
-import { cutAt } from "../core/text.ts";
+import { sourceOf } from "../core/newcomers.ts";
 import type { Client, PolicySource } from "./policy_source.ts";
 import type { Counts } from "./records/counts.ts";
 
@@ -49,7 +48,7 @@ export class TokenGuesses {
       const client = policy.clientByToken(token);
       if (client) return client; // the usual way, which counts nothing
     }
-    const block = blockOf(source);
+    const block = sourceOf(source);
     this.#turnTo(Math.floor(nowMs / 60_000));
     const isThrottled = this.#isThrottled(block);
     const client = isShort ? policy.clientByToken(token) : undefined;
@@ -100,13 +99,6 @@ export class TokenGuesses {
 
 function knownKey(block: string, { name }: Client): string {
   return `known ${name} ${block}`;
-}
-
-/** An IPv4 address, or the /64 of an IPv6 address: whoever has one address of it has all. */
-function blockOf(source: string): string {
-  const ip = parseIp(cutAt(source, "%").replace(/^::ffff:(?=\d+\.)/i, ""));
-  if (!ip) return source;
-  return ip.subarray(0, ip.length === 4 ? 4 : 8).join(".");
 }
 
 function invalid(): ProxyError {
