@@ -154,6 +154,7 @@ async function writeProgram(dir: string): Promise<void> {
     quoteShell(cache)
   }\nexec ${line} "$@"\n`;
   await Deno.writeTextFile(`${dir}/bin/slicer-proxy`, text, { mode: 0o755 });
+  await Deno.symlink("slicer-proxy", `${dir}/bin/slicer`);
 }
 
 /** What the VM trusts: the proxy's CA alone, so that nothing can go around the proxy unnoticed. */
