@@ -63,10 +63,15 @@ export function refusalOf(error: unknown): Refusal {
   return { status: isOfOne ? 429 : status, reason, detail: error.message };
 }
 
-/** The answer, in the form that a request with these fields prefers: text or JSON. */
+/**
+ * The answer, in the form that a request with these fields prefers: text or JSON.
+ *
+ * @param host the canonical host that was asked for, when one is known
+ */
 export function answerOf(
   refusal: Refusal,
   { version, fields }: { readonly version?: string; readonly fields: readonly HeaderField[] },
+  host?: string,
 ): WholeAnswer {
   if (version === "HTTP/2" && isGrpc(fields)) return grpcAnswer(refusal);
   const json = prefersJson(fields);
@@ -79,7 +84,20 @@ export function answerOf(
   ];
   if (refusal.reason === "auth-throttled") own.push(["Retry-After", "60"]); // RFC 6585 §4
   if (refusal.status === 407) own.push(["Proxy-Authenticate", 'Basic realm="slicer-proxy"']);
-  return { status: refusal.status, fields: own.map(([name, value]) => makeField(name, value)), body };
+  return {
+    status: refusal.status,
+    phrase: phraseOf(refusal, host),
+    fields: own.map(([name, value]) => makeField(name, value)),
+    body,
+  };
+}
+
+/**
+ * Programs whose CONNECT is refused hide the body, and many show the status line. Of what the client has chosen only the host
+ * is in it, which is at most 253 characters of a closed set in this form.
+ */
+function phraseOf({ reason }: Refusal, host: string | undefined): string {
+  return `slicer-proxy: ${reason}${host === undefined ? "" : ` (${host})`}`;
 }
 
 /** The media type of gRPC, with or without its codec. */

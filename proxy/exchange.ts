@@ -114,7 +114,7 @@ export async function refuseExchange(
   known: Partial<AuditRecord>,
 ): Promise<void> {
   logRefusal(session, refusal, known);
-  await request.answer(answerOf(refusal, request.head));
+  await request.answer(answerOf(refusal, request.head, known.host ?? session.tunnel?.host));
 }
 
 /** Logs a refusal of whatever came last. */

@@ -100,7 +100,8 @@ async function refuseUnread(
 ): Promise<void> {
   logRefusal(session, refusal, known);
   const isHead = head?.method === "HEAD";
-  await writeAnswer(session, answerOf(refusal, { fields: head?.fields ?? [] }), { isHead, close: true });
+  const answer = answerOf(refusal, { fields: head?.fields ?? [] }, known.host ?? session.tunnel?.host);
+  await writeAnswer(session, answer, { isHead, close: true });
 }
 
 /** Serves one request; a CONNECT on a proxy port is handed back. */

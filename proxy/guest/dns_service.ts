@@ -68,6 +68,7 @@ export async function serveDns(exchange: Exchange): Promise<void> {
   const body = formatDnsAnswer(query, answer);
   await request.answer({
     status: 200,
+    phrase: "OK",
     fields: [
       makeField("Content-Type", MEDIA_TYPE),
       makeField("Content-Length", String(body.length)),

@@ -34,6 +34,7 @@ async function serveCa({ session, request }: Exchange): Promise<void> {
   const body = Buffer.from(await session.context.certificates.forTrust(), "latin1");
   await request.answer({
     status: 200,
+    phrase: "OK",
     fields: [
       makeField("Content-Type", "application/x-pem-file"),
       makeField("Content-Length", String(body.length)),

@@ -153,29 +153,15 @@ export interface AnswerFraming {
   readonly close: boolean;
 }
 
-const PHRASES: Readonly<Record<number, string>> = {
-  200: "OK",
-  400: "Bad Request",
-  403: "Forbidden",
-  407: "Proxy Authentication Required",
-  408: "Request Timeout",
-  429: "Too Many Requests",
-  431: "Request Header Fields Too Large",
-  500: "Internal Server Error",
-  502: "Bad Gateway",
-  503: "Service Unavailable",
-  504: "Gateway Timeout",
-};
-
 /** The bytes of an answer of the proxy itself. */
 export function formatAnswer(
-  { status, fields, body }: WholeAnswer,
+  { status, phrase = "", fields, body }: WholeAnswer,
   { isHead, close }: AnswerFraming,
 ): Uint8Array {
   const head = formatResponseHead({
     version: "HTTP/1.1",
     status,
-    reason: PHRASES[status] ?? "",
+    reason: phrase,
     fields: close ? [...fields, makeField("Connection", "close")] : fields,
   });
   return isHead ? head : Buffer.concat([head, body]);

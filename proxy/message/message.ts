@@ -73,6 +73,8 @@ export interface MessageBody {
 /** An answer that the proxy gives in its own name, as a whole. */
 export interface WholeAnswer {
   readonly status: number;
+  /** The words of an HTTP/1 status line, ASCII (RFC 9112 §4). Later versions have none. */
+  readonly phrase?: string;
   readonly fields: readonly HeaderField[];
   readonly body: Uint8Array;
 }

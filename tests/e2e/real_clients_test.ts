@@ -114,7 +114,7 @@ Deno.test(
     const path = await curl("-x", httpProxy, url.replace("v1", "v2"));
     assertMatch(
       path.stdout,
-      /HTTP\/1\.1 403 Forbidden\r\n[^]*X-Slicer-Proxy-Reason: no-rule\r\n[^]*slicer-proxy allow one /,
+      /HTTP\/1\.1 403 slicer-proxy: no-rule \(up\.test\)\r\n[^]*X-Slicer-Proxy-Reason: no-rule\r\n[^]*slicer-proxy allow one /,
     );
     const host = await curl("-x", httpProxy, "https://no.test/");
     assertEquals(host.code, 56); // CONNECT was answered 403

@@ -237,9 +237,9 @@ export function describeClientBytes(bytes: string): string[] {
 }
 
 const OWN_ANSWER = new RegExp(
-  "^HTTP/1\\.1 (\\d{3}) [A-Z][A-Za-z ]+\\r\\n" +
+  "^HTTP/1\\.1 (\\d{3}) slicer-proxy: ([a-z-]+)(?: \\([a-z0-9.:_-]+\\))?\\r\\n" +
     "Content-Type: (?:text/plain; charset=utf-8|application/problem\\+json)\\r\\n" +
-    "Content-Length: \\d+\\r\\nCache-Control: no-store\\r\\nX-Slicer-Proxy-Reason: ([a-z-]+)\\r\\n" +
+    "Content-Length: \\d+\\r\\nCache-Control: no-store\\r\\nX-Slicer-Proxy-Reason: \\2\\r\\n" +
     '(?:Proxy-Authenticate: Basic realm="slicer-proxy"\\r\\n)?(Connection: close\\r\\n)?\\r\\n',
 );
 

@@ -84,7 +84,7 @@ const PLAIN: Refusal = { status: 502, reason: "dns", detail: "Cannot find a.test
 Deno.test("answerOf() frames the answer by its bytes", () => {
   const umlaut = { ...PLAIN, detail: "Cannot find \u00fc" };
   const { statusLine, fields, body } = answer(umlaut, { close: true });
-  assertEquals(statusLine, "HTTP/1.1 502 Bad Gateway");
+  assertEquals(statusLine, "HTTP/1.1 502 slicer-proxy: dns");
   assertEquals(fields, [
     "Content-Type: text/plain; charset=utf-8",
     `Content-Length: ${new TextEncoder().encode(body).length}`,
@@ -94,6 +94,22 @@ Deno.test("answerOf() frames the answer by its bytes", () => {
   ]);
   assertStringIncludes(body, "Cannot find \u00fc.");
   assertStringIncludes(body, "The proxy allowed this request");
+});
+
+Deno.test("answerOf() says in the status line why, and to which host", () => {
+  const rows: [Refusal, string | undefined, string][] = [
+    [
+      { status: 403, reason: "no-rule", detail: "x" },
+      "api.example.com",
+      "403 slicer-proxy: no-rule (api.example.com)",
+    ],
+    [{ status: 407, reason: "auth-missing", detail: "x" }, undefined, "407 slicer-proxy: auth-missing"],
+    [{ status: 429, reason: "quota", detail: "x" }, "::1", "429 slicer-proxy: quota (::1)"],
+  ];
+  for (const [refusal, host, line] of rows) {
+    const bytes = formatAnswer(answerOf(refusal, { fields: [] }, host), { isHead: true, close: false });
+    assertEquals(Buffer.from(bytes).toString("latin1").split("\r\n")[0], `HTTP/1.1 ${line}`);
+  }
 });
 
 Deno.test("answerOf() gives HEAD the same head and no body", () => {

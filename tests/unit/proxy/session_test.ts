@@ -33,7 +33,7 @@ Deno.test("serveSession() gives a head that comes in drops no more than the head
       await client.write(Buffer.from(sent));
       assertMatch(
         await readAll(client),
-        /HTTP\/1\.1 408 Request Timeout\r\n[^]*\r\nX-Slicer-Proxy-Reason: idle-timeout\r\n/,
+        /HTTP\/1\.1 408 slicer-proxy: idle-timeout \(up\.test\)\r\n[^]*\r\nX-Slicer-Proxy-Reason: idle-timeout\r\n/,
       );
     });
   }
