@@ -31,6 +31,13 @@ interface OpenFile {
   readonly size: number;
 }
 
+interface FoundFile extends OpenFile {
+  readonly info: Deno.FileInfo;
+}
+
+/** A rotation comes after 32 MiB: the second look meets none. */
+const MOST_LOOKS = 100;
+
 /**
  * The records of a snapshot that match, oldest first; with a `limit` the newest so many, or fewer when they are very
  * long. Lines that are no records are passed over. Files are open from the first read to the last.
@@ -50,11 +57,28 @@ export async function* readRecords(
 }
 
 /**
- * The files of the snapshot, newest first. A rotation only moves a file on to a higher number, so that looking from the
- * newest to the oldest meets every one, some of them twice; files newer than the snapshot's end come first.
+ * The files of the snapshot, newest first. Two rotations during a look put a newer file behind an older one: one that met a
+ * rotation is made again.
  */
 async function openFiles({ path, kept, end }: Snapshot): Promise<readonly OpenFile[]> {
-  const found: (OpenFile & { readonly info: Deno.FileInfo })[] = [];
+  for (let looks = 1;; looks++) {
+    const found = await lookAtFiles({ path, kept, end });
+    const [first] = found;
+    const now = await Deno.stat(path).catch(() => undefined);
+    const isSteady = !first || (now !== undefined && isSameFile(first.info, now));
+    const newest = Math.max(0, found.findIndex(({ info }) => isSameFile(info, end)));
+    const left = found.splice(0, isSteady || looks === MOST_LOOKS ? newest : found.length);
+    for (const { file } of left) file.close();
+    if (isSteady || looks === MOST_LOOKS) return found;
+  }
+}
+
+/**
+ * Opens the files that there are. A rotation only moves a file on to a higher number, so that looking from the newest to the
+ * oldest meets every one, some of them twice.
+ */
+async function lookAtFiles({ path, kept, end }: Snapshot): Promise<FoundFile[]> {
+  const found: FoundFile[] = [];
   try {
     for (let i = 0; i <= kept; i++) {
       const file = await openIfThere(i === 0 ? path : `${path}.${i}`);
@@ -66,13 +90,11 @@ async function openFiles({ path, kept, end }: Snapshot): Promise<readonly OpenFi
       if (found.some((other) => isSameFile(other.info, info))) file.close();
       else found.push({ file, info, size: isSameFile(info, end) ? end.size : info.size });
     }
+    return found;
   } catch (error) {
     for (const { file } of found) file.close();
     throw error;
   }
-  const newest = Math.max(0, found.findIndex(({ info }) => isSameFile(info, end)));
-  for (const { file } of found.splice(0, newest)) file.close();
-  return found;
 }
 
 async function* recordsForwards(

@@ -130,6 +130,26 @@ Deno.test("the new token is used only once its login is on the disk", async () =
   assertEquals([await rig.bearer(), provider.refreshes], [provider.accessToken, 1]);
 });
 
+Deno.test("a login that could not be stored is stored once more at the end", async () => {
+  await using provider = await FakeProvider.start();
+  const first = await rigWithLogin(provider, -1_000);
+  try {
+    const update = first.state.updateSecret.bind(first.state);
+    let isBroken = true;
+    first.state.updateSecret = (name, change) =>
+      change.value === undefined || !isBroken
+        ? update(name, change)
+        : Promise.reject(new ProxyError("state.write-failed", "Cannot write /host/path: disk is full"));
+    await assertUnavailable(first.bearer(), "the proxy cannot write its state");
+    isBroken = false;
+    await first.close(); // no timer has tried it again
+    await using second = await Rig.start({ dir: first.dir, clock: first.clock });
+    assertEquals([await second.bearer(), provider.refreshes], [provider.accessToken, 1]);
+  } finally {
+    await Deno.remove(first.dir, { recursive: true });
+  }
+});
+
 Deno.test("a disk that takes no writes stops a renewal before the provider is asked", async () => {
   await using provider = await FakeProvider.start();
   await using rig = await rigWithLogin(provider);

@@ -234,6 +234,28 @@ Deno.test("AuditStore.follow() and records() of one turn give every record once"
   await writing;
 });
 
+Deno.test("AuditStore.records() are those up to the call, whatever is rotated while its files are opened", async () => {
+  await using place = await Place.make();
+  const store = await place.open({ maxBytes: 10 * LINE_BYTES, kept: 9 });
+  for (let port = 10_000; port < 10_025; port += 5) await store.write(records(port, port + 5));
+  const asked = store.records({});
+  const { open } = Deno;
+  let rotations = 0;
+  Deno.open = async (path, options) => { // between the first file and the second
+    if (String(path).endsWith(".1") && rotations === 0) {
+      rotations = 3;
+      for (let port = 10_025; port < 10_055; port += 5) await store.write(records(port, port + 5));
+    }
+    return await open(path, options);
+  };
+  try {
+    assertEquals(await portsOf(asked), range(10_000, 10_025));
+    assertEquals(rotations, 3);
+  } finally {
+    Deno.open = open;
+  }
+});
+
 Deno.test("AuditStore.follow() tells a slow reader how much it missed, and goes on", async () => {
   await using place = await Place.make();
   const store = await place.open({ maxWaiting: 3 });

@@ -150,6 +150,12 @@ Deno.test("take() of chunks passes lines only whole", async (t) => {
 Deno.test("take() of chunks stops at the end, and at each limit", async (t) => {
   const rows: { name: string; bytes: string; takes: number | "refuses" }[] = [
     { name: "the next message stays", bytes: "0\r\n\r\nGET /", takes: 5 },
+    { name: "a byte after chunk data that is not CR, at once", bytes: "2\r\nabX", takes: "refuses" },
+    {
+      name: "a chunk longer than its size, which ends in LF",
+      bytes: "2\r\nabX\n0\r\n\r\n",
+      takes: "refuses",
+    },
     { name: "a line of 20 bytes", bytes: `0;${"a".repeat(16)}\r\n\r\n`, takes: 22 },
     { name: "a line of 21 bytes", bytes: `0;${"a".repeat(17)}\r\n\r\n`, takes: "refuses" },
     { name: "21 bytes and no end of line yet", bytes: "0;" + "a".repeat(19), takes: "refuses" },
