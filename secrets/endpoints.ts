@@ -4,7 +4,7 @@
  * @module
  */
 import { trimEndOf } from "../core/text.ts";
-import { readingsOf } from "../policy/path.ts";
+import { isTooLong, readingsOf } from "../policy/path.ts";
 import { hostWithin } from "../policy/rule.ts";
 import type { TokenEndpoint } from "./oauth_kind.ts";
 
@@ -54,6 +54,7 @@ export class ClosedPlaces {
     if (!closed) return false;
     if (closed.some(({ isHost }) => isHost)) return true;
     if (path === undefined) return false;
+    if (isTooLong(path)) return true; // it could mean any place, and finding out would cost too much
     const readings = readingsOf(path).map((reading) => trim(reading.path));
     return closed.some((place) =>
       readings.some((reading) =>

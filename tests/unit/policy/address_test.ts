@@ -189,6 +189,8 @@ Deno.test("checkAddress() opens by class, rule and option", async (t) => {
     ["deny reaches the disguise", "64:ff9b::8.8.8.8", { deny: ["64:ff9b::/96"] }, "address-denied"],
     ["deny in IPv4-mapped form", "8.8.8.8", { deny: ["::ffff:8.8.8.0/120"] }, "address-denied"],
     ["deny in IPv4-mapped form, other address", "8.8.9.8", { deny: ["::ffff:8.8.8.0/120"] }, "ok"],
+    ["deny of all IPv4 in IPv4-mapped form", "8.8.8.8", { deny: ["::ffff:0:0/96"] }, "address-denied"],
+    ["deny of more than the mapped ones leaves IPv4", "8.8.8.8", { deny: ["::fffe:0:0/95"] }, "ok"],
     ["deny of all IPv6 leaves IPv4", "8.8.8.8", { deny: ["::/0"] }, "ok"],
     ["deny of all IPv6", "2606:4700::1", { deny: ["::/0"] }, "address-denied"],
 

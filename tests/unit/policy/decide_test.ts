@@ -184,6 +184,13 @@ Deno.test("decideRequest() denies suspect paths on hosts that have a rule with p
   }
 });
 
+Deno.test("decideRequest() reads paths in every way under a rule with paths for a wildcard host too", () => {
+  const wild = makeRule("wild", { host: "*.example.com", paths: ["/v1/*"] });
+  assertEquals(outcome([wild], get("/v1/../admin")), "path-ambiguous");
+  assertEquals(outcome([wild], get("/v1/%252e%252e/admin")), "path-encoding");
+  assertEquals(outcome([wild], get("/v1/a/../b")), "allow:wild");
+});
+
 Deno.test("decideRequest() tells which rule came closest", () => {
   const rule = makeRule("post", { host: HOST, methods: ["POST"] });
   assertEquals(decideRequest([rule], get("/")), {

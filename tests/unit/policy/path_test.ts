@@ -78,6 +78,12 @@ Deno.test("readingsOf() finds each way to read a path, the one as sent first", a
     ["dot segments", "/a/../b", ["/a/../b", "/b"]],
     ["an encoded slash", "/a%2fb", ["/a%2fb", "/a%2Fb", "/a/b"]],
     ["a merged slash hides a parent", "/a//../b", ["/a//../b", "/b", "/a/b"]],
+    ["slashes merge after the dot segments have gone too", "/a/b//../c//d", [
+      "/a/b//../c//d",
+      "/a/c/d",
+      "/a/b/c/d",
+      "/a/b/c//d",
+    ]],
     ["a parameter hides an empty segment", "/a/;/../b", ["/a/;/../b", "/a/b", "/b"]],
     ["an encoded parameter", "/a%3Bx", ["/a%3Bx", "/a"]],
     [
