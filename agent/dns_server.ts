@@ -1,6 +1,6 @@
 /**
- * DNS on loopback, UDP and TCP (RFC 1035 §4.2), for the VM's resolver. Answers fit into plain UDP, so nothing is ever
- * truncated.
+ * DNS on loopback, UDP and TCP (RFC 1035 §4.2), for the VM's resolver. What does not fit into plain UDP is
+ * asked for again over TCP.
  *
  * Not here: where answers come from (`name_lookup.ts`).
  *
@@ -15,6 +15,7 @@ import {
   formatDnsFormatError,
   parseDnsQuery,
   RCODE,
+  truncateDnsAnswer,
 } from "../core/dns_message.ts";
 import { isProxyError, messageOf, ProxyError } from "../core/errors.ts";
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
@@ -61,7 +62,7 @@ export async function startDnsServer({ where, ask, log }: DnsServerOptions): Pro
     pending++;
     answer(message).then((bytes) => {
       pending--;
-      if (bytes && !isClosed) udp.send(bytes, from.port, from.address);
+      if (bytes && !isClosed) udp.send(forUdp(message, bytes), from.port, from.address);
     });
   });
   return {
@@ -72,6 +73,14 @@ export async function startDnsServer({ where, ask, log }: DnsServerOptions): Pro
       await tcp[Symbol.asyncDispose]();
     },
   };
+}
+
+function forUdp(message: Uint8Array, answer: Uint8Array): Uint8Array {
+  try {
+    return truncateDnsAnswer(answer, parseDnsQuery(message));
+  } catch {
+    return answer; // to what cannot be read the answer is a header
+  }
 }
 
 /** The bytes that answer a message, or undefined for none. Never rejects. */

@@ -1,12 +1,13 @@
 /**
  * DNS messages (RFC 1035 §4) as far as the helper and the proxy need them: a query with one question, and an answer that
- * holds addresses. Everything else in a message is skipped, never interpreted.
+ * holds addresses, or records of one other type. Everything else in a message is skipped, never interpreted.
  *
- * Not here: sending them, and which names are answered.
+ * Not here: sending them, which names are answered, and what is in a record (`dns_record.ts`).
  *
  * @module
  */
 import { formatIp, parseIp } from "./cidr.ts";
+import { RECORD_TYPES } from "./dns_record.ts";
 import { ProxyError } from "./errors.ts";
 
 /** An IPv4 address (RFC 1035 §3.2.2). */
@@ -20,9 +21,12 @@ export const RCODE = { noError: 0, servFail: 2, nxDomain: 3, notImplemented: 4, 
 /** No more addresses are sent: with this many, an answer fits into the 512 bytes of plain UDP (RFC 1035 §2.3.4). */
 export const MAX_ADDRESSES = 8;
 
+/** Of plain UDP (RFC 1035 §2.3.4). What EDNS would allow beyond is not used: fragments get lost. */
+const MAX_UDP_BYTES = 512;
 const CLASS_IN = 1;
 const HEADER_BYTES = 12;
 const QR = 0x8000;
+const TC = 0x0200;
 const RD = 0x0100;
 const RA = 0x0080;
 const MAX_NAME_BYTES = 255;
@@ -45,6 +49,8 @@ export interface DnsAnswer {
   readonly rcode: number;
   /** Addresses of the type that was asked for, in their canonical text. */
   readonly addresses: readonly string[];
+  /** Data of records, when the type that was asked for is one of `dns_record.ts`. */
+  readonly records?: readonly Uint8Array[];
   /** Seconds. */
   readonly ttl: number;
 }
@@ -95,21 +101,31 @@ export function formatDnsQuery({ id, name, type }: Pick<DnsQuery, "id" | "name" 
 }
 
 /** Writes the answer to a query. Addresses of another family than the one asked for are left out. */
-export function formatDnsAnswer(query: DnsQuery, { rcode, addresses, ttl }: DnsAnswer): Uint8Array {
-  const length = query.type === TYPE_A ? 4 : query.type === TYPE_AAAA ? 16 : -1;
-  const answers = addresses.map(parseIp).filter((ip) => ip !== undefined && ip.length === length)
-    .slice(0, MAX_ADDRESSES).map((ip) => {
-      const record = new Uint8Array(12 + length);
-      const view = viewOf(record);
-      view.setUint16(0, 0xc000 | HEADER_BYTES); // the question's name (RFC 1035 §4.1.4)
-      view.setUint16(2, query.type);
-      view.setUint16(4, CLASS_IN);
-      view.setUint32(6, ttl);
-      view.setUint16(10, length);
-      record.set(ip ?? [], 12);
-      return record;
-    });
+export function formatDnsAnswer(
+  query: DnsQuery,
+  { rcode, addresses, records = [], ttl }: DnsAnswer,
+): Uint8Array {
+  const length = addressLength(query.type);
+  const ips = addresses.map(parseIp).filter((ip) => ip !== undefined).filter((ip) => ip.length === length);
+  const data = RECORD_TYPES.has(query.type) ? records : ips.slice(0, MAX_ADDRESSES);
+  const answers = data.map((each) => {
+    const record = new Uint8Array(12 + each.length);
+    const view = viewOf(record);
+    view.setUint16(0, 0xc000 | HEADER_BYTES); // the question's name (RFC 1035 §4.1.4)
+    view.setUint16(2, query.type);
+    view.setUint16(4, CLASS_IN);
+    view.setUint32(6, ttl);
+    view.setUint16(10, each.length);
+    record.set(each, 12);
+    return record;
+  });
   return message({ id: query.id, flags: QR | RD | RA | rcode, question: query.question, answers });
+}
+
+/** What goes over UDP of an answer: all, or only that there is more, which makes who asked come over TCP (RFC 2181 §9). */
+export function truncateDnsAnswer(answer: Uint8Array, { id, question }: DnsQuery): Uint8Array {
+  if (answer.length <= MAX_UDP_BYTES) return answer;
+  return message({ id, flags: viewOf(answer).getUint16(2) | TC, question, answers: [] });
 }
 
 /** The answer to a query that cannot be read, as far as its id can be: RFC 1035 calls it a format error. */
@@ -125,7 +141,7 @@ export function formatDnsFormatError(bytes: Uint8Array): Uint8Array | undefined 
 }
 
 /**
- * Reads the answer to `query`. Aliases are skipped: only the addresses at their end matter.
+ * Reads the answer to `query`. Aliases are skipped unless they were asked for: only what is at their end matters.
  *
  * @throws ProxyError `client.malformed` also when it answers another question
  */
@@ -141,6 +157,7 @@ export function parseDnsAnswer(bytes: Uint8Array, query: Pick<DnsQuery, "name" |
     view.getUint16(asked.next) !== query.type
   ) throw malformed("it answers another question");
   const addresses: string[] = [];
+  const records: Uint8Array[] = [];
   let ttl = 86_400;
   for (let left = view.getUint16(6); left > 0; left--) {
     at = skipName(bytes, at);
@@ -152,12 +169,22 @@ export function parseDnsAnswer(bytes: Uint8Array, query: Pick<DnsQuery, "name" |
     const seconds = view.getUint32(at + 4);
     ttl = Math.min(ttl, seconds > 0x7fffffff ? 0 : seconds);
     const data = bytes.subarray(at + 10, end);
-    if (type === query.type && data.length === (type === TYPE_A ? 4 : type === TYPE_AAAA ? 16 : -1)) {
-      addresses.push(formatIp(data));
-    }
+    if (type === query.type && data.length === addressLength(type)) addresses.push(formatIp(data));
+    if (type === query.type && RECORD_TYPES.has(type)) records.push(data.slice());
     at = end;
   }
-  return { rcode: flags & 0xf, addresses, ttl: addresses.length === 0 ? 0 : ttl };
+  const isEmpty = addresses.length + records.length === 0;
+  return {
+    rcode: flags & 0xf,
+    addresses,
+    ...(records.length > 0 ? { records } : {}),
+    ttl: isEmpty ? 0 : ttl,
+  };
+}
+
+/** Of a record of this type, in bytes; -1 where it holds no address. */
+function addressLength(type: number): number {
+  return type === TYPE_A ? 4 : type === TYPE_AAAA ? 16 : -1;
 }
 
 function message({ id, flags, question, answers }: {

@@ -16,6 +16,7 @@ import type { Interceptor, ServerCertificate } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";
 import type { Dialler } from "./egress/dialler.ts";
 import type { Http2Pool } from "./egress/http2_pool.ts";
+import type { ResolveRecords } from "./egress/record_lookup.ts";
 import type { UpstreamPool } from "./egress/pool.ts";
 import type { ProtocolMemory } from "./egress/protocol_memory.ts";
 
@@ -51,6 +52,7 @@ export interface ProxyContext {
   readonly grants: Grants;
   readonly interceptor: Interceptor;
   readonly dialler: Dialler;
+  readonly resolveRecords: ResolveRecords;
   readonly pool: UpstreamPool;
   readonly http2Pool: Http2Pool;
   /** What upstreams have picked. Undefined: HTTP/1.1 is all that is spoken. */

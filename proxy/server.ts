@@ -34,6 +34,7 @@ import type { PolicySource } from "./policy_source.ts";
 import { SocketStream } from "./streams/socket_stream.ts";
 import { Dialler, type Resolve } from "./egress/dialler.ts";
 import { Http2Pool } from "./egress/http2_pool.ts";
+import { recordLookup, type ResolveRecords } from "./egress/record_lookup.ts";
 import { UpstreamPool } from "./egress/pool.ts";
 import { ProtocolMemory } from "./egress/protocol_memory.ts";
 
@@ -55,6 +56,8 @@ export interface ProxyOptions {
   readonly limits: Limits;
   readonly clock: Clock;
   readonly resolve: Resolve;
+  /** Default: the system's name servers. */
+  readonly resolveRecords?: ResolveRecords;
   readonly denyCidrs: readonly Cidr[];
   readonly allowCidrs: readonly Cidr[];
   readonly caCertsFor: (host: string) => readonly string[];
@@ -157,6 +160,7 @@ export function startProxy(options: ProxyOptions): LocalProxy {
     pool,
     http2Pool,
     protocols,
+    resolveRecords: options.resolveRecords ?? recordLookup(),
   };
   const server = new Server(context, listeners, { listen: options.listen, counts });
   return server;

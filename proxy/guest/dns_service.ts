@@ -1,7 +1,7 @@
 /**
  * Name resolution for the helper inside a VM: DNS queries over HTTP (RFC 8484), on the TLS port, for authenticated clients.
  * DNS must not be a tunnel out of the VM: only names that some rule of the client could allow are looked up, only their
- * addresses are told, and each look-up is in the audit log as `method=DNS`.
+ * addresses and the usual records are told, and each look-up is in the audit log as `method=DNS`.
  *
  * Not here: the message format (`core/dns_message.ts`), looking up and checking addresses (`egress/dialler.ts`).
  *
@@ -17,6 +17,7 @@ import {
   TYPE_A,
   TYPE_AAAA,
 } from "../../core/dns_message.ts";
+import { type DnsRecord, formatDnsRecords, RECORD_TYPES, subjectOf } from "../../core/dns_record.ts";
 import { isProxyError, ProxyError } from "../../core/errors.ts";
 import { parseHost } from "../../core/host_port.ts";
 import { isReason, type Reason } from "../../policy/reason.ts";
@@ -86,17 +87,29 @@ async function answerFor(
   context: ProxyContext,
 ): Promise<{ readonly answer: DnsAnswer; readonly reason?: Reason }> {
   const empty = (rcode: number): DnsAnswer => ({ rcode, addresses: [], ttl: 0 });
-  const rules = host === "" || isReserved(host) ? [] : context.policy.rulesFor(client, host);
+  const subject = subjectOf(host);
+  const rules = host === "" || isReserved(host) ? [] : context.policy.rulesFor(client, subject);
   if (rules.length === 0) {
     const answer = modeOf(context, client.name) === "audit" && host !== "" && !isReserved(host)
       ? { rcode: RCODE.noError, addresses: type === TYPE_A ? [AUDIT_ADDRESS] : [], ttl: 0 }
       : empty(RCODE.nxDomain);
     return { answer, reason: "no-rule" };
   }
-  // HTTPS and SVCB records would offer HTTP/3 and encrypted names, which no rule could look into.
-  if (type !== TYPE_A && type !== TYPE_AAAA) return { answer: empty(RCODE.noError) };
+  const recordType = RECORD_TYPES.get(type);
+  // HTTPS and SVCB records offer HTTP/3, encrypted names and addresses of their own: without these nothing is left to tell.
+  if (recordType === undefined && type !== TYPE_A && type !== TYPE_AAAA) {
+    return { answer: empty(RCODE.noError) };
+  }
   try {
-    const addresses = await lookUp(client, host, rules.map((rule) => rule.host), context);
+    const ruleHosts = rules.map((rule) => rule.host);
+    if (recordType !== undefined) {
+      await checkSubject(client, subject, ruleHosts, context);
+      const records = formatDnsRecords(await lookUpRecords(client, host, recordType, context));
+      const ttl = records.length > 0 ? TTL_SECONDS : 0;
+      return { answer: { rcode: RCODE.noError, addresses: [], records, ttl } };
+    }
+    if (subject !== host) return { answer: empty(RCODE.noError) }; // a service is no host, nor is a reverse name
+    const addresses = await lookUp(client, host, ruleHosts, context);
     const length = type === TYPE_A ? 4 : 16;
     const wanted = addresses.filter((text) => parseIp(text)?.length === length);
     return { answer: { rcode: RCODE.noError, addresses: wanted, ttl: TTL_SECONDS } };
@@ -120,13 +133,7 @@ async function lookUp(
   ruleHosts: readonly string[],
   context: ProxyContext,
 ): Promise<readonly string[]> {
-  const release = tryLookUp(context, client.name);
-  if (!release) {
-    throw new ProxyError("limit.reached", "Cannot look up the name: too many look-ups are under way", {
-      reason: "quota",
-    });
-  }
-  try {
+  return await counted(client, context, async () => {
     let failure: unknown;
     for (const ruleHost of new Set(ruleHosts)) {
       const target = { scheme: "https", host, port: 443, client, ruleHost } as const;
@@ -138,6 +145,61 @@ async function lookUp(
       }
     }
     throw failure;
+  });
+}
+
+/**
+ * Records of a name whose addresses the client may not have would tell of a network that it may not reach: of the mail and
+ * directory servers inside, and by reverse names of every machine. A name without addresses is fine (`mongodb+srv`).
+ *
+ * @throws ProxyError `upstream.address-denied`, `limit.reached`, `upstream.timeout`
+ */
+async function checkSubject(
+  client: Client,
+  subject: string,
+  ruleHosts: readonly string[],
+  context: ProxyContext,
+): Promise<void> {
+  try {
+    await lookUp(client, subject, ruleHosts, context);
+  } catch (error) {
+    if (!isProxyError(error, "upstream.dns") || isUnanswered(error)) throw error;
+  }
+}
+
+/** @throws ProxyError `upstream.dns`, `limit.reached` */
+function lookUpRecords(
+  client: Client,
+  name: string,
+  type: DnsRecord["type"],
+  context: ProxyContext,
+): Promise<readonly DnsRecord[]> {
+  const { deadlines, limits, resolveRecords } = context;
+  return counted(client, context, async () => {
+    const late = new AbortController();
+    const deadline = deadlines.start(limits.resolveTimeoutMs, () => late.abort());
+    try {
+      return await resolveRecords(name, type, late.signal);
+    } catch (cause) {
+      throw new ProxyError("upstream.dns", `Cannot find ${type} of ${name}: the name server did not answer`, {
+        cause,
+        reason: "dns",
+      });
+    } finally {
+      deadline.stop();
+    }
+  });
+}
+
+async function counted<T>(client: Client, context: ProxyContext, look: () => Promise<T>): Promise<T> {
+  const release = tryLookUp(context, client.name);
+  if (!release) {
+    throw new ProxyError("limit.reached", "Cannot look up the name: too many look-ups are under way", {
+      reason: "quota",
+    });
+  }
+  try {
+    return await look();
   } finally {
     release();
   }
@@ -159,6 +221,12 @@ function tryLookUp(context: ProxyContext, client: string): (() => void) | undefi
     if (left > 0) pending.set(client, left);
     else pending.delete(client);
   };
+}
+
+/** True when the name server did not answer: then it is not known what the name's addresses are. */
+function isUnanswered({ cause }: ProxyError): boolean {
+  return cause instanceof Error && "code" in cause &&
+    (cause.code === "EAI_AGAIN" || cause.code === "EAI_FAIL");
 }
 
 /** True when asking again could help: the name server did not answer. A name that does not exist is `ENOTFOUND`. */

@@ -10,6 +10,7 @@ import type { Certificates, CleartextSecrets } from "../../proxy/context.ts";
 import type { Mode } from "../../policy/mode.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import type { Resolve } from "../../proxy/egress/dialler.ts";
+import type { ResolveRecords } from "../../proxy/egress/record_lookup.ts";
 import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
 import type { PolicySource } from "../../proxy/policy_source.ts";
 import type { Credentials } from "../../secrets/credentials.ts";
@@ -26,6 +27,8 @@ export interface TestProxyOptions {
   readonly clock?: Clock;
   /** Names and their addresses; anything else does not resolve. Default: every `*.test` name is 127.0.0.1. */
   readonly resolve?: Resolve;
+  /** Default: nothing has records. */
+  readonly resolveRecords?: ResolveRecords;
   readonly denyCidrs?: readonly string[];
   /** Default: loopback, so that test upstreams can be dialled. */
   readonly allowCidrs?: readonly string[];
@@ -106,6 +109,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 300, ...options.limits },
     clock,
     resolve: options.resolve ?? resolveTestNames,
+    resolveRecords: options.resolveRecords ?? (() => Promise.resolve([])),
     denyCidrs: (options.denyCidrs ?? []).map(parseCidr),
     allowCidrs: (options.allowCidrs ?? ["127.0.0.0/8"]).map(parseCidr),
     caCertsFor: () => [upstreamCa.caPem],

@@ -73,6 +73,7 @@ export class Engine implements AsyncDisposable {
       deadlines,
       admission,
       grants,
+      resolveRecords: () => Promise.resolve([]),
       interceptor: new Interceptor({ limits, deadlines, now }),
       dialler: new PipeDialler({ limits, deadlines, admission }, (target) => {
         this.dials.push(target);

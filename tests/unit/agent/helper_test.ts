@@ -5,6 +5,8 @@ import { Buffer } from "node:buffer";
 import { type AgentConfig, agentFiles, readConfig, writeConfig, writeToken } from "../../../agent/config.ts";
 import { startHelper } from "../../../agent/helper.ts";
 import { askLocalDns } from "../../../agent/probe.ts";
+import type { DnsRecord } from "../../../core/dns_record.ts";
+import type { ResolveRecords } from "../../../proxy/egress/record_lookup.ts";
 import { formatDnsQuery, parseDnsAnswer, TYPE_A } from "../../../core/dns_message.ts";
 import { startEchoUpstream, startRawUpstream } from "../../support/echo_upstream.ts";
 import { dialRaw, RawPeer } from "../../support/raw_peer.ts";
@@ -25,9 +27,11 @@ interface Running {
 async function withHelper(
   body: (running: Running) => Promise<void>,
   change: (config: AgentConfig) => AgentConfig = (config) => config,
+  resolveRecords: ResolveRecords = () => Promise.resolve([]),
 ): Promise<void> {
   await withFolder(async (dir) => {
     await using proxy = await startTestProxy({
+      resolveRecords,
       resolve: (host) =>
         host.endsWith(".test") ? Promise.resolve(["127.0.0.1"]) : Promise.reject(new Error("none")),
     });
@@ -211,6 +215,56 @@ Deno.test("the DNS server answers over UDP and TCP, and keeps answers but no ref
     assertEquals((await ask("other.test")).rcode, 2, "no proxy: SERVFAIL, not NXDOMAIN");
     assertEquals((await ask("up.test")).addresses, ["127.0.0.1"], "kept for its time");
   }));
+
+Deno.test({
+  name: "dig finds services, texts and mail servers through the helper, long ones over TCP",
+  ignore: !hasDig(),
+  fn: () =>
+    withHelper(
+      async ({ proxy, dnsPort }) => {
+        proxy.policy.allow("one", { host: "db.test" });
+        const dig = async (...words: string[]) => {
+          const args = ["@127.0.0.1", "-p", String(dnsPort), "+short", "+tries=1", "+time=10", ...words];
+          const { stdout } = await new Deno.Command("dig", { args }).output();
+          return new TextDecoder().decode(stdout).trim().split("\n");
+        };
+        assertEquals(await dig("_mongodb._tcp.db.test", "SRV"), ["0 5 27017 shard-0.db.test."]);
+        assertEquals(await dig("db.test", "MX"), ["10 mail.test."]);
+        assertEquals(await dig("db.test", "TXT"), LONG_TEXTS.map((text) => `"${text}"`));
+        assertEquals(
+          await dig("db.test", "TXT", "+ignore"),
+          [""],
+          "cut off over UDP, and dig told not to mind",
+        );
+        assertEquals(await dig("db.test", "HTTPS"), [""]);
+        assertEquals(await dig("other.test", "TXT"), [""]);
+      },
+      undefined,
+      (name, type) => Promise.resolve(RECORDS.get(`${type} ${name}`) ?? []),
+    ),
+});
+
+const LONG_TEXTS = Array.from({ length: 10 }, (_, i) => `${i}`.repeat(200));
+const RECORDS = new Map<string, readonly DnsRecord[]>([
+  ["SRV _mongodb._tcp.db.test", [{
+    type: "SRV",
+    priority: 0,
+    weight: 5,
+    port: 27_017,
+    name: "shard-0.db.test.",
+  }]],
+  ["MX db.test", [{ type: "MX", preference: 10, name: "mail.test." }]],
+  ["TXT db.test", LONG_TEXTS.map((text) => ({ type: "TXT", texts: [text] }))],
+]);
+
+function hasDig(): boolean {
+  try {
+    return new Deno.Command("dig", { args: ["-v"], stdout: "null", stderr: "null" }).outputSync().success;
+  } catch {
+    console.warn("dig (Debian's bind9-dnsutils) is not installed: its test is left out");
+    return false;
+  }
+}
 
 /** TLS to a port of the helper, as a program would begin it. */
 async function handshake(port: number, hostname: string, caPem: string): Promise<Deno.TlsConn> {

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Buffer } from "node:buffer";
+import type { DnsRecord } from "../../../../core/dns_record.ts";
 import { formatDnsQuery, parseDnsAnswer, RCODE, TYPE_A, TYPE_AAAA } from "../../../../core/dns_message.ts";
 import { basic, dialRaw, dialTls, type RawPeer } from "../../../support/raw_peer.ts";
 import { startTestProxy, type TestProxyOptions, TOKEN } from "../../../support/start_proxy.ts";
@@ -64,11 +65,107 @@ Deno.test("serveDns() tells addresses only of names that a rule could allow", as
       assertEquals([code, got], [rcode, addresses]);
     });
   }
-  assertEquals(asked, ["both.test", "both.test", "x.wide.test", "slow.test"], "nothing else was looked up");
+  assertEquals(
+    asked,
+    ["both.test", "both.test", "both.test", "x.wide.test", "slow.test"],
+    "nothing else was looked up",
+  );
   await proxy.waitLine(/^allow client=one method=DNS host=both\.test /);
   await proxy.waitLine(
     /^deny client=one method=DNS host=secret-data\.attacker\.test mode=strict reason=no-rule/,
   );
+});
+
+const SERVERS: Record<string, readonly DnsRecord[]> = {
+  "SRV _mongodb._tcp.db.test": [
+    { type: "SRV", priority: 0, weight: 5, port: 27_017, name: "Shard-0.db.test." },
+    { type: "SRV", priority: 0, weight: 5, port: 27_017, name: "evil name.test." },
+  ],
+  "TXT db.test": [{ type: "TXT", texts: ["authSource=admin", "x"] }],
+  "MX both.test": [{ type: "MX", preference: 10, name: "mail.test." }, {
+    type: "MX",
+    preference: 20,
+    name: "10.0.0.1",
+  }],
+  "CNAME both.test": [{ type: "CNAME", name: "other.test." }],
+  "PTR 7.113.0.203.in-addr.arpa": [{ type: "PTR", name: "both.test." }],
+  "SRV _ldap._tcp.inside.test": [{
+    type: "SRV",
+    priority: 0,
+    weight: 0,
+    port: 389,
+    name: "dc1.inside.test.",
+  }],
+};
+
+Deno.test("serveDns() tells records of names that a rule could allow, and of services below them", async (t) => {
+  const asked: string[] = [];
+  await using proxy = await startTestProxy({
+    ...ALLOWED,
+    resolveRecords: (name, type) => {
+      asked.push(`${type} ${name}`);
+      if (name === "broken.test") return Promise.reject(new Error("no answer"));
+      return Promise.resolve(SERVERS[`${type} ${name}`] ?? []);
+    },
+  });
+  for (const host of ["both.test", "db.test", "broken.test", "203.0.113.7"]) {
+    proxy.policy.allow("one", { host });
+  }
+  using peer = await dialTls(proxy.tlsPort, proxy.caPem);
+  const text = (...words: string[]) => words.map((each) => String.fromCharCode(each.length) + each).join("");
+  const rows: readonly (readonly [name: string, type: number, rcode: number, ...records: string[]])[] = [
+    ["_mongodb._tcp.db.test", 33, 0, "\0\0\0\x05\x69\x89" + text("shard-0", "db", "test", "")],
+    ["db.test", 16, 0, text("authSource=admin", "x")],
+    ["both.test", 15, 0, "\0\x0a" + text("mail", "test", "")],
+    ["both.test", 5, 0, text("other", "test", "")],
+    ["7.113.0.203.in-addr.arpa", 12, 0, text("both", "test", "")],
+    ["both.test", 33, 0],
+    ["broken.test", 16, RCODE.servFail],
+  ];
+  for (const [name, type, rcode, ...records] of rows) {
+    await t.step(`${name} type ${type}`, async () => {
+      const { rcode: code, records: got = [] } = (await ask(peer, name, type)).answer();
+      assertEquals([code, ...got.map((data) => Buffer.from(data).toString("latin1"))], [rcode, ...records]);
+    });
+  }
+  assertEquals(asked.length, rows.length);
+  const refused: readonly (readonly [name: string, type: number])[] = [
+    ["data._tcp.db.test", 33],
+    ["_data.db.test", 16],
+    ["_a-label-of-more-than-15._tcp.db.test", 33],
+    ["_x._data.db.test", 16],
+    ["data.db.test", 16],
+    ["8.113.0.203.in-addr.arpa", 12],
+    ["_ldap._tcp.inside.test", 33],
+  ];
+  for (const [name, type] of refused) {
+    await t.step(`${name} type ${type} is not asked for`, async () => {
+      assertEquals((await ask(peer, name, type)).answer().rcode, RCODE.nxDomain);
+    });
+  }
+  for (const type of [64, 65, 255, 6]) { // SVCB, HTTPS, ANY, SOA
+    await t.step(`type ${type} has nothing to tell`, async () => {
+      assertEquals((await ask(peer, "both.test", type)).answer(), { rcode: 0, addresses: [], ttl: 0 });
+    });
+  }
+  assertEquals(asked.length, rows.length, "nothing else was looked up");
+});
+
+Deno.test("serveDns() tells no records of a network that the client may not reach", async () => {
+  await using proxy = await startTestProxy({
+    ...ALLOWED,
+    resolveRecords: (name, type) => Promise.resolve(SERVERS[`${type} ${name}`] ?? []),
+  });
+  proxy.policy.allow("one", { host: "*" });
+  using peer = await dialTls(proxy.tlsPort, proxy.caPem);
+  for (const [name, type] of [["_ldap._tcp.inside.test", 33], ["3.2.1.10.in-addr.arpa", 12]] as const) {
+    assertEquals((await ask(peer, name, type)).answer().rcode, RCODE.nxDomain, name);
+  }
+  await proxy.waitLine(/^deny client=one method=DNS host=_ldap\._tcp\.inside\.test .*reason=address-denied/);
+  assertEquals((await ask(peer, "_mongodb._tcp.db.test", 33)).answer().records?.length, 1);
+  assertEquals((await ask(peer, "_mongodb._tcp.slow.test", 33)).answer().rcode, RCODE.servFail);
+  proxy.policy.allow("one", { host: "inside.test" });
+  assertEquals((await ask(peer, "_ldap._tcp.inside.test", 33)).answer().records?.length, 1);
 });
 
 Deno.test("serveDns() refuses a name whose address no rule of it may reach", async () => {
