@@ -133,6 +133,17 @@ Deno.test({
       assert(seen.some((line) => line.endsWith(" 200")), seen.join("\n"));
     });
   }
+  await t.step("a refusal: inside, at CONNECT, and inside again while learning", async () => {
+    const ask = /^```sh\n# in the VM\n(curl [^]*?)^```/m.exec(text)?.[1] ?? "";
+    assertEquals(JSON.parse((await lab.vm(ask, "vm-1")).stdout).reason, "no-rule");
+    const unknown = "curl -sS https://api.anthropic.com/v1/models";
+    const strict = await lab.vm(unknown, "vm-1");
+    assertStringIncludes(strict.stderr, "CONNECT tunnel failed, response 403");
+    const learn = await lab.host("slicer-proxy mode audit --client vm-1 --for 15m");
+    assertEquals(learn.code, 0, learn.stderr);
+    assertStringIncludes((await lab.vm(unknown, "vm-1")).stdout, "slicer-proxy allow vm-1");
+    assertEquals((await lab.takeSeen()).filter((line) => line.includes("anthropic")), []);
+  });
 });
 
 async function isHere(name: string, { needs, probe }: Run): Promise<boolean> {
