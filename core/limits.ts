@@ -66,7 +66,7 @@ export interface Limits {
   /** How long one address of a name has to answer before the next is tried beside it (RFC 8305 §5). */
   readonly connectAttemptDelayMs: number;
 
-  /** Client connections in all. An inspected tunnel takes four descriptors. */
+  /** Client connections in all. An inspected tunnel takes four descriptors, six with TLS around it. */
   readonly maxConnections: number;
   /** Client connections of one authenticated client, so that one cannot starve the others. */
   readonly maxConnectionsPerClient: number;
@@ -167,26 +167,49 @@ export const MAX_RESPONSE_TIMEOUT_MS = 86_400_000;
 /** Members of all `Connection` fields of a request. Clients send three; each is looked up, and costs the server something. */
 export const MAX_CONNECTION_MEMBERS = 64;
 
-/** What is open beside client connections: loopback TLS listeners, idle upstream connections, files, the runtime's own. */
-const RESERVED_DESCRIPTORS = 1_000;
-const DESCRIPTORS_PER_CONNECTION = 4;
+/**
+ * The most that a client connection takes: its socket, two ends of a loopback hop for the TLS around it, two for the TLS
+ * inside, and the upstream's. A tunnel through a clear port takes four.
+ */
+const DESCRIPTORS_PER_CONNECTION = 6;
+/** The runtime's own, the store, logs, listeners. Measured: 40 after the start. */
+const OWN_DESCRIPTORS = 96;
+/** A worker's event loop and its listeners. Measured: 9. */
+const DESCRIPTORS_PER_WORKER = 12;
+/** A full house of the API over TCP (128 connections, three each) with files that are written meanwhile. */
+const MOST_FOR_CONTROL = 448;
 
 /**
- * The limits as this process can keep them: no more connections than there are descriptors for, so that a full house
- * refuses new clients instead of failing those inside.
+ * The limits as this process can keep them: no more of anything than there are descriptors for, so that a full house refuses
+ * new clients instead of failing those inside, and never the API or the log. A small allowance is shared out in parts that
+ * grow with it.
  *
  * @param descriptors how many the process may have open; undefined when that is unknown
+ * @param threads of the data plane
  */
-export function fitLimits(limits: Limits, descriptors: number | undefined): Limits {
+export function fitLimits(limits: Limits, descriptors: number | undefined, threads = 1): Limits {
   if (descriptors === undefined) return limits;
-  // A small allowance is shared out rather than reserved away.
-  const reserved = Math.min(RESERVED_DESCRIPTORS, Math.floor(descriptors / 4));
-  const most = Math.floor((descriptors - reserved) / DESCRIPTORS_PER_CONNECTION);
-  if (most >= limits.maxConnections) return limits;
+  const part = (most: number, share: number) => Math.min(most, Math.max(1, Math.floor(descriptors / share)));
+  const maxIdleUpstream = part(limits.maxIdleUpstream, 32);
+  const maxTlsListeners = part(limits.maxTlsListeners, 16);
+  const maxPendingDials = part(limits.maxPendingDials, 16);
+  const racing = Math.ceil(maxPendingDials / 2); // beside the one of each connection: `Admission.tryExtraConnect`
+  const control = OWN_DESCRIPTORS + DESCRIPTORS_PER_WORKER * threads + part(MOST_FOR_CONTROL, 8);
+  const rest = descriptors - maxIdleUpstream - maxTlsListeners - racing - control;
+  const most = Math.max(1, Math.floor(rest / DESCRIPTORS_PER_CONNECTION));
+  const maxConnections = Math.min(limits.maxConnections, most);
   return {
     ...limits,
-    maxConnections: most,
-    maxUnauthenticated: Math.min(limits.maxUnauthenticated, Math.ceil(most / 2)),
+    maxConnections,
+    maxUnauthenticated: Math.min(limits.maxUnauthenticated, Math.ceil(maxConnections / 2)),
+    maxIdleUpstream,
+    maxTlsListeners,
+    maxPendingDials,
+    maxPendingDialsPerClient: Math.min(limits.maxPendingDialsPerClient, Math.ceil(maxPendingDials / 2)),
+    maxPendingDialsPerDestination: Math.min(
+      limits.maxPendingDialsPerDestination,
+      Math.ceil(maxPendingDials / 2),
+    ),
   };
 }
 

@@ -120,7 +120,7 @@ interface OpenConnection {
 export function startProxy(options: ProxyOptions): LocalProxy {
   const { clock, policy } = options;
   const limits = fitLimits(options.limits, descriptorLimit());
-  if (limits !== options.limits) {
+  if (limits.maxConnections < options.limits.maxConnections) {
     logger("proxy").warn(fewConnections(limits.maxConnections));
   }
   const listeners = openListeners(options.listen);

@@ -202,7 +202,7 @@ class Pool implements Workers {
   /** The descriptors are the process's, and so each worker gets a part of what may stay open in all. */
   get #limits(): WorkerConfig["limits"] {
     const { count, config } = this.#options;
-    const limits = fitLimits(config.limits, descriptorLimit());
+    const limits = fitLimits(config.limits, descriptorLimit(), count);
     return {
       ...limits,
       maxTlsListeners: Math.ceil(limits.maxTlsListeners / count),

@@ -68,8 +68,13 @@ export function startForwarder(
 export function startTlsWrap(port: number, caPem: string): Forwarder {
   return startForwarder(async () => {
     const tls = await Deno.connectTls({ hostname: "localhost", port, caCerts: [caPem] });
-    await tls.handshake();
-    return tls;
+    try {
+      await tls.handshake();
+      return tls;
+    } catch (error) {
+      close(tls);
+      throw error;
+    }
   });
 }
 

@@ -36,10 +36,13 @@ export interface RunOptions {
 export class Program {
   readonly dir: string;
   readonly #env: Readonly<Record<string, string>>;
+  readonly #through: readonly string[];
 
-  constructor(dir: string, env: Readonly<Record<string, string>> = {}) {
+  /** @param through a program with its arguments that runs the command given after them, such as `prlimit` */
+  constructor(dir: string, env: Readonly<Record<string, string>> = {}, through: readonly string[] = []) {
     this.dir = dir;
     this.#env = env;
+    this.#through = through;
   }
 
   /** Runs one command to its end. Never throws for its exit code. */
@@ -64,8 +67,9 @@ export class Program {
   /** Starts a command, all three streams piped. */
   spawn(args: readonly string[], env: Readonly<Record<string, string>> = {}): Deno.ChildProcess {
     const { command, args: all } = programCommand(args);
-    return new Deno.Command(command, {
-      args: all,
+    const [first = command, ...rest] = [...this.#through, command, ...all];
+    return new Deno.Command(first, {
+      args: rest,
       cwd: this.dir,
       clearEnv: true,
       env: this.environment(env),

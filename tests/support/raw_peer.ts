@@ -121,12 +121,17 @@ export function basic(token: string): string {
 /** Opens a CONNECT tunnel and returns the peer after its 200. */
 export async function openTunnel(port: number, target: string, token: string): Promise<RawPeer> {
   const peer = await dialRaw(port);
-  await peer.send(
-    `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: ${basic(token)}\r\n\r\n`,
-  );
-  const head = await peer.readHead();
-  if (!head.startsWith("HTTP/1.1 200")) throw new Error(`CONNECT was answered: ${head}`);
-  return peer;
+  try {
+    await peer.send(
+      `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: ${basic(token)}\r\n\r\n`,
+    );
+    const head = await peer.readHead();
+    if (!head.startsWith("HTTP/1.1 200")) throw new Error(`CONNECT was answered: ${head}`);
+    return peer;
+  } catch (error) {
+    peer[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** A tunnel with TLS inside, as curl would make it. */
@@ -139,6 +144,12 @@ export async function openTlsTunnel(
   const tunnel = await openTunnel(port, target, token);
   const hostname = target.slice(0, target.lastIndexOf(":")).replace(/^\[|\]$/g, "");
   const tls = await Deno.startTls(tunnel.conn as Deno.TcpConn, { hostname, caCerts: [caPem] });
-  await tls.handshake();
-  return new RawPeer(tls);
+  const peer = new RawPeer(tls);
+  try {
+    await tls.handshake();
+    return peer;
+  } catch (error) {
+    peer[Symbol.dispose]();
+    throw error;
+  }
 }

@@ -1,17 +1,36 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { DEFAULT_LIMITS, fitLimits } from "../../../core/limits.ts";
 
-Deno.test("fitLimits() lowers the connections to what the descriptors allow, four each", async (t) => {
+Deno.test("fitLimits() lowers the connections to what the descriptors allow, six each", async (t) => {
   const max = DEFAULT_LIMITS.maxConnections;
   const rows: readonly (readonly [string, number | undefined, number])[] = [
     ["unknown", undefined, max],
-    ["just enough", 4 * max + 1_000, max],
-    ["one short", 4 * max + 999, max - 1],
+    ["just enough", 6 * max + 1_980, max],
+    ["one short", 6 * max + 1_979, max - 1],
     ["plenty", 1_048_576, max],
-    ["the least that keeps the whole reserve", 4_000, 750],
-    ["a small allowance is shared out", 1_024, 192],
+    ["20,000", 20_000, 3_003],
+    ["4,096", 4_096, 504],
+    ["1,200", 1_200, 132],
+    ["fewer than it can begin with", 64, 1],
   ];
   for (const [name, descriptors, expected] of rows) {
     await t.step(name, () => assertEquals(fitLimits(DEFAULT_LIMITS, descriptors).maxConnections, expected));
   }
+});
+
+Deno.test("fitLimits() leaves descriptors for everything that it lets in, and for the API and the log", () => {
+  for (const threads of [1, 2, 16]) {
+    for (let descriptors = 1_024; descriptors <= 65_536; descriptors = Math.floor(descriptors * 1.1)) {
+      const limits = fitLimits(DEFAULT_LIMITS, descriptors, threads);
+      const taken = 6 * limits.maxConnections + limits.maxIdleUpstream + limits.maxTlsListeners +
+        limits.maxPendingDials / 2;
+      assert(descriptors - taken >= 96 + 12 * threads + Math.min(448, Math.floor(descriptors / 8)));
+      assert(limits.maxUnauthenticated <= Math.ceil(limits.maxConnections / 2));
+    }
+  }
+});
+
+Deno.test("fitLimits() changes nothing of what it has fitted, as a worker finds it", () => {
+  const fitted = fitLimits(DEFAULT_LIMITS, 4_096, 4);
+  assertEquals(fitLimits(fitted, 4_096), fitted);
 });
