@@ -10,6 +10,7 @@ import type { ResolveRecords } from "../../../proxy/egress/record_lookup.ts";
 import { formatDnsQuery, parseDnsAnswer, TYPE_A } from "../../../core/dns_message.ts";
 import { startEchoUpstream, startRawUpstream } from "../../support/echo_upstream.ts";
 import { dialRaw, RawPeer } from "../../support/raw_peer.ts";
+import { hasProgram } from "../../support/programs.ts";
 import { startTestProxy, type TestProxy, TOKEN } from "../../support/start_proxy.ts";
 import { upstreamAuthority } from "../../support/test_authority.ts";
 import { freePorts } from "../../support/program.ts";
@@ -218,7 +219,7 @@ Deno.test("the DNS server answers over UDP and TCP, and keeps answers but no ref
 
 Deno.test({
   name: "dig finds services, texts and mail servers through the helper, long ones over TCP",
-  ignore: !hasDig(),
+  ignore: !hasProgram("dig"),
   fn: () =>
     withHelper(
       async ({ proxy, dnsPort }) => {
@@ -256,15 +257,6 @@ const RECORDS = new Map<string, readonly DnsRecord[]>([
   ["MX db.test", [{ type: "MX", preference: 10, name: "mail.test." }]],
   ["TXT db.test", LONG_TEXTS.map((text) => ({ type: "TXT", texts: [text] }))],
 ]);
-
-function hasDig(): boolean {
-  try {
-    return new Deno.Command("dig", { args: ["-v"], stdout: "null", stderr: "null" }).outputSync().success;
-  } catch {
-    console.warn("dig (Debian's bind9-dnsutils) is not installed: its test is left out");
-    return false;
-  }
-}
 
 /** TLS to a port of the helper, as a program would begin it. */
 async function handshake(port: number, hostname: string, caPem: string): Promise<Deno.TlsConn> {
