@@ -14,7 +14,7 @@ import { explainDenial } from "../policy/explain.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import { writeAll } from "./streams/byte_reader.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
-import { identify, type OpenSession, refuseExchange } from "./exchange.ts";
+import { identify, logRefusal, type OpenSession, refuseExchange } from "./exchange.ts";
 import type { Next } from "./http1/request.ts";
 import { inspect } from "./inspect.ts";
 import type { Client } from "./policy_source.ts";
@@ -67,17 +67,17 @@ export interface TunnelRequest {
  */
 export async function openTunnel(session: OpenSession, request: TunnelRequest): Promise<Next> {
   const { client, target, method, startedAt, admit, refuse } = request;
-  const { policy } = session.context;
-  const decision = decideConnect(policy.rulesFor(client, target.host), target);
-  if (decision.verdict === "deny" && modeOf(session.context, client.name) === "strict") {
-    const explanation = explainDenial(
-      { client: client.name, ...target },
-      decision.reason,
-      policy.rulesOf(client),
-    );
-    const detail = `Client "${client.name}" may not connect to ${formatHostPort(target)}`;
-    return await refuse({ status: 403, reason: decision.reason, detail, explanation });
+  const { policy, explain } = session.context;
+  const denial = () => strictDenial(session, client, target);
+  const denied = denial();
+  if (denied && explain === "connect") return await refuse(denied);
+  if (denied) {
+    logRefusal(session, denied, { client: client.name, method, ...target });
+    await admit();
+    await inspect(session, { client, rule: undefined, target, method, denial });
+    return "taken";
   }
+  const decision = decideConnect(policy.rulesFor(client, target.host), target);
   if (policy.isTokenEndpoint({ host: target.host })) {
     const detail = `Client "${client.name}" may not connect to ${
       formatHostPort(target)
@@ -91,4 +91,18 @@ export async function openTunnel(session: OpenSession, request: TunnelRequest): 
     await inspect(session, { client, rule: "rule" in decision ? decision.rule : undefined, target, method });
   }
   return "taken";
+}
+
+/** The refusal of a tunnel that no rule allows, where that is refused at once. */
+function strictDenial({ context }: OpenSession, client: Client, target: HostPort): Refusal | undefined {
+  const { policy } = context;
+  const decision = decideConnect(policy.rulesFor(client, target.host), target);
+  if (decision.verdict !== "deny" || modeOf(context, client.name) !== "strict") return undefined;
+  const explanation = explainDenial(
+    { client: client.name, ...target },
+    decision.reason,
+    policy.rulesOf(client),
+  );
+  const detail = `Client "${client.name}" may not connect to ${formatHostPort(target)}`;
+  return { status: 403, reason: decision.reason, detail, explanation };
 }

@@ -27,6 +27,13 @@ import type { ProtocolMemory } from "./egress/protocol_memory.ts";
 export const CLEARTEXT_SECRETS = ["private", "always", "never"] as const;
 export type CleartextSecrets = typeof CLEARTEXT_SECRETS[number];
 
+/**
+ * Where strict mode refuses a tunnel: at once in answer to `connect`, whose words most programs hide, or `inside` it, in
+ * answer to its requests. Neither dials.
+ */
+export const EXPLAIN = ["connect", "inside"] as const;
+export type Explain = typeof EXPLAIN[number];
+
 /** Certificates to show to clients. */
 export interface Certificates {
   /** For an intercepted host (canonical). */
@@ -44,6 +51,7 @@ export interface ProxyContext {
   /** `required` refuses SOCKS without credentials altogether. */
   readonly socksAuth: "optional" | "required";
   readonly cleartextSecrets: CleartextSecrets;
+  readonly explain: Explain;
   readonly logQuery: boolean;
   readonly limits: Limits;
   readonly clock: Clock;

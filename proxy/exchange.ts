@@ -21,6 +21,8 @@ import type { RequestTarget, TunnelOrigin, Upgrade } from "./message/target.ts";
 /** The tunnel that a session is inside of. Its client is the one that opened it. */
 export interface Tunnel extends TunnelOrigin {
   readonly client: Client;
+  /** In a tunnel that was refused and is open only to say so: the refusal, as long as it stands. Logged already. */
+  readonly denial?: (() => Refusal | undefined) | undefined;
 }
 
 /** Where requests come from: one client connection, or the inside of its tunnel. */

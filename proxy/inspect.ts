@@ -14,7 +14,7 @@ import type { Rule } from "../policy/rule.ts";
 import { ByteReader, writeAll } from "./streams/byte_reader.ts";
 import { isTlsRecord, peekClientHello } from "./streams/client_hello.ts";
 import { type ClientStream, modeOf } from "./context.ts";
-import { refusalOf } from "./error_response.ts";
+import { type Refusal, refusalOf } from "./error_response.ts";
 import type { OpenSession } from "./exchange.ts";
 import { serveHttp2 } from "./http2_session.ts";
 import type { Client } from "./policy_source.ts";
@@ -31,12 +31,14 @@ export interface InspectedTunnel {
   readonly target: HostPort;
   /** How the tunnel was asked for, for the audit log. */
   readonly method: string;
+  /** See `Tunnel.denial`. */
+  readonly denial?: () => Refusal | undefined;
 }
 
 /** Serves the inside of a tunnel, TLS or clear, until it ends. Owns the stream. Never rejects. */
 export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Promise<void> {
   const { context, stream, state } = session;
-  const { client, rule, target, method } = tunnel;
+  const { client, rule, target, method, denial } = tunnel;
   let { origin } = session;
   const releaseTunnel = context.admission.addTunnel();
   let inner: ClientStream = stream;
@@ -63,7 +65,14 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
       );
       inner = tls;
       reader = new ByteReader(tls);
-      const inside = { stream: tls, reader, tunnel: { ...target, scheme, client }, state, origin, context };
+      const inside = {
+        stream: tls,
+        reader,
+        tunnel: { ...target, scheme, client, denial },
+        state,
+        origin,
+        context,
+      };
       if (reason) tls.abort(); // during the handshake
       else if (protocol === "h2") {
         // Each stream holds its own rule: that another one of theirs has gone is no reason to end it.
@@ -76,7 +85,7 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
     } else {await serveSession({
         stream,
         reader,
-        tunnel: { ...target, scheme, client },
+        tunnel: { ...target, scheme, client, denial },
         state,
         origin,
         context,

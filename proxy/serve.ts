@@ -8,7 +8,7 @@
 import { ProxyError } from "../core/errors.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import { admit } from "./admit.ts";
-import { refusalOf } from "./error_response.ts";
+import { answerOf, refusalOf } from "./error_response.ts";
 import { describeTarget, type Exchange, identify, refuseExchange } from "./exchange.ts";
 import { forward } from "./forward.ts";
 import { parseTarget } from "./message/target.ts";
@@ -18,6 +18,8 @@ export async function serveRequest(exchange: Exchange): Promise<void> {
   const { session, request: { head } } = exchange;
   const { context } = session;
   let known: Partial<AuditRecord> = { method: head.method };
+  const denial = session.tunnel?.denial?.();
+  if (denial) return await exchange.request.answer(answerOf(denial, head, session.tunnel?.host));
   try {
     const target = parseTarget(head, session.tunnel);
     known = { ...known, ...describeTarget(target, context) };

@@ -25,6 +25,7 @@ import type {
   CleartextSecrets,
   ClientStream,
   ConnectionState,
+  Explain,
   ProxyContext,
 } from "./context.ts";
 import type { Mode } from "../policy/mode.ts";
@@ -53,6 +54,7 @@ export interface ProxyOptions {
   readonly mode: Mode;
   readonly socksAuth: "optional" | "required";
   readonly cleartextSecrets: CleartextSecrets;
+  readonly explain: Explain;
   readonly limits: Limits;
   readonly clock: Clock;
   readonly resolve: Resolve;

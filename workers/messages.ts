@@ -9,7 +9,7 @@ import type { Cidr } from "../core/cidr.ts";
 import { type ErrorCode, isProxyError, ProxyError } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
-import type { CleartextSecrets } from "../proxy/context.ts";
+import type { CleartextSecrets, Explain } from "../proxy/context.ts";
 import type { Mode } from "../policy/mode.ts";
 import type { ServerCertificate } from "../proxy/tls/loopback.ts";
 import type { CredentialRequest, UpstreamAnswer } from "../proxy/policy_source.ts";
@@ -25,6 +25,7 @@ export interface WorkerConfig {
   readonly mode: Mode;
   readonly socksAuth: "optional" | "required";
   readonly cleartextSecrets: CleartextSecrets;
+  readonly explain: Explain;
   readonly limits: Limits;
   readonly denyCidrs: readonly Cidr[];
   readonly allowCidrs: readonly Cidr[];

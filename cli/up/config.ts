@@ -11,7 +11,7 @@ import { ProxyError } from "../../core/errors.ts";
 import { quoteText } from "../../core/escape.ts";
 import { formatHostPort, type HostPort, parseAuthority } from "../../core/host_port.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
-import { CLEARTEXT_SECRETS, type CleartextSecrets } from "../../proxy/context.ts";
+import { CLEARTEXT_SECRETS, type CleartextSecrets, type Explain } from "../../proxy/context.ts";
 import { type BindAddress, parseBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { type ApiTarget, parseApiUrl } from "../api/url.ts";
@@ -33,6 +33,7 @@ export interface UpConfig {
   readonly policyFile: string | undefined;
   readonly socksAuth: "optional" | "required";
   readonly cleartextSecrets: CleartextSecrets;
+  readonly explain: Explain;
   readonly stateDir: string;
   readonly sealKeyFile: string | undefined;
   readonly apiSocket: string;
@@ -84,6 +85,7 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     socksAuth: args.textOf("socks-auth") === "required" ? "required" : "optional",
     cleartextSecrets: CLEARTEXT_SECRETS.find((each) => each === args.textOf("cleartext-secrets")) ??
       "private",
+    explain: args.textOf("explain") === "inside" ? "inside" : "connect",
     stateDir,
     sealKeyFile: args.text("seal-key-file"),
     apiSocket,

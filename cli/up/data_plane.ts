@@ -55,6 +55,7 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
     mode: config.mode,
     socksAuth: config.socksAuth,
     cleartextSecrets: config.cleartextSecrets,
+    explain: config.explain,
     limits: config.limits,
     denyCidrs: config.denyCidrs,
     allowCidrs: config.allowCidrs,

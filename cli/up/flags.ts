@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { CLEARTEXT_SECRETS } from "../../proxy/context.ts";
+import { CLEARTEXT_SECRETS, EXPLAIN } from "../../proxy/context.ts";
 import { type FlagSpec, splitCommas } from "../command/command.ts";
 
 /** In the order of the help: where, what may be dialled, how it decides, state, API, log. */
@@ -66,6 +66,15 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     description: "audit looks into requests to unknown hosts and logs them before denying",
     choices: ["strict", "audit"],
     default: "strict",
+  },
+  {
+    name: "explain",
+    placeholder: "WHERE",
+    description:
+      "inside: strict mode ends the TLS of a tunnel that it refuses and says why in there, where " +
+      "programs show it; nothing is dialled",
+    choices: EXPLAIN,
+    default: "connect",
   },
   {
     name: "policy",

@@ -1,7 +1,7 @@
 /** The main road: CONNECT and absolute-form, both ports, credential injected, denied, reused. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { startEchoUpstream } from "../support/echo_upstream.ts";
-import { basic, dialRaw, dialTls, openTlsTunnel } from "../support/raw_peer.ts";
+import { basic, dialRaw, dialTls, openTlsTunnel, openTunnel } from "../support/raw_peer.ts";
 import { startTestProxy, TOKEN } from "../support/start_proxy.ts";
 
 Deno.test("CONNECT: an inspected request reaches upstream with the credential and is logged", async () => {
@@ -97,4 +97,30 @@ Deno.test("audit mode logs the first inner request of an unknown host and never 
     /^deny client=one method=GET scheme=https host=up\.test port=\d+ path=\/v1\/models mode=audit reason=no-rule$/,
   );
   assertEquals(upstream.connections, 0);
+});
+
+Deno.test("with --explain=inside strict mode answers in the tunnel, dials nothing and logs what strict mode logs", async () => {
+  await using upstream = await startEchoUpstream();
+  await using proxy = await startTestProxy({ explain: "inside" });
+  const host = `up.test:${upstream.port}`;
+  using peer = await openTlsTunnel(proxy.httpPort, host, TOKEN, proxy.caPem);
+  for (const path of ["/hidden/a", "/hidden/b"]) {
+    await peer.send(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+    const { status, head, body } = await peer.readResponse();
+    assertEquals([status, head.split("\r\n")[0]], [403, "HTTP/1.1 403 slicer-proxy: no-rule (up.test)"]);
+    assertStringIncludes(body, `slicer-proxy allow one --host up.test --port ${upstream.port}`);
+  }
+  using clear = await openTunnel(proxy.httpPort, "clear.test:80", TOKEN);
+  await clear.send("GET /hidden/c HTTP/1.1\r\nHost: clear.test\r\n\r\n");
+  assertEquals((await clear.readResponse()).status, 403);
+  await proxy.audit.written();
+  assertEquals(proxy.lines, [
+    `deny client=one method=CONNECT host=up.test port=${upstream.port} mode=strict reason=no-rule`,
+    "deny client=one method=CONNECT host=clear.test port=80 mode=strict reason=no-rule",
+  ]);
+  assertEquals(upstream.connections, 0);
+  // What an operator allows meanwhile needs no new tunnel.
+  proxy.policy.allow("one", { host: "up.test", ports: [upstream.port] });
+  await peer.send(`GET /now HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+  assertEquals((await peer.readResponse()).status, 200);
 });

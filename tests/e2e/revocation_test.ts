@@ -440,6 +440,7 @@ Deno.test("expiry in the real state ends a tunnel and a request under way", asyn
       mode: "strict",
       socksAuth: "optional",
       cleartextSecrets: "private",
+      explain: "connect",
       limits: { ...DEFAULT_LIMITS, drainTimeoutMs: 300 },
       clock,
       resolve: () => Promise.resolve(["127.0.0.1"]),

@@ -6,7 +6,7 @@ import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
 import { formatStored, type StoredRecord } from "../../policy/audit_record.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
-import type { Certificates, CleartextSecrets } from "../../proxy/context.ts";
+import type { Certificates, CleartextSecrets, Explain } from "../../proxy/context.ts";
 import type { Mode } from "../../policy/mode.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import type { Resolve } from "../../proxy/egress/dialler.ts";
@@ -43,6 +43,7 @@ export interface TestProxyOptions {
   readonly isDiskFull?: () => boolean;
   readonly socksAuth?: "optional" | "required";
   readonly cleartextSecrets?: CleartextSecrets;
+  readonly explain?: Explain;
   /** Default: a new leaf of the test CA for each call. */
   readonly certificates?: Partial<Certificates>;
 }
@@ -106,6 +107,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     mode: options.mode ?? "strict",
     socksAuth: options.socksAuth ?? "optional",
     cleartextSecrets: options.cleartextSecrets ?? "private",
+    explain: options.explain ?? "connect",
     limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 300, ...options.limits },
     clock,
     resolve: options.resolve ?? resolveTestNames,

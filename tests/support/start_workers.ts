@@ -84,6 +84,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
         mode: "strict",
         socksAuth: "optional",
         cleartextSecrets: "private",
+        explain: "connect",
         limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 500, ...options.limits },
         denyCidrs: [],
         allowCidrs: [parseCidr("127.0.0.0/8"), parseCidr("::1/128")],

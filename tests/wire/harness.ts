@@ -67,6 +67,7 @@ export class Engine implements AsyncDisposable {
       mode,
       socksAuth: "required",
       cleartextSecrets: "never", // its dialler knows no addresses
+      explain: "connect",
       logQuery: false,
       limits,
       clock,
