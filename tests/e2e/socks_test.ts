@@ -58,6 +58,26 @@ Deno.test("SOCKS5 with a token: names and addresses, on both ports and inside TL
   }
 });
 
+Deno.test("passthrough tunnels let their grants go when they end, and when their dial failed", async () => {
+  await using setup = await setUp();
+  const { upstream: { port }, proxy } = setup;
+  const closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const refusing = closed.addr.port;
+  closed.close();
+  proxy.policy.allow("one", { host: "raw.test", ports: [port, refusing], passthrough: true });
+  for (let i = 0; i < 3; i++) {
+    const { peer } = await askSocks5(proxy.httpPort, { host: "raw.test", port }, { token: TOKEN });
+    assertEquals(await echoes(peer), true);
+    assertEquals(proxy.server.counters().openGrants > 0, true);
+    peer[Symbol.dispose]();
+    const failed = await askSocks5(proxy.httpPort, { host: "raw.test", port: refusing }, { token: TOKEN });
+    assertEquals(failed.code, 5);
+    failed.peer[Symbol.dispose]();
+  }
+  await waitUntil("all is over", () => proxy.server.counters().connections === 0);
+  await waitUntil("no grant is held", () => proxy.server.counters().openGrants === 0);
+});
+
 Deno.test("SOCKS5 to an IPv6 address", async () => {
   const listener = Deno.listen({ hostname: "::1", port: 0 });
   const { port } = listener.addr;
