@@ -47,6 +47,8 @@ export interface PolicySource {
   modeOf(client: string | undefined): Mode | undefined;
   /** Every client, in a fixed order. */
   clients(): readonly Client[];
+  /** Every client, by name, of which a passthrough rule names exactly this (canonical) host and port, live or not. */
+  clientsPassing(host: string, port: number): readonly Client[];
   /** The client's live rules whose host pattern matches `host` (canonical), in declaration order. */
   rulesFor(client: Client, host: string): readonly Rule[];
   /** The client's live rules, in declaration order: for explaining a denial. */

@@ -154,10 +154,11 @@ const ANONYMOUS = "-";
 
 /** The first client, by name, whose rules pass the target through to everyone. */
 export function findAnonymousRule(
-  policy: Pick<PolicySource, "clients" | "rulesFor">,
+  policy: Pick<PolicySource, "clientsPassing" | "rulesFor">,
   target: HostPort,
 ): { readonly client: Client; readonly rule: Rule } | undefined {
-  for (const client of policy.clients()) {
+  // Only their owners are looked at: whoever asks has shown nothing, and there may be thousands of clients.
+  for (const client of policy.clientsPassing(target.host, target.port)) {
     const decision = decideConnect(policy.rulesFor(client, target.host), target);
     if (decision.verdict !== "passthrough") continue;
     const { rule } = decision;

@@ -241,6 +241,11 @@ export class State implements AsyncDisposable {
     return this.#view.rulesFor(client, host, this.#writer.clock.now());
   }
 
+  /** The clients, by name, of which a passthrough rule names exactly this host and port. */
+  clientsPassing(host: string, port: number): readonly ClientRecord[] {
+    return this.#view.clientsPassing(host, port);
+  }
+
   /** The client's live rules, in declaration order. */
   rulesOf(client: ClientRef): readonly Rule[] {
     return this.#view.rulesOf(client, this.#writer.clock.now());

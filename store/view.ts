@@ -59,6 +59,8 @@ export class PolicyView {
   readonly #byDigest = new Map<string, ClientEntry>();
   readonly #rules = new Map<string, StoredRule>();
   readonly #secrets = new Map<string, StoredSecret>();
+  /** Names of clients by the `host:port` that a passthrough rule of theirs names exactly; made when it is asked for. */
+  #passing: ReadonlyMap<string, ReadonlySet<string>> | undefined;
   readonly #modes = new ModeSwitches();
   /** Is told of every step. */
   onStep: (change: ViewChange) => void = () => {};
@@ -159,6 +161,7 @@ export class PolicyView {
       stored,
     );
     entry.remembered.clear();
+    this.#passing = undefined;
     this.#rules.set(stored.rule.id, stored);
     this.onStep({ kind: "rule", stored });
   }
@@ -170,6 +173,7 @@ export class PolicyView {
     for (const { rule } of gone) this.#rules.delete(rule.id);
     entry.rules = entry.rules.filter(({ rule }) => this.#rules.has(rule.id));
     entry.remembered.clear();
+    this.#passing = undefined;
     this.onStep({ kind: "rules-gone", client, gone });
   }
 
@@ -200,6 +204,25 @@ export class PolicyView {
     if (entry.remembered.size >= MAX_REMEMBERED_HOSTS) entry.remembered.clear();
     entry.remembered.set(host, { rules, untilMs });
     return rules;
+  }
+
+  /** The clients, by name, of which a passthrough rule, expired or not, names exactly this (canonical) host and port. */
+  clientsPassing(host: string, port: number): ClientRecord[] {
+    this.#passing ??= this.#indexPassing();
+    const names = this.#passing.get(`${host}:${port}`) ?? [];
+    return [...names].flatMap((name) => this.client(name)?.record ?? []).sort(byName);
+  }
+
+  #indexPassing(): ReadonlyMap<string, ReadonlySet<string>> {
+    const passing = new Map<string, Set<string>>();
+    for (const { rule } of this.#rules.values()) {
+      if (!rule.passthrough) continue;
+      for (const port of rule.ports) {
+        const key = `${rule.host}:${port}`;
+        passing.set(key, (passing.get(key) ?? new Set()).add(rule.client));
+      }
+    }
+    return passing;
   }
 
   /** The live rules of a client in its present version, in declaration order. */

@@ -70,6 +70,10 @@ export class PolicyReplica implements PolicySource {
     return this.#view.modeOf(client, this.#options.clock.now());
   }
 
+  clientsPassing(host: string, port: number): readonly Client[] {
+    return this.#view.clientsPassing(host, port);
+  }
+
   rulesFor(client: Client, host: string): readonly Rule[] {
     return this.#view.rulesFor(client, host, this.#options.clock.now());
   }

@@ -135,6 +135,7 @@ function policyOf(state: State, credentials: Credentials): PolicySource {
     clientByToken: (token) => state.clientByToken(token),
     modeOf: (client) => state.modeOf(client),
     clients: () => state.listClients(),
+    clientsPassing: (host, port) => state.clientsPassing(host, port),
     rulesFor: (client, host) => state.rulesFor(client, host),
     rulesOf: (client) => state.rulesOf(client),
     secretInfo: (secret) => credentials.secretInfo(secret),

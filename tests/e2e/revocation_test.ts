@@ -399,6 +399,10 @@ class StatePolicy extends TestPolicy {
     return this.#state.listClients();
   }
 
+  override clientsPassing(host: string, port: number) {
+    return this.#state.clientsPassing(host, port);
+  }
+
   override rulesFor(client: Client, host: string) {
     return this.#state.rulesFor(client, host);
   }

@@ -170,6 +170,7 @@ function withCredentials(
     clientByToken: (token) => policy.clientByToken(token),
     modeOf: (client) => policy.modeOf(client),
     clients: () => policy.clients(),
+    clientsPassing: (host, port) => policy.clientsPassing(host, port),
     rulesFor: (client, host) => policy.rulesFor(client, host),
     rulesOf: (client) => policy.rulesOf(client),
     secretInfo: (secret) => credentials.secretInfo(secret),

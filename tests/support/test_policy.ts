@@ -62,6 +62,12 @@ export class TestPolicy implements PolicySource {
     return [...this.#clients.values()].map(({ client }) => client);
   }
 
+  clientsPassing(host: string, port: number): readonly Client[] {
+    return this.clients().filter((client) =>
+      this.rulesOf(client).some((rule) => rule.passthrough && rule.host === host && rule.ports.includes(port))
+    );
+  }
+
   rulesFor(client: Client, host: string): readonly Rule[] {
     return this.rulesOf(client).filter((rule) => matchHost(rule.host, host));
   }

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { parseRule } from "../../../policy/rule.ts";
+import { parseRule, type RuleInput } from "../../../policy/rule.ts";
 import { PolicyView } from "../../../store/view.ts";
 
 function viewOf(clientCount: number, rulesPerClient: number): PolicyView {
@@ -61,4 +61,49 @@ Deno.test("rulesFor() forgets an answer at the instant when a rule in it expires
   const client = { name: "c0", version: "v0" };
   assertEquals(view.rulesFor(client, "h0.test", 999).length, 1);
   assertEquals(view.rulesFor(client, "h0.test", 1_000).length, 0);
+});
+
+Deno.test("clientsPassing() finds the owners of exact passthrough rules, by name, after every change", () => {
+  const view = viewOf(2, 1);
+  const passing = (host: string, port: number) => view.clientsPassing(host, port).map(({ name }) => name);
+  const add = (client: string, input: RuleInput, sequence: number) => {
+    const rule = { ...parseRule(input), id: `${client}.${sequence}`, client, expiresAt: 2_000 };
+    const stored = { rule, clientId: `id${client.slice(1)}`, sequence };
+    view.addRule(stored);
+    return stored;
+  };
+  assertEquals(passing("db.test", 22), []);
+  const exact = { host: "db.test", ports: [22, 5432], passthrough: true };
+  const first = add("c1", exact, 10);
+  assertEquals(passing("db.test", 22), ["c1"]);
+  add("c0", exact, 10);
+  add("c0", { ...exact, ports: [22] }, 11);
+  assertEquals(passing("db.test", 22), ["c0", "c1"]);
+  assertEquals(passing("db.test", 5432), ["c0", "c1"]);
+  assertEquals(passing("db.test", 23), []);
+  assertEquals(passing("other.test", 22), []);
+  add("c0", { host: "web.test", ports: [22] }, 12);
+  add("c0", { host: "*.web.test", ports: [22], passthrough: true }, 13);
+  assertEquals(passing("web.test", 22), []);
+  assertEquals(passing("a.web.test", 22), []);
+  view.deleteRules("c1", [first]);
+  assertEquals(passing("db.test", 22), ["c0"]);
+  view.deleteClient("c0");
+  assertEquals(passing("db.test", 22), []);
+  add("c1", exact, 14);
+  view.setClient({ record: { name: "c1", version: "new", createdAt: 0 }, id: "id1", digest: "new" });
+  assertEquals(view.clientsPassing("db.test", 22).map(({ version }) => version), ["new"]);
+  view.takeExpired(2_000);
+  assertEquals(passing("db.test", 22), []);
+});
+
+Deno.test("clientsPassing() costs anonymous connections no look at every client", () => {
+  const view = viewOf(5_000, 2);
+  view.clientsPassing("h0.test", 22); // makes the index
+  const calls = 20_000;
+  const start = performance.now();
+  for (let i = 0; i < calls; i++) view.clientsPassing(`h${i % 20}.test`, 22);
+  const microseconds = (performance.now() - start) * 1_000 / calls;
+  // About 1; a scan of the clients takes thousands.
+  assert(microseconds < 100, `clientsPassing() takes ${microseconds} µs`);
 });
