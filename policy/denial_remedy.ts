@@ -126,6 +126,12 @@ function whyOutsideRules({ path, reason }: Denial): string {
   if (reason === "tls-untrusted-ca") {
     return "the client does not trust the proxy's certificate authority: install it, or allow with --passthrough";
   }
+  if (reason === "tls-client-clock") {
+    return "the client's clock is wrong: set it (agent doctor tells by how much)";
+  }
+  if (reason === "tls-client-alpn") {
+    return "the client offers only protocols that the proxy does not speak: if that is right, allow with --passthrough";
+  }
   if (path === undefined && (reason === "tls-handshake" || reason === "client-closed")) {
     return "the client broke off in the TLS handshake: does it trust the proxy's certificate authority?";
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
+import { lateTlsError } from "./tls/errors.ts";
 
 /** A request under way, as its stages see it. */
 export interface Course {
@@ -32,9 +33,11 @@ export function revoked(): ProxyError {
   );
 }
 
-/** An error of the runtime's about the upstream's connection as one of ours; every other error as it is. */
-export function toUpstreamError(error: unknown): unknown {
+/** An error of the runtime's about the connection to the upstream `host` as one of ours; every other error as it is. */
+export function toUpstreamError(error: unknown, host: string): unknown {
   if (error instanceof ProxyError || !(error instanceof Error)) return error;
+  const late = lateTlsError(host, error);
+  if (late) return late;
   const isConnectionError = error instanceof Deno.errors.ConnectionReset ||
     error instanceof Deno.errors.BrokenPipe ||
     error instanceof Deno.errors.UnexpectedEof || error instanceof Deno.errors.ConnectionAborted ||

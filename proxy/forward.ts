@@ -159,7 +159,9 @@ class Forwarding implements Course {
       } catch (error) {
         leg.close();
         if (this.#failure) throw this.#failure;
-        if (isRetry || !this.#maySendAgain(leg, error)) throw toUpstreamError(error);
+        if (isRetry || !this.#maySendAgain(leg, error)) {
+          throw toUpstreamError(error, this.#exchange.target.host);
+        }
         isRetry = true;
         this.touch(responseTimeoutOf(this.#exchange));
       }

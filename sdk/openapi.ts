@@ -721,6 +721,9 @@ export interface components {
        *     - `tls-no-client-hello`: the tunnel did not start with a TLS ClientHello
        *     - `tls-handshake`: the TLS handshake with the client failed
        *     - `tls-version`: the client offers no TLS version that the proxy speaks
+       *     - `tls-client-clock`: the client's clock is outside the time for which the proxy's certificate is valid
+       *     - `tls-client-alpn`: the client offers no application protocol that the proxy speaks in TLS
+       *     - `tls-client-parameters`: the client offers no cipher, group or signature algorithm that the proxy takes
        *     - `sni-missing`: the ClientHello names no host
        *     - `sni-mismatch`: the ClientHello names another host than the tunnel was opened for
        *     - `idle-timeout`: nothing was sent in either direction for too long
@@ -732,7 +735,10 @@ export interface components {
        *     - `tls-expired`: the upstream's certificate has expired
        *     - `tls-not-yet-valid`: the upstream's certificate is not valid yet
        *     - `tls-wrong-name`: the upstream's certificate is for another name
-       *     - `tls-unknown-issuer`: the upstream's certificate was issued by an authority that the proxy does not trust
+       *     - `tls-unknown-issuer`: the upstream's certificate was issued by an authority that the proxy does not trust, or comes without its intermediate
+       *     - `tls-weak-certificate`: the upstream's certificate has a wrong signature, a weak key or a weak algorithm
+       *     - `tls-client-certificate`: the upstream asks for a client certificate
+       *     - `tls-upstream-parameters`: the upstream shares no TLS parameters with the proxy, or asks for a client certificate
        *     - `protocol-mismatch`: the upstream speaks no version of HTTP that the client offers
        *     - `tls-protocol`: the TLS handshake with the upstream failed
        *     - `upstream-closed`: the upstream closed the connection before its answer was complete
@@ -772,6 +778,9 @@ export interface components {
         | "tls-no-client-hello"
         | "tls-handshake"
         | "tls-version"
+        | "tls-client-clock"
+        | "tls-client-alpn"
+        | "tls-client-parameters"
         | "sni-missing"
         | "sni-mismatch"
         | "idle-timeout"
@@ -784,6 +793,9 @@ export interface components {
         | "tls-not-yet-valid"
         | "tls-wrong-name"
         | "tls-unknown-issuer"
+        | "tls-weak-certificate"
+        | "tls-client-certificate"
+        | "tls-upstream-parameters"
         | "protocol-mismatch"
         | "tls-protocol"
         | "upstream-closed"
@@ -923,6 +935,9 @@ export interface components {
           | "tls-no-client-hello"
           | "tls-handshake"
           | "tls-version"
+          | "tls-client-clock"
+          | "tls-client-alpn"
+          | "tls-client-parameters"
           | "sni-missing"
           | "sni-mismatch"
           | "idle-timeout"
@@ -935,6 +950,9 @@ export interface components {
           | "tls-not-yet-valid"
           | "tls-wrong-name"
           | "tls-unknown-issuer"
+          | "tls-weak-certificate"
+          | "tls-client-certificate"
+          | "tls-upstream-parameters"
           | "protocol-mismatch"
           | "tls-protocol"
           | "upstream-closed"

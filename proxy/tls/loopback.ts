@@ -13,6 +13,7 @@
  */
 import { type Accepting, startAccepting } from "../../core/accept_loop.ts";
 import type { Deadline, Deadlines } from "../../core/deadlines.ts";
+import { parseClientHello } from "../../core/client_hello.ts";
 import { messageOf, ProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import { logger } from "../../core/log.ts";
@@ -141,7 +142,7 @@ export class Interceptor {
           reason: "tls-handshake",
         });
       }
-      const { reason, words } = clientTlsFailure(error);
+      const { reason, words } = clientTlsFailure(error, { isOpenssl: isOpenssl(first) });
       throw new ProxyError(
         reason === "client-closed" ? "client.closed" : "client.malformed",
         `Cannot end TLS: ${words}`,
@@ -193,6 +194,15 @@ export class Interceptor {
   #drop(name: string, listener: Promise<LoopbackListener>): void {
     this.#listeners.delete(name);
     listener.then((opened) => opened.close(), () => {});
+  }
+}
+
+/** What begins with no ClientHello is nobody's. */
+function isOpenssl(first: Uint8Array): boolean {
+  try {
+    return parseClientHello(first)?.offersEncryptThenMac ?? false;
+  } catch {
+    return false;
   }
 }
 

@@ -131,6 +131,16 @@ Deno.test("suggestRules() skips what no rule should or could solve, and says why
       "the client does not trust the proxy's certificate authority: install it, or allow with --passthrough",
     ],
     [
+      "a client's clock",
+      denial(undefined, { method: "CONNECT", reason: "tls-client-clock" }),
+      "the client's clock is wrong: set it (agent doctor tells by how much)",
+    ],
+    [
+      "protocols of a client",
+      denial(undefined, { method: "CONNECT", reason: "tls-client-alpn" }),
+      "the client offers only protocols that the proxy does not speak: if that is right, allow with --passthrough",
+    ],
+    [
       "broken handshake",
       denial(undefined, { method: "CONNECT", reason: "client-closed" }),
       "the client broke off in the TLS handshake: does it trust the proxy's certificate authority?",

@@ -7,6 +7,7 @@ Deno.test("clientTlsFailure() names what the library's text means", async (t) =>
     ["received fatal alert: UnknownCA", "tls-untrusted-ca"],
     ["received fatal alert: BadCertificate", "tls-untrusted-ca"],
     ["received fatal alert: CertificateUnknown", "tls-untrusted-ca"],
+    ["received fatal alert: CertificateExpired", "tls-client-clock"],
     ["received corrupt message of type InvalidContentType", "tls-no-client-hello"],
     ["received corrupt message of type HandshakePayloadTooLarge", "tls-no-client-hello"],
     ["peer is incompatible: SignatureAlgorithmsExtensionRequired", "tls-version"],
@@ -17,8 +18,17 @@ Deno.test("clientTlsFailure() names what the library's text means", async (t) =>
     ["something new", "tls-handshake"],
   ];
   for (const [text, reason] of rows) {
-    await t.step(text, () => assertEquals(clientTlsFailure(new Error(text)).reason, reason));
+    await t.step(
+      text,
+      () => assertEquals(clientTlsFailure(new Error(text), { isOpenssl: false }).reason, reason),
+    );
   }
+});
+
+Deno.test("clientTlsFailure() takes OpenSSL by its word: it says BadCertificate of the clock", () => {
+  const reasonOf = (text: string) => clientTlsFailure(new Error(text), { isOpenssl: true }).reason;
+  assertEquals(reasonOf("received fatal alert: BadCertificate"), "tls-client-clock");
+  assertEquals(reasonOf("received fatal alert: UnknownCA"), "tls-untrusted-ca");
 });
 
 Deno.test("upstreamTlsError() names the reason, says the host and not the library's text", async (t) => {
@@ -30,7 +40,7 @@ Deno.test("upstreamTlsError() names the reason, says the host and not the librar
     ["invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "tls-unknown-issuer"],
     ["received fatal alert: ProtocolVersion", "tls-protocol"],
     ["received corrupt message of type InvalidContentType", "tls-protocol"],
-    ["received fatal alert: CertificateRequired", "tls-handshake"],
+    ["received fatal alert: CertificateRequired", "tls-client-certificate"],
     ["unexpected end of file", "upstream-closed"],
     ["something new", "tls-handshake"],
   ];
