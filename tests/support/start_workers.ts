@@ -108,7 +108,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
       },
       audit,
       note: () => {},
-      log: { warn: (line) => errors.push(line), error: (line) => errors.push(line) },
+      log: { warn: () => {}, error: (line) => errors.push(line) },
       reportBug: (error) => errors.push(`bug: ${error}`),
       ...(options.applyLimitMs === undefined ? {} : { applyLimitMs: options.applyLimitMs }),
       ...(options.silenceLimitMs === undefined ? {} : { silenceLimitMs: options.silenceLimitMs }),
