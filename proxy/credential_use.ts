@@ -38,9 +38,10 @@ export class CredentialUse {
 
   /** @throws ProxyError `credential.unavailable`, `policy.revoked` */
   fetch(): Promise<void> | undefined {
-    const { session: { context: { policy } }, secret, target, request } = this.#exchange;
+    const { session: { context: { policy } }, secret, target, request, client } = this.#exchange;
     if (!secret) return undefined;
     const found = policy.credential(secret.name, {
+      client: client.name,
       host: target.host,
       method: request.head.method,
       path: target.path,

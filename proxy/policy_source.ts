@@ -27,6 +27,8 @@ export interface Grant {
 
 /** What a credential is for: some types need another token for each repository. */
 export interface CredentialRequest {
+  /** The name of the client that asks: what costs the provider something is counted for each. */
+  readonly client: string;
   readonly host: string;
   readonly method: string;
   readonly path: string;

@@ -41,7 +41,7 @@ import { RenewalFailure } from "./token_answer.ts";
 
 /** Tokens of one login that are kept: one for each repository of a GitHub App, one for the others. */
 const MAX_SLOTS = 256;
-/** New slots per minute: each costs the provider a look-up, and clients choose the paths. */
+/** New slots per minute and client: each costs the provider a look-up, and clients choose the paths. */
 const MAX_NEW_SLOTS_PER_MINUTE = 60;
 /** How often a source file is looked at when the provider has refused what we have. */
 const SOURCE_POLL_MS = 30_000;
@@ -92,7 +92,8 @@ export class LiveLogin implements AsyncDisposable {
   #lostSince: number | undefined;
   #lastWarning = "";
   #slotMinute = 0;
-  #newSlots = 0;
+  /** Of this minute, by client; so one with invented paths takes nothing from the others. */
+  readonly #newSlots = new Map<string, number>();
 
   /** @throws ProxyError `input.invalid` when the stored value is no such login */
   constructor(
@@ -118,7 +119,7 @@ export class LiveLogin implements AsyncDisposable {
 
   /** The credential for a request, at once when its token is at hand. @throws ProxyError `credential.unavailable` */
   credential(request: CredentialRequest): Credential | Promise<Credential> {
-    const slot = this.#slot(this.#kind.slotOf?.(this.#login, request) ?? "");
+    const slot = this.#slot(this.#kind.slotOf?.(this.#login, request) ?? "", request.client);
     const form = this.#kind.formOf?.(this.#login, request) ?? "";
     const token = slot.renewal.usable();
     if (token) return this.#prepare(slot, token, form);
@@ -149,10 +150,14 @@ export class LiveLogin implements AsyncDisposable {
     if (this.#unsaved) await this.#save(this.#unsaved).catch(() => {});
   }
 
-  #slot(key: string): Slot {
+  #slot(key: string, client = ""): Slot {
     const known = this.#slots.get(key);
-    if (known) return known;
-    if (key !== "") this.#countNewSlot();
+    if (known) {
+      this.#slots.delete(key);
+      this.#slots.set(key, known); // at the end: the map is in order of use
+      return known;
+    }
+    if (key !== "") this.#countNewSlot(client);
     const { clock, random, schedule, limitMs, reportBug } = this.#parts;
     const finalRetryMs = this.#record.sourceFile !== undefined
       ? SOURCE_POLL_MS
@@ -175,10 +180,13 @@ export class LiveLogin implements AsyncDisposable {
     return slot;
   }
 
-  #countNewSlot(): void {
+  #countNewSlot(client: string): void {
     const minute = Math.floor(this.#parts.clock.now() / 60_000);
-    if (minute !== this.#slotMinute) [this.#slotMinute, this.#newSlots] = [minute, 0];
-    if (++this.#newSlots > MAX_NEW_SLOTS_PER_MINUTE) {
+    if (minute !== this.#slotMinute) this.#newSlots.clear();
+    this.#slotMinute = minute;
+    const count = (this.#newSlots.get(client) ?? 0) + 1;
+    this.#newSlots.set(client, count);
+    if (count > MAX_NEW_SLOTS_PER_MINUTE) {
       throw this.#unavailable(new RenewalFailure("too many repositories were asked for within a minute"));
     }
     const oldest = this.#slots.size >= MAX_SLOTS ? this.#slots.entries().next().value : undefined;

@@ -51,6 +51,8 @@ export interface Injection {
 
 /** The request that a credential is for. `host` is canonical, `path` without query. */
 export interface CredentialRequest {
+  /** The name of the client that asks: what costs the provider something is counted for each. */
+  readonly client?: string;
   readonly host: string;
   readonly method: string;
   readonly path: string;

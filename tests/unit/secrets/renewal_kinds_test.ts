@@ -219,15 +219,17 @@ Deno.test("GitHub App: a client cannot make the proxy look up repositories witho
   await rig.adopt("github-app", { app_id: 12, private_key: PRIVATE, api_endpoint: provider.origin }, {
     host: "github.com",
   });
-  const ask = (i: number) =>
-    rig.credential({ host: "github.com", path: `/x/r${i}/info/refs` }).catch((error) => error);
+  const ask = (i: number, client = "one") =>
+    rig.credential({ client, host: "github.com", path: `/x/r${i}/info/refs` }).catch((error) => error);
   const errors: ProxyError[] = [];
   for (let i = 0; i < 70; i++) errors.push(await ask(i));
   assertEquals(provider.seen.length, 60);
   assertStringIncludes(errors[69]?.message ?? "", "too many repositories");
+  await ask(99, "two"); // another client's new repository is looked up
+  assertEquals(provider.seen.length, 61);
   rig.clock.advance(60_000);
   await ask(100);
-  assertEquals(provider.seen.length, 61);
+  assertEquals(provider.seen.length, 62);
 });
 
 Deno.test("GitHub App: with an installation_id nothing is looked up; without, one installation is enough for the API", async () => {

@@ -27,7 +27,8 @@ function start({ version = "1", isCondemned = (): boolean => false } = {}) {
     isCondemned,
   });
   replica.update({ changes: [{ kind: "client", stored: CLIENT }, { kind: "secret", record: SECRET }] });
-  const borrow = () => replica.credential("key", { host: "a.test", method: "GET", path: "/" });
+  const borrow = () =>
+    replica.credential("key", { client: "ci-1", host: "a.test", method: "GET", path: "/" });
   return { replica, lent, borrow };
 }
 
