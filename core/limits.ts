@@ -82,6 +82,8 @@ export interface Limits {
   readonly maxWrongTokenSources: number;
   /** Connections admitted without credentials (SOCKS), in all. */
   readonly maxAnonymousConnections: number;
+  /** Bytes of request bodies that are kept for a renewed credential, in all: 1 MiB each, and every stream may have one. */
+  readonly maxKeptBytes: number;
   /** Upstream look-ups, connects and handshakes under way, in all: each may hold a descriptor that only the peer frees. */
   readonly maxPendingDials: number;
   /** Those of one client. */
@@ -149,6 +151,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxWrongTokensPerSourcePerMinute: 20,
   maxWrongTokenSources: 4_096,
   maxAnonymousConnections: 64,
+  maxKeptBytes: 67_108_864,
   maxPendingDials: 1_024,
   maxPendingDialsPerClient: 512,
   maxPendingDialsPerDestination: 512,

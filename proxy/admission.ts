@@ -6,10 +6,12 @@
  */
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import type { Limits } from "../core/limits.ts";
+import type { KeptBytes } from "./message/sent_body.ts";
 import { CONNECTIONS, type Counts, LocalCounts, TUNNELS } from "./records/counts.ts";
 import { TokenGuesses } from "./token_guesses.ts";
 
 const UNAUTHENTICATED = "unauthenticated";
+const KEPT_BYTES = "kept bytes";
 
 /** Gives back what was admitted. Safe to call more than once. */
 export type Release = () => void;
@@ -99,6 +101,17 @@ export class Admission {
     release();
     return "overload";
   }
+
+  /** Bytes of request bodies that are kept, so that they could be sent again. */
+  readonly kept: KeptBytes = {
+    take: (bytes) => {
+      this.#counts.add(KEPT_BYTES, bytes);
+      if (this.#counts.of(KEPT_BYTES) <= this.#limits.maxKeptBytes) return true;
+      this.#counts.add(KEPT_BYTES, -bytes);
+      return false;
+    },
+    give: (bytes) => this.#counts.add(KEPT_BYTES, -bytes),
+  };
 
   /** A new certificate for a client, by the clock's minute. */
   tryMint(client: string, nowMs: number): boolean {

@@ -54,12 +54,19 @@ export class CredentialUse {
   #use(credential: Credential | undefined): void {
     if (credential?.version !== this.#exchange.secret?.version) throw revoked();
     this.#credential = credential;
-    if (credential?.generation !== undefined) this.kept = new SentBody();
+    if (credential?.generation !== undefined) {
+      this.kept = new SentBody(this.#exchange.session.context.admission.kept);
+    }
   }
 
   /** The fields with the credential in the place of the client's own. */
   inject(fields: HeaderField[]): HeaderField[] {
     return this.#credential ? injectCredential(fields, this.#credential) : fields;
+  }
+
+  /** The request will not be sent again. */
+  drop(): void {
+    this.kept?.drop();
   }
 
   /**

@@ -98,6 +98,7 @@ class Forwarding implements Course {
     } finally {
       // The upstream connection may serve another request by now: whoever calls `fail` late must not touch it.
       this.#isOver = true;
+      this.#credential.drop();
       release();
       deadline.stop();
     }

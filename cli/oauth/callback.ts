@@ -75,7 +75,10 @@ function serve(
   handler: (request: Request) => Response,
 ): Deno.HttpServer<Deno.NetAddr> {
   try {
-    return Deno.serve({ hostname: "127.0.0.1", port, onListen: () => {} }, handler);
+    const server = Deno.serve({ hostname: "127.0.0.1", port, onListen: () => {} }, handler);
+    // Without descriptors it accepts no more, and rejects. The answer can be pasted still: that must not end the command.
+    server.finished.catch(() => {});
+    return server;
   } catch (cause) {
     const state = cause instanceof Deno.errors.AddrInUse
       ? "the port is in use"
