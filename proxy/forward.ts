@@ -15,6 +15,7 @@ import { type AdmittedExchange, describeTarget, refuseExchange, responseTimeoutO
 import { isGuarded, isLoneRequest } from "./lone_request.ts";
 import { type HeaderField, makeField, removeHopByHop } from "./message/fields.ts";
 import type { RequestHead, UpstreamLeg } from "./message/message.ts";
+import { authorityOf } from "./message/target.ts";
 import { Relay } from "./relay.ts";
 import { findPlaceholder, unreplaced } from "./unreplaced.ts";
 import { upgrade } from "./upgrade.ts";
@@ -222,6 +223,8 @@ class Forwarding implements Course {
     const place = findPlaceholder({ fields, target: target.originForm });
     if (place !== undefined) throw unreplaced(place, this.#exchange.rule);
     if (head.version === "HTTP/2") return fields;
+    // Only HTTP/1.0 may lack it: without one the upstream could pick a site that no rule was asked about.
+    if (!fields.some(({ key }) => key === "host")) fields.unshift(makeField("Host", authorityOf(target)));
     if (upgrade) fields.push(makeField("Connection", "Upgrade"), ...upgrade.fields);
     if (this.#isLone && !upgrade) fields.push(makeField("Connection", "close"));
     return fields;

@@ -114,9 +114,12 @@ export class Relay {
   }
 }
 
-/** The response fields for the client: not those of the hop, nor what only this proxy says. */
+/** The response fields for the client: not those of the hop, nor what only this proxy says, nor a framing of no body. */
 export function cleanFields(head: ResponseHead): HeaderField[] {
-  return removeHopByHop(head).filter(({ key }) => !key.startsWith("x-slicer-proxy-"));
+  const hasNoBody = head.status === 204 || head.status === 304;
+  return removeHopByHop(head).filter(({ key }) =>
+    !key.startsWith("x-slicer-proxy-") && !(hasNoBody && key === "transfer-encoding")
+  );
 }
 
 /** 0 is OK, the others are errors; there are 17 (https://grpc.github.io/grpc/core/md_doc_statuscodes.html). */

@@ -51,13 +51,19 @@ export function responseBody(head: ResponseHead, method: string, limits: BodyLim
   const body = bodyOf(head, limits, "upstream.malformed");
   if (head.status < 200 || head.status === 204) {
     // RFC 9110 §8.6, RFC 9112 §6.1: neither field belongs here. `Content-Length: 0` is common and harmless.
-    if (body && !body.done) {
+    // Transfer-Encoding in a 204 is sent in earnest by some servers; no client reads a body there, and it is not passed on.
+    if (body && !body.done && !isBodyless(head)) {
       throw malformed("upstream.malformed", `a ${head.status} response announces a body`);
     }
     return EMPTY;
   }
   if (method === "HEAD" || head.status === 304) return EMPTY;
   return body ?? closeDelimitedBody();
+}
+
+/** True for a 204 or 304 whose Transfer-Encoding no client reads, and whose upstream may yet send what it announces. */
+export function isBodyless({ status, fields }: ResponseHead): boolean {
+  return (status === 204 || status === 304) && valuesOf(fields, "transfer-encoding").length > 0;
 }
 
 function bodyOf(

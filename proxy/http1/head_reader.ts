@@ -35,6 +35,7 @@ export async function readRequestHead(
   reader: ByteReader,
   limits: HeadLimits,
 ): Promise<RequestHead | undefined> {
+  await skipEmptyLine(reader);
   const lines = await readLines(reader, limits, "client.malformed", "client.head-too-large", "client.closed");
   return lines && parseRequestHead(lines, limits);
 }
@@ -124,6 +125,14 @@ export function parseFields(
     fields.push({ name, key, value: trimOws(line.slice(colon + 1)), line });
   }
   return fields;
+}
+
+/** RFC 9112 §2.2: some clients end a body with a CRLF too many. One is let off. */
+async function skipEmptyLine(reader: ByteReader): Promise<void> {
+  if (reader.size === 0) await reader.fill();
+  if (reader.available[0] !== CR) return;
+  if (reader.size === 1) await reader.fill();
+  if (reader.available[1] === LF) reader.consume(2);
 }
 
 /**

@@ -11,7 +11,7 @@ import type { Limits } from "../../core/limits.ts";
 import { listOf } from "../message/fields.ts";
 import type { MessageBody, RawEnd, RequestHead, ResponseHead, UpstreamLeg } from "../message/message.ts";
 import { type ByteReader, type ByteStream, closeQuietly, writeAll } from "../streams/byte_reader.ts";
-import { responseBody } from "./body.ts";
+import { isBodyless, responseBody } from "./body.ts";
 import { readBodyStart } from "./body_text.ts";
 import { readResponseHead } from "./head_reader.ts";
 import { formatRequestHead, withBody } from "./head_writer.ts";
@@ -63,7 +63,7 @@ export class Http1Leg implements UpstreamLeg {
     const { reader, limits } = this.#options;
     const framing = responseBody(head, this.#request?.method ?? "", limits);
     const isPersistent = head.version === "HTTP/1.1" && this.#request?.version === "HTTP/1.1" &&
-      !framing.closeDelimited && !listOf(head.fields, "connection").includes("close");
+      !framing.closeDelimited && !isBodyless(head) && !listOf(head.fields, "connection").includes("close");
     this.#keptHead = isPersistent ? head : undefined;
     return new PulledBody(framing, reader);
   }

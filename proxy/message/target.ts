@@ -7,7 +7,7 @@
  * @module
  */
 import { ProxyError } from "../../core/errors.ts";
-import { type HostPort, parseAuthority } from "../../core/host_port.ts";
+import { formatHost, formatHostPort, type HostPort, parseAuthority } from "../../core/host_port.ts";
 import {
   findBadNomination,
   hasTooManyNominations,
@@ -36,7 +36,7 @@ export interface TunnelOrigin extends HostPort {
   readonly scheme: Scheme;
 }
 
-const ABSOLUTE_FORM = /^(https?):\/\/([^/?]*)([/?].*)?$/i;
+const ABSOLUTE_FORM = /^(https?|wss?):\/\/([^/?]*)([/?].*)?$/i;
 
 /**
  * The place that a request names.
@@ -55,9 +55,15 @@ export function parseTarget(head: RequestHead, tunnel: TunnelOrigin | undefined)
   // RFC 9113 §8.3.1: `:authority` is in the place of Host, which may be there too and must agree then.
   const hosts = [...(head.authority === undefined ? [] : [head.authority]), ...valuesOf(head.fields, "host")];
   if (head.authority !== undefined && hosts.length === 2) checkHost(hosts.pop() ?? "", place);
-  // RFC 9112 §3.2: exactly one Host. In HTTP/1.0 it is optional, but without it vhosts could differ from what we checked.
+  // RFC 9112 §3.2: exactly one Host. HTTP/1.0 in a tunnel may leave it out: the tunnel's is meant then, and sent.
+  const mayLack = head.version === "HTTP/1.0" && tunnel !== undefined;
+  if (hosts.length === 0 && mayLack) return withPath(place);
   if (hosts.length !== 1) throw malformed("it needs exactly one Host header");
   checkHost(hosts[0] ?? "", place);
+  return withPath(place);
+}
+
+function withPath(place: ReturnType<typeof parseAbsolute>): RequestTarget {
   const queryAt = place.originForm.indexOf("?");
   return {
     ...place,
@@ -125,17 +131,23 @@ export function defaultPort(scheme: Scheme): number {
   return scheme === "https" ? 443 : 80;
 }
 
+/** As in a Host field: without the scheme's own port. */
+export function authorityOf({ scheme, host, port }: RequestTarget): string {
+  return port === defaultPort(scheme) ? formatHost(host) : formatHostPort({ host, port });
+}
+
 function parseAbsolute(head: RequestHead): HostPort & Pick<RequestTarget, "scheme" | "originForm"> {
   const match = ABSOLUTE_FORM.exec(head.target);
   if (!match) {
     throw malformed(
       head.target.startsWith("/")
         ? "this is a proxy: send CONNECT or a request for an absolute URL (set HTTPS_PROXY and HTTP_PROXY)"
-        : "its target is no absolute http or https URL",
+        : "its target is no absolute http, https, ws or wss URL",
     );
   }
   const [, schemeText = "", authority = "", rest = ""] = match;
-  const scheme = schemeText.toLowerCase() === "https" ? "https" : "http";
+  // RFC 6455 §3: a WebSocket is asked for over HTTP.
+  const scheme = ["https", "wss"].includes(schemeText.toLowerCase()) ? "https" : "http";
   const place = parseAuthority(authority, defaultPort(scheme));
   if (!place) throw malformed("its URL has no plain host and port");
   // RFC 9112 §3.2.4: OPTIONS for a whole server is `*` in origin-form.

@@ -42,7 +42,7 @@ Deno.test("readRequestHead() tells a head that ends early from one that is wrong
     { name: "ends before the last line", head: "GET / HTTP/1.1\r\n", code: "client.closed" },
     { name: "ends after CR", head: "GET / HTTP/1.1\r\n\r", code: "client.closed" },
     { name: "a bare LF, and then it ends", head: "GET / HTTP/1.1\n", code: "client.malformed" },
-    { name: "an empty line", head: "\r\n", code: "client.malformed" },
+    { name: "two empty lines", head: "\r\n\r\n", code: "client.malformed" },
     { name: "an LF first", head: "\n", code: "client.malformed" },
     {
       name: "too many fields",

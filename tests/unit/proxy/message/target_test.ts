@@ -75,8 +75,9 @@ Deno.test("parseTarget() tells a wrong place from a target that is none", async 
       assertEquals(reasonOf(() => parseTarget(headOf(line, `Host: ${host}`), TUNNEL)), reason);
     });
   }
-  await t.step("no Host, in HTTP/1.0 as well", () => {
-    assertEquals(reasonOf(() => parseTarget(headOf("GET / HTTP/1.0"), TUNNEL)), "malformed");
+  await t.step("no Host, on a proxy port in HTTP/1.0 as well", () => {
+    assertEquals(reasonOf(() => parseTarget(headOf("GET / HTTP/1.1"), TUNNEL)), "malformed");
+    assertEquals(reasonOf(() => parseTarget(headOf("GET http://up.test/ HTTP/1.0"), undefined)), "malformed");
   });
 });
 
