@@ -193,9 +193,7 @@ function textLine(record: AuditRecord, repeated: number | undefined): string {
   add("port", record.port);
   add("path", record.path);
   add("query", record.query);
-  add("proto", record.proto);
   add("status", record.status);
-  add("grpc-status", record.grpcStatus);
   add("secret", record.secret);
   add("cleartext", record.cleartext);
   add("mode", record.mode);
@@ -204,6 +202,8 @@ function textLine(record: AuditRecord, repeated: number | undefined): string {
   add("received", record.received);
   add("duration", durationMs === undefined ? undefined : formatDuration(durationMs));
   add("repeated", repeated);
+  add("proto", record.proto); // what came later stands behind: lines are read by the order that was documented
+  add("grpc-status", record.grpcStatus);
   if (!origin) return line;
   add("src", origin.src);
   add("proxy-port", origin.proxyPort);

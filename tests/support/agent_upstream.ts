@@ -13,7 +13,7 @@ const [folder = "", hostname = "", certFile = "", keyFile = ""] = Deno.args;
 
 async function serveFile(request: Request): Promise<Response> {
   const url = new URL(request.url);
-  const host = (request.headers.get("host") ?? "").replace(/:.*/, "");
+  const host = url.hostname; // HTTP/2 has no Host field
   const seen = `${request.method} ${url.protocol}//${host}${url.pathname}`;
   await Deno.writeTextFile(`${folder}/seen.log`, seen + "\n", { append: true });
   if (host === "dns.example.com" && request.method === "POST") {
