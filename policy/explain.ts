@@ -16,7 +16,7 @@ import { parseName } from "../core/names.ts";
 import { allowArguments, canBeTyped } from "./allow_command.ts";
 import { decideConnect, decideRequest } from "./decide.ts";
 import { type ClosestRule, closestRule, type Dimension, matchHost, type Target } from "./match.ts";
-import { hasDotSegments, normalisePath } from "./path.ts";
+import { hasDotSegments, isTooLong, normalisePath } from "./path.ts";
 import { type Reason, REASONS } from "./reason.ts";
 import { DEFAULT_PORTS, optionsOf, parseRule, type Rule, type RuleSpec } from "./rule.ts";
 
@@ -52,10 +52,15 @@ export function explainDenial(
   const closest = closestRule(rules, denied);
   const isForRules = reason === "no-rule" || reason === "path-ambiguous";
   const remedy = isForRules ? findRemedy(denied, reason, rules, closest) : {};
+  const isLong = reason === "path-encoding" && denied.path !== undefined && isTooLong(denied.path);
+  const why = isLong ? "its path is unusual and has more than 4,096 characters" : REASONS[reason];
+  const advice = isLong
+    ? "Send what is long in the query or the body."
+    : "Send the path in its plain form, encoded once.";
   const sentences = [
-    `Client ${shown(denied.client)} may not ${describeTarget(denied)}: ${REASONS[reason]}.`,
+    `Client ${shown(denied.client)} may not ${describeTarget(denied)}: ${why}.`,
     ...(isForRules ? [describeClosest(denied, rules, closest)] : []),
-    ...(reason === "path-encoding" ? ["Send the path in its plain form, encoded once."] : []),
+    ...(reason === "path-encoding" ? [advice] : []),
     ...(remedy.sendPath === undefined ? [] : [`Send the path as ${shown(remedy.sendPath)}.`]),
     "This is the proxy's policy, not a bad credential.",
   ];

@@ -175,3 +175,10 @@ Deno.test("explainDenial() offers no rule where none would help", async (t) => {
     });
   }
 });
+
+Deno.test("explainDenial() does not call a long path encoded twice", () => {
+  const { text } = explainDenial(denied({ path: "/v1/" + "%20a".repeat(1_024) }), "path-encoding", [V1]);
+  assertMatch(text, /more than 4,096 characters\. .*the query or the body\./);
+  const { text: short } = explainDenial(denied({ path: "/v1/%252e" }), "path-encoding", [V1]);
+  assertMatch(short, /encoded twice.*encoded once\./);
+});
