@@ -280,3 +280,16 @@ async function findListener(known: readonly number[]): Promise<number> {
   }
   throw new Error("there is no such listener");
 }
+
+Deno.test("a denial of a private address under a rule for many hosts says what an operator can do", async () => {
+  await using proxy = await startTestProxy({ resolve: () => Promise.resolve(["10.0.0.1"]) });
+  proxy.policy.allow("one", { host: "*", ports: [80] });
+  using peer = await dialRaw(proxy.httpPort);
+  await peer.send(
+    `GET http://up.test/ HTTP/1.1\r\nHost: up.test\r\nProxy-Authorization: ${basic(TOKEN)}\r\n\r\n`,
+  );
+  const { status, body } = await peer.readResponse();
+  assertEquals([status, body.includes("10.0.0.1")], [403, false]);
+  assertStringIncludes(body, "`up --allow-cidr NETWORK`");
+  assertStringIncludes(body, "a rule for exactly this host");
+});

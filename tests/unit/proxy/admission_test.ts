@@ -83,6 +83,19 @@ Deno.test("tryMint() starts anew with every minute of the clock, per client", ()
   assertEquals([mints("a", minute), mints("a", minute), mints("a", minute)], [true, true, false]);
 });
 
+Deno.test("tryMint() takes past minutes out of the counts, and only what it has counted itself", () => {
+  const counts = new LocalCounts();
+  const [admission, other] = [new Admission(LIMITS, counts), new Admission(LIMITS, counts)];
+  admission.tryMint("a", 0);
+  admission.tryMint("a", 1);
+  other.tryMint("a", 2);
+  assertEquals(counts.of("mint 0 a"), 3);
+  admission.tryMint("b", 60_000);
+  assertEquals([counts.of("mint 0 a"), counts.of("mint 1 b")], [1, 1]);
+  other.tryMint("b", 60_000);
+  assertEquals([counts.of("mint 0 a"), counts.of("mint 1 b")], [0, 2]);
+});
+
 Deno.test("addTunnel() counts until it is given back", () => {
   const counts = new LocalCounts();
   const admission = new Admission(LIMITS, counts);
