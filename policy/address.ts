@@ -187,7 +187,8 @@ export function checkAddress(ip: IpBytes, options: AddressOptions): AddressVerdi
     }
     const what = `${kind} (${source})${address === ip ? "" : " in an IPv6 disguise"}`;
     const who = kind === "private" || kind === "cgnat"
-      ? "which a rule for many hosts reaches only where `up --allow-cidr NETWORK` names it; a rule for exactly this host does, too"
+      ? "which a rule for many hosts reaches only where `up --allow-cidr NETWORK` names it; a rule for exactly " +
+        "this host does, too"
       : "which is dialled only where --allow-cidr names it";
     return { ok: false, reason: "address-denied", why: `it is ${what}, ${who}` };
   }
