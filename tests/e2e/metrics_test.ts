@@ -139,12 +139,14 @@ Deno.test("traffic of every kind is counted exactly", () =>
     assertEquals(value("request_duration_seconds_count"), 5);
     assertEquals(value("setup_duration_seconds_count"), 5); // four that reached the upstream, and the tunnel
     assert(value("setup_duration_seconds_sum") > 0);
-    assertEquals(occurred(families, "slicer_proxy_certificate_cache_lookups_total"), { hit: 1, miss: 1 });
+    // One for each choice of a protocol: the upstream that is not there could not choose.
+    const { hit = 0, miss = 0 } = occurred(families, "slicer_proxy_certificate_cache_lookups_total");
+    assertEquals([hit + miss, miss >= 1], [2, true]);
     assertEquals(
       [value("certificate_cache_entries"), value("certificate_mint_duration_seconds_count")],
       [1, 1],
     );
-    assertEquals([value("tls_listeners"), value("open_tunnels")], [1, 0]);
+    assertEquals([value("tls_listeners"), value("open_tunnels")], [2, 0]);
     assert(value("idle_upstream_connections") >= 1);
     assertEquals([value("clients"), value("rules"), value("secrets")], [1, 3, 0]);
     assertEquals([value("store_writes_total"), value("store_write_failures_total")], [4, 0]);
