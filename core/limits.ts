@@ -208,11 +208,13 @@ export function fitLimits(limits: Limits, descriptors: number | undefined, threa
     maxIdleUpstream,
     maxTlsListeners,
     maxPendingDials,
-    maxPendingDialsPerClient: Math.min(limits.maxPendingDialsPerClient, Math.ceil(maxPendingDials / 2)),
-    maxPendingDialsPerDestination: Math.min(
-      limits.maxPendingDialsPerDestination,
-      Math.ceil(maxPendingDials / 2),
-    ),
+    ...(maxPendingDials === limits.maxPendingDials ? {} : {
+      maxPendingDialsPerClient: Math.min(limits.maxPendingDialsPerClient, Math.ceil(maxPendingDials / 2)),
+      maxPendingDialsPerDestination: Math.min(
+        limits.maxPendingDialsPerDestination,
+        Math.ceil(maxPendingDials / 2),
+      ),
+    }),
   };
 }
 
