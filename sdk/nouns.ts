@@ -33,7 +33,7 @@ export class Clients {
   /**
    * Makes a client. This call and `rotate` are the only ones that show its token.
    *
-   * @param options.token a token of one's own, 16 characters or more, in the place of a random one
+   * @param options.token a token of one's own in the place of a random one; below 16 characters it can be guessed
    */
   create(
     name: string,
