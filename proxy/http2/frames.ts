@@ -2,7 +2,7 @@
  * The frames of RFC 9113 §4 and §6: their numbers, the layout of a frame's head, and what each type must look like before
  * anybody looks at its meaning.
  *
- * Not here: what they do (`connection.ts`), printing into the way out (`output.ts`).
+ * Not here: what they do (`receiver.ts`), printing into the way out (`output.ts`).
  *
  * @module
  */

@@ -10,7 +10,7 @@
  *
  * Moves: END_STREAM closes a side; RST_STREAM, an error of the peer's and the connection's end close both. Nothing opens one.
  *
- * Not here: frames (`connection.ts`), windows (`flow.ts`), heads of a role (`server.ts`, `client.ts`).
+ * Not here: frames (`receiver.ts`), windows (`flow.ts`), heads of a role (`server.ts`, `client.ts`).
  *
  * @module
  */
