@@ -10,10 +10,11 @@
  */
 import { z } from "@hono/zod-openapi";
 import { MAX_DURATION_MS } from "../core/duration.ts";
-import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import type { Rule, RuleInput, RuleSpec } from "../policy/rule.ts";
+import { wordsFromJson, wordsToJson } from "../policy/rule_words_json.ts";
 import type { JudgedRule } from "../policy/rule_health.ts";
 import type { ClientRecord, NewClient, SecretRecord } from "../store/records.ts";
+import { wordFields } from "./rule_words.ts";
 
 const text = z.string().min(1, "must not be empty");
 const name = text.openapi({ pattern: "^[A-Za-z0-9._-]{1,64}$", example: "ci-1" });
@@ -89,12 +90,7 @@ export const ruleFields = {
   }),
   ports: z.array(z.int().min(1).max(65_535)).optional().openapi({ description: "80 and 443 when left out" }),
   passthrough: z.boolean().optional().openapi({ description: "Splice bytes instead of inspecting them" }),
-  one_request_per_connection: z.boolean().optional().openapi({
-    description: "Every request has an upstream connection of its own: for endpoints that do not read bodies",
-  }),
-  response_timeout_seconds: z.int().min(1).max(MAX_RESPONSE_TIMEOUT_MS / 1_000).optional().openapi({
-    description: "How long the upstream may think; `up --response-timeout` when left out",
-  }),
+  ...wordFields,
 };
 const ruleFieldsObject = z.strictObject(ruleFields);
 
@@ -161,12 +157,8 @@ export function secretBody(secret: SecretRecord): z.infer<typeof SecretBody> {
 
 /** What `parseRule` reads, from the fields of a body. */
 export function ruleInput(fields: z.infer<typeof ruleFieldsObject>): RuleInput {
-  const { one_request_per_connection, response_timeout_seconds: seconds, ...input } = fields;
-  return {
-    ...input,
-    oneRequestPerConnection: one_request_per_connection,
-    responseTimeoutMs: seconds === undefined ? undefined : seconds * 1_000,
-  };
+  const { host, secret, methods, paths, ports, passthrough } = fields;
+  return { host, secret, methods, paths, ports, passthrough, ...wordsFromJson(fields) };
 }
 
 /** The body of a rule. */
@@ -184,7 +176,7 @@ export function judgedRuleBody({ rule, warnings }: JudgedRule): z.infer<typeof R
 
 /** The body of what a rule says, and of its end. */
 export function ruleFieldsBody(
-  { host, secret, methods, paths, ports, passthrough, ...options }: RuleSpec,
+  { host, secret, methods, paths, ports, passthrough, ...words }: RuleSpec,
   expiresAt: number | undefined,
 ): z.infer<typeof RuleBody> {
   return {
@@ -195,10 +187,7 @@ export function ruleFieldsBody(
     ...(ports.length === 0 ? {} : { ports: [...ports] }),
     ...(expiresAt === undefined ? {} : { expires: rfc3339(expiresAt) }),
     ...(passthrough ? { passthrough } : {}),
-    ...(options.oneRequestPerConnection ? { one_request_per_connection: true } : {}),
-    ...(options.responseTimeoutMs === undefined
-      ? {}
-      : { response_timeout_seconds: options.responseTimeoutMs / 1_000 }),
+    ...wordsToJson(words),
   };
 }
 

@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { formatExactDuration } from "../core/duration.ts";
 import type { RuleSpec } from "./rule.ts";
+import { flagOf, WORD_ROWS, wordTexts, type WordValue } from "./rule_words.ts";
 
 /** The words of an `allow` command for a rule of `client`; `quoteShell` makes them a line. */
 export function allowArguments(client: string, spec: RuleSpec): string[] {
@@ -20,11 +20,14 @@ export function allowArguments(client: string, spec: RuleSpec): string[] {
     ...spec.paths.flatMap((path) => ["--path", path]),
     ...(spec.secret === undefined ? [] : ["--secret", spec.secret]),
     ...(spec.passthrough ? ["--passthrough"] : []),
-    ...(spec.oneRequestPerConnection ? ["--one-request-per-connection"] : []),
-    ...(spec.responseTimeoutMs === undefined
-      ? []
-      : ["--response-timeout", formatExactDuration(spec.responseTimeoutMs)]),
+    ...WORD_ROWS.flatMap(({ field, name }) => flagWords(name, spec[field])),
   ];
+}
+
+function flagWords(name: string, value: WordValue | undefined): readonly string[] {
+  if (value === undefined) return [];
+  if (value === true) return [flagOf(name)];
+  return wordTexts(value).flatMap((text) => [flagOf(name), text]);
 }
 
 /** True when a request, put into an `allow` command as it is, means itself there and nothing more. */

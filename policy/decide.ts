@@ -10,7 +10,8 @@
 import { type ClosestRule, closestRule, matchHost, matchMethod, matchPaths, matchPort } from "./match.ts";
 import { isSuspectPath, type PathReading, readingsOf, readLiterally } from "./path.ts";
 import type { Reason } from "./reason.ts";
-import { optionsOf, type Rule } from "./rule.ts";
+import { isLimited, limitsPaths, type Rule } from "./rule.ts";
+import { wordsOf } from "./rule_words.ts";
 
 /** A CONNECT (or SOCKS) target. */
 export interface ConnectTarget {
@@ -66,7 +67,7 @@ export function decideConnect(rules: readonly Rule[], target: ConnectTarget): Co
  * effect (reason `path-ambiguous` otherwise); a suspect path is denied as soon as any rule for the host has paths (`path-encoding`).
  */
 export function decideRequest(rules: readonly Rule[], request: RequestTarget): RequestDecision {
-  const hasPathRule = rules.some((rule) => rule.paths.length > 0 && matchHost(rule.host, request.host));
+  const hasPathRule = rules.some((rule) => limitsPaths(rule) && matchHost(rule.host, request.host));
   if (hasPathRule && isSuspectPath(request.path)) return deny("path-encoding", rules, request);
   // Without path rules every reading has the same first match, so none needs to be computed.
   const readings = hasPathRule ? readingsOf(request.path) : [readLiterally(request.path)];
@@ -83,10 +84,8 @@ export function decideRequest(rules: readonly Rule[], request: RequestTarget): R
  * dialled and which secrets fit; a rule that limits methods or paths refuses headers that change them.
  */
 function hasEffectOf(a: Rule, b: Rule): boolean {
-  const effectOf = (rule: Rule) => {
-    const isLimited = rule.methods.length > 0 || rule.paths.length > 0;
-    return JSON.stringify([rule.host, rule.secret, rule.passthrough, isLimited, optionsOf(rule)]);
-  };
+  const effectOf = (rule: Rule) =>
+    JSON.stringify([rule.host, rule.secret, rule.passthrough, isLimited(rule), wordsOf(rule)]);
   return effectOf(a) === effectOf(b);
 }
 

@@ -18,7 +18,8 @@ import { decideConnect, decideRequest } from "./decide.ts";
 import { type ClosestRule, closestRule, type Dimension, matchHost, type Target } from "./match.ts";
 import { hasDotSegments, isTooLong, normalisePath } from "./path.ts";
 import { type Reason, REASONS } from "./reason.ts";
-import { DEFAULT_PORTS, optionsOf, parseRule, type Rule, type RuleSpec } from "./rule.ts";
+import { DEFAULT_PORTS, parseRule, type Rule, type RuleSpec } from "./rule.ts";
+import { conditionsOf, wordsOf, wordTexts } from "./rule_words.ts";
 
 /** What was refused to whom. Method and path are absent when a tunnel was refused. */
 export interface DeniedTarget extends Target {
@@ -114,7 +115,7 @@ function narrowestRule(target: DeniedTarget, closest: ClosestRule | undefined): 
       methods: method === undefined ? [] : [method],
       paths: path === undefined ? [] : [path],
       secret: near?.secret,
-      ...(near ? optionsOf(near) : {}),
+      ...(near ? wordsOf(near) : {}),
     });
   } catch (error) {
     if (isProxyError(error, "input.invalid")) return undefined;
@@ -155,12 +156,13 @@ function describeMiss(dimension: Dimension, rule: Rule, { host, port, method, pa
   }
 }
 
-function describeRule({ host, methods, paths, ports }: Rule): string {
+function describeRule({ host, methods, paths, ports, ...words }: Rule): string {
   const parts = [
     ...(methods.length > 0 ? [list(methods)] : []),
     shown(host),
     ...(ports.length > 0 ? [`port ${list(ports)}`] : []),
     ...(paths.length > 0 ? [`path ${list(paths)}`] : []),
+    ...Object.entries(conditionsOf(words)).map(([field, value]) => `${field} ${list(wordTexts(value))}`),
   ];
   return parts.join(" ");
 }

@@ -12,7 +12,8 @@
 import { ProxyError } from "../core/errors.ts";
 import { escapeTerminal, quoteShell } from "../core/escape.ts";
 import type { PolicyFile, PolicyRule, PolicySecret } from "./policy_file.ts";
-import { optionsOf, type Rule, ruleKey, type RuleSpec } from "./rule.ts";
+import { type Rule, ruleKey, type RuleSpec } from "./rule.ts";
+import { wordsOf } from "./rule_words.ts";
 
 /** The policy that is in force. */
 export interface PresentPolicy {
@@ -134,9 +135,7 @@ function planRules(
 
 /** Beside their keys, which are equal. */
 function isSame(old: RuleSpec, wanted: RuleSpec): boolean {
-  return old.secret === wanted.secret &&
-    old.oneRequestPerConnection === wanted.oneRequestPerConnection &&
-    old.responseTimeoutMs === wanted.responseTimeoutMs;
+  return old.secret === wanted.secret && JSON.stringify(wordsOf(old)) === JSON.stringify(wordsOf(wanted));
 }
 
 function endOf({ ttlMs, expiresAt }: PolicyRule, kept: Rule | undefined, nowMs: number): number | undefined {
@@ -185,12 +184,12 @@ function checkSecret(name: string, wanted: PolicySecret, present: PolicySecret |
 }
 
 function withEnd(
-  { host, methods, paths, ports, secret, passthrough, ...options }: RuleSpec,
+  { host, methods, paths, ports, secret, passthrough, ...words }: RuleSpec,
   expiresAt: number | undefined,
 ): { readonly spec: RuleSpec; readonly expiresAt?: number } {
   const spec = {
     ...{ host, methods, paths, ports, ...(secret === undefined ? {} : { secret }), passthrough },
-    ...optionsOf(options),
+    ...wordsOf(words),
   };
   return { spec, ...(expiresAt === undefined ? {} : { expiresAt }) };
 }

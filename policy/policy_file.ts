@@ -22,15 +22,15 @@
  */
 import { formatExactDuration, parseDuration } from "../core/duration.ts";
 import { parseName } from "../core/names.ts";
+import { hostWithin, parseHostPattern, parseRule, ruleKey, type RuleSpec } from "./rule.ts";
 import {
-  checkResponseTimeout,
-  hostWithin,
-  parseHostPattern,
-  parseRule,
-  ruleKey,
-  type RuleOptions,
-  type RuleSpec,
-} from "./rule.ts";
+  parseWords,
+  readWordTexts,
+  type RuleWords,
+  WORD_ROWS,
+  wordTexts,
+  type WordValue,
+} from "./rule_words.ts";
 import { type KnownKeys, YamlFields } from "./yaml_fields.ts";
 import { isAmbiguousPlain, type YamlNode, YamlSource } from "./yaml_tree.ts";
 
@@ -70,7 +70,7 @@ const RULE: KnownKeys = {
   required: ["host"],
   optional: [
     ...["methods", "paths", "ports", "secret", "passthrough", "ttl", "expires"],
-    ...["one_request_per_connection", "response_timeout"],
+    ...WORD_ROWS.map(({ name }) => name),
   ],
 };
 
@@ -137,7 +137,7 @@ function secretProblem(
 
 /** One rule as an item of a client's `allow`, from `- host: …` on, lines without indentation of their own or a final line feed. */
 export function formatPolicyRule(
-  { host, methods, paths, ports, secret, passthrough, oneRequestPerConnection, responseTimeoutMs }: RuleSpec,
+  { host, methods, paths, ports, secret, passthrough, ...words }: RuleSpec,
 ): string {
   return [
     `- host: ${formatText(host)}`,
@@ -146,11 +146,18 @@ export function formatPolicyRule(
     ...(ports.length === 0 ? [] : [`  ports: ${formatList(ports.map(String))}`]),
     ...(secret === undefined ? [] : [`  secret: ${formatText(secret)}`]),
     ...(passthrough ? ["  passthrough: true"] : []),
-    ...(oneRequestPerConnection ? ["  one_request_per_connection: true"] : []),
-    ...(responseTimeoutMs === undefined
-      ? []
-      : [`  response_timeout: ${formatExactDuration(responseTimeoutMs)}`]),
+    ...WORD_ROWS.flatMap(({ field, name }) => {
+      const value = words[field];
+      return value === undefined ? [] : [`  ${name}: ${formatWord(value)}`];
+    }),
   ].join("\n");
+}
+
+function formatWord(value: WordValue): string {
+  if (value === true) return "true";
+  const texts = wordTexts(value);
+  if (typeof value === "object") return formatList(texts.map(formatText));
+  return texts.map((text) => typeof value === "number" ? text : formatText(text)).join();
 }
 
 function readSecret(source: YamlSource, node: YamlNode): PolicySecret {
@@ -197,27 +204,31 @@ function readRule(fields: YamlFields, secrets: ReadonlyMap<string, PolicySecret>
       "leave out passthrough, or secret, methods and paths",
     );
   }
-  const options = readOptions(fields);
-  if (passthrough && Object.keys(options).length > 0) {
+  const words = readWords(fields);
+  const said = WORD_ROWS.filter(({ field }) => words[field] !== undefined).map(({ name }) => name).join(", ");
+  if (passthrough && said !== "") {
     fields.refuse(
       "passthrough",
-      "cannot use passthrough with options for requests: passed-through bytes are not inspected",
-      "leave out passthrough, or one_request_per_connection and response_timeout",
+      `cannot use passthrough with ${said}: passed-through bytes are not inspected`,
+      `leave out passthrough, or ${said}`,
     );
   }
-  const spec = parseRule({ host, methods, paths, ports, secret, passthrough, ...options });
+  const spec = parseRule({ host, methods, paths, ports, secret, passthrough, ...words });
   return { spec, ...readLifetime(fields) };
 }
 
-function readOptions(fields: YamlFields): RuleOptions {
-  const responseTimeoutMs = fields.text(
-    "response_timeout",
-    (text) => checkResponseTimeout(parseDuration(text)),
-  );
-  return {
-    ...(fields.boolean("one_request_per_connection") ? { oneRequestPerConnection: true } : {}),
-    ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),
-  };
+function readWords(fields: YamlFields): RuleWords {
+  const words: Partial<Record<keyof RuleWords, WordValue | boolean | undefined>> = {};
+  for (const row of WORD_ROWS) {
+    const { field, name, shape } = row;
+    const read = (texts: readonly string[]) => parseWords({ [field]: readWordTexts(row, texts) })[field];
+    words[field] = shape === "switch"
+      ? fields.boolean(name)
+      : shape === "list"
+      ? fields.texts(name, (text) => read([text]))
+      : fields.text(name, (text) => read([text]));
+  }
+  return parseWords(words);
 }
 
 function readSecretOf(

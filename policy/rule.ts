@@ -9,20 +9,21 @@ import { domainToASCII } from "node:url";
 import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
 import { isIpLiteral, parseHost } from "../core/host_port.ts";
-import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import { parseName } from "../core/names.ts";
 import { hasDotSegments, isSuspectPath, prefixOf, upperEscapes } from "./path.ts";
-
-/** How the requests of a rule are sent. Like the secret no part of what makes it the rule it is. */
-export interface RuleOptions {
-  /** Every request has an upstream connection of its own, which ends with it. */
-  readonly oneRequestPerConnection?: true;
-  /** How long its upstreams may think, in whole seconds of milliseconds; else `up --response-timeout` says so. */
-  readonly responseTimeoutMs?: number;
-}
+import {
+  conditionsOf,
+  flagOf,
+  hasConditions,
+  hasPathCondition,
+  parseWords,
+  type RuleWords,
+  type RuleWordsInput,
+  WORD_ROWS,
+} from "./rule_words.ts";
 
 /** What a rule says, in canonical form. Lists are sorted sets; an empty list means "any". */
-export interface RuleSpec extends RuleOptions {
+export interface RuleSpec extends RuleWords {
   /** A host, `*.suffix` or `*`. */
   readonly host: string;
   /** Upper-case method names. */
@@ -48,7 +49,7 @@ export interface Rule extends RuleSpec {
 }
 
 /** Rule fields as a person or a program gives them. */
-export interface RuleInput {
+export interface RuleInput extends RuleWordsInput {
   /** `*`, `*.suffix`, a name in any case or script, or an address. */
   readonly host: string;
   /** In any case; none means any. */
@@ -61,10 +62,6 @@ export interface RuleInput {
   readonly secret?: string | undefined;
   /** False when absent. */
   readonly passthrough?: boolean | undefined;
-  /** False when absent. */
-  readonly oneRequestPerConnection?: boolean | undefined;
-  /** Milliseconds. */
-  readonly responseTimeoutMs?: number | undefined;
 }
 
 /** The ports of a rule that names none. */
@@ -78,8 +75,8 @@ const NOT_IN_PATH = /[\x00-\x20\x7f-\uffff?#]/;
  * The canonical rule for an input.
  *
  * @throws ProxyError `input.invalid`, naming the field: a host that is none, an empty string anywhere, a path that is
- * neither `*`, exact, `<prefix>/*` nor `<prefix>%2F*`, or that is not written plainly (dot segments, double encoding), a port or time-out
- * out of range, or `passthrough` with secret, methods, paths or options
+ * neither `*`, exact, `<prefix>/*` nor `<prefix>%2F*`, or that is not written plainly (dot segments, double encoding), a port
+ * out of range, a word that `parseWords` refuses, or `passthrough` with secret, methods, paths or words
  */
 export function parseRule(input: RuleInput): RuleSpec {
   const methods = uniqueSorted((input.methods ?? []).map(parseMethod));
@@ -92,11 +89,12 @@ export function parseRule(input: RuleInput): RuleSpec {
       "leave out --passthrough, or --secret, --method and --path",
     );
   }
-  const options = parseOptions(input);
-  if (passthrough && Object.keys(options).length > 0) {
+  const words = parseWords(input);
+  const said = WORD_ROWS.filter(({ field }) => words[field] !== undefined).map(({ name }) => flagOf(name));
+  if (passthrough && said.length > 0) {
     invalid(
-      "Cannot use passthrough with options for requests: passed-through bytes are not inspected",
-      "leave out --passthrough, or --one-request-per-connection and --response-timeout",
+      `Cannot use passthrough with ${said.join(", ")}: passed-through bytes are not inspected`,
+      `leave out --passthrough, or ${said.join(", ")}`,
     );
   }
   return {
@@ -106,40 +104,18 @@ export function parseRule(input: RuleInput): RuleSpec {
     ports,
     ...(input.secret === undefined ? {} : { secret: parseName("secret", input.secret) }),
     passthrough,
-    ...options,
+    ...words,
   };
 }
 
-/**
- * A time-out for responses that a person gave, in milliseconds.
- *
- * @throws ProxyError `input.invalid` when it is out of range, or has parts of a second
- */
-export function checkResponseTimeout(ms: number): number {
-  if (!Number.isInteger(ms / 1_000) || ms < 1_000 || ms > MAX_RESPONSE_TIMEOUT_MS) {
-    invalid(
-      "Cannot use this time-out for responses: it is out of range",
-      "write whole seconds from 1s to 1d, such as 90s or 1h",
-    );
-  }
-  return ms;
+/** True when the rule limits requests at a host and port: what would change a request afterwards is refused then. */
+export function isLimited(rule: Pick<Rule, "methods" | "paths"> & RuleWords): boolean {
+  return rule.methods.length > 0 || rule.paths.length > 0 || hasConditions(rule);
 }
 
-/** The options of a rule, those that it does not have left out: for copies of rules. */
-export function optionsOf({ oneRequestPerConnection, responseTimeoutMs }: RuleOptions): RuleOptions {
-  return {
-    ...(oneRequestPerConnection ? { oneRequestPerConnection } : {}),
-    ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),
-  };
-}
-
-function parseOptions({ oneRequestPerConnection, responseTimeoutMs }: RuleInput): RuleOptions {
-  return optionsOf({
-    ...(oneRequestPerConnection ? { oneRequestPerConnection } : {}),
-    ...(responseTimeoutMs === undefined
-      ? {}
-      : { responseTimeoutMs: checkResponseTimeout(responseTimeoutMs) }),
-  });
+/** True when the rule limits paths: there a path may have only readings that mean the same. */
+export function limitsPaths(rule: Pick<Rule, "paths"> & RuleWords): boolean {
+  return rule.paths.length > 0 || hasPathCondition(rule);
 }
 
 /**
@@ -174,10 +150,11 @@ export function hostWithin(inner: string, outer: string): boolean {
   return inner !== "*" && inner.endsWith(outer.slice(1)) && inner !== outer.slice(1);
 }
 
-/** The identity of a rule within its client: secret, TTL and options are no part of it. */
+/** The identity of a rule within its client: secret, TTL and how its requests are sent are no part of it. */
 export function ruleKey(spec: RuleSpec): string {
   const paths = spec.paths.map(upperEscapes); // older stores keep escapes as they were typed
-  return JSON.stringify([spec.host, spec.methods, paths, spec.ports, spec.passthrough]);
+  const conditions = hasConditions(spec) ? [conditionsOf(spec)] : [];
+  return JSON.stringify([spec.host, spec.methods, paths, spec.ports, spec.passthrough, ...conditions]);
 }
 
 function parseMethod(text: string): string {

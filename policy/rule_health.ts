@@ -9,6 +9,7 @@
 import { formatDuration } from "../core/duration.ts";
 import { matchPath, prefixOf } from "./path.ts";
 import { DEFAULT_PORTS, hostWithin, type Rule, type RuleSpec } from "./rule.ts";
+import { conditionsOf, type RuleWords } from "./rule_words.ts";
 
 /** A rule with less left to live is told of. */
 const SOON_MS = 10 * 60_000;
@@ -115,7 +116,14 @@ function hides(earlier: RuleSpec, later: RuleSpec): boolean {
     (later.methods.length > 0 && isSubset(later.methods, earlier.methods));
   const hasPaths = earlier.paths.length === 0 ||
     (later.paths.length > 0 && later.paths.every((path) => earlier.paths.some((all) => covers(all, path))));
-  return hasMethods && hasPaths;
+  return hasMethods && hasPaths && limitsNoMore(earlier, later);
+}
+
+/** True when all conditions of `earlier` stand in `later` too: what a condition covers is not compared. */
+function limitsNoMore(earlier: RuleSpec, later: RuleSpec): boolean {
+  return Object.entries(conditionsOf(earlier)).every(([field, value]) =>
+    JSON.stringify(value) === JSON.stringify(conditionsOf(later)[field as keyof RuleWords])
+  );
 }
 
 function wordsOfHidden(rule: RuleSpec, place: number): string {

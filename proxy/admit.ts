@@ -10,7 +10,8 @@ import { ProxyError } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
 import { decideRequest } from "../policy/decide.ts";
 import { explainDenial } from "../policy/explain.ts";
-import { hostWithin, type Rule } from "../policy/rule.ts";
+import { hostWithin, isLimited, type Rule } from "../policy/rule.ts";
+import { hasConditions } from "../policy/rule_words.ts";
 import type { ProxyContext } from "./context.ts";
 import type { AdmittedExchange, AdmittedSecret, Exchange } from "./exchange.ts";
 import type { Refusal } from "./error_response.ts";
@@ -73,9 +74,9 @@ function isDenial(found: object | undefined): found is Denial {
 }
 
 /** What would make a server take another method or path than the rule has checked. */
-function overrideUnder({ methods, paths }: Rule, { request: { head } }: Exchange, { query }: RequestTarget) {
-  const header = methods.length > 0 || paths.length > 0 ? findOverride(head.fields) : undefined;
-  const isOther = methods.length > 0 && namesOtherMethod(query, head.method);
+function overrideUnder(rule: Rule, { request: { head } }: Exchange, { query }: RequestTarget) {
+  const header = isLimited(rule) ? findOverride(head.fields) : undefined;
+  const isOther = (rule.methods.length > 0 || hasConditions(rule)) && namesOtherMethod(query, head.method);
   if (!header && !isOther) return undefined;
   const what = header ? `the header ${header.name}` : "the parameter _method of the query";
   return {
@@ -86,9 +87,8 @@ function overrideUnder({ methods, paths }: Rule, { request: { head } }: Exchange
 
 /** The upgrade that the request asks for, as far as it cannot leave what the rule has checked. */
 function upgradeUnder(rule: Rule, { request: { head, body } }: Exchange): Upgrade | undefined | Denial {
-  const isLimited = rule.methods.length > 0 || rule.paths.length > 0;
   const upgrade = parseUpgrade(head);
-  if (upgrade && upgrade.protocol !== "websocket" && isLimited) {
+  if (upgrade && upgrade.protocol !== "websocket" && isLimited(rule)) {
     return {
       reason: "upgrade-not-allowed",
       why: "another protocol could leave the rule's methods and paths",

@@ -7,14 +7,15 @@
  *
  * @module
  */
-import type { Rule } from "../policy/rule.ts";
+import { isLimited, type Rule } from "../policy/rule.ts";
+import type { RuleWords } from "../policy/rule_words.ts";
 
 /** Methods whose bodies mean something (RFC 9110 §9.3), so that servers read them. */
 const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
 
 /** True under a rule that limits what is sent, or adds a credential: there the next request must be what was checked. */
-export function isGuarded({ methods, paths, secret }: Pick<Rule, "methods" | "paths" | "secret">): boolean {
-  return methods.length > 0 || paths.length > 0 || secret !== undefined;
+export function isGuarded(rule: Pick<Rule, "methods" | "paths" | "secret"> & RuleWords): boolean {
+  return isLimited(rule) || rule.secret !== undefined;
 }
 
 /**
@@ -25,7 +26,7 @@ export function isGuarded({ methods, paths, secret }: Pick<Rule, "methods" | "pa
  */
 export function isLoneRequest(
   request: { readonly method: string; readonly hasBody: boolean },
-  rule: Pick<Rule, "methods" | "paths" | "secret" | "oneRequestPerConnection">,
+  rule: Pick<Rule, "methods" | "paths" | "secret"> & RuleWords,
 ): boolean {
   if (rule.oneRequestPerConnection) return true;
   return isGuarded(rule) && request.hasBody && !WITH_BODY.has(request.method);

@@ -404,9 +404,9 @@ export interface components {
       readonly ports?: readonly number[];
       /** @description Splice bytes instead of inspecting them */
       readonly passthrough?: boolean;
-      /** @description Every request has an upstream connection of its own: for endpoints that do not read bodies */
+      /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
-      /** @description How long the upstream may think; `up --response-timeout` when left out */
+      /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
       /**
        * Format: date-time
@@ -505,9 +505,9 @@ export interface components {
       readonly ports?: readonly number[];
       /** @description Splice bytes instead of inspecting them */
       readonly passthrough?: boolean;
-      /** @description Every request has an upstream connection of its own: for endpoints that do not read bodies */
+      /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
-      /** @description How long the upstream may think; `up --response-timeout` when left out */
+      /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
       /** @description The place, from 1, of the rule before which it is put; behind all when left out */
       readonly before?: number;
@@ -543,9 +543,9 @@ export interface components {
       readonly ports?: readonly number[];
       /** @description Splice bytes instead of inspecting them */
       readonly passthrough?: boolean;
-      /** @description Every request has an upstream connection of its own: for endpoints that do not read bodies */
+      /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
-      /** @description How long the upstream may think; `up --response-timeout` when left out */
+      /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
     };
     readonly Policy: {
@@ -870,9 +870,9 @@ export interface components {
         readonly ports?: readonly number[];
         /** @description Splice bytes instead of inspecting them */
         readonly passthrough?: boolean;
-        /** @description Every request has an upstream connection of its own: for endpoints that do not read bodies */
+        /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
         readonly one_request_per_connection?: boolean;
-        /** @description How long the upstream may think; `up --response-timeout` when left out */
+        /** @description How long its upstreams may think, instead of what up --response-timeout says */
         readonly response_timeout_seconds?: number;
       };
       /** @description The denied requests that it lets through */

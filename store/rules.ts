@@ -1,8 +1,8 @@
 /**
  * Allow rules as rows.
  *
- *     ["rule", client id, sequence] → { id, host, methods, paths, ports, passthrough, secret?, expiresAt?,
- *                                            oneRequestPerConnection?, responseTimeoutMs? }
+ *     ["rule", client id, sequence] → { id, host, methods, paths, ports, passthrough, secret?, expiresAt?, words of
+ *                                       `policy/rule_words.ts`? }
  *
  * Key order is the order in which rules are tried: the sequence grows, and a rule that is put before another gets one between. Rules hang on the client's id, not on its name: what a
  * crash or a late sweep leaves behind of a deleted client belongs to nobody, and goes at the next start.
@@ -12,6 +12,7 @@
  * @module
  */
 import type { Rule } from "../policy/rule.ts";
+import { type RuleWords, WORD_ROWS, wordsOf, type WordValue } from "../policy/rule_words.ts";
 import type { Mutation, Row } from "./kv.ts";
 import { RowReader } from "./row.ts";
 
@@ -51,7 +52,6 @@ export function readRule(row: Row, clientName: string): StoredRule {
   const fields = new RowReader(`a rule of client ${clientName}`, row.value);
   const secret = fields.optionalString("secret");
   const expiresAt = fields.optionalNumber("expiresAt");
-  const responseTimeoutMs = fields.optionalNumber("responseTimeoutMs");
   return {
     rule: {
       id: fields.string("id"),
@@ -62,16 +62,26 @@ export function readRule(row: Row, clientName: string): StoredRule {
       ports: fields.numbers("ports"),
       passthrough: fields.boolean("passthrough"),
       ...(secret === undefined ? {} : { secret }),
-      ...(fields.optionalBoolean("oneRequestPerConnection")
-        ? { oneRequestPerConnection: true as const }
-        : {}),
-      ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),
+      ...readWords(fields),
       ...(expiresAt === undefined ? {} : { expiresAt }),
     },
     clientId: ruleOwner(row),
     sequence: Number(row.key[2]),
   };
 }
+
+function readWords(fields: RowReader): RuleWords {
+  const words: Partial<Record<keyof RuleWords, WordValue | undefined>> = {};
+  for (const { field, shape } of WORD_ROWS) words[field] = WORD_READERS[shape](fields, field);
+  return wordsOf(words as RuleWords);
+}
+
+const WORD_READERS = {
+  switch: (fields: RowReader, field: string) => fields.optionalBoolean(field) ? true as const : undefined,
+  duration: (fields: RowReader, field: string) => fields.optionalNumber(field),
+  text: (fields: RowReader, field: string) => fields.optionalString(field),
+  list: (fields: RowReader, field: string) => fields.optionalStrings(field),
+};
 
 function keyOf({ clientId, sequence }: StoredRule): Deno.KvKey {
   return [...RULE_PREFIX, clientId, sequence];

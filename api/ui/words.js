@@ -60,10 +60,9 @@ export function allowCommand(client, rule, ttl) {
     ...(rule.paths ?? []).flatMap((path) => ["--path", path]),
     ...(rule.secret === undefined ? [] : ["--secret", rule.secret]),
     ...(rule.passthrough ? ["--passthrough"] : []),
-    ...(rule.one_request_per_connection ? ["--one-request-per-connection"] : []),
-    ...(rule.response_timeout_seconds === undefined
-      ? []
-      : ["--response-timeout", `${rule.response_timeout_seconds}s`]),
+    ...moreWords(rule).flatMap(([name, ...values]) =>
+      values.length === 0 ? [`--${name}`] : values.flatMap((value) => [`--${name}`, value])
+    ),
     ...(ttl === "" ? [] : ["--ttl", ttl]),
   ].map(quoteShell).join(" ");
 }
@@ -91,9 +90,28 @@ export function limitsOf(rule) {
     rule.methods?.length ? rule.methods.join(", ") : "any method",
     rule.paths?.length ? rule.paths.join(", ") : "any path",
     ...(rule.ports?.length ? [`port ${rule.ports.join(", ")}`] : []),
-    ...(rule.one_request_per_connection ? ["one request per connection"] : []),
-    ...(rule.response_timeout_seconds === undefined ? [] : [`${rule.response_timeout_seconds} s to answer`]),
+    ...moreWords(rule).map(([name = "", ...values]) =>
+      [name.replaceAll("-", " "), values.join(", ")].join(" ").trim()
+    ),
   ].join(" · ");
+}
+
+const KNOWN = new Set([
+  ...["host", "secret", "methods", "paths", "ports", "passthrough", "expires", "warnings", "ttl_seconds"],
+]);
+
+/**
+ * The other words of a rule as flags of `allow` without dashes, each with its values: none for a switch.
+ *
+ * @param {Rule} rule
+ * @returns {readonly (readonly string[])[]}
+ */
+function moreWords(rule) {
+  return Object.entries(rule).filter(([name]) => !KNOWN.has(name)).map(([name, value]) => {
+    const flag = name.replace(/_seconds$/, "").replaceAll("_", "-");
+    if (value === true) return [flag];
+    return [flag, ...(typeof value === "number" ? [`${value}s`] : [value].flat().map(String))];
+  });
 }
 
 /**

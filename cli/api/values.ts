@@ -3,11 +3,14 @@
  *
  * @module
  */
-import { formatExactDuration, parseDuration } from "../../core/duration.ts";
+import { parseDuration } from "../../core/duration.ts";
 import { parsePort } from "../../core/host_port.ts";
-import { checkResponseTimeout, parseRule, type RuleInput, type RuleSpec } from "../../policy/rule.ts";
+import { parseRule, type RuleSpec } from "../../policy/rule.ts";
+import { parseWords } from "../../policy/rule_words.ts";
+import { wordsToJson } from "../../policy/rule_words_json.ts";
 import type { JsonObject } from "./client.ts";
 import type { CommandArgs } from "../command/command.ts";
+import { wordsOfFlags } from "./rule_words.ts";
 import { usageError } from "../command/parse.ts";
 
 /**
@@ -29,12 +32,11 @@ export function portsOf(args: CommandArgs, flag: string): readonly number[] {
 /**
  * The rule that the flags of `allow` and `revoke` describe, checked and canonical.
  *
- * @param options what {@linkcode ruleOptionsOf} gave, of a command that has those flags
  * @throws ProxyError `cli.usage`, `input.invalid`
  */
-export function ruleOf(args: CommandArgs, options: Partial<RuleInput> = {}): RuleSpec {
+export function ruleOf(args: CommandArgs): RuleSpec {
   return parseRule({
-    ...options,
+    ...wordsOfFlags(args),
     host: args.textOf("host"),
     methods: args.list("method"),
     paths: args.list("path"),
@@ -42,16 +44,6 @@ export function ruleOf(args: CommandArgs, options: Partial<RuleInput> = {}): Rul
     secret: args.text("secret"),
     passthrough: args.has("passthrough"),
   });
-}
-
-/** How the requests of a rule are sent, by the flags of `allow`. @throws ProxyError `input.invalid` */
-export function ruleOptionsOf(
-  args: CommandArgs,
-): Pick<RuleInput, "oneRequestPerConnection" | "responseTimeoutMs"> {
-  return {
-    oneRequestPerConnection: args.has("one-request-per-connection"),
-    responseTimeoutMs: responseTimeoutOf(args),
-  };
 }
 
 /** A rule as the API takes it. Fields that mean "any" are left out. */
@@ -64,10 +56,7 @@ export function ruleBody(client: string, rule: RuleSpec): JsonObject {
     ...(rule.ports.length === 0 ? {} : { ports: rule.ports }),
     ...(rule.secret === undefined ? {} : { secret: rule.secret }),
     ...(rule.passthrough ? { passthrough: true } : {}),
-    ...(rule.oneRequestPerConnection ? { one_request_per_connection: true } : {}),
-    ...(rule.responseTimeoutMs === undefined
-      ? {}
-      : { response_timeout_seconds: rule.responseTimeoutMs / 1_000 }),
+    ...wordsToJson(rule),
   };
 }
 
@@ -93,16 +82,9 @@ export function ttlSecondsOf(args: CommandArgs, flag = "ttl"): number | undefine
  */
 export function responseTimeoutOf(args: CommandArgs): number | undefined {
   const text = args.text("response-timeout");
-  return text === undefined ? undefined : checkResponseTimeout(parseDuration(text));
-}
-
-/** The options of a rule in an API answer, as `allow` takes them but without dashes. */
-export function optionWords(rule: JsonObject): readonly string[] {
-  const seconds = rule.response_timeout_seconds;
-  return [
-    ...(rule.one_request_per_connection === true ? ["one-request-per-connection"] : []),
-    ...(typeof seconds === "number" ? [`response-timeout ${formatExactDuration(seconds * 1_000)}`] : []),
-  ];
+  return text === undefined
+    ? undefined
+    : parseWords({ responseTimeoutMs: parseDuration(text) }).responseTimeoutMs;
 }
 
 /** What the API says is wrong with a rule. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { WORD_FLAGS } from "../api/rule_words.ts";
 import { AGENT_COMMANDS, PLACED_CA } from "../agent/commands.ts";
 import { type CommandSpec, type FlagSpec, splitCommas, splitPaths } from "./command.ts";
 import { JSON_FLAG, URL_FLAG } from "./common_flags.ts";
@@ -219,15 +220,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       },
       { name: "first", description: "put it before all rules that the client has" },
       { name: "before", placeholder: "N", description: "put it before the client's rule N, counted from 1" },
-      {
-        name: "one-request-per-connection",
-        description: "give every request an upstream connection of its own: for endpoints that ignore bodies",
-      },
-      {
-        name: "response-timeout",
-        placeholder: "DURATION",
-        description: "how long its upstreams may think, instead of what up --response-timeout says",
-      },
+      ...WORD_FLAGS,
       URL_FLAG,
     ],
     examples: [
@@ -245,6 +238,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: [
       ...RULE_FLAGS,
       { name: "ttl", placeholder: "DURATION", description: "ignored, so that the flags of allow may stay" },
+      ...WORD_FLAGS,
       URL_FLAG,
     ],
     examples: [

@@ -8,7 +8,8 @@ import { apiClient, isJsonObject, type JsonObject } from "../api/client.ts";
 import type { CommandArgs } from "../command/command.ts";
 import type { Io } from "../terminal/io.ts";
 import { readPolicyText } from "./policy_input.ts";
-import { cell, optionWords } from "../api/values.ts";
+import { cell } from "../api/values.ts";
+import { shownWords } from "../api/rule_words.ts";
 
 const MARKS: Readonly<Record<string, string>> = {
   create: "+",
@@ -58,7 +59,7 @@ function describeRule(rule: JsonObject): string {
     ...["methods", "paths", "ports", "secret"].flatMap((field) =>
       rule[field] === undefined ? [] : [`${field} ${cell(rule[field])}`]
     ),
-    ...optionWords(rule),
+    ...shownWords(rule),
     ...(rule.expires === undefined ? [] : [`expires ${cell(rule.expires)}`]),
     ...(rule.action === "expire" && rule.expires === undefined ? ["never expires"] : []),
     ...(rule.action === "move" ? ["(moved)"] : []),

@@ -9,12 +9,12 @@ import { apiClient } from "../api/client.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
 import type { Io } from "../terminal/io.ts";
-import { ruleBody, ruleOf, ruleOptionsOf, ttlSecondsOf, warningsOf } from "../api/values.ts";
+import { ruleBody, ruleOf, ttlSecondsOf, warningsOf } from "../api/values.ts";
 
 /** Adds the rule that the flags describe, after the client's other rules or before one, and says what is wrong with it. */
 export async function run(args: CommandArgs, io: Io): Promise<void> {
   const client = parseName("client", args.argument("CLIENT"));
-  const rule = ruleOf(args, ruleOptionsOf(args));
+  const rule = ruleOf(args);
   const ttlSeconds = ttlSecondsOf(args);
   const place = placeOf(args);
   const api = await apiClient(args, io);

@@ -8,7 +8,8 @@ import { parseName } from "../../core/names.ts";
 import { apiClient, type JsonObject, segment } from "../api/client.ts";
 import type { CommandArgs } from "../command/command.ts";
 import type { Io } from "../terminal/io.ts";
-import { cell, optionWords, warningsOf } from "../api/values.ts";
+import { cell, warningsOf } from "../api/values.ts";
+import { shownWords } from "../api/rule_words.ts";
 
 /** Lists the rules in the order in which they are tried, with what is left of each TTL. */
 export async function run(args: CommandArgs, io: Io): Promise<void> {
@@ -23,7 +24,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
     rules.map((rule, i) => [
       cell(rule.host),
       cell(rule.secret),
-      [rule.passthrough === true ? "passthrough" : "mitm", ...optionWords(rule)].join(", "),
+      [rule.passthrough === true ? "passthrough" : "mitm", ...shownWords(rule)].join(", "),
       listOr(rule.methods, "any"),
       listOr(rule.ports, "80,443"),
       listOr(rule.paths, "any"),

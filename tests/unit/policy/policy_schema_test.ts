@@ -5,6 +5,7 @@ import { z } from "zod";
 import schema from "../../../docs/policy.schema.json" with { type: "json" };
 import { ProxyError } from "../../../core/errors.ts";
 import { formatPolicyFile, parsePolicyFile } from "../../../policy/policy_file.ts";
+import { wordSchemas } from "../../../scripts/policy_schema.ts";
 import { policyFiles } from "../../support/policy_files.ts";
 
 // Zod reads JSON Schema, so that no second validator is needed.
@@ -18,6 +19,13 @@ Deno.test("policy.schema.json accepts what formatPolicyFile() writes", () => {
     }),
     { numRuns: 300, seed: 20_260_901 },
   );
+});
+
+Deno.test("policy.schema.json has the words of rules as scripts/policy_schema.ts writes them", () => {
+  const properties: Record<string, unknown> = schema.$defs.rule.properties;
+  for (const [name, expected] of Object.entries(wordSchemas())) {
+    assertEquals(properties[name], expected, name);
+  }
 });
 
 Deno.test("policy.schema.json and parsePolicyFile() take the example of docs/POLICY.md", async () => {

@@ -1,0 +1,200 @@
+/**
+ * The words of a rule beyond host, port, method, path, secret and passthrough: one table. CLI flags, REST bodies, policy
+ * files, stored rows, policy diffs, `allow` commands and lists all read it, so that a word is described in one place.
+ *
+ * Not here: what a word does (each says where), and what it reads like in REST (`api/rule_words.ts`) or as a flag
+ * (`cli/api/rule_words.ts`).
+ *
+ * @module
+ */
+import { formatExactDuration, parseDuration } from "../core/duration.ts";
+import { ProxyError } from "../core/errors.ts";
+import { quoteText } from "../core/escape.ts";
+import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
+
+/** One row. */
+interface RuleWordRow {
+  /** The property of a rule. */
+  readonly field: string;
+  /** In policy files; in REST (there durations end in `_seconds`); with hyphens the flag of `allow`. */
+  readonly name: string;
+  /**
+   * `switch`: there or not. `duration`: whole seconds, in milliseconds. `text`: one value. `list`: a sorted set of values,
+   * of which one has to fit, and never empty.
+   */
+  readonly shape: "switch" | "duration" | "text" | "list";
+  /**
+   * True for what limits the requests that the rule matches: part of what makes it the rule it is. Else it says how
+   * they are sent.
+   */
+  readonly isCondition: boolean;
+  /** True for a condition about the path: its rule counts as one with paths, where a path can be read in several ways. */
+  readonly readsPath?: true;
+  /** What stands for the value in the help. */
+  readonly placeholder?: string;
+  /** One line, lower case, no full stop, without "not with passthrough", which holds for all. */
+  readonly description: string;
+  /** The only values of a `text` or `list`. */
+  readonly choices?: readonly string[];
+  /** A value of a `text` or `list` in canonical form. @throws ProxyError `input.invalid` */
+  readonly parse?: (text: string) => string;
+  /** The longest `duration`. */
+  readonly maxMs?: number;
+}
+
+/** The table, in the order in which words are written. */
+export const RULE_WORDS = [
+  {
+    field: "oneRequestPerConnection", // proxy/lone_request.ts
+    name: "one_request_per_connection",
+    shape: "switch",
+    isCondition: false,
+    description: "give every request an upstream connection of its own: for endpoints that ignore bodies",
+  },
+  {
+    field: "responseTimeoutMs", // proxy/exchange.ts
+    name: "response_timeout",
+    shape: "duration",
+    isCondition: false,
+    maxMs: MAX_RESPONSE_TIMEOUT_MS,
+    description: "how long its upstreams may think, instead of what up --response-timeout says",
+  },
+] as const satisfies readonly RuleWordRow[];
+
+/** A row with its own types. */
+export type RuleWord = typeof RULE_WORDS[number];
+
+/** What a word may hold. */
+export type WordValue = true | number | string | readonly string[];
+
+type ChoiceOf<Row> = Row extends { readonly choices: readonly (infer Choice)[] } ? Choice : string;
+/** The value of a word, by the shape of its row. */
+export type ValueOf<Row extends RuleWordRow> = Row["shape"] extends "switch" ? true
+  : Row["shape"] extends "duration" ? number
+  : Row["shape"] extends "text" ? ChoiceOf<Row>
+  : readonly ChoiceOf<Row>[];
+
+/** The words that a rule has. Absent means that it does not say. */
+export type RuleWords = { readonly [Row in RuleWord as Row["field"]]?: ValueOf<Row> };
+
+/** Words as a person or a program gives them: also `false`, empty lists and undefined, for what is not said. */
+export type RuleWordsInput = {
+  readonly [Row in RuleWord as Row["field"]]?: WordInput | undefined;
+};
+type WordInput = boolean | WordValue;
+
+/** The rows, for code that treats all words alike. */
+export const WORD_ROWS: readonly (RuleWordRow & { readonly field: keyof RuleWords })[] = RULE_WORDS;
+
+/**
+ * Words in canonical form.
+ *
+ * @throws ProxyError `input.invalid`, naming the word: a value of another shape, out of range, none of its choices, or that
+ * the word's own reader refuses
+ */
+export function parseWords(input: RuleWordsInput): RuleWords {
+  return gather(({ field }) => input[field], parseWord);
+}
+
+/** The words of a rule alone, without the rest of it: for copies and comparisons. */
+export function wordsOf(words: RuleWords): RuleWords {
+  return gather(({ field }) => words[field], (_, value) => value);
+}
+
+/** Those of them that limit what the rule matches. */
+export function conditionsOf(words: RuleWords): RuleWords {
+  return gather(({ field, isCondition }) => isCondition ? words[field] : undefined, (_, value) => value);
+}
+
+/** True when a rule says any of the words that limit it. Asked at every request: makes nothing. */
+export function hasConditions(words: RuleWords): boolean {
+  return CONDITIONS.some(({ field }) => words[field] !== undefined);
+}
+
+/** True when a rule has a condition about the path. Asked at every request: makes nothing. */
+export function hasPathCondition(words: RuleWords): boolean {
+  return PATH_CONDITIONS.some(({ field }) => words[field] !== undefined);
+}
+
+/** A value as policy files and flags write it; none for a switch. */
+export function wordTexts(value: WordValue): readonly string[] {
+  if (value === true) return [];
+  if (typeof value === "number") return [formatExactDuration(value)];
+  return typeof value === "string" ? [value] : value;
+}
+
+/**
+ * The value of a word from the texts that a person wrote, not yet checked ({@linkcode parseWords} does); none for a switch.
+ *
+ * @throws ProxyError `input.invalid` for what is no duration
+ */
+export function readWordTexts({ shape }: RuleWordRow, texts: readonly string[]): WordInput | undefined {
+  if (shape === "switch") return true;
+  if (shape === "list") return texts;
+  const [text] = texts;
+  return text === undefined || shape === "text" ? text : parseDuration(text);
+}
+
+const CONDITIONS = WORD_ROWS.filter(({ isCondition }) => isCondition);
+const PATH_CONDITIONS = WORD_ROWS.filter(({ readsPath }) => readsPath);
+
+function gather<Value extends WordInput>(
+  valueOf: (row: typeof WORD_ROWS[number]) => Value | undefined,
+  convert: (row: RuleWordRow, value: Value) => WordValue,
+): RuleWords {
+  const words: Partial<Record<keyof RuleWords, WordValue>> = {};
+  for (const row of WORD_ROWS) {
+    const value = valueOf(row);
+    if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) continue;
+    words[row.field] = convert(row, value);
+  }
+  // Each value has the shape of its row, which is what the type says.
+  return words as RuleWords;
+}
+
+function parseWord(row: RuleWordRow, value: WordInput): WordValue {
+  switch (row.shape) {
+    case "switch":
+      return value === true ? value : refuseShape(row, "true or false");
+    case "duration":
+      return typeof value === "number" ? checkDuration(row, value) : refuseShape(row, "a duration");
+    case "text":
+      return typeof value === "string" ? parseText(row, value) : refuseShape(row, "one text");
+    case "list":
+      return typeof value === "object"
+        ? [...new Set(value.map((text) => parseText(row, text)))].sort()
+        : refuseShape(row, "a list of texts");
+  }
+}
+
+function parseText({ name, choices, parse }: RuleWordRow, text: string): string {
+  if (choices && !choices.includes(text)) {
+    throw new ProxyError("input.invalid", `Cannot use ${quoteText(text, 40)} as ${flagOf(name)}`, {
+      hint: `write ${choices.join(" or ")}`,
+    });
+  }
+  if (text === "") {
+    throw new ProxyError("input.invalid", `Cannot use an empty value for ${flagOf(name)}`, {
+      hint: "leave it out, or write what it takes: slicer-proxy allow --help",
+    });
+  }
+  return parse ? parse(text) : text;
+}
+
+function checkDuration({ name, maxMs = Infinity }: RuleWordRow, ms: number): number {
+  if (!Number.isInteger(ms / 1_000) || ms < 1_000 || ms > maxMs) {
+    throw new ProxyError("input.invalid", `Cannot use this value for ${flagOf(name)}: it is out of range`, {
+      hint: `write whole seconds from 1s to ${formatExactDuration(maxMs)}, such as 90s or 1h`,
+    });
+  }
+  return ms;
+}
+
+function refuseShape({ name }: RuleWordRow, what: string): never {
+  throw new ProxyError("input.invalid", `Cannot read ${name}: it is not ${what}`, { hint: `give ${what}` });
+}
+
+/** The flag of `allow` for a word. */
+export function flagOf(name: string): string {
+  return `--${name.replaceAll("_", "-")}`;
+}
