@@ -10,12 +10,7 @@ import { isProxyError, messageOf } from "../core/errors.ts";
 import { Calls } from "./calls.ts";
 import { refuse } from "./errors.ts";
 import { pathOf } from "./request_url.ts";
-import { passWebSocket } from "./slicerd_socket.ts";
-
-/** Where slicerd listens. */
-export type SlicerdPlace =
-  | { readonly kind: "unix"; readonly path: string; readonly label: string }
-  | { readonly kind: "http"; readonly base: URL; readonly label: string };
+import { passWebSocket, type SlicerdPlace } from "./slicerd_socket.ts";
 
 /** See each field. */
 export interface SlicerdOptions {

@@ -10,8 +10,12 @@
 import { createHash } from "node:crypto";
 import { ProxyError } from "../core/errors.ts";
 import { refuse } from "./errors.ts";
-import type { SlicerdPlace } from "./slicerd.ts";
 import { formatFrame, type Frame, OPCODE, readFrame } from "./websocket_frames.ts";
+
+/** Where slicerd listens. */
+export type SlicerdPlace =
+  | { readonly kind: "unix"; readonly path: string; readonly label: string }
+  | { readonly kind: "http"; readonly base: URL; readonly label: string };
 
 /** See each field. */
 export interface PassOptions {

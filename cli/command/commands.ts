@@ -408,7 +408,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       "source <(slicer-proxy completion bash)",
       "slicer-proxy completion fish",
     ],
-    load: async () => (await import("./cmd_completion.ts")).run,
+    load: async () => (await import("./cmd_completion.ts")).completionOf(COMMANDS),
   },
   ...AGENT_COMMANDS,
   {

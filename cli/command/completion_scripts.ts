@@ -1,11 +1,11 @@
 /**
- * The completion scripts: how each shell is told what `cmd_completion.ts` found. They walk the words before the cursor to
+ * The completion scripts: how each shell is told what `positions.ts` found. They walk the words before the cursor to
  * the position in the command table, past a leading `proxy` or `help`, flags and their values. All is in the script: nothing
  * is run while somebody types.
  *
  * @module
  */
-import type { FlagChoice, Position } from "./cmd_completion.ts";
+import type { FlagChoice, Position } from "./positions.ts";
 
 /** The script for bash 3.2 and later: macOS has no other. */
 export function bashScript(program: string, positions: readonly Position[]): string {
