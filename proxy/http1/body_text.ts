@@ -1,26 +1,19 @@
 /**
- * Bodies that the proxy itself reads, as content and not as bytes on their way: chunks joined, codings undone.
+ * Bodies that the proxy itself reads, as content and not as bytes on their way: chunks joined.
  *
- * Not here: where a body ends (`body.ts`), and bodies that pass through (`pulled_body.ts`).
+ * Not here: where a body ends (`body.ts`), codings (`message/body_start.ts`), and bodies that pass through (`pulled_body.ts`).
  *
  * @module
  */
 import { Buffer } from "node:buffer";
-import { brotliDecompressSync, constants, gunzipSync, inflateSync, zstdDecompressSync } from "node:zlib";
 import type { Deadlines } from "../../core/deadlines.ts";
 import { isProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import { responseBody } from "./body.ts";
 import type { ByteReader } from "../streams/byte_reader.ts";
+import { START_BYTES, START_WAIT_MS, textOf } from "../message/body_start.ts";
 import { listOf } from "../message/fields.ts";
 import type { ResponseHead } from "../message/message.ts";
-
-/** How much of a body is looked at: what an error is called stands at the start of its JSON. */
-const START_BYTES = 4_096;
-/** What that much may unfold to. */
-const MAX_UNFOLDED_BYTES = 65_536;
-/** How long the start of a body is waited for, in milliseconds. The answer goes on to the client after that. */
-const START_WAIT_MS = 2_000;
 
 /** See each field. */
 export interface BodyStartOptions {
@@ -52,7 +45,7 @@ export async function readBodyStart(
     }
     const raw = Buffer.from(reader.available.subarray(0, size)); // a copy: nothing below may wait for more
     const isChunked = listOf(head.fields, "transfer-encoding").length > 0;
-    return unfold(isChunked ? dechunk(raw) : raw, listOf(head.fields, "content-encoding")).toString("latin1");
+    return textOf(head, isChunked ? dechunk(raw) : raw);
   } catch (error) {
     // Whoever forwards the body finds the same fault, and has the words for it.
     if (isProxyError(error, "upstream.malformed")) return "";
@@ -71,32 +64,5 @@ export function dechunk(raw: Buffer): Buffer {
     if (!(size > 0)) return Buffer.concat(parts);
     parts.push(raw.subarray(end + 2, end + 2 + size));
     at = end + 2 + size + 2;
-  }
-}
-
-/** The content without its coding (RFC 9110 §8.4); it may be cut short. Empty for codings that nobody sends. */
-function unfold(bytes: Buffer, codings: readonly string[]): Buffer {
-  const [coding = "identity"] = codings;
-  const nothing = Buffer.alloc(0);
-  if (codings.length > 1) return nothing;
-  const limit = { maxOutputLength: MAX_UNFOLDED_BYTES };
-  try {
-    switch (coding) {
-      case "identity":
-        return bytes;
-      case "gzip":
-      case "x-gzip":
-        return gunzipSync(bytes, { ...limit, finishFlush: constants.Z_SYNC_FLUSH });
-      case "deflate":
-        return inflateSync(bytes, { ...limit, finishFlush: constants.Z_SYNC_FLUSH });
-      case "br":
-        return brotliDecompressSync(bytes, { ...limit, finishFlush: constants.BROTLI_OPERATION_FLUSH });
-      case "zstd":
-        return zstdDecompressSync(bytes, { ...limit, finishFlush: constants.ZSTD_e_flush });
-      default:
-        return nothing;
-    }
-  } catch {
-    return nothing; // damaged, or it unfolds to more than any error text
   }
 }

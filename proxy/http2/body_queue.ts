@@ -31,6 +31,21 @@ export class BodyQueue {
     return chunk.subarray(this.#start, this.#chunks.length === 1 ? this.#end : chunk.length);
   }
 
+  /** A copy of the first `count` unread bytes, or of all when there are fewer. */
+  peek(count: number): Uint8Array {
+    const out = new Uint8Array(Math.min(count, this.#size));
+    let at = 0;
+    for (const [i, chunk] of this.#chunks.entries()) {
+      if (at === out.length) break;
+      const part = i === 0
+        ? this.first
+        : chunk.subarray(0, i === this.#chunks.length - 1 ? this.#end : chunk.length);
+      out.set(part.subarray(0, out.length - at), at);
+      at += Math.min(part.length, out.length - at);
+    }
+    return out;
+  }
+
   /** True when {@linkcode first} is all of it. */
   get isOneChunk(): boolean {
     return this.#chunks.length <= 1;

@@ -59,6 +59,8 @@ export abstract class StreamCore implements Http2Stream {
   #expected: number | undefined;
   #isBodyForbidden = false;
   #reader: PromiseWithResolvers<boolean> | undefined;
+  /** How many unread bytes the reader waits for. */
+  #wanted = 1;
 
   /** @param windows what the peer may send on this stream, and what we may */
   constructor(id: number, link: StreamLink, windows: { readonly receive: number; readonly send: number }) {
@@ -99,6 +101,10 @@ export abstract class StreamCore implements Http2Stream {
     return !this.#isSending && !this.#isReceiving;
   }
 
+  peek(count: number): Uint8Array {
+    return this.#queue.peek(count);
+  }
+
   consume(count: number): void {
     if (this.#error) return; // dropped and returned already
     this.#queue.consume(count);
@@ -106,10 +112,11 @@ export abstract class StreamCore implements Http2Stream {
     this.link.giveCredit(count);
   }
 
-  fill(): Promise<boolean> {
-    if (this.#queue.size > 0) return YES;
+  fill(count = 1): Promise<boolean> {
+    if (this.#queue.size >= count) return YES;
     if (this.#error) return Promise.reject(this.#error);
-    if (!this.#isReceiving) return NO;
+    if (!this.#isReceiving) return this.#queue.size > 0 ? YES : NO;
+    this.#wanted = count;
     this.#reader ??= Promise.withResolvers<boolean>();
     return this.#reader.promise;
   }
@@ -180,7 +187,7 @@ export abstract class StreamCore implements Http2Stream {
     // Padding is nobody's to consume.
     if (flowBytes > content.length) this.#credit(flowBytes - content.length);
     if (end) this.receiveEnd();
-    else if (content.length > 0) this.#wakeReader(true);
+    else if (this.#queue.size >= this.#wanted) this.#wakeReader(true);
   }
 
   /** True once a head came that a body may follow. */

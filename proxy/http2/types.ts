@@ -66,13 +66,16 @@ export interface Http2Stream {
    * that nobody consumes stops after one window.
    */
   consume(count: number): void;
+  /** A copy of the first `count` received bytes, or of all that are here; they stay. */
+  peek(count: number): Uint8Array;
   /**
-   * Waits for `available` to hold bytes; at once when it does.
+   * Waits for `count` bytes (default 1) to be here, or for the end of the body; at once when they are. More than a window
+   * never are. What waits is one call: the last one's count is the one that counts.
    *
-   * @returns false when the body is over; then `trailers` is known
+   * @returns false when the body is over and nothing of it is left; then `trailers` is known
    * @throws Http2Error
    */
-  fill(): Promise<boolean>;
+  fill(count?: number): Promise<boolean>;
   /** The peer has ended its side, and `available` is the last of its body; it has no trailers if that holds bytes. */
   readonly isLast: boolean;
   /** Once the body is over: its trailer section, undefined without one. */

@@ -5,14 +5,13 @@
  *
  * @module
  */
+import type { Deadlines } from "../../core/deadlines.ts";
+import { START_BYTES, START_WAIT_MS, textOf } from "../message/body_start.ts";
 import type { HeaderField } from "../message/fields.ts";
 import type { MessageBody, RequestHead, ResponseHead, UpstreamLeg } from "../message/message.ts";
 import { Http2Body } from "./body.ts";
 import { H2, Http2Error } from "./error.ts";
 import type { Http2ClientConnection, Http2ClientStream, Http2RequestHead, SendableField } from "./types.ts";
-
-/** How much of a body is looked at before it goes on. */
-const PEEK_CHARS = 4_096;
 
 /** See the module. */
 export class Http2Leg implements UpstreamLeg {
@@ -71,10 +70,17 @@ export class Http2Leg implements UpstreamLeg {
     return new Http2Body(this.#stream, this.#isBodyless || head.status < 200);
   }
 
-  /** What lies here of the body; nothing is waited for. */
-  peekBody(): Promise<string> {
-    const bytes = this.#stream?.available.subarray(0, PEEK_CHARS) ?? new Uint8Array(0);
-    return Promise.resolve(new TextDecoder("latin1").decode(bytes));
+  async peekBody(head: ResponseHead, deadlines: Pick<Deadlines, "start">): Promise<string> {
+    const stream = this.#stream;
+    if (!stream || this.#isBodyless) return "";
+    const late = Promise.withResolvers<void>();
+    const deadline = deadlines.start(START_WAIT_MS, late.resolve);
+    try {
+      await Promise.race([stream.fill(START_BYTES), late.promise]);
+      return textOf(head, stream.peek(START_BYTES));
+    } finally {
+      deadline.stop();
+    }
   }
 
   release(): void {
