@@ -60,6 +60,12 @@ export class LeafCache {
     return this.#leaves.size;
   }
 
+  /** True when {@linkcode get} needs to make none. */
+  has(host: string): boolean {
+    const leaf = this.#leaves.get(host);
+    return leaf !== undefined && this.#clock.now() < leaf.renewAt;
+  }
+
   figures(): LeafFigures {
     return {
       entries: this.size,

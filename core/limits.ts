@@ -103,7 +103,10 @@ export interface Limits {
   readonly freshUpstreamMs: number;
   /** Loopback TLS listeners kept open, one per intercepted host. */
   readonly maxTlsListeners: number;
-  /** Certificates minted per client and minute: minting is the most expensive thing a client can ask for. */
+  /**
+   * Hosts without a certificate that a client may open tunnels to in a minute: minting is the most expensive thing it can ask
+   * for. Set by `up --new-hosts-per-minute`.
+   */
   readonly maxMintsPerClientPerMinute: number;
   /** How long running requests may go on after a stop was asked for. */
   readonly drainTimeoutMs: number;

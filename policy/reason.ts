@@ -32,6 +32,7 @@ export const REASONS = {
 
   // Limits.
   "quota": "this client or source holds as many connections or requests as it may",
+  "new-hosts": "this client has asked for as many new hosts as it may within a minute",
   "overload": "the proxy as a whole is at a limit",
   "audit-write-failed": "the audit log cannot be written, so nothing new is admitted",
 

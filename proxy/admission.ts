@@ -22,8 +22,8 @@ export class Admission {
   readonly #counts: Counts;
   /** Tokens, and how many wrong ones a source may show. */
   readonly guesses: TokenGuesses;
-  /** Of this minute, by client: what this thread has counted. */
-  readonly #mints = new Map<string, number>();
+  /** New hosts of this minute: what this thread has counted, by client, and by client and host. */
+  readonly #newHosts = new Map<string, number>();
   #minute = 0;
 
   constructor(limits: Limits, counts: Counts = new LocalCounts()) {
@@ -113,18 +113,30 @@ export class Admission {
     give: (bytes) => this.#counts.add(KEPT_BYTES, -bytes),
   };
 
-  /** A new certificate for a client, by the clock's minute. */
-  tryMint(client: string, nowMs: number): boolean {
+  /**
+   * A host that a client opens a tunnel to, and that has no certificate yet: making one is the most expensive thing that a
+   * client can ask for. Counted by the clock's minute, a host once however many tunnels to it are opened within it.
+   */
+  tryNewHost(client: string, host: string, nowMs: number): boolean {
     const minute = Math.floor(nowMs / 60_000);
     if (minute !== this.#minute) {
-      for (const [key, count] of this.#mints) this.#counts.add(key, -count);
-      this.#mints.clear();
+      for (const [key, count] of this.#newHosts) this.#counts.add(key, -count);
+      this.#newHosts.clear();
       this.#minute = minute;
     }
-    const key = `mint ${minute} ${client}`;
-    this.#mints.set(key, (this.#mints.get(key) ?? 0) + 1);
-    this.#counts.add(key, 1);
-    return this.#counts.of(key) <= this.#limits.maxMintsPerClientPerMinute;
+    const ofClient = `new hosts ${minute} ${client}`;
+    const ofHost = `${ofClient} ${host}`;
+    if (this.#counts.of(ofHost) > 0) return true;
+    this.#note(ofClient, 1);
+    const isWithin = this.#counts.of(ofClient) <= this.#limits.maxMintsPerClientPerMinute;
+    if (isWithin) this.#note(ofHost, 1);
+    else this.#note(ofClient, -1);
+    return isWithin;
+  }
+
+  #note(key: string, change: number): void {
+    this.#newHosts.set(key, (this.#newHosts.get(key) ?? 0) + change);
+    this.#counts.add(key, change);
   }
 
   /** Counted first and looked at then: of two threads that want the last place at once, one at most gets it. */

@@ -17,6 +17,7 @@ import { type Refusal, refusalOf } from "./error_response.ts";
 import { identify, logRefusal, type OpenSession, refuseExchange } from "./exchange.ts";
 import type { Next } from "./http1/request.ts";
 import { inspect } from "./inspect.ts";
+import { newHostRefusal } from "./new_hosts.ts";
 import type { Client } from "./policy_source.ts";
 import { parseConnectTarget } from "./message/target.ts";
 import type { ConnectExchange } from "./session.ts";
@@ -72,6 +73,8 @@ export async function openTunnel(session: OpenSession, request: TunnelRequest): 
   const denied = denial();
   if (denied && explain === "connect") return await refuse(denied);
   if (denied) {
+    // Where there is no certificate left to say it inside, it is said here.
+    if (await newHostRefusal(session.context, client, target.host)) return await refuse(denied);
     logRefusal(session, denied, { client: client.name, method, ...target });
     await admit();
     await inspect(session, { client, rule: undefined, target, method, denial });
@@ -86,10 +89,12 @@ export async function openTunnel(session: OpenSession, request: TunnelRequest): 
   }
   if (decision.verdict === "passthrough") {
     await passThrough(session, { client, rule: decision.rule, target, startedAt, admit });
-  } else {
-    await admit();
-    await inspect(session, { client, rule: "rule" in decision ? decision.rule : undefined, target, method });
+    return "taken";
   }
+  const refused = await newHostRefusal(session.context, client, target.host);
+  if (refused) return await refuse(refused);
+  await admit();
+  await inspect(session, { client, rule: "rule" in decision ? decision.rule : undefined, target, method });
   return "taken";
 }
 

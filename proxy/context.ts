@@ -38,6 +38,8 @@ export type Explain = typeof EXPLAIN[number];
 export interface Certificates {
   /** For an intercepted host (canonical). */
   forHost(host: string): Promise<ServerCertificate>;
+  /** True when {@linkcode forHost} has one at hand. */
+  isWarm(host: string): boolean | Promise<boolean>;
   /** For the proxy's own TLS port. */
   forProxy(): Promise<ServerCertificate>;
   /** What clients have to trust, PEM. From memory: anybody may ask, any number of times. */

@@ -82,7 +82,7 @@ export function answerOf(
     ["Cache-Control", "no-store"],
     ["X-Slicer-Proxy-Reason", refusal.reason],
   ];
-  if (refusal.reason === "auth-throttled") own.push(["Retry-After", "60"]); // RFC 6585 §4
+  if (PER_MINUTE.has(refusal.reason)) own.push(["Retry-After", "60"]); // RFC 6585 §4
   if (refusal.status === 407) own.push(["Proxy-Authenticate", 'Basic realm="slicer-proxy"']);
   return {
     status: refusal.status,
@@ -134,6 +134,9 @@ function encodeGrpcMessage(text: string): string {
   return out;
 }
 
+/** Limits that count by the minute. */
+const PER_MINUTE: ReadonlySet<Reason> = new Set(["auth-throttled", "new-hosts"]);
+
 /** What a status means beyond its reason, for whoever reads the body. */
 function advice({ status, reason, explanation }: Refusal): string | undefined {
   if (status === 403 && !explanation) return "This is the proxy's policy, not a bad credential.";
@@ -141,6 +144,9 @@ function advice({ status, reason, explanation }: Refusal): string | undefined {
     return "Send the client's token as the proxy password: HTTPS_PROXY=http://proxy:TOKEN@host:port";
   }
   if (reason === "auth-throttled") return "Wait a minute, and send the right token as the proxy password.";
+  if (reason === "new-hosts") {
+    return "Wait a minute. Hosts that were used before do not count; up --new-hosts-per-minute sets the limit.";
+  }
   if (status === 502 || status === 504) {
     return "The proxy allowed this request; the upstream could not be used.";
   }

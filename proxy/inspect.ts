@@ -18,6 +18,7 @@ import { type Refusal, refusalOf } from "./error_response.ts";
 import type { OpenSession } from "./exchange.ts";
 import { serveHttp2 } from "./http2_session.ts";
 import type { Client } from "./policy_source.ts";
+import { listenerName } from "./new_hosts.ts";
 import { chooseProtocol } from "./protocol_choice.ts";
 import { serveSession } from "./session.ts";
 
@@ -60,8 +61,8 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
       const tls = await context.interceptor.terminate(
         stream,
         reader.takeAll(),
-        `host ${target.host} ${protocol}`,
-        async () => ({ ...await certificateFor(session, tunnel), alpn: protocol }),
+        listenerName(target.host, protocol),
+        async () => ({ ...await context.certificates.forHost(target.host), alpn: protocol }),
       );
       inner = tls;
       reader = new ByteReader(tls);
@@ -191,17 +192,4 @@ async function checkServerName(
 /** True when an SNI names the host. Some Go clients append the port, which RFC 6066 does not allow; it is ignored. */
 export function namesHost(serverName: string, host: string): boolean {
   return parseHost(serverName.replace(/:\d{1,5}$/, "")) === host;
-}
-
-async function certificateFor({ context }: OpenSession, { client, target }: InspectedTunnel) {
-  if (!context.admission.tryMint(client.name, context.clock.now())) {
-    throw new ProxyError(
-      "limit.reached",
-      "Cannot look into the tunnel: this client asks for too many new hosts",
-      {
-        reason: "quota",
-      },
-    );
-  }
-  return await context.certificates.forHost(target.host);
 }

@@ -710,6 +710,7 @@ export interface components {
        *     - `upgrade-not-allowed`: this protocol upgrade is not allowed by the rule
        *     - `method-refused`: no proxy forwards this method (TRACE, a CONNECT within a tunnel, PRI)
        *     - `quota`: this client or source holds as many connections or requests as it may
+       *     - `new-hosts`: this client has asked for as many new hosts as it may within a minute
        *     - `overload`: the proxy as a whole is at a limit
        *     - `audit-write-failed`: the audit log cannot be written, so nothing new is admitted
        *     - `auth-missing`: the client did not say who it is
@@ -767,6 +768,7 @@ export interface components {
         | "upgrade-not-allowed"
         | "method-refused"
         | "quota"
+        | "new-hosts"
         | "overload"
         | "audit-write-failed"
         | "auth-missing"
@@ -924,6 +926,7 @@ export interface components {
           | "upgrade-not-allowed"
           | "method-refused"
           | "quota"
+          | "new-hosts"
           | "overload"
           | "audit-write-failed"
           | "auth-missing"

@@ -118,6 +118,7 @@ class DataPlane {
         policy,
         certificates: {
           forHost: (host) => this.#ask({ kind: "certificate", host }),
+          isWarm: (host) => this.#ask({ kind: "is-warm", host }),
           forProxy: () => this.#ask({ kind: "own-certificate" }),
           forTrust: remembered(() => this.#ask({ kind: "trust" })),
         },

@@ -55,6 +55,8 @@ export interface SharedMemory {
 /** What a worker asks the main thread for. */
 export type Question =
   | { readonly kind: "certificate"; readonly host: string }
+  /** Whether that certificate is there already. */
+  | { readonly kind: "is-warm"; readonly host: string }
   | { readonly kind: "own-certificate" }
   | { readonly kind: "trust" }
   | { readonly kind: "credential"; readonly secret: string; readonly request: CredentialRequest }
@@ -69,6 +71,7 @@ export interface LentCredential {
 /** The answer to each kind of question. */
 export interface Answers {
   readonly "certificate": ServerCertificate;
+  readonly "is-warm": boolean;
   readonly "own-certificate": ServerCertificate;
   /** PEM. */
   readonly "trust": string;

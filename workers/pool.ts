@@ -309,6 +309,8 @@ class Pool implements Workers {
     switch (question.kind) {
       case "certificate":
         return await certificates.forHost(question.host);
+      case "is-warm":
+        return await certificates.isWarm(question.host);
       case "own-certificate":
         return await certificates.forProxy();
       case "trust":

@@ -193,6 +193,7 @@ async function openCertificates(
   return {
     certificates: {
       forHost: (host) => leaves.get(host),
+      isWarm: (host) => leaves.has(host),
       forProxy: () => mintLeaf(authority, names, { nowMs: clock.now() }),
       forTrust: () => Promise.resolve(authority.certPem),
     },

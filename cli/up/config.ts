@@ -106,7 +106,19 @@ function readLimits(args: CommandArgs): Limits {
   return {
     ...DEFAULT_LIMITS,
     responseTimeoutMs: responseTimeoutOf(args) ?? DEFAULT_LIMITS.responseTimeoutMs,
+    maxMintsPerClientPerMinute: newHostsOf(args.textOf("new-hosts-per-minute")),
   };
+}
+
+/** Making one takes four milliseconds: so many take a core for most of the minute. */
+const MAX_NEW_HOSTS = 10_000;
+
+function newHostsOf(text: string): number {
+  const count = Number(text);
+  if (/^\d{1,5}$/.test(text) && count >= 1 && count <= MAX_NEW_HOSTS) return count;
+  throw new ProxyError("input.invalid", `Cannot allow ${quoteText(text, 20)} new hosts per minute`, {
+    hint: `write --new-hosts-per-minute with a number from 1 to ${MAX_NEW_HOSTS}`,
+  });
 }
 
 /** More than that many share the machine badly: each is a whole runtime, and keeps upstream connections of its own. */

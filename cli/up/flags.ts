@@ -98,6 +98,12 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     default: "10m",
   },
   {
+    name: "new-hosts-per-minute",
+    placeholder: "N",
+    description: "hosts without a certificate yet that a client may open tunnels to in a minute; then 429",
+    default: "120",
+  },
+  {
     name: "socks-auth",
     placeholder: "MODE",
     description: "whether SOCKS without credentials may use passthrough rules",

@@ -74,6 +74,11 @@ export class Interceptor {
   /** The ports of the loopback listeners: nothing may be dialled there on a client's behalf. */
   readonly ports: PortSet;
 
+  /** True when a certificate is cached under this name, or being loaded. */
+  has(name: string): boolean {
+    return this.#listeners.has(name);
+  }
+
   /** How many listeners are open. */
   get listenerCount(): number {
     return this.#listeners.size;

@@ -4,6 +4,7 @@ import { readRequest, startEchoUpstream, startRawUpstream } from "../support/ech
 import { FakeClock } from "../support/fake_clock.ts";
 import { makeClientHello } from "../support/client_hello.ts";
 import { basic, dialRaw, openTlsTunnel, openTunnel, RawPeer } from "../support/raw_peer.ts";
+import { askSocks5 } from "../support/socks_client.ts";
 import { soon, startSilentPeer, waitUntil } from "../support/sockets.ts";
 import { startTestProxy, type TestProxy, TOKEN } from "../support/start_proxy.ts";
 
@@ -18,6 +19,19 @@ function get(host: string, token = TOKEN, path = "/"): string {
 
 function connectText(target: string, token = TOKEN): string {
   return `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: ${basic(token)}\r\n\r\n`;
+}
+
+/** Asks for a tunnel, whatever the answer. */
+async function askTunnel(
+  port: number,
+  target: string,
+  token = TOKEN,
+): Promise<
+  { readonly peer: RawPeer; readonly status: number; readonly head: string; readonly body: string }
+> {
+  const peer = await dialRaw(port);
+  await peer.send(connectText(target, token));
+  return { peer, ...await soon("an answer", peer.readResponse()) };
 }
 
 async function statusOf(peer: RawPeer, request: string): Promise<string> {
@@ -184,24 +198,85 @@ Deno.test("maxPendingDials: per client, per destination and in all; a dial that 
   for (const tunnel of open) tunnel[Symbol.dispose]();
 });
 
+/** A minute that does not end under a test. */
+const MINUTE = {
+  now: () => Math.floor(performance.timeOrigin / 60_000) * 60_000,
+  monotonic: () => performance.now(),
+};
+
 Deno.test("maxMintsPerClientPerMinute: new hosts are refused, known hosts and other clients are not", async () => {
-  let now = Date.now() - Date.now() % 60_000;
-  const clock = { now: () => now, monotonic: () => performance.now() };
+  let now = MINUTE.now();
+  const clock = { ...MINUTE, now: () => now };
   await using upstream = await startEchoUpstream();
   await using proxy = await startTestProxy({ clock, limits: { maxMintsPerClientPerMinute: 2 } });
   proxy.policy.addClient("two", TWO);
   for (const client of ["one", "two"]) proxy.policy.allow(client, { host: "*", ports: [upstream.port] });
   const open = async (host: string, token = TOKEN) => {
-    const { conn } = await openTunnel(proxy.httpPort, `${host}:${upstream.port}`, token);
-    using tls = await Deno.startTls(conn as Deno.TcpConn, { hostname: host, caCerts: [proxy.caPem] });
-    return await tls.handshake().then(() => true, () => false);
+    const { peer, status } = await askTunnel(proxy.httpPort, `${host}:${upstream.port}`, token);
+    if (status !== 200) {
+      peer[Symbol.dispose]();
+      return status;
+    }
+    using tls = await Deno.startTls(peer.conn as Deno.TcpConn, { hostname: host, caCerts: [proxy.caPem] });
+    return await tls.handshake().then(() => 200, () => "no handshake");
   };
-  assertEquals([await open("a.test"), await open("b.test"), await open("c.test")], [true, true, false]);
-  assertEquals([await open("a.test"), await open("c.test", TWO), await open("c.test")], [true, true, true]);
-  assertEquals(await open("d.test"), false);
+  assertEquals([await open("a.test"), await open("b.test"), await open("c.test")], [200, 200, 429]);
+  assertEquals([await open("a.test"), await open("c.test", TWO), await open("c.test")], [200, 200, 200]);
+  assertEquals(await open("d.test"), 429);
   now += 60_000;
-  assertEquals(await open("d.test"), true);
-  await proxy.waitLine(/^deny client=one method=CONNECT host=c\.test port=\d+ mode=strict reason=quota$/);
+  assertEquals(await open("d.test"), 200);
+  await proxy.waitLine(/^deny client=one method=CONNECT host=c\.test port=\d+ status=429 reason=new-hosts$/);
+});
+
+Deno.test("maxMintsPerClientPerMinute: the refusal says which limit and when, in HTTP and in SOCKS", async () => {
+  await using proxy = await startTestProxy({ clock: MINUTE, limits: { maxMintsPerClientPerMinute: 1 } });
+  proxy.policy.allow("one", { host: "*.test", ports: [443] });
+  using _first = await openTunnel(proxy.httpPort, "a.test:443", TOKEN);
+  const { peer, head, body } = await askTunnel(proxy.httpPort, "b.test:443");
+  peer[Symbol.dispose]();
+  assertMatch(head, /^HTTP\/1\.1 429 slicer-proxy: new-hosts \(b\.test\)\r\n/);
+  assertMatch(head, /\r\nRetry-After: 60\r\n/);
+  assertStringIncludes(body, "asked for 1 new hosts in this minute");
+  assertStringIncludes(body, "--new-hosts-per-minute");
+  const socks = await askSocks5(proxy.httpPort, { host: "c.test", port: 443 }, { token: TOKEN });
+  assertEquals(socks.code, 1); // a general failure: the ruleset has nothing against it
+  socks.peer[Symbol.dispose]();
+  await proxy.waitLine(/^deny client=one method=SOCKS5 host=c\.test port=443 reason=new-hosts$/);
+});
+
+Deno.test("maxMintsPerClientPerMinute: hosts with a certificate at hand, and tunnels to one host at once, do not count", async () => {
+  const warm = new Set(["warm1.test", "warm2.test"]);
+  await using proxy = await startTestProxy({
+    clock: MINUTE,
+    limits: { maxMintsPerClientPerMinute: 2 },
+    certificates: { isWarm: (host) => warm.has(host) },
+  });
+  proxy.policy.allow("one", { host: "*.test", ports: [443] });
+  const statuses = async (...hosts: readonly string[]) => {
+    const tunnels = await Promise.all(
+      hosts.map((host) => askTunnel(proxy.httpPort, `${host}:443`)),
+    );
+    for (const { peer } of tunnels) peer[Symbol.dispose]();
+    return tunnels.map(({ status }) => status);
+  };
+  assertEquals(await statuses("a.test", "a.test", "a.test", "a.test"), [200, 200, 200, 200]);
+  assertEquals(await statuses("warm1.test", "warm2.test", "b.test"), [200, 200, 200]);
+  assertEquals(await statuses("c.test"), [429]);
+  assertEquals(await statuses("warm1.test", "a.test"), [200, 200]);
+});
+
+Deno.test("maxMintsPerClientPerMinute: --explain=inside denies at CONNECT what it has no certificate for", async () => {
+  await using proxy = await startTestProxy({
+    clock: MINUTE,
+    explain: "inside",
+    limits: { maxMintsPerClientPerMinute: 1 },
+  });
+  const first = await askTunnel(proxy.httpPort, "a.test:443");
+  first.peer[Symbol.dispose]();
+  const second = await askTunnel(proxy.httpPort, "b.test:443");
+  second.peer[Symbol.dispose]();
+  assertEquals([first.status, second.status], [200, 403]);
+  await proxy.waitLine(/^deny client=one method=CONNECT host=b\.test port=443 mode=strict reason=no-rule$/);
 });
 
 Deno.test("maxTlsListeners: the one unused for longest is closed, sessions in it live on, and it comes back", async () => {

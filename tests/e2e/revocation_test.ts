@@ -438,6 +438,7 @@ Deno.test("expiry in the real state ends a tunnel and a request under way", asyn
       policy: new StatePolicy(state),
       certificates: {
         forHost: (host) => ca.issue([host]),
+        isWarm: () => false,
         forProxy: () => ca.issue(["localhost"]),
         forTrust: () => Promise.resolve(ca.caPem),
       },

@@ -8,6 +8,7 @@ import { startWorkersStage } from "../support/start_workers.ts";
 import { settled, soon, waitUntil } from "../support/sockets.ts";
 import {
   allow,
+  ask,
   closeAll,
   connect,
   get,
@@ -92,6 +93,26 @@ Deno.test("workers: limits count across all of them", async () => {
   await waitUntil("a place is free", () => stage.workers.counters().connections === most - 1);
   assertEquals(await connect(stage, upstream), 200);
   closeAll(open);
+});
+
+Deno.test("workers: a new host counts once in all of them, and not where the main thread has its certificate", async () => {
+  await using stage = await startWorkersStage({
+    limits: { maxMintsPerClientPerMinute: 2 },
+    isWarm: (host) => host.endsWith(".warm.test"),
+  });
+  await stage.state.addRule("one", parseRule({ host: "*.test" }));
+  const minute = () => Math.floor(Date.now() / 60_000);
+  const statuses = async (host: string) => {
+    const asked = Array.from({ length: MANY }, () => ask(stage, `${host}:443`));
+    return [...new Set(await Promise.all(asked))];
+  };
+  for (let began = -1; began !== minute();) { // again, when a minute has ended meanwhile
+    began = minute();
+    const hosts = [`a${began}.test`, `b${began}.test`, "x.warm.test", "y.warm.test", `c${began}.test`];
+    const answers = [];
+    for (const host of hosts) answers.push(await statuses(host));
+    if (began === minute()) assertEquals(answers, [[200], [200], [200], [200], [429]]);
+  }
 });
 
 for (const act of ["throw", "reject"] as const) {

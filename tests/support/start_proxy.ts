@@ -100,6 +100,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
       : policy,
     certificates: {
       forHost: (host) => ca.issue([host]),
+      isWarm: () => false,
       forProxy: () => ca.issue(["localhost", "127.0.0.1"]),
       forTrust: () => Promise.resolve(ca.caPem),
       ...options.certificates,

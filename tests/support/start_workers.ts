@@ -22,6 +22,8 @@ export interface WorkersStageOptions
   readonly count?: number;
   readonly limits?: Partial<Limits>;
   readonly listen?: readonly Listen[];
+  /** Hosts whose certificate is at hand. Default: none. */
+  readonly isWarm?: (host: string) => boolean;
   /** While it is true, audit records cannot be written. */
   readonly isDiskFull?: () => boolean;
   /** A state with credentials, in place of a new one without. */
@@ -103,6 +105,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
         { credential: () => undefined, rejected: () => Promise.resolve(undefined) },
       certificates: {
         forHost: (host) => ca.issue([host]),
+        isWarm: options.isWarm ?? (() => false),
         forProxy: () => ca.issue(["localhost"]),
         forTrust: () => Promise.resolve(ca.caPem),
       },

@@ -38,10 +38,14 @@ export async function get(tunnel: RawPeer, { port }: Upstream): Promise<number> 
   return (await tunnel.readResponse()).status;
 }
 
+/** The status that a new CONNECT to the upstream gets. */
+export function connect(stage: WorkersStage, { port }: Upstream): Promise<number> {
+  return ask(stage, `localhost:${port}`);
+}
+
 /** The status that a new CONNECT gets. */
-export async function connect(stage: WorkersStage, { port }: Upstream): Promise<number> {
+export async function ask(stage: WorkersStage, target: string): Promise<number> {
   using peer = await dialRaw(stage.port);
-  const target = `localhost:${port}`;
   const auth = `Proxy-Authorization: ${basic(stage.token)}`;
   await peer.send(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${auth}\r\n\r\n`);
   return Number((await peer.readHead()).slice(9, 12));

@@ -63,7 +63,12 @@ export class Engine implements AsyncDisposable {
     const now = () => clock.now();
     this.context = {
       policy: this.policy,
-      certificates: { forHost: noCertificate, forProxy: noCertificate, forTrust: noCertificate },
+      certificates: {
+        forHost: noCertificate,
+        isWarm: () => false,
+        forProxy: noCertificate,
+        forTrust: noCertificate,
+      },
       mode,
       socksAuth: "required",
       cleartextSecrets: "never", // its dialler knows no addresses

@@ -54,13 +54,17 @@ Deno.test("LeafCache refuses a bound below one", async () => {
   }
 });
 
-Deno.test("LeafCache.get() replaces a leaf when a quarter of its life is left", async () => {
+Deno.test("LeafCache.get() replaces a leaf, and has() knows of none, when a quarter of its life is left", async () => {
   const clock = new SetClock();
   const cache = new LeafCache(await newAuthority(clock), { clock });
+  const has = () => [cache.has("a.example"), cache.has("b.example")];
+  assertEquals(has(), [false, false]);
   const first = await cache.get("a.example");
   clock.nowMs = first.renewAt - 1;
   assertStrictEquals(await cache.get("a.example"), first);
+  assertEquals(has(), [true, false]);
   clock.nowMs = first.renewAt;
+  assertEquals(has(), [false, false]);
   const second = await cache.get("a.example");
   assertNotEquals(second.certPem, first.certPem);
   assertEquals(second.notAfterMs > first.notAfterMs, true);

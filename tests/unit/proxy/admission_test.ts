@@ -74,26 +74,30 @@ Deno.test("tryExtraConnect() leaves the second half of every cap to whole dials"
   assertEquals(typeof extra("b", "x"), "function");
 });
 
-Deno.test("tryMint() starts anew with every minute of the clock, per client", () => {
+Deno.test("tryNewHost() starts anew with every minute of the clock, per client, and counts a host once", () => {
   const admission = new Admission(LIMITS);
   const minute = 60_000;
-  const mints = (client: string, at: number) => admission.tryMint(client, at);
-  assertEquals([mints("a", 0), mints("a", 1), mints("a", minute - 1)], [true, true, false]);
-  assertEquals(mints("b", minute - 1), true);
-  assertEquals([mints("a", minute), mints("a", minute), mints("a", minute)], [true, true, false]);
+  const tries = (client: string, ...at: readonly (readonly [host: string, nowMs: number])[]) =>
+    at.map(([host, nowMs]) => admission.tryNewHost(client, host, nowMs));
+  const [x, y, z] = ["x", "y", "z"] as const;
+  assertEquals(tries("a", [x, 0], [y, 1], [z, 2], [x, 3], [z, minute - 1]), [true, true, false, true, false]);
+  assertEquals(tries("b", [z, minute - 1]), [true]);
+  assertEquals(tries("a", [z, minute], [x, minute], [y, minute], [z, minute]), [true, true, false, true]);
 });
 
-Deno.test("tryMint() takes past minutes out of the counts, and only what it has counted itself", () => {
+Deno.test("tryNewHost() takes past minutes and what it refused out of the counts, and only what it has counted itself", () => {
   const counts = new LocalCounts();
   const [admission, other] = [new Admission(LIMITS, counts), new Admission(LIMITS, counts)];
-  admission.tryMint("a", 0);
-  admission.tryMint("a", 1);
-  other.tryMint("a", 2);
-  assertEquals(counts.of("mint 0 a"), 3);
-  admission.tryMint("b", 60_000);
-  assertEquals([counts.of("mint 0 a"), counts.of("mint 1 b")], [1, 1]);
-  other.tryMint("b", 60_000);
-  assertEquals([counts.of("mint 0 a"), counts.of("mint 1 b")], [0, 2]);
+  admission.tryNewHost("a", "x", 0);
+  admission.tryNewHost("a", "y", 1);
+  assertEquals(other.tryNewHost("a", "z", 2), false);
+  assertEquals(other.tryNewHost("a", "x", 3), true);
+  assertEquals([counts.of("new hosts 0 a"), counts.of("new hosts 0 a z")], [2, 0]);
+  other.tryNewHost("c", "x", 4);
+  admission.tryNewHost("b", "x", 60_000);
+  assertEquals(["0 a", "0 a x", "0 c", "1 b"].map((key) => counts.of(`new hosts ${key}`)), [0, 0, 1, 1]);
+  other.tryNewHost("b", "x", 60_000);
+  assertEquals(["0 c", "0 c x", "1 b"].map((key) => counts.of(`new hosts ${key}`)), [0, 0, 1]);
 });
 
 Deno.test("addTunnel() counts until it is given back", () => {
