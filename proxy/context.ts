@@ -86,7 +86,7 @@ export interface ConnectionState {
   readonly origin: Origin;
   /** True while it waits for a request: a drain closes it then. */
   isIdle: boolean;
-  /** True once the server is stopping: no further request is taken. */
+  /** True once no further request is taken: the server is stopping, or what is spoken in a tunnel was a wrong choice. */
   isStopping: boolean;
   /** The client has said who it is: its own quota counts now. Returns false when that is used up. */
   identify(client: string): boolean;

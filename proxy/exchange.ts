@@ -13,6 +13,7 @@ import { authenticate } from "./auth.ts";
 import { type ByteReader, closeWriteQuietly } from "./streams/byte_reader.ts";
 import { type ClientStream, type ConnectionState, modeOf, type ProxyContext } from "./context.ts";
 import { answerOf, type Refusal } from "./error_response.ts";
+import type { FailedDial } from "./egress/failed_dial.ts";
 import type { HeaderField } from "./message/fields.ts";
 import type { IncomingRequest } from "./message/message.ts";
 import type { Client, Grant } from "./policy_source.ts";
@@ -23,6 +24,8 @@ export interface Tunnel extends TunnelOrigin {
   readonly client: Client;
   /** In a tunnel that was refused and is open only to say so: the refusal, as long as it stands. Logged already. */
   readonly denial?: (() => Refusal | undefined) | undefined;
+  /** The dial that was to say what is spoken in it has failed. */
+  readonly failedDial?: FailedDial | undefined;
 }
 
 /** Where requests come from: one client connection, or the inside of its tunnel. */

@@ -48,6 +48,8 @@ class Forwarding implements Course {
   /** What the upstream gets. */
   #fields: readonly HeaderField[] = [];
   #failure: ProxyError | undefined;
+  /** The upstream takes it over HTTP/1.1 only (RFC 9113 §7), which the client is told: only it can send it so. */
+  #isMisplaced = false;
   #isOver = false;
   #opened: number | undefined;
   /** When the head went upstream for the first time, in milliseconds since the request began. */
@@ -125,9 +127,9 @@ class Forwarding implements Course {
   async #end(failure: unknown): Promise<void> {
     const { session: { context }, request, target, client } = this.#exchange;
     const refusal = refusalOf(failure);
-    if (this.#relay.status > 0 || refusal.reason === "client-closed") {
+    if (this.#relay.status > 0 || this.#isMisplaced || refusal.reason === "client-closed") {
       request.cut(failure);
-      this.#log({ reason: refusal.reason });
+      this.#log({ reason: this.#isMisplaced ? "protocol-mismatch" : refusal.reason });
       return;
     }
     const known = { method: request.head.method, ...describeTarget(target, context), client: client.name };
@@ -161,7 +163,8 @@ class Forwarding implements Course {
       } catch (error) {
         leg.close();
         if (this.#failure) throw this.#failure;
-        if (isRetry || !this.#maySendAgain(leg, error)) {
+        const maySendAgain = this.#maySendAgain(leg, error);
+        if (isRetry || !maySendAgain) {
           throw toUpstreamError(error, this.#exchange.target.host);
         }
         isRetry = true;
@@ -172,8 +175,13 @@ class Forwarding implements Course {
 
   /** RFC 9110 §9.2.2, RFC 9113 §8.7. */
   #maySendAgain(leg: UpstreamLeg, error: unknown): boolean {
-    if (this.#relay.status > 0) return false;
+    const { session: { context: { protocols } }, target } = this.#exchange;
     const fate = leg.fateAfter(error);
+    if (fate === "misplaced") {
+      protocols?.forget(target);
+      this.#isMisplaced = true;
+    }
+    if (this.#relay.status > 0) return false;
     return fate === "unknown" ? this.#isReplayable : fate === "unseen" && !this.#upload.hasBegun;
   }
 

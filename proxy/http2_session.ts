@@ -7,15 +7,27 @@
  */
 import type { Deadline } from "../core/deadlines.ts";
 import { ProxyError } from "../core/errors.ts";
+import { decideConnect } from "../policy/decide.ts";
 import { refusalOf } from "./error_response.ts";
-import { logRefusal, type OpenSession, refuseExchange } from "./exchange.ts";
+import { logRefusal, type OpenSession, refuseExchange, type Tunnel } from "./exchange.ts";
 import { Http2Request } from "./http2/request.ts";
 import { startHttp2Server } from "./http2/server.ts";
-import type { Http2ServerStream } from "./http2/types.ts";
+import type { Http2ClientConnection, Http2ServerConnection, Http2ServerStream } from "./http2/types.ts";
 import { serveRequest } from "./serve.ts";
 
+/** A session inside of a tunnel. */
+export type Http2Session = OpenSession & { readonly tunnel: Tunnel };
+
+/** See each field. */
+export interface Http2SessionOptions {
+  /** A rule has opened the tunnel, which ends when none covers it any more. */
+  readonly hasRule: boolean;
+  /** The upstream connection that its requests will go on, where it is known already. */
+  readonly upstream: Http2ClientConnection | undefined;
+}
+
 /** Serves the inside of a tunnel until it ends, and closes it then. Never rejects. */
-export async function serveHttp2(session: OpenSession): Promise<void> {
+export async function serveHttp2(session: Http2Session, options: Http2SessionOptions): Promise<void> {
   const { stream, reader, state, context } = session;
   const { limits, deadlines } = context;
   let idle: Deadline | undefined;
@@ -32,6 +44,7 @@ export async function serveHttp2(session: OpenSession): Promise<void> {
       try {
         await serveStream(session, request);
       } finally {
+        if (state.isStopping) connection.shutDown();
         if (--running === 0) rest(limits.keepAliveTimeoutMs);
       }
     },
@@ -45,10 +58,41 @@ export async function serveHttp2(session: OpenSession): Promise<void> {
     if (state.isStopping) connection.shutDown();
   };
   rest(limits.headTimeoutMs);
+  const release = options.hasRule ? endWithoutRule(session, connection) : () => {};
   await connection.closed;
+  release();
   idle?.stop();
   state.isIdle = false;
   stream.close();
+}
+
+/**
+ * Ends the connection when no rule covers the tunnel any more, as a tunnel of HTTP/1 ends with its rule. The streams of such
+ * rules end by their own grants; until they have said so it waits, but not for long.
+ *
+ * @returns a function that lets go
+ */
+function endWithoutRule(
+  { context: { grants, policy, limits, deadlines }, tunnel }: Http2Session,
+  connection: Http2ServerConnection,
+): () => void {
+  const { client } = tunnel;
+  let release = () => {};
+  const holdNext = () => {
+    const decision = decideConnect(policy.rulesFor(client, tunnel.host), tunnel);
+    const grant = "rule" in decision ? { client, rule: decision.rule } : undefined;
+    if (grant && policy.isLive(grant)) {
+      release = grants.hold(grant, (why) => {
+        if (why === "revoked") holdNext();
+      });
+      return;
+    }
+    connection.shutDown();
+    const deadline = deadlines.start(limits.lingerTimeoutMs, () => connection.close());
+    release = () => deadline.stop();
+  };
+  holdNext();
+  return () => release();
 }
 
 async function serveStream(session: OpenSession, stream: Http2ServerStream): Promise<void> {

@@ -57,7 +57,7 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
     if (isTls) {
       const hello = await checkServerName(session, target);
       origin = { ...origin, tls: hello.tls };
-      const protocol = await chooseProtocol(session, tunnel, hello.alpn);
+      const { protocol, upstream, failedDial } = await chooseProtocol(session, tunnel, hello.alpn);
       const tls = await context.interceptor.terminate(
         stream,
         reader.takeAll(),
@@ -69,7 +69,7 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
       const inside = {
         stream: tls,
         reader,
-        tunnel: { ...target, scheme, client, denial },
+        tunnel: { ...target, scheme, client, denial, failedDial },
         state,
         origin,
         context,
@@ -80,7 +80,7 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
         const releaseClient = context.grants.hold({ client }, end);
         release();
         release = releaseClient;
-        await serveHttp2({ ...inside, isHttp2: true });
+        await serveHttp2({ ...inside, isHttp2: true }, { hasRule: rule !== undefined, upstream });
       } else await serveSession(inside);
       await tls.done;
     } else {await serveSession({

@@ -10,8 +10,10 @@ import { ProxyError } from "../core/errors.ts";
 import type { HostPort } from "../core/host_port.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { Alpn, UpstreamConnection } from "./egress/dialler.ts";
+import { FailedDial } from "./egress/failed_dial.ts";
 import type { PoolKey } from "./egress/pool.ts";
 import type { OpenSession } from "./exchange.ts";
+import type { Http2ClientConnection } from "./http2/types.ts";
 import type { Client } from "./policy_source.ts";
 
 /** A tunnel to be looked into. */
@@ -22,29 +24,41 @@ interface Tunnel {
   readonly target: HostPort;
 }
 
+/** What is spoken, and what came of asking. */
+export interface ProtocolChoice {
+  readonly protocol: Alpn;
+  /** Where the upstream was asked and has picked HTTP/2: the connection that its requests will go on. */
+  readonly upstream?: Http2ClientConnection;
+  /** Where it could not be asked. */
+  readonly failedDial?: FailedDial;
+}
+
 /**
  * The protocol for a tunnel whose client offers `offered`. Where the upstream has to be asked, the connection is kept for the
- * first request; where it cannot be, the client gets what it prefers, and its request is told why.
+ * first request; where it cannot be, the client gets what it prefers, and its first request is told why.
  */
 export async function chooseProtocol(
   session: OpenSession,
   tunnel: Tunnel,
   offered: readonly string[],
-): Promise<Alpn> {
-  const { context: { protocols } } = session;
-  const offer = offered.filter((name) => name === "h2" || name === "http/1.1");
-  if (!protocols || !offer.includes("h2")) return "http/1.1";
+): Promise<ProtocolChoice> {
+  const { context: { protocols, clock } } = session;
+  const offer = [...new Set(offered)].filter((name) => name === "h2" || name === "http/1.1");
+  if (!protocols || !offer.includes("h2")) return { protocol: "http/1.1" };
   const [preferred = "http/1.1"] = offer;
-  if (!tunnel.rule) return preferred;
-  const known = protocols.get(tunnel.target, offer);
-  if (known) return known;
+  if (!tunnel.rule) return { protocol: preferred };
+  const known = protocols.pickOf(tunnel.target, offer);
+  if (known) return { protocol: known };
   try {
-    const protocol = await ask(session, tunnel, tunnel.rule, offer);
-    protocols.set(tunnel.target, offer, protocol);
-    return protocol;
+    const choice = await ask(session, tunnel, tunnel.rule, offer);
+    protocols.notePick(tunnel.target, offer, choice.protocol);
+    return choice;
   } catch (error) {
-    if (error instanceof ProxyError) return preferred;
-    throw error;
+    if (!(error instanceof ProxyError)) throw error;
+    return {
+      protocol: preferred,
+      failedDial: new FailedDial(error, tunnel.rule.host, clock.monotonic()),
+    };
   }
 }
 
@@ -54,7 +68,7 @@ async function ask(
   { client, target }: Tunnel,
   rule: Rule,
   offer: readonly Alpn[],
-): Promise<Alpn> {
+): Promise<ProtocolChoice> {
   const { dialler, pool, http2Pool, grants, policy } = context;
   const version = rule.secret === undefined ? undefined : policy.secretInfo(rule.secret)?.version;
   const credential = rule.secret === undefined || version === undefined
@@ -76,7 +90,8 @@ async function ask(
   } finally {
     release();
   }
-  if (connection.protocol === "h2") http2Pool.add(key, connection);
-  else pool.put(key, connection);
-  return connection.protocol;
+  const { protocol } = connection;
+  if (protocol === "h2") return { protocol, upstream: http2Pool.add(key, connection).connection };
+  pool.put(key, connection);
+  return { protocol };
 }

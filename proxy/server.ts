@@ -149,8 +149,8 @@ export function startProxy(options: ProxyOptions): LocalProxy {
     ownAddresses: (port) => isOwn(port) ? localAddresses(clock) : [],
   });
   const pool = new UpstreamPool({ limits, deadlines, grants, counts });
-  const http2Pool = new Http2Pool({ limits, deadlines, grants });
   const protocols = options.http2 === false ? undefined : new ProtocolMemory(() => clock.monotonic());
+  const http2Pool = new Http2Pool({ limits, deadlines, grants, protocols });
   const context: ProxyContext = {
     ...options,
     limits,

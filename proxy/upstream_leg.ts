@@ -5,7 +5,8 @@
  *
  * @module
  */
-import type { UpstreamConnection } from "./egress/dialler.ts";
+import { ProxyError } from "../core/errors.ts";
+import type { Alpn, UpstreamConnection } from "./egress/dialler.ts";
 import { announcedIdleMs } from "./egress/idle_times.ts";
 import type { AdmittedExchange } from "./exchange.ts";
 import { Http1Leg } from "./http1/upstream.ts";
@@ -21,24 +22,44 @@ export function takeLeg(exchange: AdmittedExchange, isReplayable: boolean): Upst
 }
 
 /**
- * A leg on a new connection.
+ * A leg on a new connection, or on one that requests of HTTP/2 share.
  *
  * @throws ProxyError `upstream.*`, `limit.reached`, or the signal's reason
  */
 export async function dialLeg(exchange: AdmittedExchange, signal: AbortSignal): Promise<UpstreamLeg> {
-  const { session: { context: { dialler } }, target, rule, client, secret } = exchange;
-  const place = { ...target, client, ruleHost: rule.host, isOnlyNear: secret?.isOnlyNear ?? false };
+  const { session: { context: { http2Pool } }, target, grant } = exchange;
   if (exchange.request.head.version !== "HTTP/2") {
-    return legOn(await dialler.dial(place, signal), exchange);
+    return legOn(await dial(exchange, { signal, alpn: ["http/1.1"] }), exchange);
   }
-  const { http2Pool } = exchange.session.context;
-  const key = { ...target, grant: exchange.grant };
   const { connection, isReused, release } = await http2Pool.lease(
-    key,
+    { ...target, grant },
     signal,
-    () => dialler.dial({ ...place, alpn: ["h2"] }, signal),
+    () => dial(exchange, { signal, alpn: ["h2"] }),
   );
   return new Http2Leg(connection, { isReused, onOver: release });
+}
+
+/** A new connection that speaks what the tunnel does. One that cannot be had may mean that this was a wrong choice. */
+async function dial(
+  { session, target, rule, client, secret }: AdmittedExchange,
+  { signal, alpn }: { readonly signal: AbortSignal; readonly alpn: readonly [Alpn] },
+): Promise<UpstreamConnection> {
+  const { context: { dialler, protocols, clock }, tunnel, state } = session;
+  try {
+    const failed = tunnel?.failedDial?.take(rule.host, clock.monotonic());
+    if (failed) throw failed;
+    const isOnlyNear = secret?.isOnlyNear ?? false;
+    return await dialler.dial({ ...target, client, ruleHost: rule.host, isOnlyNear, alpn }, signal);
+  } catch (error) {
+    if (error instanceof ProxyError && error.code.startsWith("upstream.")) protocols?.forget(target);
+    // Only another tunnel can choose anew.
+    if (tunnel && isProtocolMismatch(error)) state.isStopping = true;
+    throw error;
+  }
+}
+
+function isProtocolMismatch(error: unknown): boolean {
+  return error instanceof ProxyError && error.reason === "protocol-mismatch";
 }
 
 function legOn(connection: UpstreamConnection, exchange: AdmittedExchange): UpstreamLeg {

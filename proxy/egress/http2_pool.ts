@@ -12,6 +12,7 @@ import { startHttp2Client } from "../http2/client.ts";
 import type { Http2ClientConnection } from "../http2/types.ts";
 import type { UpstreamConnection } from "./dialler.ts";
 import { keyOf, type PoolKey } from "./pool.ts";
+import type { ProtocolMemory } from "./protocol_memory.ts";
 
 /** A connection that a request may use until it says that it is over. */
 export interface Http2Lease {
@@ -36,20 +37,27 @@ export class Http2Pool {
   readonly #limits: Limits;
   readonly #deadlines: Deadlines;
   readonly #grants: Grants;
+  readonly #protocols: ProtocolMemory | undefined;
   readonly #entries = new Map<string, Entry>();
-  readonly #dials = new Map<string, Promise<Entry>>();
+  /** Of each dial under way what came of it; undefined when whoever dialled has given it up. */
+  readonly #dials = new Map<string, Promise<Entry | undefined>>();
   #isClosed = false;
 
-  constructor(
-    options: { readonly limits: Limits; readonly deadlines: Deadlines; readonly grants: Grants },
-  ) {
+  constructor(options: {
+    readonly limits: Limits;
+    readonly deadlines: Deadlines;
+    readonly grants: Grants;
+    /** Is told what the upstreams say about themselves. */
+    readonly protocols?: ProtocolMemory | undefined;
+  }) {
     this.#limits = options.limits;
     this.#deadlines = options.deadlines;
     this.#grants = options.grants;
+    this.#protocols = options.protocols;
   }
 
   /**
-   * The connection for a request. Requests that come while one is dialled wait for it.
+   * The connection for a request. Requests that come while one is dialled wait for it, and fail with it.
    *
    * @throws what `dial` throws, or the signal's reason
    */
@@ -64,12 +72,16 @@ export class Http2Pool {
       if (known && !known.connection.isDraining) return this.#use(known, key, true);
       const underWay = this.#dials.get(name);
       if (!underWay) break;
-      // Whoever dials may be given up, which is not our failure: we then dial ourselves.
-      await underWay.catch(() => {});
+      await underWay;
       signal.throwIfAborted();
     }
     const dialling = dial().then((upstream) => this.add(key, upstream));
-    this.#dials.set(name, dialling);
+    const outcome = dialling.catch((error) => {
+      if (signal.aborted) return undefined; // not the failure of those who wait: they dial themselves
+      throw error;
+    });
+    outcome.catch(() => {}); // perhaps nobody waits
+    this.#dials.set(name, outcome);
     try {
       return this.#use(await dialling, key, false);
     } finally {
@@ -94,8 +106,21 @@ export class Http2Pool {
       () => connection.close(),
     );
     void connection.closed.then(() => this.#forget(entry));
+    this.#learn(connection, key);
     this.#rest(entry, key);
     return entry;
+  }
+
+  #learn(connection: Http2ClientConnection, place: PoolKey): void {
+    const protocols = this.#protocols;
+    if (!protocols) return;
+    connection.ready.then(
+      () => protocols.noteExtendedConnect(place, connection.hasExtendedConnect),
+      () => {},
+    );
+    void connection.closed.then(() => {
+      if (connection.goAwayCode) protocols.forget(place); // other than NO_ERROR
+    });
   }
 
   close(): void {

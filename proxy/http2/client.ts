@@ -40,6 +40,7 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
   readonly #waiting = new Set<Waiting>();
   #nextId = 1;
   #isLeaving = false;
+  #goAwayCode: number | undefined;
 
   constructor(options: Http2Options) {
     super(options, "upstream");
@@ -58,6 +59,16 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
 
   get hasExtendedConnect(): boolean {
     return this.peer.hasExtendedConnect;
+  }
+
+  get goAwayCode(): number | undefined {
+    return this.#goAwayCode;
+  }
+
+  /** Where the peer has said why it goes away, that is why. */
+  override makeError(h2Code: number, what: string, isUnprocessed?: boolean, cause?: unknown): Http2Error {
+    const code = h2Code === H2.NO_ERROR ? this.#goAwayCode ?? h2Code : h2Code;
+    return super.makeError(code, what, isUnprocessed, cause);
   }
 
   override get isDraining(): boolean {
@@ -157,7 +168,8 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
 
   protected override onGoAway(lastId: number, code: number): void {
     this.#isLeaving = true;
-    this.#rejectWaiting(this.#unprocessed());
+    this.#goAwayCode = code;
+    this.#rejectWaiting(this.#unprocessed(code === H2.NO_ERROR ? H2.REFUSED_STREAM : code));
     for (const [id, stream] of [...this.streams]) {
       if (id <= lastId) continue;
       this.streams.delete(id);

@@ -181,6 +181,8 @@ export interface Http2ClientConnection extends Http2Connection {
   readonly ready: Promise<void>;
   /** The peer has announced Extended CONNECT (RFC 8441 §3). Known once `ready`. */
   readonly hasExtendedConnect: boolean;
+  /** The code of the last GOAWAY that came; undefined without one. */
+  readonly goAwayCode: number | undefined;
 }
 
 /** The server role. */

@@ -50,8 +50,9 @@ export class Http2Leg implements UpstreamLeg {
     this.#stream?.end(trailers);
   }
 
-  fateAfter(error: unknown): "unseen" | "unknown" | "seen" {
+  fateAfter(error: unknown): "unseen" | "unknown" | "seen" | "misplaced" {
     if (!(error instanceof Http2Error)) return "seen";
+    if (error.h2Code === H2.HTTP_1_1_REQUIRED) return "misplaced";
     if (error.isUnprocessed) return "unseen";
     return this.#isReused && error.code === "upstream.closed" && this.#connection.isDraining
       ? "unknown"

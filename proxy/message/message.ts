@@ -122,9 +122,9 @@ export interface UpstreamLeg {
   end(trailers: readonly HeaderField[] | undefined): void;
   /**
    * What an error of this leg says about the request: `unseen` when the upstream has not acted on it, `unknown` when a kept
-   * connection may have been dead from the start.
+   * connection may have been dead from the start, `misplaced` when it takes it over HTTP/1.1 only.
    */
-  fateAfter(error: unknown): "unseen" | "unknown" | "seen";
+  fateAfter(error: unknown): "unseen" | "unknown" | "seen" | "misplaced";
   /**
    * The next response head, interim ones included.
    *

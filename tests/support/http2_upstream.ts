@@ -2,7 +2,7 @@
 import { Deadlines } from "../../core/deadlines.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { startHttp2Server } from "../../proxy/http2/server.ts";
-import type { Http2ServerStream } from "../../proxy/http2/types.ts";
+import type { Http2ServerConnection, Http2ServerStream } from "../../proxy/http2/types.ts";
 import { ByteReader, closeQuietly } from "../../proxy/streams/byte_reader.ts";
 import { SocketStream } from "../../proxy/streams/socket_stream.ts";
 import { upstreamAuthority } from "./test_authority.ts";
@@ -17,13 +17,15 @@ export interface Http2Upstream extends AsyncDisposable {
 
 /** Starts it for `up.test`. Without a handler it answers with the request line and its authorization. */
 export async function startHttp2Upstream(
-  { alpn = ["h2", "http/1.1"], handle = answer }: {
+  { alpn = ["h2", "http/1.1"], handle = answer, port = 0 }: {
     readonly alpn?: readonly string[];
-    readonly handle?: (stream: Http2ServerStream) => Promise<void>;
+    readonly handle?: (stream: Http2ServerStream, connection: Http2ServerConnection) => Promise<void>;
+    /** Where another one has listened before. */
+    readonly port?: number;
   } = {},
 ): Promise<Http2Upstream> {
   const { certPem: cert, keyPem: key } = await (await upstreamAuthority()).issue(["up.test"]);
-  const listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert, key, alpnProtocols: [...alpn] });
+  const listener = Deno.listenTls({ hostname: "127.0.0.1", port, cert, key, alpnProtocols: [...alpn] });
   const requests: string[] = [];
   const open = new Set<() => void>();
   const serving = new Set<Promise<void>>();
@@ -41,7 +43,7 @@ export async function startHttp2Upstream(
         deadlines: new Deadlines(),
         onRequest: async (request) => {
           requests.push(lineOf(request));
-          await handle(request);
+          await handle(request, connection);
         },
       });
       open.add(() => connection.close());
