@@ -85,7 +85,8 @@ export const ruleFields = {
   secret: text.optional().openapi({ description: "The secret that is injected" }),
   methods: z.array(text).optional().openapi({ description: "Any when left out", example: ["GET"] }),
   paths: z.array(text).optional().openapi({
-    description: "`/exact`, `/prefix/*` or `*`; any when left out",
+    description:
+      "`/exact`, `/prefix/*`, `*`, or stars for whole segments inside (`/a/*/b`, `/a/**/b`); any when left out",
     example: ["/v1/models", "/v1/chat/*"],
   }),
   ports: z.array(z.int().min(1).max(65_535)).optional().openapi({ description: "80 and 443 when left out" }),

@@ -13,6 +13,7 @@
  * @module
  */
 import { hidesDotSegments, isOdd } from "./hidden_dots.ts";
+import { coversWithStars, hasInnerStar } from "./path_stars.ts";
 
 /** One way to read a path, applied to a request's path and to a rule's pattern alike. */
 interface Reading {
@@ -48,7 +49,7 @@ const ENCODED_SCOPE = /(\/@[^/%]+)%2F/g;
 /**
  * True when `pattern` covers `path`, both taken literally but for the case of escapes (RFC 3986 §6.2.2.1): `*` covers
  * everything, `<prefix>/*` what lies strictly below the prefix (`/v1/*` covers `/v1/` and `/v1/a`, not `/v1`), so does
- * `<prefix>%2F*`, anything else only itself. Behind a segment `@scope` a pattern's slash covers `%2F` too, not the other
+ * `<prefix>%2F*`, a star inside is for segments (`path_stars.ts`), anything else covers only itself. Behind a segment `@scope` a pattern's slash covers `%2F` too, not the other
  * way round: to a server that decodes it or not, `/@scope%2Fname` is a package of that scope. Never throws.
  */
 export function matchPath(pattern: string, path: string): boolean {
@@ -84,6 +85,7 @@ export function prefixOf(pattern: string): string | undefined {
 
 function covers(pattern: string, path: string): boolean {
   if (pattern === "*") return true;
+  if (hasInnerStar(pattern)) return coversWithStars(pattern, path);
   const prefix = prefixOf(pattern);
   return prefix === undefined ? pattern === path : path.startsWith(prefix);
 }

@@ -11,6 +11,7 @@ import { quoteText } from "../core/escape.ts";
 import { isIpLiteral, parseHost } from "../core/host_port.ts";
 import { parseName } from "../core/names.ts";
 import { hasDotSegments, isSuspectPath, prefixOf, upperEscapes } from "./path.ts";
+import { problemOfStars } from "./path_stars.ts";
 import {
   conditionsOf,
   flagOf,
@@ -28,7 +29,7 @@ export interface RuleSpec extends RuleWords {
   readonly host: string;
   /** Upper-case method names. */
   readonly methods: readonly string[];
-  /** `/exact`, `/prefix/*`, `/prefix%2F*` or `*`; escapes in upper case. */
+  /** `/exact`, `/prefix/*`, `/prefix%2F*`, `*`, or with stars for segments inside; escapes in upper case. */
   readonly paths: readonly string[];
   /** 1 to 65535; empty means 80 and 443. */
   readonly ports: readonly number[];
@@ -54,7 +55,7 @@ export interface RuleInput extends RuleWordsInput {
   readonly host: string;
   /** In any case; none means any. */
   readonly methods?: readonly string[] | undefined;
-  /** `*`, `/exact` or `/prefix/*`; none means any. */
+  /** `*`, `/exact`, `/prefix/*`, or with stars for segments inside; none means any. */
   readonly paths?: readonly string[] | undefined;
   /** None means 80 and 443. */
   readonly ports?: readonly number[] | undefined;
@@ -75,7 +76,7 @@ const NOT_IN_PATH = /[\x00-\x20\x7f-\uffff?#]/;
  * The canonical rule for an input.
  *
  * @throws ProxyError `input.invalid`, naming the field: a host that is none, an empty string anywhere, a path that is
- * neither `*`, exact, `<prefix>/*` nor `<prefix>%2F*`, or that is not written plainly (dot segments, double encoding), a port
+ * neither `*`, exact, `<prefix>/*` nor `<prefix>%2F*`, with stars in wrong places, or that is not written plainly (dot segments, double encoding), a port
  * out of range, a word that `parseWords` refuses, or `passthrough` with secret, methods, paths or words
  */
 export function parseRule(input: RuleInput): RuleSpec {
@@ -169,18 +170,16 @@ function parseMethod(text: string): string {
 
 function parsePathPattern(text: string): string {
   if (text === "*") return text;
-  const star = text.indexOf("*");
-  const prefix = star === text.length - 1 ? prefixOf(text) : undefined;
-  const literal = prefix ?? text;
-  if (
-    !text.startsWith("/") || NOT_IN_PATH.test(text) || (star >= 0 && prefix === undefined) ||
-    text.length > 2_048
-  ) {
+  const isPlain = text.startsWith("/") && !NOT_IN_PATH.test(text) && text.length <= 2_048;
+  const problem = isPlain && text.includes("*") ? problemOfStars(text) : undefined;
+  if (!isPlain || problem !== undefined) {
     invalid(
       `Cannot use ${quoteText(text, 80)} as a path`,
-      "write /v1/models (exact), /v1/* (all below) or *; percent-encode as the client does; the query is no part of it",
+      problem ??
+        "write /v1/models (exact), /v1/* (all below) or *; percent-encode as the client does; the query is no part of it",
     );
   }
+  const literal = prefixOf(text) ?? text;
   // Such a request is denied, or means another path to the server, whatever the rules say.
   if (hasDotSegments(literal) || isSuspectPath(literal)) {
     invalid(

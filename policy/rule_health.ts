@@ -137,8 +137,17 @@ function wordsOfHidden(rule: RuleSpec, place: number): string {
 
 /** True when every path under the pattern `inner` is under the pattern `outer`. */
 function covers(outer: string, inner: string): boolean {
-  return outer === inner ||
-    (inner !== "*" && matchPath(outer, prefixOf(inner) ?? inner));
+  if (outer === inner) return true;
+  if (inner === "*") return false;
+  const deep = inner.indexOf("**");
+  const below = deep < 0 ? prefixOf(inner) : inner.slice(0, deep);
+  // A pattern for all below is under no exact one, whatever that ends in.
+  return below === undefined ? matchPath(outer, inner) : isOpen(outer) && matchPath(outer, below);
+}
+
+/** True for a pattern that covers all below some place. */
+function isOpen(pattern: string): boolean {
+  return pattern === "*" || prefixOf(pattern) !== undefined;
 }
 
 function portsOf({ ports }: RuleSpec): readonly number[] {

@@ -393,7 +393,7 @@ export interface components {
        */
       readonly methods?: readonly string[];
       /**
-       * @description `/exact`, `/prefix/*` or `*`; any when left out
+       * @description `/exact`, `/prefix/*`, `*`, or stars for whole segments inside (`/a/*\/b`, `/a/**\/b`); any when left out
        * @example [
        *       "/v1/models",
        *       "/v1/chat/*"
@@ -494,7 +494,7 @@ export interface components {
        */
       readonly methods?: readonly string[];
       /**
-       * @description `/exact`, `/prefix/*` or `*`; any when left out
+       * @description `/exact`, `/prefix/*`, `*`, or stars for whole segments inside (`/a/*\/b`, `/a/**\/b`); any when left out
        * @example [
        *       "/v1/models",
        *       "/v1/chat/*"
@@ -532,7 +532,7 @@ export interface components {
        */
       readonly methods?: readonly string[];
       /**
-       * @description `/exact`, `/prefix/*` or `*`; any when left out
+       * @description `/exact`, `/prefix/*`, `*`, or stars for whole segments inside (`/a/*\/b`, `/a/**\/b`); any when left out
        * @example [
        *       "/v1/models",
        *       "/v1/chat/*"
@@ -861,7 +861,7 @@ export interface components {
          */
         readonly methods?: readonly string[];
         /**
-         * @description `/exact`, `/prefix/*` or `*`; any when left out
+         * @description `/exact`, `/prefix/*`, `*`, or stars for whole segments inside (`/a/*\/b`, `/a/**\/b`); any when left out
          * @example [
          *       "/v1/models",
          *       "/v1/chat/*"

@@ -199,3 +199,33 @@ Deno.test("decideRequest() tells which rule came closest", () => {
     closest: { rule, missed: ["method"] },
   });
 });
+
+Deno.test("decideRequest() wants a star inside to be one segment in every reading", async (t) => {
+  const rules = [makeRule("pulls", { host: HOST, paths: ["/repos/acme/*/pulls", "/git/**/info/refs"] })];
+  const rows: readonly [string, string][] = [
+    ["/repos/acme/web/pulls", "allow:pulls"],
+    ["/repos/acme/w%65b/pulls", "allow:pulls"],
+    ["/repos/acme/a%20b/pulls", "allow:pulls"],
+    ["/repos/acme/a%2fb/pulls", "path-ambiguous"],
+    ["/repos/acme/a\\b/pulls", "path-ambiguous"],
+    ["/repos/acme/a%5Cb/pulls", "path-ambiguous"],
+    ["/repos/acme/x%2f..%2fy/pulls", "allow:pulls"],
+    ["/repos/acme/x%2f..%2f..%2fother/pulls", "path-ambiguous"],
+    ["/repos/acme/../pulls", "path-ambiguous"],
+    ["/repos/acme/%2e%2e/pulls", "path-ambiguous"],
+    ["/repos/acme/..;/pulls", "path-encoding"],
+    ["/repos/acme/%252e%252e/pulls", "path-encoding"],
+    ["/repos/acme/;/pulls", "path-ambiguous"],
+    ["/repos/acme/a;b/pulls", "allow:pulls"],
+    ["/repos/acme/web//pulls", "path-ambiguous"],
+    ["/repos/acme/web%2fpulls", "path-ambiguous"],
+    ["/repos/acme/web/x/pulls", "no-rule"],
+    ["/git/a/b/info/refs", "allow:pulls"],
+    ["/git/a%2fb/info/refs", "allow:pulls"],
+    ["/git/../info/refs", "path-ambiguous"],
+    ["/git/a/../../x/info/refs", "path-ambiguous"],
+  ];
+  for (const [path, expected] of rows) {
+    await t.step(path, () => assertEquals(outcome(rules, get(path)), expected));
+  }
+});

@@ -38,6 +38,56 @@ Deno.test("matchPath() knows star, prefix and exact", async (t) => {
   }
 });
 
+Deno.test("matchPath() takes a star inside for one segment, two for any number", async (t) => {
+  const rows: readonly [string, string, boolean][] = [
+    ["/repos/acme/*/pulls", "/repos/acme/web/pulls", true],
+    ["/repos/acme/*/pulls", "/repos/acme/pulls", false],
+    ["/repos/acme/*/pulls", "/repos/acme//pulls", false],
+    ["/repos/acme/*/pulls", "/repos/acme/web/x/pulls", false],
+    ["/repos/acme/*/pulls", "/repos/acme/web/pulls/", false],
+    ["/repos/acme/*/pulls", "/repos/acme/web/pulls/1", false],
+    ["/repos/acme/*/pulls", "/x/repos/acme/web/pulls", false],
+    ["/repos/acme/*/pulls", "/repos/Acme/web/pulls", false],
+    ["/repos/acme/*/pulls", "*", false],
+    ["/*/x", "/a/x", true],
+    ["/*/x", "a/x", false],
+    ["/*/*", "/a/", true],
+    ["/*/*", "/a/b/c", true],
+    ["/*/*", "/a", false],
+    ["/*/*", "//a", false],
+    ["/a/*/b/*", "/a/x/b/", true],
+    ["/a/*/b/*", "/a/x/b", false],
+    ["/a/*/g%2F*", "/a/x/g%2fname", true],
+    ["/a/*/g%2F*", "/a/x/g/name", false],
+    ["/@a/*/x", "/@a%2fb/x", true],
+    ["/acme/**/info/refs", "/acme/info/refs", true],
+    ["/acme/**/info/refs", "/acme/web/info/refs", true],
+    ["/acme/**/info/refs", "/acme/a/b/c/info/refs", true],
+    ["/acme/**/info/refs", "/acme/a//c/info/refs", false],
+    ["/acme/**/info/refs", "/acme//info/refs", false],
+    ["/acme/**/info/refs", "/acme/info/refs/x", false],
+    ["/acme/**/info/refs", "/acme/refs", false],
+    ["/acme/**/info/refs", "/other/acme/x/info/refs", false],
+    ["/**/x", "/x", true],
+    ["/**/x", "/a/b/x", true],
+    ["/a/**/a", "/a", false],
+    ["/a/**/a", "/a/a", true],
+    ["/*/**/x", "/x", false],
+    ["/*/**/x", "/a/x", true],
+  ];
+  for (const [pattern, path, expected] of rows) {
+    await t.step(`${pattern} ${path}`, () => assertEquals(matchPath(pattern, path), expected));
+  }
+});
+
+Deno.test("matchPath() of a star inside costs the length of the path", () => {
+  const path = "/a".repeat(32_000);
+  const patterns = ["/a/**" + "/a".repeat(500) + "/b", "/*".repeat(15) + "/b/*", "/**/b"];
+  const before = performance.now();
+  for (let i = 0; i < 100; i++) for (const pattern of patterns) assert(!matchPath(pattern, path));
+  assert(performance.now() - before < 10_000);
+});
+
 Deno.test("normalisePath() reads a path as a lenient server does", async (t) => {
   const rows: readonly [string, string][] = [
     ["/v1/models", "/v1/models"],
