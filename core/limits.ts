@@ -24,6 +24,8 @@ export interface Limits {
   readonly maxHttp2Streams: number;
   /** HTTP/2 requests of one client under way, over all its connections: as HTTP/1.1 connections, with room for idle ones. */
   readonly maxHttp2StreamsPerClient: number;
+  /** Connections to one upstream for one client and credential: all streams of a client have a place, 100 on each. */
+  readonly maxHttp2UpstreamsPerKey: number;
   /** CONTINUATION frames of one header block: whole heads of `maxHeadBytes` need three (CVE-2024-27316 and its like). */
   readonly maxHttp2Continuations: number;
   /** What a client may send of one stream's body before the upstream has taken it. */
@@ -90,7 +92,7 @@ export interface Limits {
   readonly maxPendingDialsPerClient: number;
   /** Those to one destination: one silent place must not use up what the others need. */
   readonly maxPendingDialsPerDestination: number;
-  /** Idle upstream connections kept, in all. */
+  /** Idle upstream connections kept, in all; those of HTTP/2 beside the first for a client and place count too. */
   readonly maxIdleUpstream: number;
   /** Idle upstream connections kept per pool key. */
   readonly maxIdleUpstreamPerKey: number;
@@ -123,6 +125,7 @@ export const DEFAULT_LIMITS: Limits = {
 
   maxHttp2Streams: 100,
   maxHttp2StreamsPerClient: 2_400,
+  maxHttp2UpstreamsPerKey: 24,
   maxHttp2Continuations: 8,
   http2StreamWindowBytes: 262_144,
   http2UpstreamWindowBytes: 524_288,

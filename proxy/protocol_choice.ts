@@ -91,7 +91,7 @@ async function ask(
     release();
   }
   const { protocol } = connection;
-  if (protocol === "h2") return { protocol, upstream: http2Pool.add(key, connection).connection };
+  if (protocol === "h2") return { protocol, upstream: http2Pool.add(key, connection) };
   pool.put(key, connection);
   return { protocol };
 }

@@ -1,5 +1,6 @@
 /**
- * HTTP/2 connections to upstreams, each for one client, place and credential: their requests share it, nobody else's do.
+ * HTTP/2 connections to upstreams, each for one client, place and credential: their requests share it, nobody else's do. When
+ * all places on it are taken, another is opened beside it, as long as there is room for such; then requests wait.
  *
  * Not here: what is sent on them (`http2/upstream.ts`).
  *
@@ -10,6 +11,7 @@ import type { Limits } from "../../core/limits.ts";
 import type { Grants } from "../grants.ts";
 import { startHttp2Client } from "../http2/client.ts";
 import type { Http2ClientConnection } from "../http2/types.ts";
+import { type Counts, IDLE_UPSTREAMS, LocalCounts } from "../records/counts.ts";
 import type { UpstreamConnection } from "./dialler.ts";
 import { keyOf, type PoolKey } from "./pool.ts";
 import type { ProtocolMemory } from "./protocol_memory.ts";
@@ -22,14 +24,20 @@ export interface Http2Lease {
   readonly release: () => void;
 }
 
+type Release = () => void;
+
 interface Entry {
   readonly connection: Http2ClientConnection;
   readonly key: string;
+  /** Its place among those that no client connection accounts for: it is one of several for its key. */
+  readonly place: Release | undefined;
   users: number;
   /** While nobody uses it. */
-  idle: { readonly deadline: Deadline; readonly release: () => void } | undefined;
+  idle:
+    | { readonly deadline: Deadline; readonly release: Release; readonly place: Release | undefined }
+    | undefined;
   /** Lets go of the client and credential that it is for. */
-  end: () => void;
+  end: Release;
 }
 
 /** The connections of a proxy. */
@@ -37,22 +45,27 @@ export class Http2Pool {
   readonly #limits: Limits;
   readonly #deadlines: Deadlines;
   readonly #grants: Grants;
+  readonly #counts: Counts;
   readonly #protocols: ProtocolMemory | undefined;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, Set<Entry>>();
   /** Of each dial under way what came of it; undefined when whoever dialled has given it up. */
   readonly #dials = new Map<string, Promise<Entry | undefined>>();
   #isClosed = false;
 
-  constructor(options: {
-    readonly limits: Limits;
-    readonly deadlines: Deadlines;
-    readonly grants: Grants;
-    /** Is told what the upstreams say about themselves. */
-    readonly protocols?: ProtocolMemory | undefined;
-  }) {
+  constructor(
+    options: {
+      readonly limits: Limits;
+      readonly deadlines: Deadlines;
+      readonly grants: Grants;
+      readonly counts?: Counts;
+      /** Is told what the upstreams say about themselves. */
+      readonly protocols?: ProtocolMemory | undefined;
+    },
+  ) {
     this.#limits = options.limits;
     this.#deadlines = options.deadlines;
     this.#grants = options.grants;
+    this.#counts = options.counts ?? new LocalCounts();
     this.#protocols = options.protocols;
   }
 
@@ -68,46 +81,78 @@ export class Http2Pool {
   ): Promise<Http2Lease> {
     const name = keyOf(key);
     for (;;) {
-      const known = this.#entries.get(name);
-      if (known && !known.connection.isDraining) return this.#use(known, key, true);
+      const known = this.#leastBusy(name);
+      if (known && known.users < known.connection.maxStreams) return this.#use(known, key, true);
       const underWay = this.#dials.get(name);
-      if (!underWay) break;
-      await underWay;
+      if (!underWay) return await this.#open(key, known, { signal, dial });
+      const dialled = await underWay;
       signal.throwIfAborted();
+      const full = dialled ? undefined : this.#leastBusy(name);
+      if (full) return this.#use(full, key, true);
     }
-    const dialling = dial().then((upstream) => this.add(key, upstream));
+  }
+
+  /** Begins HTTP/2 on a connection that was dialled, and keeps it for the requests of `key`. */
+  add(key: PoolKey, upstream: UpstreamConnection): Http2ClientConnection {
+    return this.#start(key, upstream, undefined).connection;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const entries of [...this.#entries.values()]) {
+      for (const { connection } of [...entries]) connection.close();
+    }
+  }
+
+  /** @param full the one that has no room, where the request waits if there can be no other */
+  async #open(
+    key: PoolKey,
+    full: Entry | undefined,
+    { signal, dial }: { readonly signal: AbortSignal; readonly dial: () => Promise<UpstreamConnection> },
+  ): Promise<Http2Lease> {
+    const name = keyOf(key);
+    const place = full && this.#takePlace(name);
+    if (full && !place) return this.#use(full, key, true);
+    const dialling = dial().then((upstream) => this.#start(key, upstream, place));
     const outcome = dialling.catch((error) => {
-      if (signal.aborted) return undefined; // not the failure of those who wait: they dial themselves
+      // Not the failure of those who wait: they dial themselves, or make do with the full one.
+      if (signal.aborted || full) return undefined;
       throw error;
     });
     outcome.catch(() => {}); // perhaps nobody waits
     this.#dials.set(name, outcome);
     try {
       return this.#use(await dialling, key, false);
+    } catch (error) {
+      place?.();
+      const other = this.#leastBusy(name);
+      if (full && other && !signal.aborted) return this.#use(other, key, true);
+      throw error;
     } finally {
       this.#dials.delete(name);
     }
   }
 
-  /** Begins HTTP/2 on a connection that was dialled, and keeps it. */
-  add(key: PoolKey, { stream, reader }: UpstreamConnection): Entry {
+  #start(key: PoolKey, { stream, reader }: UpstreamConnection, place: Release | undefined): Entry {
     const connection = startHttp2Client({
       stream,
       reader,
       limits: this.#limits,
       deadlines: this.#deadlines,
     });
-    const entry: Entry = { connection, key: keyOf(key), users: 0, idle: undefined, end: () => {} };
-    if (this.#isClosed) connection.close();
-    else this.#entries.set(entry.key, entry);
+    const name = keyOf(key);
+    const entry: Entry = { connection, key: name, place, users: 0, idle: undefined, end: () => {} };
     const { client, credential } = key.grant;
     entry.end = this.#grants.hold(
       { client, ...(credential ? { credential } : {}) },
       () => connection.close(),
     );
+    const entries = this.#entries.get(name) ?? new Set();
+    this.#entries.set(name, entries.add(entry));
     void connection.closed.then(() => this.#forget(entry));
     this.#learn(connection, key);
-    this.#rest(entry, key);
+    if (this.#isClosed) connection.close();
+    else this.#rest(entry, key);
     return entry;
   }
 
@@ -123,11 +168,6 @@ export class Http2Pool {
     });
   }
 
-  close(): void {
-    this.#isClosed = true;
-    for (const { connection } of [...this.#entries.values()]) connection.close();
-  }
-
   #use(entry: Entry, key: PoolKey, isReused: boolean): Http2Lease {
     entry.users++;
     this.#wake(entry);
@@ -135,31 +175,67 @@ export class Http2Pool {
       connection: entry.connection,
       isReused,
       release: () => {
-        if (--entry.users > 0) return;
-        if (this.#entries.get(entry.key) === entry) this.#rest(entry, key);
-        else entry.connection.shutDown(); // another one is in its place
+        if (--entry.users === 0 && !entry.connection.isDraining) this.#rest(entry, key);
       },
     };
   }
 
-  /** Unused, it is kept for a while, and no longer than its last request's permission. */
+  #leastBusy(name: string): Entry | undefined {
+    let best: Entry | undefined;
+    for (const entry of this.#entries.get(name) ?? []) {
+      if (entry.connection.isDraining) continue;
+      // The first with room is filled first, so that the others come to rest.
+      if (entry.users < entry.connection.maxStreams) return entry;
+      if (!best || entry.users < best.users) best = entry;
+    }
+    return best;
+  }
+
+  /** Unused, it is kept for a while where there is room for it, and no longer than its last request's permission. */
   #rest(entry: Entry, key: PoolKey): void {
+    const place = entry.place ? undefined : this.#tryPlace();
+    if (!entry.place && !place) {
+      entry.connection.shutDown();
+      return;
+    }
     const close = () => entry.connection.close();
     entry.idle = {
       deadline: this.#deadlines.start(this.#limits.idleUpstreamTimeoutMs, close),
       release: this.#grants.hold(key.grant, close),
+      place,
     };
   }
 
   #wake(entry: Entry): void {
     entry.idle?.deadline.stop();
     entry.idle?.release();
+    entry.idle?.place?.();
     entry.idle = undefined;
   }
 
   #forget(entry: Entry): void {
     this.#wake(entry);
+    entry.place?.();
     entry.end();
-    if (this.#entries.get(entry.key) === entry) this.#entries.delete(entry.key);
+    const entries = this.#entries.get(entry.key);
+    entries?.delete(entry);
+    if (entries?.size === 0) this.#entries.delete(entry.key);
+  }
+
+  /** For one more connection of a key that has some. */
+  #takePlace(name: string): Release | undefined {
+    const size = this.#entries.get(name)?.size ?? 0;
+    return size < this.#limits.maxHttp2UpstreamsPerKey ? this.#tryPlace() : undefined;
+  }
+
+  /** For a descriptor that no client connection accounts for. */
+  #tryPlace(): Release | undefined {
+    if (this.#counts.of(IDLE_UPSTREAMS) >= this.#limits.maxIdleUpstream) return undefined;
+    this.#counts.add(IDLE_UPSTREAMS, 1);
+    let isTaken = true;
+    return () => {
+      if (isTaken) this.#counts.add(IDLE_UPSTREAMS, -1);
+      isTaken = false;
+    };
   }
 }

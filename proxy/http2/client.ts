@@ -75,10 +75,8 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
     return this.#isLeaving || super.isDraining;
   }
 
-  get freeSlots(): number {
-    if (this.isDraining) return 0;
-    const most = Math.min(this.peer.maxConcurrentStreams, this.limits.maxHttp2Streams);
-    return Math.max(0, most - this.streams.size - this.#waiting.size);
+  get maxStreams(): number {
+    return Math.min(this.peer.maxConcurrentStreams, this.limits.maxHttp2Streams);
   }
 
   openStream(
@@ -109,7 +107,7 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
   #openWaiting(): void {
     for (const waiting of this.#waiting) {
       if (this.isDraining) return;
-      if (this.streams.size >= Math.min(this.peer.maxConcurrentStreams, this.limits.maxHttp2Streams)) return;
+      if (this.streams.size >= this.maxStreams) return;
       this.#waiting.delete(waiting);
       try {
         waiting.opened.resolve(this.#open(waiting));

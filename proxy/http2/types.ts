@@ -175,8 +175,8 @@ export interface Http2ClientConnection extends Http2Connection {
     head: () => Http2RequestHead<SendableField>,
     options?: { readonly end?: boolean; readonly signal?: AbortSignal },
   ): Promise<Http2ClientStream>;
-  /** How many streams may be opened now without waiting. */
-  readonly freeSlots: number;
+  /** How many streams may be open at once; beyond, requests wait. */
+  readonly maxStreams: number;
   /** Resolves when the peer's first SETTINGS came; rejects when the connection ended before. */
   readonly ready: Promise<void>;
   /** The peer has announced Extended CONNECT (RFC 8441 §3). Known once `ready`. */
