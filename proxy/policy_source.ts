@@ -66,6 +66,8 @@ export interface PolicySource {
   rejected(credential: Credential, answer: UpstreamAnswer): Promise<Credential | undefined>;
   /** True for a place where the proxy itself renews credentials. Without a path only whole hosts count. */
   isTokenEndpoint(place: { readonly host: string; readonly path?: string }): boolean;
+  /** Whole hosts that are such a place. */
+  closedHosts(): readonly string[];
   /** True while the client, the rules and the secret of a grant are all still in force. */
   isLive(grant: Grant): boolean;
   /** Calls `listener` after every change that may have ended a grant. Returns a function that stops it. */

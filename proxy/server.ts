@@ -146,6 +146,7 @@ export function startProxy(options: ProxyOptions): LocalProxy {
     resolve: options.resolve,
     addresses: options,
     caCertsFor: options.caCertsFor,
+    closedHosts: () => policy.closedHosts(),
     ownAddresses: (port) => isOwn(port) ? localAddresses(clock) : [],
   });
   const pool = new UpstreamPool({ limits, deadlines, grants, counts });

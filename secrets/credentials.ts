@@ -124,7 +124,16 @@ export class Credentials implements AsyncDisposable {
    * hosts count: what is closed on hosts that are also used for real needs the path of each request.
    */
   isTokenEndpoint(place: Place): boolean {
-    return (this.#closed ??= new ClosedPlaces(this.closedEndpoints())).has(place);
+    return this.#closedPlaces.has(place);
+  }
+
+  /** Whole hosts that are such a place. */
+  closedHosts(): readonly string[] {
+    return this.#closedPlaces.hosts;
+  }
+
+  get #closedPlaces(): ClosedPlaces {
+    return this.#closed ??= new ClosedPlaces(this.closedEndpoints());
   }
 
   /** Where adopted logins are renewed, by secret. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { trimEndOf } from "../core/text.ts";
-import { isTooLong, readingsOf } from "../policy/path.ts";
+import { isSuspectPath, readingsOf } from "../policy/path.ts";
 import { hostWithin } from "../policy/rule.ts";
 import type { TokenEndpoint } from "./oauth_kind.ts";
 
@@ -48,13 +48,20 @@ export class ClosedPlaces {
     }
   }
 
+  /** The hosts that are closed as a whole. */
+  get hosts(): readonly string[] {
+    return [...this.#byHost].filter(([, closed]) => closed.some(({ isHost }) => isHost)).map(([host]) =>
+      host
+    );
+  }
+
   /** True for a closed place, on whatever port. Every reading of a path counts, and letter case does not: some servers ignore it. */
   has({ host, path }: Place): boolean {
     const closed = this.#byHost.get(host);
     if (!closed) return false;
     if (closed.some(({ isHost }) => isHost)) return true;
     if (path === undefined) return false;
-    if (isTooLong(path)) return true; // it could mean any place, and finding out would cost too much
+    if (isSuspectPath(path)) return true; // to some server it could mean any place
     const readings = readingsOf(path).map((reading) => trim(reading.path));
     return closed.some((place) =>
       readings.some((reading) =>

@@ -100,6 +100,10 @@ export class PolicyReplica implements PolicySource {
     return this.#closed.has(place);
   }
 
+  closedHosts(): readonly string[] {
+    return this.#closed.hosts;
+  }
+
   isLive(grant: Grant): boolean {
     return !this.#options.isCondemned() && this.#view.isLive(grant, this.#options.clock.now());
   }

@@ -142,6 +142,7 @@ function policyOf(state: State, credentials: Credentials): PolicySource {
     credential: (secret, request) => credentials.credential(secret, request),
     rejected: (credential, answer) => credentials.rejected(credential, answer),
     isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
+    closedHosts: () => credentials.closedHosts(),
     isLive: (grant) => state.isLive(grant),
     onChange: (listener) => state.onChange(listener),
   };

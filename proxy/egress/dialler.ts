@@ -17,6 +17,7 @@ import { type AddressOptions, checkAll, isNearAddress } from "../../policy/addre
 import type { Admission } from "../admission.ts";
 import { ByteReader, type ByteStream, closeQuietly } from "../streams/byte_reader.ts";
 import type { Client } from "../policy_source.ts";
+import { ClosedAddresses } from "./closed_addresses.ts";
 import { SocketStream } from "../streams/socket_stream.ts";
 import { upstreamTlsError } from "../tls/errors.ts";
 import { interleave, race, Winners } from "./race.ts";
@@ -37,6 +38,8 @@ export interface UpstreamOptions {
   readonly addresses: Pick<AddressOptions, "denyCidrs" | "allowCidrs">;
   /** PEM certificates trusted for a host in addition to the roots. */
   readonly caCertsFor: (host: string) => readonly string[];
+  /** Hosts that no client may reach, by their addresses either; see `closed_addresses.ts`. Default: none. */
+  readonly closedHosts?: () => readonly string[];
   /** Where this process itself answers on a port. */
   readonly ownAddresses: (port: number) => readonly Cidr[];
 }
@@ -75,9 +78,16 @@ const MAX_ADDRESSES_TRIED = 32;
 export class Dialler {
   readonly #options: UpstreamOptions;
   readonly #winners = new Winners();
+  readonly #closed: ClosedAddresses | undefined;
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
+    const { closedHosts, resolve, limits } = options;
+    this.#closed = closedHosts && new ClosedAddresses({
+      hosts: closedHosts,
+      resolve: (host) => within(resolve(host), limits.resolveTimeoutMs),
+      now: () => performance.now(),
+    });
   }
 
   /**
@@ -153,6 +163,9 @@ export class Dialler {
         reason: check.reason,
       });
     }
+    const [ip] = ips;
+    if (ip && isIpLiteral(host)) await this.#closed?.check(ip, ruleHost);
+    if (signal.aborted) throw signal.reason;
     if (!isOnlyNear) return found;
     // Decided by what is dialled, never by the name: its owner may point it anywhere.
     const near = found.filter((_, i) => isNear(ips[i]));
@@ -283,16 +296,16 @@ function mostTelling(error: unknown): unknown {
 class TimedOut extends Error {}
 
 /** The promise's outcome, or a rejection after `ms` or with the signal's reason. */
-async function within<T>(promise: Promise<T>, ms: number, signal: AbortSignal): Promise<T> {
+async function within<T>(promise: Promise<T>, ms: number, signal?: AbortSignal): Promise<T> {
   const { promise: given, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new TimedOut()), ms);
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) onAbort();
+  const onAbort = () => reject(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  if (signal?.aborted) onAbort();
   try {
     return await Promise.race([promise, given]);
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener("abort", onAbort);
+    signal?.removeEventListener("abort", onAbort);
   }
 }

@@ -3,9 +3,10 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { makeClientHello } from "../support/client_hello.ts";
 import { startForwarder } from "../support/forwarder.ts";
 import { freePort, hasProgram, runProgram, waitForPort } from "../support/programs.ts";
-import { readRequest, startRawUpstream } from "../support/echo_upstream.ts";
+import { readRequest, startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
 import { hasFullBacklog, startFullBacklog } from "../support/full_backlog.ts";
 import { basic, dialRaw, openTunnel, RawPeer } from "../support/raw_peer.ts";
+import { askSocks5 } from "../support/socks_client.ts";
 import { soon, waitUntil } from "../support/sockets.ts";
 import { startTestProxy, type TestProxy, type TestProxyOptions, TOKEN } from "../support/start_proxy.ts";
 import { upstreamAuthority } from "../support/test_authority.ts";
@@ -429,4 +430,45 @@ Deno.test("passthrough: the second direction ends after the half-close time-out"
   assertEquals(await soon("the end", tunnel.isClosed()), true);
   await setup.proxy.waitLine(/^passthrough .* reason=idle-timeout /);
   held.resolve();
+});
+
+Deno.test("passthrough: a closed token endpoint is closed by its address too, a name that shares it is not", async (t) => {
+  await using upstream = await startEchoUpstream({ names: ["other.test"] });
+  await using proxy = await startTestProxy();
+  proxy.policy.closedHosts = () => ["login.test"];
+  const { port } = upstream;
+  proxy.policy.allow("one", { host: "*", ports: [port], passthrough: true });
+  await t.step("CONNECT", async () => {
+    const { head } = await answerTo(proxy, `127.0.0.1:${port}`);
+    assertMatch(head, /^HTTP\/1\.1 403 slicer-proxy: token-endpoint \(127\.0\.0\.1\)\r\n/);
+  });
+  await t.step("SOCKS5", async () => {
+    const { peer, code } = await askSocks5(proxy.httpPort, { host: "127.0.0.1", port }, { token: TOKEN });
+    peer[Symbol.dispose]();
+    assertEquals(code, 2);
+  });
+  await t.step("another address", async () => {
+    assertMatch((await answerTo(proxy, `127.0.0.2:${port}`)).head, /^HTTP\/1\.1 (?:200|502) /);
+  });
+  await t.step("a name with the same address, which names itself", async () => {
+    using tunnel = await openTunnel(proxy.httpPort, `other.test:${port}`, TOKEN);
+    const { caPem } = await upstreamAuthority();
+    using tls = await Deno.startTls(tunnel.conn as Deno.TcpConn, {
+      hostname: "other.test",
+      caCerts: [caPem],
+    });
+    using peer = new RawPeer(tls);
+    await peer.send(`GET / HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n`);
+    assertEquals((await soon("an answer", peer.readResponse())).status, 200);
+  });
+  await t.step("a tunnel that would be looked into", async () => {
+    proxy.policy.addClient("two", "token_of_client_two_0000");
+    proxy.policy.allow("two", { host: "*", ports: [port] });
+    using peer = await dialRaw(proxy.httpPort);
+    const auth = `Proxy-Authorization: ${basic("token_of_client_two_0000")}`;
+    await peer.send(`GET http://127.0.0.1:${port}/ HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${auth}\r\n\r\n`);
+    const { head, body } = await soon("an answer", peer.readResponse());
+    assertMatch(head, /^HTTP\/1\.1 403 slicer-proxy: token-endpoint /);
+    assertStringIncludes(body, "the proxy renews its credentials at this address");
+  });
 });

@@ -178,6 +178,7 @@ function withCredentials(
     credential: (secret, request) => credentials.credential(secret, request),
     rejected: (credential, answer) => credentials.rejected(credential, answer),
     isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
+    closedHosts: () => credentials.closedHosts(),
     isLive: ({ client, rule, credential }) =>
       policy.isLive({ client, ...(rule ? { rule } : {}) }) &&
       (!credential || credentials.secretInfo(credential.secret)?.version === credential.version),

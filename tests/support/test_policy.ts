@@ -93,6 +93,10 @@ export class TestPolicy implements PolicySource {
     return false;
   }
 
+  closedHosts(): readonly string[] {
+    return [];
+  }
+
   isLive({ client, rule, credential }: Grant): boolean {
     const entry = this.#clients.get(client.name);
     if (entry?.client.version !== client.version) return false;

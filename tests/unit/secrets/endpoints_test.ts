@@ -42,6 +42,12 @@ Deno.test("isTokenEndpoint() closes where adopted logins are renewed, and nothin
     ["api.anthropic.com", "/v1/./" + "a".repeat(4_091), true],
     ["api.anthropic.com", "/v1/xx" + "/a".repeat(4_000), false],
     ["api.anthropic.com", "/v1%2foauth%2ftoken", true],
+    ["api.anthropic.com", "/v1/x/..%20/oauth/token", true],
+    ["api.anthropic.com", "/v1/x/..%23/oauth/token", true],
+    ["api.anthropic.com", "/v1/x/..;/oauth/token", true],
+    ["api.anthropic.com", "/v1%252foauth%252ftoken", true],
+    ["api.anthropic.com", "/v1/a%20b", false],
+    ["platform.openai.com", "/v1/x/..%20/oauth/token", false],
     ["api.anthropic.com", "//v1//oauth//token/", true],
     ["auth.x.ai", undefined, true],
     ["accounts.x.ai", undefined, true],
@@ -64,6 +70,15 @@ Deno.test("isTokenEndpoint() closes where adopted logins are renewed, and nothin
   for (const [host, path, isClosed] of rows) {
     await t.step(`${host} ${path ?? ""}`, () => assertEquals(is(host, path), isClosed));
   }
+  await t.step("closedHosts() names those that are closed as a whole", () => {
+    assertEquals(rig.credentials.closedHosts().toSorted(), [
+      "accounts.x.ai",
+      "auth.x.ai",
+      "both.test",
+      "login.test",
+      "platform.claude.com",
+    ]);
+  });
   await t.step("a deleted login opens them again", async () => {
     await rig.state.deleteSecret("c");
     assertEquals(is("platform.claude.com"), false);
