@@ -14,6 +14,7 @@
  */
 import { hidesDotSegments, isOdd } from "./hidden_dots.ts";
 import { coversWithStars, hasInnerStar } from "./path_stars.ts";
+import { SEGMENT_PLACEHOLDER } from "./placeholder.ts";
 
 /** One way to read a path, applied to a request's path and to a rule's pattern alike. */
 interface Reading {
@@ -68,9 +69,14 @@ export function matcherFor(path: string): (pattern: string) => boolean {
   };
 }
 
-/** The path with its escapes in upper case: as rules and suggestions write it. */
+/**
+ * The path with its escapes in upper case: as rules and suggestions write it. `%7B%7D` becomes `{}`, where a credential goes
+ * (`placeholder.ts`): half of all clients encode it, the other half does not.
+ */
 export function upperEscapes(path: string): string {
-  return path.includes("%") ? path.replace(/%[0-9a-f]{2}/gi, (escape) => escape.toUpperCase()) : path;
+  if (!path.includes("%")) return path;
+  const upper = path.replace(/%[0-9a-f]{2}/gi, (escape) => escape.toUpperCase());
+  return upper.replaceAll("%7B%7D", SEGMENT_PLACEHOLDER);
 }
 
 /** `/@scope%2Fname` as `/@scope/name`. Escapes are in upper case. */

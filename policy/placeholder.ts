@@ -14,6 +14,9 @@
 export const PLACEHOLDER_MARK = "slicerproxydummy";
 const UPPER_MARK = PLACEHOLDER_MARK.toUpperCase();
 
+/** What stands in a path where a secret of the type `path` goes, as in `/bot{}/sendMessage`; `%7B%7D` is the same. */
+export const SEGMENT_PLACEHOLDER = "{}";
+
 /**
  * A placeholder of a credential's shape: `makePlaceholder("ghp_", 40)`. It is in upper case when its prefix is
  * (`makePlaceholder("AKIA", 20)`), and longer than asked for where mark and prefix need the room.
@@ -43,4 +46,9 @@ function decodeBasic(text: string): string {
   } catch {
     return ""; // not base64: no server reads it either
   }
+}
+
+/** True for a path, or a pattern of paths, in which `{}` stands exactly once. */
+export function hasSegmentPlace(path: string): boolean {
+  return path.replace(/%7B%7D/gi, SEGMENT_PLACEHOLDER).split(SEGMENT_PLACEHOLDER, 3).length === 2;
 }

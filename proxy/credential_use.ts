@@ -6,12 +6,17 @@
  *
  * @module
  */
+import { ProxyError } from "../core/errors.ts";
+import { matchPath } from "../policy/path.ts";
+import { hasSegmentPlace, SEGMENT_PLACEHOLDER } from "../policy/placeholder.ts";
 import type { Credential } from "../secrets/credential.ts";
+import { injectedForms } from "../secrets/injected_forms.ts";
 import { revoked } from "./course.ts";
 import type { AdmittedExchange } from "./exchange.ts";
 import { type HeaderField, injectCredential } from "./message/fields.ts";
 import type { ResponseHead, UpstreamLeg } from "./message/message.ts";
 import { SentBody } from "./message/sent_body.ts";
+import { fillSegment, setParameter } from "./message/target_credential.ts";
 
 /** See the module. */
 export class CredentialUse {
@@ -62,6 +67,44 @@ export class CredentialUse {
   /** The fields with the credential in the place of the client's own. */
   inject(fields: HeaderField[]): HeaderField[] {
     return this.#credential ? injectCredential(fields, this.#credential) : fields;
+  }
+
+  /**
+   * The request target with the credential in its place.
+   *
+   * @throws ProxyError `policy.placeholder` when the rule does not say where in the path it goes
+   */
+  target(originForm: string): string {
+    const { segment, parameter } = this.#credential ?? {};
+    let target = originForm;
+    if (segment !== undefined) {
+      this.#checkPlace();
+      target = fillSegment(target, segment);
+    }
+    return parameter ? setParameter(target, parameter) : target;
+  }
+
+  /** Every text by which the credential would be known again in an answer. */
+  get injected(): readonly string[] {
+    return this.#credential ? injectedForms(this.#credential) : [];
+  }
+
+  /** True when {@linkcode target} is a credential: it must be kept out of compression tables. */
+  get isInTarget(): boolean {
+    return this.#credential?.segment !== undefined || this.#credential?.parameter !== undefined;
+  }
+
+  /** The rule pins the place: a client that could choose it would have the credential put where the upstream shows it. */
+  #checkPlace(): void {
+    const { rule, target: { path } } = this.#exchange;
+    const isPinned = rule.paths.some((pattern) => hasSegmentPlace(pattern) && matchPath(pattern, path));
+    if (isPinned && hasSegmentPlace(path)) return;
+    throw new ProxyError(
+      "policy.placeholder",
+      `Cannot forward the request of ${rule.client} under its rule for ${rule.host}: the secret ` +
+        `"${rule.secret}" goes where the path has ${SEGMENT_PLACEHOLDER}, once, as a path of the rule does`,
+      { reason: "placeholder" },
+    );
   }
 
   /** The request will not be sent again. */

@@ -45,8 +45,9 @@ class Forwarding implements Course {
   /** Made when a dial begins, which it can end. */
   #cancel: AbortController | undefined;
   #leg: UpstreamLeg | undefined;
-  /** What the upstream gets. */
+  /** What the upstream gets. The target may hold a credential: it goes nowhere else. */
   #fields: readonly HeaderField[] = [];
+  #target = "";
   #failure: ProxyError | undefined;
   /** The upstream takes it over HTTP/1.1 only (RFC 9113 §7), which the client is told: only it can send it so. */
   #isMisplaced = false;
@@ -214,21 +215,27 @@ class Forwarding implements Course {
 
   /** What goes upstream, at the last moment: the check and the write are one turn (SPEC section 9.4). */
   #upstreamHead(): RequestHead {
-    const { request: { head }, target, grant, session: { context }, startedAt } = this.#exchange;
+    const { request: { head }, grant, session: { context }, startedAt } = this.#exchange;
     if (!context.policy.isLive(grant)) throw revoked();
     this.#setupMs ??= context.clock.monotonic() - startedAt;
-    return { ...head, target: target.originForm, fields: this.#fields };
+    return {
+      ...head,
+      target: this.#target,
+      fields: this.#fields,
+      ...(this.#credential.isInTarget ? { isTargetSensitive: true } : {}),
+    };
   }
 
   /**
-   * The client's fields less those of the hop, with the credential in use.
+   * The client's fields less those of the hop, with the credential in use; and the target with it.
    *
    * @throws ProxyError `policy.placeholder`
    */
   #upstreamFields(): readonly HeaderField[] {
     const { request: { head }, target, upgrade } = this.#exchange;
     const fields = this.#credential.inject(removeHopByHop(head));
-    const place = findPlaceholder({ fields, target: target.originForm });
+    this.#target = this.#credential.target(target.originForm);
+    const place = findPlaceholder({ fields, target: this.#target });
     if (place !== undefined) throw unreplaced(place, this.#exchange.rule);
     if (head.version === "HTTP/2") return fields;
     // Only HTTP/1.0 may lack it: without one the upstream could pick a site that no rule was asked about.

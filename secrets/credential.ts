@@ -23,6 +23,12 @@ export interface Credential {
   readonly merge?: readonly CredentialHeader[];
   /** Added unless the client sends the header itself. */
   readonly defaults?: readonly CredentialHeader[];
+  /** Set in the query, in the place of the client's own of that name. Not encoded. */
+  readonly parameter?: CredentialHeader;
+  /** Put into the path where the client has written `{}`, as it stands in a URL. */
+  readonly segment?: string;
+  /** What of all this is secret, each as itself: an answer that holds one gives it away. */
+  readonly material: readonly string[];
   /** Names the access token in use, and says nothing about it. Absent when there is nothing to renew. */
   readonly generation?: string;
 }

@@ -11,7 +11,7 @@ import { isProxyError, ProxyError } from "../core/errors.ts";
 import type { SecretRecord, SecretUpdate } from "../store/records.ts";
 import type { Credential, SecretInfo } from "./credential.ts";
 import { type ClosedEndpoints, ClosedPlaces, type Place } from "./endpoints.ts";
-import { credentialHeaders, oauthKind } from "./kinds.ts";
+import { oauthKind, staticInjection } from "./kinds.ts";
 import { LiveLogin, type LoginParts, type RenewalOutcome } from "./login.ts";
 import type { CredentialRequest, TokenEndpoint, UpstreamAnswer } from "./oauth_kind.ts";
 import type { ProviderCall } from "./provider_call.ts";
@@ -102,8 +102,8 @@ export class Credentials implements AsyncDisposable {
     const login = this.#loginOf(name, stored);
     if (login) return login.credential(request ?? { host: stored.record.host, method: "GET", path: "/" });
     const { version, host, cleartext, type } = stored.record;
-    const headers = orUnavailable(stored.record, () => credentialHeaders(type, stored.value));
-    const credential = { secret: name, version, host, cleartext, headers };
+    const injection = orUnavailable(stored.record, () => staticInjection(type, stored.value));
+    const credential = { secret: name, version, host, cleartext, ...injection };
     this.#prepared.set(stored.record, credential);
     return credential;
   }

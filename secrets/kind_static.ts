@@ -5,19 +5,44 @@
  */
 import { Buffer } from "node:buffer";
 import { ProxyError } from "../core/errors.ts";
-import type { CredentialHeader } from "./credential.ts";
+import type { Credential, CredentialHeader } from "./credential.ts";
 
-/** One kind without renewal. `Parsed` is whatever `parse` makes of a value for `headers`. */
+/** What becomes of a request, as a {@linkcode Credential} says it. */
+export type StaticInjection = Pick<Credential, "headers" | "parameter" | "segment" | "material">;
+
+/** One kind without renewal. `Parsed` is whatever `parse` makes of a value for `inject`. */
 export interface StaticKind<Parsed = unknown> {
   /** @throws ProxyError `input.invalid`, without the credential */
   parse(value: string): Parsed;
-  headers(parsed: Parsed): readonly CredentialHeader[];
+  inject(parsed: Parsed): StaticInjection;
 }
 
+const BEARER: StaticKind<string> = {
+  parse: parseBearer,
+  inject: (token) => ({ headers: [["Authorization", `Bearer ${token}`]], material: [token] }),
+};
+
+const BASIC: StaticKind<string> = {
+  parse: parseBasic,
+  inject: (pair) => {
+    const colon = pair.indexOf(":");
+    const password = pair.slice(colon + 1);
+    // Some APIs take their key for the user, with no password.
+    const material = [pair, password === "" ? pair.slice(0, colon) : password];
+    return { headers: [["Authorization", `Basic ${toBase64(pair)}`]], material };
+  },
+};
+
+const HEADER: StaticKind<CredentialHeader> = {
+  parse: parseHeader,
+  // Behind a scheme (RFC 9110 §11.4) stands what is secret.
+  inject: (header) => ({ headers: [header], material: [header[1].replace(/^[A-Za-z]+ +/, "")] }),
+};
+
 export const STATIC_KINDS: readonly (readonly [type: string, kind: StaticKind])[] = [
-  ["bearer", { parse: parseBearer, headers: (token: string) => [["Authorization", `Bearer ${token}`]] }],
-  ["basic", { parse: parseBasic, headers: (pair: string) => [["Authorization", `Basic ${toBase64(pair)}`]] }],
-  ["header", { parse: parseHeader, headers: (header: CredentialHeader) => [header] }],
+  ["bearer", BEARER as StaticKind],
+  ["basic", BASIC as StaticKind],
+  ["header", HEADER as StaticKind],
 ];
 
 /** Servers commonly take 8 to 16 KiB of header (nginx 8 KiB a line, Node.js 16 KiB in all): more is never accepted. */
@@ -80,7 +105,7 @@ function parseHeader(value: string): CredentialHeader {
 }
 
 /** Text without control characters or surrounding white space: nothing that ends a header or differs when sent. */
-function checkText(what: string, value: string): void {
+export function checkText(what: string, value: string): void {
   if (value === "") invalid(`Cannot use this ${what}: it is empty`, "give the credential itself");
   // deno-lint-ignore no-control-regex
   if (/[\x00-\x1f\x7f-\x9f]/.test(value) || !value.isWellFormed()) {
@@ -98,7 +123,7 @@ function checkText(what: string, value: string): void {
 }
 
 /** Text that is sent as it is: other characters would be encoded differently by different servers (RFC 9110 §5.5). */
-function checkHeaderText(what: string, value: string): void {
+export function checkHeaderText(what: string, value: string): void {
   checkText(what, value);
   if (!/^[\x20-\x7e]*$/.test(value)) {
     invalid(`Cannot use this ${what}: it has characters beyond ASCII`, "encode them as the API asks for");
@@ -109,6 +134,6 @@ function toBase64(text: string): string {
   return Buffer.from(text, "utf8").toString("base64"); // RFC 7617 §2.1: UTF-8
 }
 
-function invalid(message: string, hint: string): never {
+export function invalid(message: string, hint: string): never {
   throw new ProxyError("input.invalid", message, { hint });
 }

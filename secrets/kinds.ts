@@ -6,14 +6,14 @@
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
-import type { CredentialHeader } from "./credential.ts";
 import { CLAUDE } from "./kind_claude.ts";
 import { CLIENT_CREDS } from "./kind_client_creds.ts";
 import { CODEX } from "./kind_codex.ts";
 import { COPILOT } from "./kind_copilot.ts";
 import { GITHUB_APP } from "./kind_github_app.ts";
 import { GITHUB_APP_USER } from "./kind_github_app_user.ts";
-import { MAX_CREDENTIAL_CHARS, STATIC_KINDS, type StaticKind } from "./kind_static.ts";
+import { KEY_PARAMETER, KEY_SEGMENT } from "./kind_target.ts";
+import { MAX_CREDENTIAL_CHARS, STATIC_KINDS, type StaticInjection, type StaticKind } from "./kind_static.ts";
 import { XAI } from "./kind_xai.ts";
 import type { OAuthKind } from "./oauth_kind.ts";
 
@@ -22,7 +22,11 @@ export { MAX_CREDENTIAL_CHARS };
 /** The kind of a secret that names none. */
 export const DEFAULT_TYPE = "bearer";
 
-const STATIC = new Map<string, StaticKind>(STATIC_KINDS);
+const STATIC = new Map<string, StaticKind>([
+  ...STATIC_KINDS,
+  ["query", KEY_PARAMETER],
+  ["path", KEY_SEGMENT],
+]);
 
 const OAUTH = new Map<string, OAuthKind>([
   ["oauth-claude", CLAUDE],
@@ -66,10 +70,10 @@ export function parseSecretValue(
   return { type: canonical, value };
 }
 
-/** The headers that a stored value of a type without renewal becomes. @throws ProxyError `input.invalid` */
-export function credentialHeaders(type: string, value: string): readonly CredentialHeader[] {
+/** What a stored value of a type without renewal becomes. @throws ProxyError `input.invalid` */
+export function staticInjection(type: string, value: string): StaticInjection {
   const kind = staticKind(type);
-  return kind.headers(kind.parse(value));
+  return kind.inject(kind.parse(value));
 }
 
 function staticKind(type: string): StaticKind {

@@ -209,6 +209,7 @@ export class LiveLogin implements AsyncDisposable {
       host,
       cleartext,
       generation,
+      material: [token],
       ...this.#kind.inject(this.#login, token, form),
     };
     slot.prepared.set(form, credential);

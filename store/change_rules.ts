@@ -6,6 +6,7 @@
  * @module
  */
 import { MAX_DURATION_MS } from "../core/duration.ts";
+import { hasSegmentPlace, SEGMENT_PLACEHOLDER } from "../policy/placeholder.ts";
 import { hostWithin, parseHostPattern, type Rule, ruleKey, type RuleSpec } from "../policy/rule.ts";
 import { requireClient } from "./change_clients.ts";
 import { MAX_RULE_CHARS, MAX_RULES, MAX_RULES_PER_CLIENT } from "./limits.ts";
@@ -108,14 +109,21 @@ function findRule(view: PolicyView, client: string, spec: RuleSpec): StoredRule 
   return view.storedRules(client).find(({ rule }) => rule.host === spec.host && ruleKey(rule) === key);
 }
 
-function checkSecretOf(view: PolicyView, { host, secret }: RuleSpec): void {
+function checkSecretOf(view: PolicyView, { host, secret, paths }: RuleSpec): void {
   if (secret === undefined) return;
   const bound = view.secret(secret)?.record ??
     refuseInvalid(`Cannot add a rule: unknown secret ${quoted(secret)}`, "create the secret first");
-  if (hostWithin(host, bound.host)) return;
+  if (!hostWithin(host, bound.host)) {
+    refuseInvalid(
+      `Cannot add a rule for host ${host} with secret ${secret}: the secret is bound to ${bound.host}`,
+      `use a host within ${bound.host}, or another secret`,
+    );
+  }
+  // Checked again at each injection: another secret may take its name.
+  if (bound.type !== "path" || (paths.length > 0 && paths.every(hasSegmentPlace))) return;
   refuseInvalid(
-    `Cannot add a rule for host ${host} with secret ${secret}: the secret is bound to ${bound.host}`,
-    `use a host within ${bound.host}, or another secret`,
+    `Cannot add a rule with secret ${secret}: its paths do not say where in the path the secret goes`,
+    `write each path with one ${SEGMENT_PLACEHOLDER}, such as --path '/bot${SEGMENT_PLACEHOLDER}/*'`,
   );
 }
 

@@ -116,7 +116,9 @@ export class PolicyReplica implements PolicySource {
   async #borrow(record: SecretRecord, request: CredentialRequest): Promise<Credential> {
     const credential = this.#keep(await this.#options.lender.credential(record.name, request));
     // Gone or replaced meanwhile: whoever asked sees that by the version, and refuses.
-    if (!credential) return { secret: record.name, version: "", host: "", cleartext: false, headers: [] };
+    if (!credential) {
+      return { secret: record.name, version: "", host: "", cleartext: false, headers: [], material: [] };
+    }
     const isLasting = credential.generation === undefined && credential.version === record.version;
     if (isLasting) this.#lasting.set(record, credential);
     return credential;

@@ -76,6 +76,8 @@ const SECRET_TYPES: readonly string[] = [
   "basic",
   "basic-auth",
   "header",
+  "query",
+  "path",
   "oauth-claude",
   "oauth-codex",
   "oauth-github-copilot",

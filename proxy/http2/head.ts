@@ -96,7 +96,7 @@ export function writeRequestHead(block: HeaderBlockWriter, head: Http2RequestHea
   const values = [head.method, head.scheme, head.authority, head.path, head.protocol];
   for (const [i, name] of REQUEST_PSEUDO.entries()) {
     const value = values[i];
-    if (value !== undefined) block.pair(name, value);
+    if (value !== undefined) block.pair(name, value, name === ":path" && head.isPathSensitive === true);
   }
   for (const field of head.fields) block.field(field);
 }

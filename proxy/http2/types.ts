@@ -40,6 +40,8 @@ export interface Http2RequestHead<Field extends SendableField = Http2Field> {
   readonly authority: string | undefined;
   /** Absent in a CONNECT without `protocol`; else `*` or it begins with `/`. */
   readonly path: string | undefined;
+  /** It is sent like a field that `isSensitive`. */
+  readonly isPathSensitive?: boolean;
   /** `:protocol` of an Extended CONNECT (RFC 8441), only where we have announced that. */
   readonly protocol: string | undefined;
   readonly fields: readonly Field[];

@@ -104,12 +104,13 @@ export class Http2Leg implements UpstreamLeg {
 }
 
 function toHttp2(head: RequestHead): Http2RequestHead<SendableField> {
-  const { method, scheme, authority, target, protocol, fields } = head;
+  const { method, scheme, authority, target, isTargetSensitive = false, protocol, fields } = head;
   return {
     method: protocol === undefined ? method : "CONNECT",
     scheme,
     authority,
     path: target,
+    isPathSensitive: isTargetSensitive,
     protocol,
     fields,
   };

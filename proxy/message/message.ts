@@ -18,6 +18,8 @@ export interface RequestHead {
   readonly method: string;
   /** HTTP/1: as on the request line. HTTP/2: `:path`. */
   readonly target: string;
+  /** The target holds a credential (RFC 7541 §7.1.3). */
+  readonly isTargetSensitive?: boolean;
   readonly version: HttpVersion;
   /** `:scheme`, `:authority` and `:protocol` of HTTP/2; HTTP/1 says them in its target and fields. */
   readonly scheme?: string | undefined;

@@ -23,6 +23,8 @@ function sourceFiles(): Record<string, string> {
     "llm-key.txt": "planted-llm-key\n",
     "registry.txt": "robot:planted-password\n",
     "search.txt": "X-Api-Key: planted-search-key\n",
+    "maps.txt": "key=planted-maps-key\n",
+    "bot.txt": "123:planted-bot\n",
     ".claude/.credentials.json": JSON.stringify({
       claudeAiOauth: {
         accessToken: "sk-ant-oat01-planted-claude",
@@ -86,7 +88,7 @@ Deno.test("the commands of docs/CREDENTIALS.md work as typed, and no credential 
   const commands = (await Deno.readTextFile(DOCUMENT)).split("\n").filter((line) =>
     /^slicer-proxy (secret|allow) /.test(line)
   );
-  assert(commands.length >= 18, "the examples are gone");
+  assert(commands.length >= 22, "the examples are gone");
   const dir = await Deno.realPath(await Deno.makeTempDir({ prefix: "slicer-credentials-" }));
   try {
     const files = sourceFiles();
@@ -123,6 +125,8 @@ Deno.test("the commands of docs/CREDENTIALS.md work as typed, and no credential 
         "oauth-codex",
         "oauth-github-copilot",
         "oauth-xai",
+        "path",
+        "query",
       ]);
       said += JSON.stringify(list) + await program.ok(["status", "--json"], { env }) +
         await program.ok(["rules", "client1"], { env });

@@ -37,8 +37,10 @@ export class TestPolicy implements PolicySource {
     this.#changed();
   }
 
-  setCredential(credential: Omit<Credential, "version" | "cleartext"> & { cleartext?: boolean }): Credential {
-    const made = { cleartext: false, ...credential, version: String(++this.#serial) };
+  setCredential(
+    credential: Omit<Credential, "version" | "cleartext" | "material"> & Partial<Credential>,
+  ): Credential {
+    const made = { cleartext: false, material: [], ...credential, version: String(++this.#serial) };
     this.#credentials.set(made.secret, made);
     this.#changed();
     return made;

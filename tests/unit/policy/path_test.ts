@@ -30,6 +30,9 @@ Deno.test("matchPath() knows star, prefix and exact", async (t) => {
     ["/@a/*", "/@a%2f", true],
     ["/@a/*", "/x@a%2fb", false],
     ["/x@a/*", "/x@a%2fb", false],
+    ["/bot{}/*", "/bot%7b%7D/send", true],
+    ["/bot%7B%7D/*", "/bot{}/send", true],
+    ["/bot{}/*", "/bot/send", false],
     ["/@a%2Fb", "/@a/b", false],
     ["/@a/b/c", "/@a%2Fb%2Fc", false],
   ];

@@ -40,6 +40,7 @@ Deno.test("credential() prepares a secret once per version and follows every cha
       host: "*.example.com",
       cleartext: true,
       headers: [["Authorization", "Bearer sk-1"]],
+      material: ["sk-1"],
     });
     assertStrictEquals(credentials.credential("key"), first);
     const info = credentials.secretInfo("key");

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
-import { credentialHeaders, MAX_CREDENTIAL_CHARS, parseSecretValue } from "../../../secrets/kinds.ts";
+import { injectedForms } from "../../../secrets/injected_forms.ts";
+import { MAX_CREDENTIAL_CHARS, parseSecretValue, staticInjection } from "../../../secrets/kinds.ts";
 
 function assertInvalid(run: () => unknown): ProxyError {
   const error = assertThrows(run, ProxyError);
@@ -8,7 +9,7 @@ function assertInvalid(run: () => unknown): ProxyError {
   return error;
 }
 
-Deno.test("credentialHeaders() makes the header of each type", async (t) => {
+Deno.test("staticInjection() makes the header of each type", async (t) => {
   const rows: readonly (readonly [type: string, value: string, name: string, header: string])[] = [
     ["bearer", "sk-1.~+/=", "Authorization", "Bearer sk-1.~+/="],
     ["basic", "user:pass", "Authorization", "Basic dXNlcjpwYXNz"],
@@ -23,7 +24,7 @@ Deno.test("credentialHeaders() makes the header of each type", async (t) => {
   ];
   for (const [type, value, name, header] of rows) {
     await t.step(`${type} ${value}`, () => {
-      assertEquals(credentialHeaders(type, value), [[name, header]]);
+      assertEquals(staticInjection(type, value).headers, [[name, header]]);
       assertEquals(parseSecretValue(type, value), { type, value });
     });
   }
@@ -50,7 +51,7 @@ Deno.test("parseSecretValue() refuses what would break or leave the header", asy
   );
   const rows: readonly (readonly [type: string, value: string])[] = [
     ...control,
-    ...["bearer", "basic", "header"].map((type) => [type, ""] as const),
+    ...["bearer", "basic", "header", "query", "path"].map((type) => [type, ""] as const),
     ["bearer", " sk-planted"],
     ["bearer", "sk-planted "],
     ["bearer", "sk-plantéd"],
@@ -69,6 +70,23 @@ Deno.test("parseSecretValue() refuses what would break or leave the header", asy
     ["header", ":authority: sk-planted"],
     ["header", `${"x".repeat(129)}: sk-planted`],
     ["header", "x-api-key: sk-planted\r\nX: y"],
+    ["query", "sk-planted"],
+    ["query", "=sk-planted"],
+    ["query", "key="],
+    ["query", "a&b=sk-planted"],
+    ["query", "k%65y=sk-planted"],
+    ["query", `${"x".repeat(129)}=sk-planted`],
+    ["query", "key=sk-planted\n"],
+    ["path", "sk/planted"],
+    ["path", "sk-planted?"],
+    ["path", "sk-planted#"],
+    ["path", "sk%2fplanted"],
+    ["path", "sk%5Cplanted"],
+    ["path", "sk%planted"],
+    ["path", "{sk-planted}"],
+    ["path", "sk-plantéd"],
+    ["path", ".."],
+    ["path", "%2E."],
   ];
   for (const [type, value] of rows) {
     await t.step(`${type} ${JSON.stringify(value).slice(0, 40)}`, () => {
@@ -102,5 +120,23 @@ Deno.test("parseSecretValue() takes a value of the longest length and none longe
   for (const [type, start] of [["bearer", ""], ["basic", "u:"], ["header", "x: "]] as const) {
     parseSecretValue(type, start.padEnd(MAX_CREDENTIAL_CHARS, "x"));
     assertInvalid(() => parseSecretValue(type, start.padEnd(MAX_CREDENTIAL_CHARS + 1, "x")));
+  }
+});
+
+Deno.test("injectedForms() has every text by which a credential is known again", async (t) => {
+  const rows: readonly (readonly [type: string, value: string, forms: readonly string[]])[] = [
+    ["bearer", "sk-1", ["sk-1"]],
+    ["basic", "user:pass", ["user:pass", "pass", "dXNlcjpwYXNz"]],
+    ["basic", "sk-key:", ["sk-key:", "sk-key", "c2sta2V5Og=="]],
+    ["header", "X-Api-Key: k1", ["k1"]],
+    ["header", "Authorization: Token k1", ["k1"]],
+    ["query", "key=a b+c", ["a b+c", "a%20b%2Bc"]],
+    ["path", "123:abc", ["123:abc"]],
+  ];
+  for (const [type, value, forms] of rows) {
+    await t.step(`${type} ${value}`, () => {
+      const credential = { secret: "s", version: "1", host: "a.test", cleartext: false };
+      assertEquals(injectedForms({ ...credential, ...staticInjection(type, value) }), forms);
+    });
   }
 });

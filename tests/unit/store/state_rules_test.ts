@@ -102,11 +102,13 @@ Deno.test("addRule() checks client, secret, the secret's host and the TTL", asyn
   await state.createClient("ci-1");
   await state.putSecret(secret("exact", { host: "api.example.com" }), { force: false });
   await state.putSecret(secret("suffix", { host: "*.example.com" }), { force: false });
+  await state.putSecret(secret("segment", { host: "bot.test", type: "path" }), { force: false });
   const rows: readonly {
     name: string;
     client?: string;
     host: string;
     secret?: string;
+    paths?: readonly string[];
     ttlMs?: number;
     says?: string;
   }[] = [
@@ -121,6 +123,27 @@ Deno.test("addRule() checks client, secret, the secret's host and the TTL", asyn
     { name: "the apex", host: "example.com", secret: "suffix", says: "bound to" },
     { name: "a look-alike", host: "evilexample.com", secret: "suffix", says: "bound to" },
     { name: "any host", host: "*", secret: "suffix", says: "bound to" },
+    { name: "a path's secret without a path", host: "bot.test", secret: "segment", says: "do not say where" },
+    {
+      name: "one path without a place",
+      host: "bot.test",
+      secret: "segment",
+      paths: ["/bot{}/*", "/x"],
+      says: "do",
+    },
+    {
+      name: "a place twice",
+      host: "bot.test",
+      secret: "segment",
+      paths: ["/{}/{}"],
+      says: "do not say where",
+    },
+    {
+      name: "a place in each path",
+      host: "bot.test",
+      secret: "segment",
+      paths: ["/bot{}/*", "/f/bot%7b%7d/*"],
+    },
     { name: "TTL of a minute", host: "t1.test", ttlMs: 60_000 },
     { name: "TTL of zero", host: "t2.test", ttlMs: 0, says: "TTL" },
     { name: "TTL below zero", host: "t2.test", ttlMs: -1, says: "TTL" },
@@ -129,9 +152,9 @@ Deno.test("addRule() checks client, secret, the secret's host and the TTL", asyn
     { name: "TTL of ten years", host: "t3.test", ttlMs: MAX_DURATION_MS },
     { name: "TTL beyond ten years", host: "t4.test", ttlMs: MAX_DURATION_MS + 1, says: "TTL" },
   ];
-  for (const { name, client = "ci-1", host, secret, ttlMs, says } of rows) {
+  for (const { name, client = "ci-1", host, secret, paths, ttlMs, says } of rows) {
     await t.step(name, async () => {
-      const added = state.addRule(client, rule(host, { secret }), { ttlMs });
+      const added = state.addRule(client, rule(host, { secret, paths }), { ttlMs });
       if (says === undefined) return void await added;
       assertStringIncludes((await assertCode(added, "input.invalid")).message, says);
     });

@@ -5,7 +5,7 @@ import { Lent } from "../../../workers/lent.ts";
 const MOST = 256;
 
 function credential(generation?: string): Credential {
-  const made = { secret: "key", version: "1", host: "a.test", cleartext: false, headers: [] };
+  const made = { secret: "key", version: "1", host: "a.test", cleartext: false, headers: [], material: [] };
   return generation === undefined ? made : { ...made, generation };
 }
 

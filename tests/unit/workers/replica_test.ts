@@ -13,7 +13,14 @@ const CLIENT: StoredClient = { record: { name: "one", version: "1", createdAt: 0
 /** A copy with one client and one secret, whose credential is lent as `version`, and how often it was lent. */
 function start({ version = "1", isCondemned = (): boolean => false } = {}) {
   const lent: string[] = [];
-  const credential: Credential = { secret: "key", version, host: "a.test", cleartext: false, headers: [] };
+  const credential: Credential = {
+    secret: "key",
+    version,
+    host: "a.test",
+    cleartext: false,
+    headers: [],
+    material: [],
+  };
   const replica = new PolicyReplica({
     tokenKey: new Uint8Array(32),
     clock: new FakeClock(),
