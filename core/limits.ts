@@ -70,8 +70,10 @@ export interface Limits {
 
   /** Client connections in all. An inspected tunnel takes four descriptors, six with TLS around it. */
   readonly maxConnections: number;
-  /** Client connections of one authenticated client, so that one cannot starve the others. */
+  /** Client connections of one authenticated client, so that one cannot starve the others; fewer when places are scarce. */
   readonly maxConnectionsPerClient: number;
+  /** What a client may have although places are scarce, while there are any: one page of a browser takes six. */
+  readonly minConnectionsPerClient: number;
   /** Those that have not said who they are; half of all at most. At the limit the oldest of the largest source makes room. */
   readonly maxUnauthenticated: number;
   /** How many of these each thread may have, whatever the others have. */
@@ -151,6 +153,7 @@ export const DEFAULT_LIMITS: Limits = {
 
   maxConnections: 4_700,
   maxConnectionsPerClient: 1_200,
+  minConnectionsPerClient: 8,
   maxUnauthenticated: 2_048,
   ownUnauthenticated: 2_048,
   minUnguessableTokenChars: 16,

@@ -52,9 +52,16 @@ export class Admission {
     return this.#take(UNAUTHENTICATED);
   }
 
-  /** A connection of an authenticated client. */
+  /**
+   * A connection of an authenticated client. It may have no more than a third of what is still free, so that places never run
+   * out for those who have few, whoever came first: a client alone gets a quarter of all, and ten such leave a place in
+   * eighteen. Places of those who have not said who they are count as free, for they make room.
+   */
   tryClient(client: string): Release | undefined {
-    return this.#try(`client ${client}`, this.#limits.maxConnectionsPerClient);
+    const { maxConnections, maxConnectionsPerClient, minConnectionsPerClient } = this.#limits;
+    const free = maxConnections - (this.#counts.of(CONNECTIONS) - this.#counts.of(UNAUTHENTICATED));
+    const share = Math.max(minConnectionsPerClient, Math.floor(free / 3));
+    return this.#try(`client ${client}`, Math.min(maxConnectionsPerClient, share));
   }
 
   /** A request on an HTTP/2 stream of a client: many of them share one connection. */

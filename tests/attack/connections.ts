@@ -1,4 +1,4 @@
-/** Attacks by connections: opened, reset, kept silent. None of them needs a token. */
+/** Attacks by connections: opened, reset, kept silent. All but one need no token. */
 import { ask, dial, HEAD, pause, repeat, request } from "./lanes.ts";
 import type { Attack, Target } from "./target.ts";
 
@@ -22,12 +22,23 @@ export const connectionAttacks: readonly Attack[] = [
   {
     name: "silent",
     about: "five addresses with 1,024 silent connections each, opened anew when closed",
-    run: (target) => silent(target, [target.httpPort, target.httpsPort], 5 * 1_024),
+    run: (target) => hold(target, { ports: [target.httpPort, target.httpsPort], count: 5 * 1_024 }),
+  },
+  {
+    name: "known",
+    about: "four clients with tokens hold all the connections they can get",
+    run: ({ token, moreTokens, ...target }) =>
+      hold(target, {
+        ports: [target.httpPort],
+        count: 5 * 1_024,
+        everyMs: 60, // it is about places, not about the pace
+        words: (slot) => request("nowhere.test", { token: [token, ...moreTokens][slot % 4] }),
+      }),
   },
   {
     name: "silent-api",
     about: "four addresses with 256 silent connections each to the API's TCP port",
-    run: (target) => silent(target, [target.apiPort], 4 * 256),
+    run: (target) => hold(target, { ports: [target.apiPort], count: 4 * 256 }),
   },
   {
     name: "half-hello",
@@ -65,12 +76,21 @@ export const connectionAttacks: readonly Attack[] = [
   },
 ];
 
-/** Holds `count` silent connections from as many sources as 1,024 each need. */
-async function silent(target: Target, ports: readonly number[], count: number) {
-  const until = performance.now() + target.seconds * 1_000;
+/** Holds `count` connections from as many sources as 1,024 each need, silent but for what they say at once. */
+async function hold(
+  { seconds }: Pick<Target, "seconds">,
+  { ports, count, everyMs = 10, words }: {
+    readonly ports: readonly number[];
+    readonly count: number;
+    /** The pause after each twenty, and fifty times that after one that was closed. */
+    readonly everyMs?: number;
+    readonly words?: (slot: number) => string;
+  },
+) {
+  const until = performance.now() + seconds * 1_000;
   let tries = 0;
   let open = 0;
-  const hold = async (slot: number) => {
+  const keep = async (slot: number) => {
     while (performance.now() < until) {
       tries++;
       const socket = await dial(ports[slot % ports.length] ?? 0, Math.floor(slot * 5 / count)).catch(
@@ -78,6 +98,8 @@ async function silent(target: Target, ports: readonly number[], count: number) {
       );
       if (socket) {
         open++;
+        socket.resume();
+        if (words) socket.write(words(slot));
         await new Promise<void>((resolve) => {
           socket.once("close", resolve);
           setTimeout(resolve, Math.max(0, until - performance.now()));
@@ -85,13 +107,13 @@ async function silent(target: Target, ports: readonly number[], count: number) {
         open--;
         socket.destroy();
       }
-      await pause(500);
+      await pause(50 * everyMs);
     }
   };
   const holders: Promise<void>[] = [];
   for (let slot = 0; slot < count && performance.now() < until; slot++) {
-    holders.push(hold(slot));
-    if (slot % 20 === 19) await pause(10);
+    holders.push(keep(slot));
+    if (slot % 20 === 19) await pause(everyMs);
   }
   const most = open;
   await Promise.all(holders);

@@ -52,6 +52,9 @@ export class Site implements AsyncDisposable {
     ]);
     const token = await program.ok(["client", "create", "innocent"]);
     const attackerToken = await program.ok(["client", "create", "attacker"]);
+    const moreTokens = await Promise.all(
+      [2, 3, 4].map((nth) => program.ok(["client", "create", `attacker-${nth}`])),
+    );
     const tlsHost = `localhost:${ports.tls}`;
     const clearHost = `127.0.0.1:${ports.clear}`;
     const loginHost = `127.0.0.2:${ports.tls}`;
@@ -72,6 +75,7 @@ export class Site implements AsyncDisposable {
       httpsPort: daemon.httpsPort,
       apiPort,
       token: attackerToken,
+      moreTokens,
       caPem: await Deno.readTextFile(`${dir}/.slicer/ca/sbox/ca.crt`),
       tlsHost,
       clearHost,

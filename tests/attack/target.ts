@@ -8,6 +8,8 @@ export interface Target {
   readonly apiPort: number;
   /** The token of the client `attacker`. */
   readonly token: string;
+  /** Those of further clients of its own. */
+  readonly moreTokens: readonly string[];
   readonly caPem: string;
   /** `localhost:PORT` of an upstream that answers over TLS, and of one in clear. */
   readonly tlsHost: string;

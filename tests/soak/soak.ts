@@ -8,7 +8,7 @@ import { openTlsTunnel, openTunnel, type RawPeer } from "../support/raw_peer.ts"
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const SECONDS = Number(Deno.env.get("SOAK_SECONDS") ?? 180);
-const CLIENTS = 8;
+const CLIENTS = 40; // each holds few: a client with many gets no more when places are scarce
 const HTTP_PORT = 21_128;
 
 /** (hard descriptor limit − 1,000) / 4, and 5,000 at most: an inspected tunnel takes four. */

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { DEFAULT_LIMITS } from "../../../core/limits.ts";
 import { Admission } from "../../../proxy/admission.ts";
 import { countersIn, LocalCounts } from "../../../proxy/records/counts.ts";
@@ -36,6 +36,66 @@ Deno.test("each try of Admission gives what the limit holds, no more, and again 
       assertEquals(attempt(admission, "a"), undefined);
     });
   }
+});
+
+/** A proxy of 4,700 places; each of `taker`'s connections has a place of its own, as the server gives it. */
+function house(maxConnections = DEFAULT_LIMITS.maxConnections) {
+  const counts = new LocalCounts();
+  const admission = new Admission({ ...DEFAULT_LIMITS, maxConnections }, counts);
+  /** How many connections a client gets, when it takes all that it can, `most` at most. */
+  const take = (client: string, most = Infinity) => {
+    let taken = 0;
+    for (; taken < most; taken++) {
+      const place = admission.tryConnection();
+      if (!place) break;
+      const known = admission.tryClient(client);
+      if (known) continue;
+      place();
+      break;
+    }
+    return taken;
+  };
+  return { counts, admission, take };
+}
+
+Deno.test("tryClient() leaves places for those who come later, whatever others take", async (t) => {
+  await t.step("one client gets a quarter", () => {
+    const { take } = house();
+    assertEquals(take("greedy"), 1_175);
+    assertEquals(take("greedy"), 0);
+  });
+  await t.step("a quarter of few places too", () => assertEquals(house(100).take("greedy"), 25));
+  await t.step("the limit of each holds where there are very many places", () => {
+    assertEquals(house(50_000).take("greedy"), 1_200);
+  });
+  await t.step("four leave a third, ten enough for a browser", () => {
+    const { take } = house();
+    const taken = Array.from({ length: 4 }, (_, nth) => take(`greedy-${nth}`));
+    assert(taken.reduce((sum, count) => sum + count) < 4_700 * 0.7, String(taken));
+    for (let nth = 4; nth < 10; nth++) take(`greedy-${nth}`);
+    assert(take("innocent", 60) === 60);
+  });
+  await t.step("who came first and has much gets no more while places are scarce, and again after", () => {
+    const { take, admission } = house(100);
+    assertEquals(take("first", 20), 20);
+    for (const name of ["a", "b", "c", "d", "e", "f"]) take(name);
+    assertEquals([take("first", 1), take("late", 1)], [0, 1]);
+    assertEquals(typeof admission.tryConnection(), "function"); // places are left
+  });
+});
+
+Deno.test("tryClient() counts the places of newcomers as free: a flood of them takes nothing from those who are known", () => {
+  const { admission, take } = house(100);
+  for (let i = 0; i < 50; i++) {
+    admission.tryConnection();
+    admission.tryUnauthenticated();
+  }
+  assertEquals(take("one"), 25);
+});
+
+Deno.test("tryClient() gives a client with few connections all places that are left", () => {
+  const { take } = house(20);
+  assertEquals([take("a"), take("b"), take("c"), take("d")], [8, 8, 4, 0]);
 });
 
 Deno.test("tryDial() keeps a client to its quota and everyone to the shared limits", () => {
