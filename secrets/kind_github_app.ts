@@ -9,11 +9,8 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { createPrivateKey, type KeyObject } from "node:crypto";
-import { isAbsolute, resolve } from "node:path";
 import { CORE_SCHEMA, load } from "js-yaml";
-import { messageOf, ProxyError } from "../core/errors.ts";
+import { ProxyError } from "../core/errors.ts";
 import { trimEndOf } from "../core/text.ts";
 import { Fields, isToken } from "./fields.ts";
 import { githubForm, githubInjection } from "./github.ts";
@@ -26,25 +23,18 @@ import {
   type RenewalContext,
 } from "./oauth_kind.ts";
 import type { ProviderResponse } from "./provider_call.ts";
-import { ownerOf, readTrustedFile } from "./source_file.ts";
+import { currentKey, type KeyPlace, keyPlaceOf, resolveKeyFile, signJwt } from "./signing_key.ts";
 import { errorCode, failureOf, jsonFields, RenewalFailure } from "./token_answer.ts";
 
 const WHAT = "GitHub App value";
 const HINT =
   "give app_id, private_key_file (or private_key), and where needed installation_id and api_endpoint";
-const KEY_FILE = "private key file";
 const API = "https://api.github.com";
-/** RFC 7518 §3.3 wants 2048 and more; GitHub makes keys of that size. */
-const SMALLEST_KEY_BITS = 2_048;
 
 /** A GitHub App. */
-export interface GithubApp extends Login {
+export interface GithubApp extends Login, KeyPlace {
   /** The app id or client id, which stand for the app in its tokens. */
   readonly app_id: string;
-  /** PKCS#8, as PEM; or else the absolute path of a file that holds it, and the user that its operator vouched for. */
-  readonly private_key?: string;
-  readonly private_key_file?: string;
-  readonly private_key_owner?: number;
   /** Without a slash at the end. */
   readonly api_endpoint: string;
   readonly installation_id?: string;
@@ -62,7 +52,7 @@ export const GITHUB_APP: OAuthKind<GithubApp> = {
     }
     return compact({
       app_id: id,
-      ...keyOf(fields),
+      ...keyPlaceOf(fields),
       api_endpoint: trimEndOf(fields.url("api_endpoint") ?? API, "/"),
       installation_id: installation,
     });
@@ -70,18 +60,13 @@ export const GITHUB_APP: OAuthKind<GithubApp> = {
 
   async resolveFiles(text, folder) {
     const fields = readFields(text);
-    const file = fields.text("private_key_file");
-    if (file === undefined || fields.has("private_key")) return text;
-    if (!isAbsolute(file) && folder === undefined) refuseRelative(fields);
-    const path = resolve(folder ?? "/", file);
-    const owner = await ownerOf(path);
-    readKey(fields, await readTrustedFile(path, KEY_FILE, owner));
+    const file = await resolveKeyFile(fields, folder);
+    if (!file) return text;
     const rest = ["app_id", "client_id", "installation_id"].map((name) => [name, idOf(fields, name)]);
     return JSON.stringify({
       ...Object.fromEntries(rest),
       api_endpoint: fields.url("api_endpoint"),
-      private_key_file: path,
-      private_key_owner: owner,
+      ...file,
     });
   },
 
@@ -190,39 +175,12 @@ function refusal(response: ProviderResponse, context: RenewalContext, what: stri
   return new RenewalFailure(`GitHub ${what} (HTTP status ${response.status})`, { isFinal, retryAfterMs });
 }
 
-/** The key as it is now. @throws RenewalFailure for a file that is gone, no key, or not trusted */
-async function currentKey(
-  { private_key, private_key_file = "", private_key_owner }: GithubApp,
-): Promise<KeyObject> {
-  if (private_key !== undefined) return createPrivateKey(private_key);
-  try {
-    const pem = await readTrustedFile(private_key_file, KEY_FILE, private_key_owner);
-    return readKey(new Fields(KEY_FILE, "", {}), pem);
-  } catch (error) {
-    // Where the file lies is no business of whoever sent the request.
-    throw new RenewalFailure(`its ${KEY_FILE} cannot be used`, { atHome: messageOf(error) });
-  }
-}
-
-/** The app's own token (RFC 7519, RS256): issued a minute ago for clocks that are behind, valid for nine. */
+/** The app's own token: issued a minute ago for clocks that are behind, valid for nine. */
 async function makeJwt(app: GithubApp, nowMs: number): Promise<string> {
   const { app_id } = app;
-  const der = (await currentKey(app)).export({ type: "pkcs8", format: "der" });
-  const key = await crypto.subtle.importKey(
-    "pkcs8",
-    new Uint8Array(der),
-    { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" },
-    false,
-    ["sign"],
-  );
   const seconds = Math.floor(nowMs / 1_000);
   const iss = /^\d+$/.test(app_id) ? Number(app_id) : app_id;
-  const encode = (part: unknown) => Buffer.from(JSON.stringify(part)).toString("base64url");
-  const signed = `${encode({ alg: "RS256", typ: "JWT" })}.${
-    encode({ iat: seconds - 60, exp: seconds + 540, iss })
-  }`;
-  const signature = await crypto.subtle.sign("RSASSA-PKCS1-v1_5", key, new TextEncoder().encode(signed));
-  return `${signed}.${Buffer.from(signature).toString("base64url")}`;
+  return await signJwt(await currentKey(app), { claims: { iat: seconds - 60, exp: seconds + 540, iss } });
 }
 
 function readFields(text: string): Fields {
@@ -253,34 +211,4 @@ function idOf(fields: Fields, name: string): string | undefined {
     id = String(fields.number(name));
   }
   return id !== undefined && /^[A-Za-z0-9._-]{1,100}$/.test(id) ? id : fields.refuse(`its ${name} is no id`);
-}
-
-function keyOf(fields: Fields): Pick<GithubApp, "private_key" | "private_key_file" | "private_key_owner"> {
-  const pem = fields.text("private_key");
-  if (pem !== undefined) {
-    return { private_key: readKey(fields, pem).export({ type: "pkcs8", format: "pem" }).toString() };
-  }
-  const file = fields.text("private_key_file") ??
-    fields.refuse("it has no private_key_file and no private_key");
-  if (!isAbsolute(file)) refuseRelative(fields);
-  const owner = fields.number("private_key_owner");
-  return { private_key_file: file, ...(owner === undefined ? {} : { private_key_owner: owner }) };
-}
-
-function refuseRelative(fields: Fields): never {
-  return fields.refuse("its private_key_file is a relative path", "write the absolute path of the key file");
-}
-
-function readKey(fields: Fields, pem: string): KeyObject {
-  let key: KeyObject;
-  try {
-    key = createPrivateKey(pem);
-  } catch {
-    return fields.refuse("its private key is no PEM of PKCS#1 or PKCS#8");
-  }
-  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
-  if (key.asymmetricKeyType !== "rsa" || bits < SMALLEST_KEY_BITS) {
-    fields.refuse(`its private key is no RSA key of ${SMALLEST_KEY_BITS} bits or more`);
-  }
-  return key;
 }

@@ -12,6 +12,8 @@ import { CODEX } from "./kind_codex.ts";
 import { COPILOT } from "./kind_copilot.ts";
 import { GITHUB_APP } from "./kind_github_app.ts";
 import { GITHUB_APP_USER } from "./kind_github_app_user.ts";
+import { GOOGLE_SERVICE_ACCOUNT, JWT_BEARER } from "./kind_jwt_bearer.ts";
+import { REFRESH } from "./kind_refresh.ts";
 import { KEY_PARAMETER, KEY_SEGMENT } from "./kind_target.ts";
 import { MAX_CREDENTIAL_CHARS, STATIC_KINDS, type StaticInjection, type StaticKind } from "./kind_static.ts";
 import { XAI } from "./kind_xai.ts";
@@ -34,6 +36,9 @@ const OAUTH = new Map<string, OAuthKind>([
   ["oauth-github-copilot", COPILOT],
   ["oauth-xai", XAI],
   ["oauth-client-creds", CLIENT_CREDS],
+  ["oauth-refresh", REFRESH],
+  ["oauth-jwt-bearer", JWT_BEARER],
+  ["google-service-account", GOOGLE_SERVICE_ACCOUNT],
   ["github-app-user", GITHUB_APP_USER],
   ["github-app", GITHUB_APP],
 ]);

@@ -187,7 +187,9 @@ export class LiveLogin implements AsyncDisposable {
     const count = (this.#newSlots.get(client) ?? 0) + 1;
     this.#newSlots.set(client, count);
     if (count > MAX_NEW_SLOTS_PER_MINUTE) {
-      throw this.#unavailable(new RenewalFailure("too many repositories were asked for within a minute"));
+      throw this.#unavailable(
+        new RenewalFailure("too many repositories or hosts were asked for within a minute"),
+      );
     }
     const oldest = this.#slots.size >= MAX_SLOTS ? this.#slots.entries().next().value : undefined;
     if (!oldest) return;

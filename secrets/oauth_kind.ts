@@ -143,7 +143,7 @@ export function compact<T extends object>(record: T): { [K in keyof T]: Exclude<
  * The login after a renewal. A provider that returns no refresh token lets the old one live on (RFC 6749 §6). The life
  * is counted from here, not by the provider's clock; without `expires_in` a JWT says it.
  */
-export function renewedLogin<L extends StoredLogin>(
+export function renewedLogin<L extends Partial<StoredLogin>>(
   login: L,
   answer: TokenAnswer,
   nowMs: number,
@@ -160,7 +160,7 @@ export function renewedLogin<L extends StoredLogin>(
       : {}),
     ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
     obtained_at: nowMs,
-  } as unknown as L;
+  } as unknown as L & StoredLogin;
   return { token: storedToken(renewed), login: renewed };
 }
 

@@ -62,15 +62,23 @@ const FINAL_CODES = new Set([
 /** Longer than this no client waits; a provider that asks for more is asked again earlier. */
 const LONGEST_RETRY_MS = 3_600_000;
 
+/** Less no provider minds: signatures are good for minutes. */
+const LARGEST_CLOCK_DIFFERENCE_S = 60;
+
 /** Ten years: what claims to live longer is used until it is refused. */
 const LONGEST_LIFE_S = 10 * 365 * 86_400;
 
 /**
  * The token in the answer to a token request. An error in a 200 is an error, as GitHub sends them.
  *
+ * @param name which token was asked for
  * @throws RenewalFailure
  */
-export function readTokenAnswer(response: ProviderResponse, nowMs: number): TokenAnswer {
+export function readTokenAnswer(
+  response: ProviderResponse,
+  nowMs: number,
+  name: "access_token" | "id_token" = "access_token",
+): TokenAnswer {
   const fields = jsonFields(response.body);
   const code = errorCode(fields);
   if (
@@ -78,9 +86,10 @@ export function readTokenAnswer(response: ProviderResponse, nowMs: number): Toke
   ) {
     throw failureOf(response, code, nowMs);
   }
-  const { access_token: accessToken, refresh_token: refreshToken } = fields;
+  const { [name]: accessToken, refresh_token: refreshToken } = fields;
   if (typeof accessToken !== "string" || !isToken(accessToken)) {
-    throw new RenewalFailure("the token endpoint's answer holds no access token", { isAnswered: false });
+    const what = name === "id_token" ? "ID token" : "access token";
+    throw new RenewalFailure(`the token endpoint's answer holds no ${what}`, { isAnswered: false });
   }
   return {
     accessToken,
@@ -106,9 +115,20 @@ export function failureOf(
   const isFinal = !isTrouble && (code !== undefined || (status === 401 && is401Final));
   const what = code ?? `HTTP status ${status}`;
   return new RenewalFailure(
-    isFinal ? `the token endpoint refused it (${what})` : `the token endpoint answered ${what}`,
+    isFinal
+      ? `the token endpoint refused it (${what})${clockNote(headers.date, nowMs)}`
+      : `the token endpoint answered ${what}`,
     { isFinal, retryAfterMs: retryAfter(headers["retry-after"], nowMs) },
   );
+}
+
+/** What a provider says when a signature's time is off is that the grant is invalid: its own clock tells which it is. */
+function clockNote(date: string | undefined, nowMs: number): string {
+  const aheadS = Math.round((nowMs - Date.parse(date ?? "")) / 1_000);
+  if (!(Math.abs(aheadS) > LARGEST_CLOCK_DIFFERENCE_S)) return "";
+  return `; the clock of this machine is ${Math.abs(aheadS)} s ${
+    aheadS > 0 ? "ahead of" : "behind"
+  } the provider's`;
 }
 
 /** The known error code in an answer: in `error` (RFC 6749 §5.2), in `error.code` or in `code` (OpenAI). */

@@ -83,6 +83,9 @@ const SECRET_TYPES: readonly string[] = [
   "oauth-github-copilot",
   "oauth-xai",
   "oauth-client-creds",
+  "oauth-refresh",
+  "oauth-jwt-bearer",
+  "google-service-account",
   "github-app-user",
   "github-app",
 ];

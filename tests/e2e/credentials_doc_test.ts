@@ -63,6 +63,23 @@ function sourceFiles(): Record<string, string> {
       client_id: "id",
       client_secret: "planted-client-secret",
     }),
+    "crm.json": JSON.stringify({
+      token_endpoint: "https://login.example.com/token",
+      client_id: "id",
+      refresh_token: "planted-crm-refresh",
+    }),
+    "signer.json": JSON.stringify({
+      token_endpoint: "https://login.example.com/token",
+      issuer: "me",
+      private_key: pem,
+    }),
+    "gcp-key.json": JSON.stringify({
+      type: "service_account",
+      private_key_id: "1",
+      private_key: pem,
+      client_email: "robot@p.iam.gserviceaccount.com",
+      token_uri: "https://oauth2.googleapis.com/token",
+    }),
     "github.json": JSON.stringify({
       access_token: "ghu_plantedme",
       refresh_token: "ghr_plantedme",
@@ -88,7 +105,7 @@ Deno.test("the commands of docs/CREDENTIALS.md work as typed, and no credential 
   const commands = (await Deno.readTextFile(DOCUMENT)).split("\n").filter((line) =>
     /^slicer-proxy (secret|allow) /.test(line)
   );
-  assert(commands.length >= 22, "the examples are gone");
+  assert(commands.length >= 30, "the examples are gone");
   const dir = await Deno.realPath(await Deno.makeTempDir({ prefix: "slicer-credentials-" }));
   try {
     const files = sourceFiles();
@@ -119,11 +136,15 @@ Deno.test("the commands of docs/CREDENTIALS.md work as typed, and no credential 
         "bearer",
         "github-app",
         "github-app-user",
+        "google-service-account",
+        "google-service-account",
         "header",
         "oauth-claude",
         "oauth-client-creds",
         "oauth-codex",
         "oauth-github-copilot",
+        "oauth-jwt-bearer",
+        "oauth-refresh",
         "oauth-xai",
         "path",
         "query",

@@ -226,6 +226,43 @@ const ROWS: readonly Row[] = [
     asked: ["POST /oauth/token HTTP/1.1"],
   },
   {
+    name: "a refresh token of any server",
+    type: "oauth-refresh",
+    value: ({ refreshToken, tokenEndpoint }) => ({
+      token_endpoint: tokenEndpoint,
+      client_id: "id:1",
+      refresh_token: refreshToken,
+    }),
+    sent: DUMMIES,
+    seen: (provider) => withCredential(bearer(provider)),
+    asked: ["POST /oauth/token HTTP/1.1"],
+  },
+  {
+    name: "a signed assertion",
+    type: "oauth-jwt-bearer",
+    value: ({ tokenEndpoint }) => ({
+      token_endpoint: tokenEndpoint,
+      issuer: "me",
+      private_key: APP_KEYS.privateKey,
+    }),
+    sent: DUMMIES,
+    seen: (provider) => withCredential(bearer(provider)),
+    asked: ["POST /oauth/token HTTP/1.1"],
+  },
+  {
+    name: "Google, to a service of one's own",
+    type: "google-service-account",
+    value: ({ tokenEndpoint }) => ({
+      type: "service_account",
+      client_email: "robot@p.test",
+      private_key: APP_KEYS.privateKey,
+      token_uri: tokenEndpoint,
+    }),
+    sent: DUMMIES,
+    seen: ({ issued }) => withCredential(`Authorization: Bearer ${issued.at(-1)}`),
+    asked: ["POST /oauth/token HTTP/1.1"],
+  },
+  {
     name: "GitHub App user, to the API",
     type: "github-app-user",
     value: (provider) => ({ ...login(provider), client_id: "Iv1.x" }),

@@ -163,7 +163,9 @@ export class FakeProvider implements AsyncDisposable {
       this.#issue();
       return this.#tokenBody(false);
     }
-    if (form.grant_type !== "refresh_token" || !form.client_id) {
+    if (form.grant_type === "urn:ietf:params:oauth:grant-type:jwt-bearer") return this.#jwtBearer(form);
+    const isNamed = form.client_id || header(request, "authorization").startsWith("Basic ");
+    if (form.grant_type !== "refresh_token" || !isNamed) {
       return { status: 400, body: { error: "invalid_request" } };
     }
     if (form.refresh_token !== this.refreshToken) {
@@ -175,6 +177,21 @@ export class FakeProvider implements AsyncDisposable {
     }
     this.#issue();
     return this.#tokenBody(true);
+  }
+
+  /** As Google does: an ID token for whoever wants one for an audience. */
+  #jwtBearer({ assertion = "" }: Record<string, string>): Answer {
+    if (!isSignedWith(this.#options.appPublicKeyPem, assertion)) {
+      return { status: 400, body: { error: "invalid_grant", error_description: "Invalid JWT Signature." } };
+    }
+    const claims = JSON.parse(Buffer.from(assertion.split(".")[1] ?? "", "base64url").toString());
+    this.#issue();
+    if (claims.target_audience === undefined) return this.#tokenBody(false);
+    const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const payload = { aud: claims.target_audience, exp: claims.iat + 3_660, jti: this.accessToken };
+    const idToken = `${part({ alg: "none" })}.${part(payload)}.x`;
+    this.issued.push(idToken);
+    return { status: 200, body: { id_token: idToken } };
   }
 
   #copilot(request: SeenRequest): Answer {
@@ -193,14 +210,9 @@ export class FakeProvider implements AsyncDisposable {
 
   #githubApp(method: string, target: string, request: SeenRequest): Answer {
     const jwt = header(request, "authorization").replace(/^Bearer /, "");
-    const [head = "", payload = "", signature = ""] = jwt.split(".");
-    const isSigned = verify(
-      "RSA-SHA256",
-      Buffer.from(`${head}.${payload}`),
-      createPublicKey(this.#options.appPublicKeyPem ?? ""),
-      Buffer.from(signature, "base64url"),
-    );
-    if (!isSigned) return { status: 401, body: { message: "A JSON web token could not be decoded" } };
+    if (!isSignedWith(this.#options.appPublicKeyPem, jwt)) {
+      return { status: 401, body: { message: "A JSON web token could not be decoded" } };
+    }
     if (target === "/repos/acme/widgets/installation" || target === "/orgs/acme/installation") {
       return { status: 200, body: { id: 77 } };
     }
@@ -212,6 +224,16 @@ export class FakeProvider implements AsyncDisposable {
     }
     return { status: 404, body: { message: "Not Found" } };
   }
+}
+
+function isSignedWith(publicKeyPem: string | undefined, jwt: string): boolean {
+  const [head = "", payload = "", signature = ""] = jwt.split(".");
+  return verify(
+    "RSA-SHA256",
+    Buffer.from(`${head}.${payload}`),
+    createPublicKey(publicKeyPem ?? ""),
+    Buffer.from(signature, "base64url"),
+  );
 }
 
 /** The value of a header, empty when it is not there. */

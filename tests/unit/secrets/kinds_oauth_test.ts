@@ -83,6 +83,18 @@ const SLICER_XAI = {
 };
 const CREDS = { token_endpoint: "https://auth.test/token", client_id: "id", client_secret: "planted" };
 
+const REFRESH = { ...CREDS, refresh_token: "planted-refresh" };
+const ISSUER = { token_endpoint: CREDS.token_endpoint, issuer: "me", private_key: PKCS1 };
+const GOOGLE = {
+  type: "service_account",
+  project_id: "p",
+  private_key_id: "k1",
+  private_key: keyPem("pkcs8"),
+  client_email: "robot@p.iam.gserviceaccount.com",
+  client_id: "1234",
+  token_uri: "https://oauth2.googleapis.com/token",
+};
+
 const GOOD: readonly Good[] = [
   {
     name: "Claude Code's file",
@@ -265,6 +277,47 @@ const GOOD: readonly Good[] = [
     is: { ...CREDS, scope: "a b", token_endpoint_auth_method: "auto" },
   },
   {
+    name: "a refresh token alone",
+    type: "oauth-refresh",
+    value: { ...REFRESH, scope: "a b" },
+    is: { ...REFRESH, scope: "a b", access_token: undefined, token_endpoint_auth_method: "auto" },
+  },
+  {
+    name: "gcloud's login of a person, a public client",
+    type: "oauth-refresh",
+    value: { type: "authorized_user", client_id: "id", refresh_token: "r", token_uri: CREDS.token_endpoint },
+    is: { token_endpoint: CREDS.token_endpoint, client_secret: undefined },
+  },
+  {
+    name: "a refresh token with a JWT",
+    type: "oauth-refresh",
+    value: { ...REFRESH, access_token: CODEX_ACCESS },
+    is: { access_token: CODEX_ACCESS, expires_at: IN_AN_HOUR },
+  },
+  {
+    name: "an issuer of JWTs, in short names",
+    type: "oauth-jwt-bearer",
+    value: { ...ISSUER, issuer: undefined, iss: "me", sub: "you", kid: "k1", scope: ["a", "b"] },
+    is: { issuer: "me", subject: "you", key_id: "k1", scope: "a b" },
+  },
+  {
+    name: "Google's key file",
+    type: "google-service-account",
+    value: GOOGLE,
+    is: {
+      issuer: GOOGLE.client_email,
+      key_id: "k1",
+      token_endpoint: GOOGLE.token_uri,
+      scope: "https://www.googleapis.com/auth/cloud-platform",
+    },
+  },
+  {
+    name: "Google's key file with scopes and an audience",
+    type: "google-service-account",
+    value: { ...GOOGLE, scopes: ["a", "b"], audience: "https://x.test" },
+    is: { scope: "a b", audience: "https://x.test" },
+  },
+  {
     name: "GitHub App, JSON and PKCS#1",
     type: "github-app",
     value: { app_id: 12, private_key: PKCS1 },
@@ -307,6 +360,8 @@ Deno.test("a login may name its own token endpoint, over https only", async (t) 
     ["oauth-xai", { access_token: "a", refresh_token: "r" }],
     ["github-app-user", { access_token: "a", refresh_token: "r", client_id: "c" }],
     ["oauth-client-creds", CREDS],
+    ["oauth-refresh", REFRESH],
+    ["oauth-jwt-bearer", ISSUER],
   ];
   for (const [type, value] of types) {
     await t.step(type, () => {
@@ -390,6 +445,23 @@ Deno.test("anything else is refused, with the field that is missing and without 
     ["no client_id", "oauth-client-creds", without(CREDS, "client_id"), "no client_id"],
     ["no client_secret", "oauth-client-creds", without(CREDS, "client_secret"), "no client_secret"],
     ["another method", "oauth-client-creds", { ...CREDS, token_endpoint_auth_method: "tls" }, "auth_method"],
+    ["no token_endpoint", "oauth-refresh", without(REFRESH, "token_endpoint"), "no token_endpoint"],
+    ["no client_id", "oauth-refresh", without(REFRESH, "client_id"), "no client_id"],
+    ["no refresh_token", "oauth-refresh", without(REFRESH, "refresh_token"), "no refresh_token"],
+    ["a line break", "oauth-refresh", { ...REFRESH, refresh_token: "planted\n" }, "its refresh_token"],
+    ["no token_endpoint", "oauth-jwt-bearer", without(ISSUER, "token_endpoint"), "no token_endpoint"],
+    ["no issuer", "oauth-jwt-bearer", without(ISSUER, "issuer"), "no issuer"],
+    ["no key", "oauth-jwt-bearer", without(ISSUER, "private_key"), "no private_key"],
+    ["no PEM", "oauth-jwt-bearer", { ...ISSUER, private_key: "planted" }, "no PEM"],
+    ["no client_email", "google-service-account", without(GOOGLE, "client_email"), "no client_email"],
+    ["no key", "google-service-account", without(GOOGLE, "private_key"), "no private_key"],
+    ["a person's login", "google-service-account", { ...GOOGLE, type: "authorized_user" }, "person's login"],
+    [
+      "another type",
+      "google-service-account",
+      { ...GOOGLE, type: "planted" },
+      "its type is not service_account",
+    ],
     ["no app_id", "github-app", { private_key: PKCS1 }, "no app_id"],
     ["no key", "github-app", { app_id: 1 }, "no private_key_file and no private_key"],
     ["no PEM", "github-app", { app_id: 1, private_key: "planted" }, "no PEM"],
