@@ -60,6 +60,10 @@ export const AuditRecordBody = z.looseObject({
   tls: z.enum(["1.2", "1.3"]).optional().describe(
     "The version of TLS that the client speaks with the proxy, inside an inspected tunnel the one in there",
   ),
+  says: text.optional().describe(
+    "What words of rules saw of the request, for `test --against`: pieces between blanks, cut like a path. " +
+      "`query:NAME=VALUE` where a rule has the same, else `query:NAME` for none and `query:NAME=*`",
+  ),
 }).describe(
   "One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential",
 ).openapi("AuditRecord");

@@ -54,6 +54,8 @@ export interface AuditRecord {
   readonly path?: string | undefined;
   /** Only with `--log-query`. */
   readonly query?: string | undefined;
+  /** What words of rules saw of it: `words/says.ts`. */
+  readonly says?: string | undefined;
   /** What the client was answered. */
   readonly status?: number | undefined;
   /** The name of the secret that was injected. */
@@ -132,16 +134,18 @@ export interface SourceFilter {
  */
 export function boundRecord(record: AuditRecord): AuditRecord {
   const { maxPathChars, maxTextChars } = RECORD_LIMITS;
-  const { path, query, method, host, client } = record;
+  const { path, query, says, method, host, client } = record;
   const isShort = (text: string | undefined, most: number) => text === undefined || text.length <= most;
   const isBounded = isShort(path, maxPathChars) && isShort(query, maxPathChars) &&
-    isShort(method, maxTextChars) && isShort(host, maxTextChars) && isShort(client, maxTextChars);
+    isShort(says, maxPathChars) && isShort(method, maxTextChars) && isShort(host, maxTextChars) &&
+    isShort(client, maxTextChars);
   if (isBounded) return record;
   const cut = (text: string | undefined, most: number) => text === undefined ? text : cutText(text, most);
   return {
     ...record,
     path: cut(path, maxPathChars),
     query: cut(query, maxPathChars),
+    ...(says === undefined ? {} : { says: cutText(says, maxPathChars) }),
     method: cut(method, maxTextChars),
     host: cut(host, maxTextChars),
     client: cut(client, maxTextChars),
@@ -165,8 +169,8 @@ const CUT_MARK = "…";
 const DIGEST_CHARS = 32;
 
 /** What a record takes in memory and in a file, in bytes, reckoned rather than measured. */
-export function sizeOfRecord({ path = "", query = "", host = "" }: AuditRecord): number {
-  return RECORD_LIMITS.baseBytes + path.length + query.length + host.length;
+export function sizeOfRecord({ path = "", query = "", says = "", host = "" }: AuditRecord): number {
+  return RECORD_LIMITS.baseBytes + path.length + query.length + says.length + host.length;
 }
 
 /** The line of a record, without a line end. */
@@ -204,10 +208,12 @@ function textLine(record: AuditRecord, repeated: number | undefined): string {
   add("repeated", repeated);
   add("proto", record.proto); // what came later stands behind: lines are read by the order that was documented
   add("grpc-status", record.grpcStatus);
-  if (!origin) return line;
-  add("src", origin.src);
-  add("proxy-port", origin.proxyPort);
-  add("tls", origin.tls);
+  if (origin) {
+    add("src", origin.src);
+    add("proxy-port", origin.proxyPort);
+    add("tls", origin.tls);
+  }
+  add("says", record.says);
   return line;
 }
 
@@ -240,6 +246,7 @@ function jsonLine(record: AuditRecord, timeMs: number, repeated: number | undefi
     src: origin?.src,
     proxy_port: origin?.proxyPort,
     tls: origin?.tls,
+    says: record.says,
   });
 }
 
@@ -284,6 +291,7 @@ export function parseRecord(line: string): StoredRecord | undefined {
     port: number("port"),
     path: text("path"),
     query: text("query"),
+    ...(text("says") === undefined ? {} : { says: text("says") }),
     status: number("status"),
     secret: text("secret"),
     ...(row["proto"] === "h2" ? { proto: "h2" as const } : {}),

@@ -11,7 +11,17 @@ import { type ClosestRule, closestRule, matchHost, matchMethod, matchPaths, matc
 import { isSuspectPath, type PathReading, readingsOf, readLiterally } from "./path.ts";
 import type { Reason } from "./reason.ts";
 import { isLimited, limitsPaths, type Rule } from "./rule.ts";
-import { wordsOf } from "./rule_words.ts";
+import { hasConditions, wordsOf } from "./rule_words.ts";
+import {
+  asksOf,
+  type Content,
+  type ContentKind,
+  judgeConditions,
+  mayAsk,
+  mayRead,
+  readsOf,
+  type Unreadable,
+} from "./words/conditions.ts";
 
 /** A CONNECT (or SOCKS) target. */
 export interface ConnectTarget {
@@ -27,6 +37,10 @@ export interface RequestTarget extends ConnectTarget {
   readonly method: string;
   /** As sent, without the query. */
   readonly path: string;
+  /** As sent, without the `?`; undefined when there is none. */
+  readonly query?: string | undefined;
+  /** What its body says, as far as {@linkcode contentNeeded} asks for it. */
+  readonly content?: Content | undefined;
 }
 
 /** No. */
@@ -37,6 +51,8 @@ export interface Denial {
   readonly reason: Reason;
   /** The given rule that came closest. */
   readonly closest?: ClosestRule;
+  /** One clause of ours about a body that could not be read. */
+  readonly why?: string;
 }
 
 /** The answer to a tunnel: splice its bytes, or look at every request in it, each of which is decided on its own. */
@@ -71,12 +87,43 @@ export function decideRequest(rules: readonly Rule[], request: RequestTarget): R
   if (hasPathRule && isSuspectPath(request.path)) return deny("path-encoding", rules, request);
   // Without path rules every reading has the same first match, so none needs to be computed.
   const readings = hasPathRule ? readingsOf(request.path) : [readLiterally(request.path)];
-  const [first, ...others] = readings.map((reading) => firstMatch(rules, request, reading));
+  const found = readings.map((reading) => firstMatch(rules, request, reading));
+  const unreadable = found.find(isUnreadable);
+  if (unreadable) return { ...deny(unreadable.reason, rules, request), why: unreadable.why };
+  const [first, ...others] = found as readonly (Rule | undefined)[];
   const rest = [...new Set(others)].filter((rule) => rule !== first);
   if (!first) return deny(rest.length > 0 ? "path-ambiguous" : "no-rule", rules, request);
   const alike = rest.flatMap((rule) => rule && hasEffectOf(first, rule) ? [rule] : []);
   if (alike.length < rest.length) return deny("path-ambiguous", rules, request);
   return { verdict: "allow", rule: first, ...(alike.length > 0 ? { others: alike } : {}) };
+}
+
+/** The parameters of the query that rules look at which the request may fall under. */
+export function paramsNeeded(rules: readonly Rule[], request: RequestTarget): readonly string[] {
+  if (!rules.some(mayAsk)) return [];
+  return [...new Set(ofReadings(rules.filter(mayAsk), request, asksOf))];
+}
+
+/**
+ * How the body of a request has to be read before {@linkcode decideRequest} is asked: empty unless a rule that the request
+ * may fall under says what bodies have to be about.
+ */
+export function contentNeeded(rules: readonly Rule[], request: RequestTarget): readonly ContentKind[] {
+  if (!rules.some(mayRead)) return [];
+  return [...new Set(ofReadings(rules.filter(mayRead), request, readsOf))];
+}
+
+/** What rules want of the request that falls under them but for their conditions, in any reading of its path. */
+function ofReadings<T>(
+  rules: readonly Rule[],
+  request: RequestTarget,
+  find: (rule: Rule, asked: RequestTarget) => readonly T[],
+): readonly T[] {
+  const near = rules.filter((rule) => coversHead(rule, request));
+  if (near.length === 0 || isSuspectPath(request.path)) return [];
+  return readingsOf(request.path).flatMap(({ path, matches }) =>
+    near.flatMap((rule) => matchPaths(rule.paths, matches) ? find(rule, { ...request, path }) : [])
+  );
 }
 
 /**
@@ -89,11 +136,26 @@ function hasEffectOf(a: Rule, b: Rule): boolean {
   return effectOf(a) === effectOf(b);
 }
 
-function firstMatch(rules: readonly Rule[], request: RequestTarget, path: PathReading): Rule | undefined {
-  return rules.find((rule) =>
-    matchHost(rule.host, request.host) && matchPort(rule.ports, request.port) &&
-    matchMethod(rule.methods, request.method) && matchPaths(rule.paths, path.matches)
-  );
+/** A body that a rule would have to know is no reason to try the next one: that one may allow more. */
+function firstMatch(
+  rules: readonly Rule[],
+  request: RequestTarget,
+  path: PathReading,
+): Rule | Unreadable | undefined {
+  for (const rule of rules) {
+    if (!coversHead(rule, request) || !matchPaths(rule.paths, path.matches)) continue;
+    const verdict = !hasConditions(rule) || judgeConditions(rule, { ...request, path: path.path });
+    if (verdict !== false) return verdict === true ? rule : verdict;
+  }
+  return undefined;
+}
+
+function coversHead(rule: Rule, { host, port, method }: RequestTarget): boolean {
+  return matchHost(rule.host, host) && matchPort(rule.ports, port) && matchMethod(rule.methods, method);
+}
+
+function isUnreadable(found: Rule | Unreadable | undefined): found is Unreadable {
+  return found !== undefined && "why" in found;
 }
 
 function deny(reason: Reason, rules: readonly Rule[], target: ConnectTarget): Denial {

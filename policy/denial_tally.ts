@@ -19,6 +19,8 @@ export interface Denial {
   readonly port?: number | undefined;
   /** Without the query. Absent for a tunnel. */
   readonly path?: string | undefined;
+  /** What words of rules saw of it: `words/says.ts`. */
+  readonly says?: string | undefined;
   /** Why it was denied. */
   readonly reason: Reason;
   /** How often. */
@@ -60,9 +62,9 @@ export class DenialTally {
    * anyone on the network can cause must not become a rule.
    */
   add(record: StoredRecord): void {
-    const { client, auth, verdict, method, host, port, path, reason, repeated, timeMs } = record;
+    const { client, auth, verdict, method, host, port, path, says, reason, repeated, timeMs } = record;
     if (verdict !== "deny" || client !== this.#client || auth === "none" || reason === undefined) return;
-    const key = JSON.stringify([method, host, port, path, reason]);
+    const key = JSON.stringify([method, host, port, path, says, reason]);
     const known = this.#denials.get(key);
     if (!known) this.#chars += key.length;
     this.#denials.delete(key);
@@ -71,6 +73,7 @@ export class DenialTally {
       host,
       port,
       path,
+      says,
       reason,
       count: (known?.count ?? 0) + repeated,
       lastMs: Math.max(known?.lastMs ?? 0, timeMs),

@@ -19,7 +19,8 @@ import { type ClosestRule, closestRule, type Dimension, matchHost, type Target }
 import { hasDotSegments, isTooLong, normalisePath } from "./path.ts";
 import { type Reason, REASONS } from "./reason.ts";
 import { DEFAULT_PORTS, parseRule, type Rule, type RuleSpec } from "./rule.ts";
-import { conditionsOf, wordsOf, wordTexts } from "./rule_words.ts";
+import { conditionsOf, type RuleWordsInput, wordsOf, wordTexts } from "./rule_words.ts";
+import { missedConditions, narrowConditions } from "./words/conditions.ts";
 
 /** What was refused to whom. Method and path are absent when a tunnel was refused. */
 export interface DeniedTarget extends Target {
@@ -95,10 +96,10 @@ function findRemedy(
   return {};
 }
 
-function isAllowed(rules: readonly Rule[], { host, port, method, path }: Target): boolean {
+function isAllowed(rules: readonly Rule[], { host, port, method, path, query, content }: Target): boolean {
   return method === undefined || path === undefined
     ? decideConnect(rules, { host, port }).verdict !== "deny"
-    : decideRequest(rules, { host, port, method, path }).verdict === "allow";
+    : decideRequest(rules, { host, port, method, path, query, content }).verdict === "allow";
 }
 
 /** The rule for exactly this target, or undefined when it could not be typed, or would say more than this target. */
@@ -115,12 +116,20 @@ function narrowestRule(target: DeniedTarget, closest: ClosestRule | undefined): 
       methods: method === undefined ? [] : [method],
       paths: path === undefined ? [] : [path],
       secret: near?.secret,
-      ...(near ? wordsOf(near) : {}),
+      ...(near ? { ...wordsOf(near), ...wordsFor(near, target) } : {}),
     });
   } catch (error) {
     if (isProxyError(error, "input.invalid")) return undefined;
     throw error;
   }
+}
+
+/** The words of a rule nearby, as far as they limit requests those for this one. */
+function wordsFor(near: Rule, target: Target): RuleWordsInput {
+  const { method, path } = target;
+  return method === undefined || path === undefined
+    ? {}
+    : narrowConditions(near, { ...target, method, path });
 }
 
 function describeTarget({ host, port, method, path }: Target): string {
@@ -143,16 +152,19 @@ function describeClosest(
   return `The closest rule is for ${describeRule(rule)}; it falls short in ${shortfalls.join(" and in ")}.`;
 }
 
-function describeMiss(dimension: Dimension, rule: Rule, { host, port, method, path }: Target): string {
+function describeMiss(dimension: Dimension, rule: Rule, target: Target): string {
+  const { host, port, method = "", path = "" } = target;
   switch (dimension) {
     case "host":
       return `the host: it allows ${shown(rule.host)}, not ${shown(host)}`;
     case "port":
       return `the port: it allows ${list(rule.ports.length > 0 ? rule.ports : DEFAULT_PORTS)}, not ${port}`;
     case "method":
-      return `the method: it allows ${list(rule.methods)}, not ${shown(method ?? "")}`;
+      return `the method: it allows ${list(rule.methods)}, not ${shown(method)}`;
     case "path":
-      return `the path: it allows ${list(rule.paths)}, not ${shown(path ?? "")}`;
+      return `the path: it allows ${list(rule.paths)}, not ${shown(path)}`;
+    case "words":
+      return missedConditions(rule, { ...target, method, path }).map(shown).join(" and in ");
   }
 }
 

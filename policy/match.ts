@@ -8,6 +8,8 @@
 import { isIpLiteral } from "../core/host_port.ts";
 import { matcherFor } from "./path.ts";
 import { DEFAULT_PORTS, hostWithin, type Rule, type RuleSpec } from "./rule.ts";
+import { hasConditions } from "./rule_words.ts";
+import { type Asked, judgeConditions } from "./words/conditions.ts";
 
 /** What is asked for. Method and path are unknown while only a tunnel is asked for. */
 export interface Target {
@@ -19,10 +21,14 @@ export interface Target {
   readonly method?: string | undefined;
   /** The path as sent, without the query. */
   readonly path?: string | undefined;
+  /** As sent, without the `?`; undefined when there is none. */
+  readonly query?: string | undefined;
+  /** What its body says, as far as it was read. */
+  readonly content?: Asked["content"];
 }
 
 /** The dimensions of a rule, in the order in which they narrow it. */
-export const DIMENSIONS = ["host", "port", "method", "path"] as const;
+export const DIMENSIONS = ["host", "port", "method", "path", "words"] as const;
 
 /** One of {@linkcode DIMENSIONS}. */
 export type Dimension = typeof DIMENSIONS[number];
@@ -62,12 +68,14 @@ export function matchPaths(paths: readonly string[], matches: (pattern: string) 
 
 /** The dimensions in which `rule` covers the target as sent. What the target leaves out is covered. */
 export function matchRule(rule: RuleSpec, target: Target, matchesPath = pathMatcher(target)): RuleMatch {
-  const { method } = target;
+  const { method, path } = target;
   return {
     host: matchHost(rule.host, target.host),
     port: matchPort(rule.ports, target.port),
     method: method === undefined || matchMethod(rule.methods, method),
     path: matchPaths(rule.paths, matchesPath),
+    words: method === undefined || path === undefined || !hasConditions(rule) ||
+      judgeConditions(rule, { ...target, method, path }) === true,
   };
 }
 
@@ -77,7 +85,7 @@ function pathMatcher({ path }: Target): (pattern: string) => boolean {
 
 /**
  * The rule that falls short in the fewest dimensions; among equals the one whose first miss comes latest (host, port,
- * method, path), then the first declared. A rule for another host counts only when both names share their last two
+ * method, path, words), then the first declared. A rule for another host counts only when both names share their last two
  * labels (`example.com` for `www.example.com`), else there is none.
  */
 export function closestRule(rules: readonly Rule[], target: Target): ClosestRule | undefined {

@@ -10,11 +10,12 @@
  * @module
  */
 import { isCut, type StoredRecord } from "./audit_record.ts";
-import { decideConnect, decideRequest } from "./decide.ts";
+import { decideConnect, decideRequest, paramsNeeded, type RequestTarget } from "./decide.ts";
 import { matchHost } from "./match.ts";
 import type { PolicyFile } from "./policy_file.ts";
 import type { Reason } from "./reason.ts";
 import type { Rule, RuleSpec } from "./rule.ts";
+import { parseSays, queryOf } from "./words/says.ts";
 
 /**
  * How a record's outcome would differ: `denied` and `allowed` say what it would become; `inspected` is a tunnel that was
@@ -160,7 +161,9 @@ export class Replayer {
     if (scheme !== "http" && decideConnect(rules, { host, port }).verdict === "passthrough") {
       return differenceOf(was, "passthrough");
     }
-    const decision = decideRequest(rules, { host, port, method, path });
+    const request = requestOf(record, { host, port, method, path }, rules);
+    if (!request) return undefined;
+    const decision = decideRequest(rules, request);
     if (decision.verdict === "deny") return differenceOf(was, "denied", decision.reason);
     const { rule } = decision;
     // A request that failed on its way may not have got as far as its credential.
@@ -198,6 +201,20 @@ export class Replayer {
     if (!known) this.#chars += key.length;
     this.#changes.set(key, { ...change, count: count + (known?.count ?? 0) });
   }
+}
+
+/** The request as the rules have to know it, or undefined where the record does not say enough. */
+function requestOf(
+  { query, says }: StoredRecord,
+  request: RequestTarget,
+  rules: readonly Rule[],
+): RequestTarget | undefined {
+  const names = paramsNeeded(rules, request);
+  if (names.length === 0) return request;
+  if (query !== undefined) return isCut(query) ? undefined : { ...request, query };
+  if (says === undefined || isCut(says)) return undefined;
+  const known = queryOf(parseSays(says), names);
+  return known && { ...request, ...known };
 }
 
 /** What rules said: `allowed` for a request, whatever the upstream made of it. */

@@ -11,6 +11,7 @@ import { formatExactDuration, parseDuration } from "../core/duration.ts";
 import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
 import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
+import { parseQueryCondition } from "./words/query.ts";
 
 /** One row. */
 interface RuleWordRow {
@@ -58,6 +59,16 @@ export const RULE_WORDS = [
     isCondition: false,
     maxMs: MAX_RESPONSE_TIMEOUT_MS,
     description: "how long its upstreams may think, instead of what up --response-timeout says",
+  },
+  {
+    field: "query", // from here on policy/words/conditions.ts
+    name: "query",
+    shape: "list",
+    isCondition: true,
+    placeholder: "NAME=VALUE",
+    parse: parseQueryCondition,
+    description:
+      "only with this parameter in the query, and no other value of it; several of a name are alternatives",
   },
 ] as const satisfies readonly RuleWordRow[];
 

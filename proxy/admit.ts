@@ -44,7 +44,8 @@ export function admit(
   if (isRefusedMethod(head.method)) {
     return deny({ reason: "method-refused", why: "no proxy forwards this method" });
   }
-  const asked = { host: target.host, port: target.port, method: head.method, path: target.path };
+  const { host, port, path, query } = target;
+  const asked = { host, port, method: head.method, path, query };
   const decision = decideRequest(policy.rulesFor(client, target.host), asked);
   if (decision.verdict === "deny") {
     const explanation = explainDenial(

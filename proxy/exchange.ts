@@ -108,8 +108,12 @@ export function idleTimeoutOf({ upgrade, session: { context: { limits } } }: Adm
 
 /** The audit fields of a target. */
 export function describeTarget(target: RequestTarget, { logQuery }: ProxyContext): Partial<AuditRecord> {
-  const { scheme, host, port, path, query } = target;
-  return { scheme, host, port, path, ...(logQuery && query !== undefined ? { query } : {}) };
+  const { scheme, host, port, path, query, says } = target;
+  return {
+    ...{ scheme, host, port, path },
+    ...(logQuery && query !== undefined ? { query } : {}),
+    ...(says === undefined ? {} : { says }),
+  };
 }
 
 /** Answers a refusal and logs it. Never rejects. */

@@ -12,6 +12,7 @@ import { answerOf, refusalOf } from "./error_response.ts";
 import { describeTarget, type Exchange, identify, refuseExchange } from "./exchange.ts";
 import { forward } from "./forward.ts";
 import { parseTarget } from "./message/target.ts";
+import { formatSays } from "../policy/words/says.ts";
 
 /** Serves it. Never rejects. */
 export async function serveRequest(exchange: Exchange): Promise<void> {
@@ -21,10 +22,13 @@ export async function serveRequest(exchange: Exchange): Promise<void> {
   const denial = session.tunnel?.denial?.();
   if (denial) return await exchange.request.answer(answerOf(denial, head, session.tunnel?.host));
   try {
-    const target = parseTarget(head, session.tunnel);
-    known = { ...known, ...describeTarget(target, context) };
+    const place = parseTarget(head, session.tunnel);
+    known = { ...known, ...describeTarget(place, context) };
     const client = session.tunnel?.client ?? identify(session, head.fields);
     known = { ...known, client: client.name };
+    const says = formatSays(context.policy.rulesFor(client, place.host), { ...place, method: head.method });
+    const target = says === undefined ? place : { ...place, says };
+    if (says !== undefined) known = { ...known, says };
     const admitted = admit(exchange, client, target);
     if ("refusal" in admitted) await refuseExchange(exchange, admitted.refusal, known);
     else await forward(admitted);

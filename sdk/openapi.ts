@@ -408,6 +408,8 @@ export interface components {
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
+      /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
+      readonly query?: readonly string[];
       /**
        * Format: date-time
        * @description RFC 3339, UTC
@@ -509,6 +511,8 @@ export interface components {
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
+      /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
+      readonly query?: readonly string[];
       /** @description The place, from 1, of the rule before which it is put; behind all when left out */
       readonly before?: number;
       /** @description Seconds that the rule lives; 0, or nothing, for ever */
@@ -547,6 +551,8 @@ export interface components {
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
+      /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
+      readonly query?: readonly string[];
     };
     readonly Policy: {
       /** @enum {number} */
@@ -823,6 +829,8 @@ export interface components {
        * @enum {string}
        */
       readonly tls?: "1.2" | "1.3";
+      /** @description What words of rules saw of the request, for `test --against`: pieces between blanks, cut like a path. `query:NAME=VALUE` where a rule has the same, else `query:NAME` for none and `query:NAME=*` */
+      readonly says?: string;
     } & {
       readonly [key: string]: unknown;
     };
@@ -876,6 +884,8 @@ export interface components {
         readonly one_request_per_connection?: boolean;
         /** @description How long its upstreams may think, instead of what up --response-timeout says */
         readonly response_timeout_seconds?: number;
+        /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
+        readonly query?: readonly string[];
       };
       /** @description The denied requests that it lets through */
       readonly because: readonly {

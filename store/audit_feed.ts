@@ -139,6 +139,6 @@ class Follower implements AsyncIterableIterator<StoredRecord | Missed> {
 }
 
 /** What of a record has no bound of its own that is far smaller. */
-function charsOf({ path = "", query = "" }: StoredRecord): number {
-  return path.length + query.length;
+function charsOf({ path = "", query = "", says = "" }: StoredRecord): number {
+  return path.length + query.length + says.length;
 }

@@ -29,6 +29,8 @@ export interface RequestTarget extends HostPort {
   readonly path: string;
   /** Without the `?`; undefined when there is none. */
   readonly query: string | undefined;
+  /** What words of rules saw of the request, for its record. */
+  readonly says?: string | undefined;
 }
 
 /** The tunnel that a request came through. */

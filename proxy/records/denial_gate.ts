@@ -133,8 +133,22 @@ export class DenialGate {
 
 /** What is the same in denials that are counted together: all but the client's port, which changes with every connection. */
 function keyOf(record: AuditRecord): string {
-  const { client, auth, method, scheme, host, port, path, query, status, secret, mode, reason, origin } =
-    record;
+  const {
+    client,
+    auth,
+    method,
+    scheme,
+    host,
+    port,
+    path,
+    query,
+    says,
+    status,
+    secret,
+    mode,
+    reason,
+    origin,
+  } = record;
   const tail = `${origin?.proxyPort} ${origin?.tls} ${record.sent} ${record.received} ${record.durationMs}`;
   // No line ends in what a head can hold, so that no two denials have one key.
   return [
@@ -146,6 +160,7 @@ function keyOf(record: AuditRecord): string {
     port,
     path,
     query,
+    says,
     status,
     secret,
     mode,

@@ -338,6 +338,7 @@ const FULL: Required<Omit<AuditRecord, "setupMs" | "opened" | "repeated">> = {
   query: "q",
   proto: "h2",
   status: 403,
+  says: "query:service=git-upload-pack",
   grpcStatus: 7,
   secret: "s",
   cleartext: true,

@@ -1,0 +1,121 @@
+/**
+ * The words of a rule that limit what it matches: one table, with what each asks of a request. A rule matches when all of
+ * its conditions hold. Pure, over what is known of the request, so that the audit log can be judged again.
+ *
+ * Not here: how a value is written (`rule_words.ts`), and which rule wins (`decide.ts`).
+ *
+ * @module
+ */
+import type { Reason } from "../reason.ts";
+import type { RuleWords, RuleWordsInput } from "../rule_words.ts";
+import { coversQuery, narrowQuery, readCondition } from "./query.ts";
+
+/** What is known of a request beyond its host and port. */
+export interface Asked {
+  /** Canonical. */
+  readonly host: string;
+  /** As sent, in any case. */
+  readonly method: string;
+  /** As one kind of server reads it, without the query. */
+  readonly path: string;
+  /** As sent, without the `?`; undefined when there is none. */
+  readonly query?: string | undefined;
+  /** What its body says, as far as it was read for a rule. */
+  readonly content?: Content | undefined;
+}
+
+/** What a body says, by how it was read. */
+// deno-lint-ignore no-empty-interface
+export interface Content {}
+
+/** One way to read a body. */
+export type ContentKind = keyof Content;
+
+/** A body that could not be read: the request is denied, whatever rules stand behind. */
+export interface Unreadable {
+  readonly reason: Reason;
+  /** One clause of ours, lower case, no full stop. */
+  readonly why: string;
+}
+
+/** Whether conditions hold. */
+export type Verdict = boolean | Unreadable;
+
+/** What a word means. */
+interface Condition {
+  /** Whether a request falls under it. Called only for rules that have the word. */
+  readonly covers: (rule: RuleWords, asked: Asked) => Verdict;
+  /** The parameters of the query that it looks at. */
+  readonly asks?: (rule: RuleWords, asked: Asked) => readonly string[];
+  /** The words for just this request, in the place of this one; undefined where they cannot be written. */
+  readonly narrow: (rule: RuleWords, asked: Asked) => RuleWordsInput | undefined;
+  /** How the body has to be read for that, where it has to be. */
+  readonly reads?: (rule: RuleWords, asked: Asked) => ContentKind | undefined;
+  /** What it wants, as a clause behind "falls short in". */
+  readonly wants: (rule: RuleWords) => string;
+}
+
+const CONDITIONS: { readonly [field in keyof RuleWords]?: Condition } = {
+  query: {
+    covers: ({ query = [] }, asked) => coversQuery(query, asked.query),
+    asks: ({ query = [] }) => query.map((condition) => readCondition(condition).name),
+    narrow: ({ query = [] }, asked) => ({ query: narrowQuery(query, asked.query) }),
+    wants: ({ query = [] }) => `the query: it wants ${query.join(" or ")}, and of the same name nothing else`,
+  },
+};
+
+const ROWS = Object.entries(CONDITIONS) as readonly (readonly [keyof RuleWords, Condition])[];
+const ASKING = ROWS.filter(([, { asks }]) => asks);
+const READING = ROWS.filter(([, { reads }]) => reads);
+
+/** Whether a request falls under all conditions of a rule. What is not covered counts before what cannot be read. */
+export function judgeConditions(rule: RuleWords, asked: Asked): Verdict {
+  let unreadable: Unreadable | undefined;
+  for (const [field, { covers }] of ROWS) {
+    const verdict = rule[field] === undefined || covers(rule, asked);
+    if (verdict === false) return false;
+    if (verdict !== true) unreadable ??= verdict;
+  }
+  return unreadable ?? true;
+}
+
+/** What the conditions want that the request does not have. */
+export function missedConditions(rule: RuleWords, asked: Asked): readonly string[] {
+  return ROWS.flatMap(([field, { covers, wants }]) =>
+    rule[field] === undefined || covers(rule, asked) === true ? [] : [wants(rule)]
+  );
+}
+
+/** The conditions of a rule, those that the request does not have replaced by what it asks. */
+export function narrowConditions(rule: RuleWords, asked: Asked): RuleWordsInput {
+  return Object.assign(
+    {},
+    ...ROWS.map(([field, { covers, narrow }]) =>
+      rule[field] === undefined || covers(rule, asked) === true ? {} : narrow(rule, asked)
+    ),
+  );
+}
+
+/** The parameters of the query that a rule looks at. */
+export function asksOf(rule: RuleWords, asked: Asked): readonly string[] {
+  return ASKING.flatMap(([field, { asks }]) =>
+    (rule[field] === undefined ? undefined : asks?.(rule, asked)) ?? []
+  );
+}
+
+/** True when a rule may look at the query. Asked at every request: makes nothing. */
+export function mayAsk(rule: RuleWords): boolean {
+  return ASKING.some(([field]) => rule[field] !== undefined);
+}
+
+/** True when a rule may ask for what a body says. Asked at every request: makes nothing. */
+export function mayRead(rule: RuleWords): boolean {
+  return READING.some(([field]) => rule[field] !== undefined);
+}
+
+/** How the body of a request has to be read for a rule that it falls under but for its conditions. */
+export function readsOf(rule: RuleWords, asked: Asked): readonly ContentKind[] {
+  return READING.flatMap(([field, { reads }]) =>
+    (rule[field] === undefined ? undefined : reads?.(rule, asked)) ?? []
+  );
+}
