@@ -95,7 +95,10 @@ function upgradeUnder(rule: Rule, { request: { head, body } }: Exchange): Upgrad
       why: "another protocol could leave the rule's methods and paths",
     };
   }
-  if (upgrade && !body.done) {
+  if (head.protocol !== undefined && !upgrade) {
+    return { reason: "upgrade-not-allowed", why: "no proxy forwards this protocol" };
+  }
+  if (upgrade && head.protocol === undefined && !body.done) {
     throw new ProxyError("client.malformed", "Cannot read the request: an upgrade with a body");
   }
   return upgrade;

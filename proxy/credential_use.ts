@@ -124,7 +124,9 @@ export class CredentialUse {
     // A 403 means many things: what it says tells a refused token from a refused request.
     const bodyStart = status === 403 ? await leg.peekBody(response, deadlines) : "";
     const next = await policy.rejected(refused, { status, bodyStart });
-    if (!next || !this.#exchange.request.body.isReleased || !this.kept?.isWhole) return false;
+    const { request, upgrade } = this.#exchange;
+    const isSent = request.body.isReleased || upgrade !== undefined; // nothing follows an upgrade before its answer
+    if (!next || !isSent || !this.kept?.isWhole) return false;
     this.#credential = next;
     this.#isReplay = true;
     return true;

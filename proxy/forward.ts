@@ -90,7 +90,8 @@ class Forwarding implements Course {
     );
     const deadline = context.deadlines.start(responseTimeoutOf(this.#exchange), () => this.#onIdle());
     this.touch = (ms) => deadline.restart(ms);
-    if (request.body.done && !upgrade) this.#watchClient();
+    // A connection that is to be upgraded may have bytes for the upstream already; a stream says when it is gone.
+    if (upgrade ? request.head.version === "HTTP/2" : request.body.done) this.#watchClient();
     this.#opened = context.audit.begin(this.#asked());
     try {
       this.#log(await this.#exchangeMessages());
@@ -203,6 +204,7 @@ class Forwarding implements Course {
     const kept = this.#credential.isReplay ? this.#credential.kept : undefined;
     const first = kept ? kept.join() : this.#upload.first();
     await leg.send(() => this.#upstreamHead(), first, body.done && body.trailers === undefined);
+    if (upgrade && !body.done) return; // what follows waits for the answer
     if (!body.done) {
       this.#upload.start(leg, () => {
         if (this.#relay.status === 0) this.#watchClient();
@@ -259,6 +261,7 @@ class Forwarding implements Course {
     head: Parameters<typeof upgrade>[1]["head"],
   ): Promise<Partial<AuditRecord>> {
     const passed = await upgrade(this.#exchange, { leg, head, course: this });
+    leg.close(); // over already; a stream gives its place back
     this.#upgraded = passed;
     const reason = this.#failure
       ? refusalOf(this.#failure).reason

@@ -32,6 +32,7 @@ export async function serveHttp2(session: Http2Session, options: Http2SessionOpt
   const { limits, deadlines } = context;
   let idle: Deadline | undefined;
   let running = 0;
+  let isOver = false;
   const connection = startHttp2Server({
     stream,
     reader,
@@ -49,9 +50,12 @@ export async function serveHttp2(session: Http2Session, options: Http2SessionOpt
       }
     },
     onRefused: (error) => logRefusal(session, refusalOf(error), {}),
+    hasExtendedConnect: options.hasRule && context.protocols?.hasExtendedConnect(session.tunnel) === true,
   });
+  announceAsUpstream(connection, options.upstream);
   /** Nothing is under way: it may be closed without harm, and is after a while. */
   const rest = (ms: number) => {
+    if (isOver) return; // what was under way may take longer than its connection
     state.isIdle = true;
     idle?.stop();
     idle = deadlines.start(ms, () => connection.shutDown());
@@ -60,10 +64,24 @@ export async function serveHttp2(session: Http2Session, options: Http2SessionOpt
   rest(limits.headTimeoutMs);
   const release = options.hasRule ? endWithoutRule(session, connection) : () => {};
   await connection.closed;
+  isOver = true;
   release();
   idle?.stop();
   state.isIdle = false;
   stream.close();
+}
+
+/** Extended CONNECT (RFC 8441) is what the client may ask for once the upstream has said that it takes it. */
+function announceAsUpstream(
+  connection: Http2ServerConnection,
+  upstream: Http2ClientConnection | undefined,
+): void {
+  upstream?.ready.then(
+    () => {
+      if (upstream.hasExtendedConnect) connection.announceExtendedConnect();
+    },
+    () => {}, // its requests are told why
+  );
 }
 
 /**

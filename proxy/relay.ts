@@ -65,6 +65,11 @@ export class Relay {
         this.#status = 101;
         return { switched: head };
       }
+      // RFC 8441 §5: what changes the protocol of a stream is a 2xx.
+      if (upgrade && head.version === "HTTP/2" && head.status >= 200 && head.status < 300) {
+        this.#status = head.status;
+        return { switched: head };
+      }
       if (head.status >= 200) return await this.#final(leg, head, body);
       if (interim >= limits.maxInterimResponses) throw malformed("too many interim responses");
       await this.#toClient(request.inform({ ...head, fields: cleanFields(head) }));

@@ -1,5 +1,5 @@
 /**
- * After a 101: two connections that speak something else, joined until one of them ends or the grant does.
+ * After a 101, or the 2xx of HTTP/2's Extended CONNECT (RFC 8441): two connections, or streams, that speak something else, joined until one of them ends or the grant does.
  *
  * Not here: whether the protocol may change (`admit.ts`).
  *
@@ -7,19 +7,19 @@
  */
 import { clientGone, type Course } from "./course.ts";
 import type { AdmittedExchange } from "./exchange.ts";
-import { makeField } from "./message/fields.ts";
+import { type HeaderField, makeField } from "./message/fields.ts";
 import type { ResponseHead, UpstreamLeg } from "./message/message.ts";
 import { cleanFields } from "./relay.ts";
 import { splice } from "./streams/splice.ts";
 
-/** What passed after the 101. */
+/** What passed after the change. */
 export interface Upgraded {
   readonly sent: number;
   readonly received: number;
   readonly timedOut: boolean;
 }
 
-/** Answers 101 and serves both connections until they have ended. */
+/** Answers with the upstream's head and serves both connections until they have ended. */
 export async function upgrade(
   { session: { context }, request, grant }: AdmittedExchange,
   { leg, head, course }: {
@@ -29,17 +29,10 @@ export async function upgrade(
   },
 ): Promise<Upgraded> {
   const { limits, deadlines, grants } = context;
-  const fields = [
-    ...cleanFields(head),
-    makeField("Connection", "Upgrade"),
-    ...head.fields.filter(({ key }) => key === "upgrade"),
-  ];
-  const switching = request.switchProtocols?.({ ...head, fields });
-  const client = await switching?.catch(() => {
+  const client = await request.switchProtocols({ ...head, fields: fieldsOf(head) }).catch(() => {
     throw course.failure ?? clientGone();
   });
-  const upstream = leg.takeOver?.();
-  if (!client || !upstream) throw new TypeError("Cannot switch protocols: this version of HTTP has no 101");
+  const upstream = leg.takeOver();
   const joined = splice(client.stream, upstream.stream, {
     deadlines,
     firstToB: client.first,
@@ -48,9 +41,17 @@ export async function upgrade(
     afterATimeoutMs: limits.halfCloseTimeoutMs,
     afterBTimeoutMs: limits.halfCloseTimeoutMs,
   });
+  client.onCut?.(() => joined.abort());
+  upstream.onCut?.(() => joined.abort());
   course.touch(Number.MAX_SAFE_INTEGER);
   const release = grants.hold(grant, () => joined.abort());
   await joined.done;
   release();
   return { sent: joined.bytesToB, received: joined.bytesToA, timedOut: joined.timedOut };
+}
+
+function fieldsOf(head: ResponseHead): readonly HeaderField[] {
+  if (head.version === "HTTP/2") return cleanFields(head);
+  const upgrades = head.fields.filter(({ key }) => key === "upgrade");
+  return [...cleanFields(head), makeField("Connection", "Upgrade"), ...upgrades];
 }

@@ -10,6 +10,7 @@ import type { Alpn, UpstreamConnection } from "./egress/dialler.ts";
 import { announcedIdleMs } from "./egress/idle_times.ts";
 import type { AdmittedExchange } from "./exchange.ts";
 import { Http1Leg } from "./http1/upstream.ts";
+import type { Http2ClientConnection } from "./http2/types.ts";
 import { Http2Leg } from "./http2/upstream.ts";
 import type { UpstreamLeg } from "./message/message.ts";
 
@@ -36,7 +37,33 @@ export async function dialLeg(exchange: AdmittedExchange, signal: AbortSignal): 
     signal,
     () => dial(exchange, { signal, alpn: ["h2"] }),
   );
-  return new Http2Leg(connection, { isReused, onOver: release });
+  const leg = new Http2Leg(connection, { isReused, onOver: release });
+  if (exchange.request.head.protocol === undefined) return leg;
+  try {
+    await checkExtendedConnect(connection, exchange);
+    return leg;
+  } catch (error) {
+    leg.close();
+    throw error;
+  }
+}
+
+/**
+ * RFC 8441 §3: an upstream must have announced Extended CONNECT. The client was told of it by another connection to the same
+ * upstream, perhaps.
+ */
+async function checkExtendedConnect(
+  connection: Http2ClientConnection,
+  { session: { context: { protocols } }, target }: AdmittedExchange,
+): Promise<void> {
+  await connection.ready;
+  if (connection.hasExtendedConnect) return;
+  protocols?.forget(target);
+  throw new ProxyError(
+    "upstream.malformed",
+    `Cannot open the stream: ${target.host} does not take :protocol over HTTP/2`,
+    { reason: "protocol-mismatch" },
+  );
 }
 
 /** A new connection that speaks what the tunnel does. One that cannot be had may mean that this was a wrong choice. */

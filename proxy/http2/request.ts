@@ -11,11 +11,13 @@ import type { HeaderField } from "../message/fields.ts";
 import type {
   IncomingRequest,
   MessageBody,
+  RawEnd,
   RequestHead,
   ResponseHead,
   WholeAnswer,
 } from "../message/message.ts";
 import { Http2Body } from "./body.ts";
+import { rawEndOf } from "./bytes.ts";
 import { H2, Http2Error } from "./error.ts";
 import type { Http2ServerStream } from "./types.ts";
 
@@ -81,6 +83,12 @@ export class Http2Request implements IncomingRequest {
     } finally {
       deadline.stop();
     }
+  }
+
+  // deno-lint-ignore require-await
+  async switchProtocols({ status, fields }: ResponseHead): Promise<RawEnd> {
+    this.#stream.respond({ status, fields });
+    return rawEndOf(this.#stream);
   }
 
   cut(why?: unknown): void {

@@ -33,11 +33,13 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
   constructor(options: Http2ServerOptions) {
     super(options, "client");
     this.#options = options;
-    const { limits } = options;
+    const { limits, hasExtendedConnect = false } = options;
+    this.#hasExtendedConnect = hasExtendedConnect;
     this.start([
       [SETTING.MAX_CONCURRENT_STREAMS, limits.maxHttp2Streams],
       [SETTING.INITIAL_WINDOW_SIZE, limits.http2StreamWindowBytes],
       [SETTING.MAX_HEADER_LIST_SIZE, limits.maxHeadBytes],
+      ...(hasExtendedConnect ? [[SETTING.ENABLE_CONNECT_PROTOCOL, 1] as const] : []),
     ]);
   }
 
@@ -46,7 +48,7 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
   }
 
   announceExtendedConnect(): void {
-    if (this.#hasExtendedConnect) return;
+    if (this.#hasExtendedConnect || this.isDraining) return;
     this.#hasExtendedConnect = true;
     this.output.frame(FRAME.SETTINGS, 0, 0, formatSettings([[SETTING.ENABLE_CONNECT_PROTOCOL, 1]]));
   }

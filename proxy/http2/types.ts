@@ -236,6 +236,8 @@ export interface Http2ServerOptions extends Http2Options {
    * with PROTOCOL_ERROR), or is too large (answered with 431). Streams above the limit and floods are not told.
    */
   onRefused?(error: Http2Error): void;
+  /** Extended CONNECT is announced from the beginning (RFC 8441 §3). */
+  readonly hasExtendedConnect?: boolean;
   /** Called whenever the last stream is over. */
   onIdle?(): void;
 }

@@ -8,8 +8,9 @@
 import type { Deadlines } from "../../core/deadlines.ts";
 import { START_BYTES, START_WAIT_MS, textOf } from "../message/body_start.ts";
 import type { HeaderField } from "../message/fields.ts";
-import type { MessageBody, RequestHead, ResponseHead, UpstreamLeg } from "../message/message.ts";
+import type { MessageBody, RawEnd, RequestHead, ResponseHead, UpstreamLeg } from "../message/message.ts";
 import { Http2Body } from "./body.ts";
+import { rawEndOf } from "./bytes.ts";
 import { H2, Http2Error } from "./error.ts";
 import type { Http2ClientConnection, Http2ClientStream, Http2RequestHead, SendableField } from "./types.ts";
 
@@ -82,6 +83,11 @@ export class Http2Leg implements UpstreamLeg {
     } finally {
       deadline.stop();
     }
+  }
+
+  takeOver(): RawEnd {
+    if (!this.#stream) throw new TypeError("Cannot take the stream over: nothing was sent");
+    return rawEndOf(this.#stream);
   }
 
   release(): void {

@@ -85,6 +85,8 @@ export interface WholeAnswer {
 export interface RawEnd {
   readonly stream: ByteStream;
   readonly first: Uint8Array;
+  /** Where a cut can be told from an end: `listener` is called at the peer's, instead of all others. */
+  onCut?(listener: () => void): void;
 }
 
 /** A request that a client has sent, and the one answer to it. Writes reject once the client is gone. */
@@ -103,8 +105,8 @@ export interface IncomingRequest {
   end(trailers: readonly HeaderField[] | undefined): void;
   /** The answer of the proxy itself. Never rejects, and never takes long. */
   answer(whole: WholeAnswer): Promise<void>;
-  /** Answers with 101 and hands the connection over. HTTP/2 has nothing of the kind. */
-  switchProtocols?(head: ResponseHead): Promise<RawEnd>;
+  /** Answers with a head that changes the protocol, and hands over what follows: the connection, or the stream of HTTP/2. */
+  switchProtocols(head: ResponseHead): Promise<RawEnd>;
   /** Ends the answer so that the client sees that it is not whole. `why` may say it in the protocol's own words. */
   cut(why?: unknown): void;
 }
@@ -141,8 +143,8 @@ export interface UpstreamLeg {
   bodyOf(head: ResponseHead): MessageBody;
   /** The beginning of the body as text, where it can be had soon. The body can be pulled as a whole after that. */
   peekBody(head: ResponseHead, deadlines: Pick<Deadlines, "start">): Promise<string>;
-  /** The connection after a 101. */
-  takeOver?(): RawEnd;
+  /** What follows a head that changes the protocol: the connection, or the stream of HTTP/2. */
+  takeOver(): RawEnd;
   /** The whole answer was pulled: the connection may be kept for another request. */
   release(): void;
   /** Ends the connection, in any state. */

@@ -120,13 +120,21 @@ export function parseUpgrade(head: RequestHead): Upgrade | undefined {
   if (hasTooManyNominations(head.fields)) throw malformed("Connection names too many fields");
   const nomination = findBadNomination(head.fields);
   if (nomination !== undefined) throw malformed(`Connection must not name ${nomination}`);
-  if (head.protocol !== undefined) return { protocol: head.protocol.toLowerCase(), fields: [] };
+  if (head.protocol !== undefined) {
+    const protocol = head.protocol.toLowerCase();
+    return isHttpOrTls(protocol) ? undefined : { protocol, fields: [] };
+  }
   if (head.version === "HTTP/1.0" || !listOf(head.fields, "connection").includes("upgrade")) return undefined;
   const protocols = listOf(head.fields, "upgrade");
   const [protocol, ...more] = protocols;
-  if (protocol === undefined || /^(h2c|h2|tls\/.*|http\/.*)$/.test(protocol)) return undefined;
+  if (protocol === undefined || isHttpOrTls(protocol)) return undefined;
   if (more.length > 0) throw malformed("more than one protocol to upgrade to");
   return { protocol, fields: head.fields.filter((field) => field.key === "upgrade") };
+}
+
+/** HTTP in another version, or TLS, would hide requests from us. */
+function isHttpOrTls(protocol: string): boolean {
+  return /^(h2c|h2|tls\/.*|http\/.*)$/.test(protocol);
 }
 
 export function defaultPort(scheme: Scheme): number {

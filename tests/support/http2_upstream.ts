@@ -17,11 +17,12 @@ export interface Http2Upstream extends AsyncDisposable {
 
 /** Starts it for `up.test`. Without a handler it answers with the request line and its authorization. */
 export async function startHttp2Upstream(
-  { alpn = ["h2", "http/1.1"], handle = answer, port = 0 }: {
+  { alpn = ["h2", "http/1.1"], handle = answer, port = 0, hasExtendedConnect = false }: {
     readonly alpn?: readonly string[];
     readonly handle?: (stream: Http2ServerStream, connection: Http2ServerConnection) => Promise<void>;
     /** Where another one has listened before. */
     readonly port?: number;
+    readonly hasExtendedConnect?: boolean;
   } = {},
 ): Promise<Http2Upstream> {
   const { certPem: cert, keyPem: key } = await (await upstreamAuthority()).issue(["up.test"]);
@@ -41,6 +42,7 @@ export async function startHttp2Upstream(
         reader,
         limits: DEFAULT_LIMITS,
         deadlines: new Deadlines(),
+        hasExtendedConnect,
         onRequest: async (request) => {
           requests.push(lineOf(request));
           await handle(request, connection);
