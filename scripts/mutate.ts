@@ -1,90 +1,122 @@
 /**
  * How many wrong programs the tests notice: a sample of mutants of `policy/`, `proxy/`, `secrets/` and `store/`, each in a
- * clone of its own, against the tests nearest to it first. `deno task mutate [--sample N] [--seed N] [--only PATH]`. Prints
- * what survived; exit code 0 only if 95 % were noticed. The tests of the committed tree are what is measured.
+ * clone of its own, against the tests that run the mutated line, the nearest first.
+ *
+ *     deno task mutate [--sample N] [--seed N] [--only PATH] [--minutes N]
+ *
+ * The first run of a commit measures which test runs which line: as long as all tests one after the other. A mutant that
+ * types refuse is no program and is not counted, another is drawn in its place. `--minutes` bounds the tests of one mutant
+ * (5); one that nothing noticed by then has survived. What fails has to fail twice. Exit code 0 only if 95 % were noticed.
+ * The tests of the committed tree are what is measured.
  *
  * @module
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
+import { whyEquivalent } from "./equivalent_mutants.ts";
+import { measureTests, type TestFile, testsOf } from "./mutant_tests.ts";
 import { applyMutant, type Mutant, mutantsOf } from "./mutants.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 const FOLDERS = ["policy", "proxy", "secrets", "store"];
 const ENOUGH = 0.95;
-/** Of one tier of tests. A mutant that makes them hang is noticed. */
-const TIER_LIMIT_MS = 600_000;
+/** A test file that takes this many times longer than on the clean tree, and this much more, hangs. */
+const HANGS = { times: 3, ms: 20_000 };
 
-const flags = parseArgs(Deno.args, { string: ["sample", "seed", "only"] });
-const seed = Number(flags.seed ?? 1);
-const sample = pick(
-  await allMutants(flags.only === undefined ? undefined : String(flags.only)),
-  Number(flags.sample ?? 80),
-  seed,
-);
+type Outcome = "noticed" | "hung" | "survived" | "equivalent";
+interface Row {
+  readonly outcome: Outcome;
+  readonly mutant: Mutant;
+  /** The test file that noticed, or why it is no wonder that none did. */
+  readonly by: string;
+}
+
+const flags = parseArgs(Deno.args, { string: ["sample", "seed", "only", "minutes"] });
+const [count, seed, minutes] = [flags.sample ?? 120, flags.seed ?? 1, flags.minutes ?? 5].map(Number);
 const clone = await Deno.makeTempDir({ prefix: "slicer-mutate-" });
 try {
-  await run("git", ["clone", "--quiet", "--shared", ROOT, clone], ROOT);
-  Deno.exit(await tryAll(sample));
+  await ends("git", ["clone", "--quiet", "--shared", ROOT, clone], { cwd: ROOT, ms: 60_000 });
+  const tests = await measureTests(clone, FOLDERS);
+  const rows = await tryMutants(shuffled(await allMutants(flags.only?.toString() ?? ""), seed ?? 1), tests);
+  Deno.exit(report(rows));
 } finally {
   await Deno.remove(clone, { recursive: true });
 }
 
-async function tryAll(mutants: readonly Mutant[]): Promise<number> {
-  const survivors: Mutant[] = [];
+/** Tries mutants in turn until the sample is full. */
+async function tryMutants(mutants: readonly Mutant[], tests: readonly TestFile[]): Promise<readonly Row[]> {
+  const rows: Row[] = [];
   for (const mutant of mutants) {
-    const noticed = await isNoticed(mutant);
-    if (!noticed) survivors.push(mutant);
-    console.log(`${noticed ? "noticed " : "SURVIVED"} ${mutant.file}:${mutant.line} ${mutant.about}`);
-  }
-  const noticed = mutants.length - survivors.length;
-  console.log(`seed ${seed}: ${noticed} of ${mutants.length} mutants were noticed`);
-  return mutants.length > 0 && noticed / mutants.length >= ENOUGH ? 0 : 1;
-}
-
-/** True when the types or a test fail with it. */
-async function isNoticed(mutant: Mutant): Promise<boolean> {
-  const path = `${clone}/${mutant.file}`;
-  const source = await Deno.readTextFile(path);
-  await Deno.writeTextFile(path, applyMutant(source, mutant));
-  try {
-    if (!await run(Deno.execPath(), ["check", "--quiet", mutant.file])) return true;
-    for (const tests of await tiersFor(mutant.file)) {
-      if (!await run(Deno.execPath(), ["test", "-A", "--no-check", "--quiet", "--fail-fast", ...tests])) {
-        return true;
-      }
+    if (rows.length === count) break;
+    const path = `${clone}/${mutant.file}`;
+    const source = await Deno.readTextFile(path);
+    await Deno.writeTextFile(path, applyMutant(source, mutant));
+    try {
+      const checked = await ends(Deno.execPath(), ["check", "--quiet", mutant.file], {
+        cwd: clone,
+        ms: 60_000,
+      });
+      if (checked !== "well") continue;
+      const why = whyEquivalent(mutant, source);
+      const row: Row = why === undefined
+        ? { mutant, ...await judge(testsOf(tests, mutant.file, mutant.line)) }
+        : { mutant, outcome: "equivalent", by: why };
+      rows.push(row);
+      console.log(`${row.outcome.padEnd(10)} ${mutant.file}:${mutant.line} ${mutant.about} [${row.by}]`);
+    } finally {
+      await Deno.writeTextFile(path, source);
     }
-    return false;
-  } finally {
-    await Deno.writeTextFile(path, source);
   }
+  return rows;
 }
 
-/** Tests by how likely they are to notice: of the file, of its folder, of everything without processes, the rest. */
-async function tiersFor(file: string): Promise<readonly (readonly string[])[]> {
-  const own = `tests/unit/${file.replace(/\.ts$/, "_test.ts")}`;
-  const [layer = ""] = file.split("/", 1);
-  const exists = await Deno.stat(`${clone}/${own}`).then(() => true, () => false);
-  return [
-    ...(exists ? [[own]] : []),
-    [`tests/unit/${layer}`, "tests/wire"],
-    ["tests/unit", "tests/regress", "tests/fuzz"],
-    ["tests/e2e", "tests/cli"],
-  ];
+/** Runs tests until one fails or hangs, twice. */
+async function judge(tests: readonly TestFile[]): Promise<Omit<Row, "mutant">> {
+  const until = performance.now() + (minutes ?? 5) * 60_000;
+  let tried = 0;
+  for (const { path, ms } of tests) {
+    if (performance.now() > until) break;
+    tried++;
+    const once = () =>
+      ends(Deno.execPath(), ["test", "-A", "--no-check", "--quiet", "--fail-fast", path], {
+        cwd: clone,
+        ms: HANGS.times * ms + HANGS.ms,
+      });
+    const first = await once();
+    if (first === "hung" || (first === "badly" && await once() !== "well")) {
+      return { outcome: first === "hung" ? "hung" : "noticed", by: path };
+    }
+  }
+  return { outcome: "survived", by: `${tried} of ${tests.length} test files that run the line` };
 }
 
-async function allMutants(only: string | undefined): Promise<Mutant[]> {
+function report(rows: readonly Row[]): number {
+  console.log(`\n${["folder", "mutants", "noticed", "hung", "survived", "equivalent"].join("\t")}`);
+  for (const folder of [...FOLDERS, ""]) {
+    const of = rows.filter(({ mutant }) => mutant.file.startsWith(folder));
+    const number = (outcome: Outcome) => of.filter((row) => row.outcome === outcome).length;
+    const numbers = (["noticed", "hung", "survived", "equivalent"] as const).map(number);
+    console.log([folder || "all", of.length, ...numbers].join("\t"));
+  }
+  const counted = rows.filter(({ outcome }) => outcome !== "equivalent");
+  const noticed = counted.filter(({ outcome }) => outcome !== "survived").length;
+  const share = counted.length === 0 ? 0 : noticed / counted.length;
+  console.log(`seed ${seed}: ${noticed} of ${counted.length} were noticed, ${(100 * share).toFixed(1)} %`);
+  return share >= ENOUGH ? 0 : 1;
+}
+
+async function allMutants(only: string): Promise<Mutant[]> {
   const found: Mutant[] = [];
-  const { stdout } = await new Deno.Command("git", { args: ["ls-files", ...FOLDERS], cwd: ROOT }).output();
+  const { stdout } = await new Deno.Command("git", { args: ["ls-files", ...FOLDERS], cwd: clone }).output();
   for (const file of new TextDecoder().decode(stdout).split("\n")) {
-    if (!file.endsWith(".ts") || (only !== undefined && !file.startsWith(only))) continue;
-    found.push(...mutantsOf(file, await Deno.readTextFile(`${ROOT}${file}`)));
+    if (!file.endsWith(".ts") || !file.startsWith(only)) continue;
+    found.push(...mutantsOf(file, await Deno.readTextFile(`${clone}/${file}`)));
   }
   return found;
 }
 
-/** `count` of them, the same for the same seed (xorshift). */
-function pick(mutants: Mutant[], count: number, seed: number): Mutant[] {
+/** All of them in an order that only the seed decides (xorshift). */
+function shuffled(mutants: readonly Mutant[], seed: number): readonly Mutant[] {
   let state = (seed * 2_654_435_761) >>> 0 || 1;
   const next = (below: number) => {
     state ^= state << 13;
@@ -94,21 +126,32 @@ function pick(mutants: Mutant[], count: number, seed: number): Mutant[] {
     state >>>= 0;
     return state % below;
   };
-  const chosen: Mutant[] = [];
-  while (chosen.length < count && mutants.length > 0) chosen.push(...mutants.splice(next(mutants.length), 1));
-  return chosen;
+  const left = [...mutants];
+  return mutants.flatMap(() => left.splice(next(left.length), 1));
 }
 
-/** True when the command succeeds in time. */
-async function run(command: string, args: readonly string[], cwd = clone): Promise<boolean> {
-  const signal = AbortSignal.timeout(TIER_LIMIT_MS);
-  const { success } = await new Deno.Command(command, {
-    args: [...args],
-    cwd,
-    signal,
-    stdin: "null",
-    stdout: "null",
-    stderr: "null",
-  }).output();
-  return success;
+/** How a command ends. It has a process group of its own, which ends with it: a test that hangs leaves programs behind. */
+async function ends(
+  command: string,
+  args: readonly string[],
+  { cwd, ms }: { readonly cwd: string; readonly ms: number },
+): Promise<"well" | "badly" | "hung"> {
+  const io = { stdin: "null", stdout: "null", stderr: "null" } as const;
+  const child = new Deno.Command(command, { args: [...args], cwd, detached: true, ...io }).spawn();
+  let hung = false;
+  const killGroup = () => {
+    try {
+      Deno.kill(-child.pid, "SIGKILL");
+    } catch {
+      // All of it has ended.
+    }
+  };
+  const timer = setTimeout(() => {
+    hung = true;
+    killGroup();
+  }, ms);
+  const { success } = await child.status;
+  clearTimeout(timer);
+  killGroup();
+  return hung ? "hung" : success ? "well" : "badly";
 }

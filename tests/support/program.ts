@@ -10,6 +10,9 @@ const START_MS = 30_000;
 /** The compiled binary under test, or undefined when the program runs from source. */
 export const BINARY: string | undefined = Deno.env.get("SLICER_PROXY_BIN") || undefined;
 
+/** Set by `deno test --coverage`: what the program runs counts too (`deno task mutate`). */
+const COVERAGE_DIR = Deno.env.get("DENO_COVERAGE_DIR");
+
 /** The command line that runs the program with `args`. */
 export function programCommand(
   args: readonly string[],
@@ -84,6 +87,7 @@ export class Program {
     const source = {
       DENO_NO_UPDATE_CHECK: "1",
       DENO_DIR: Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`,
+      ...(COVERAGE_DIR === undefined ? {} : { DENO_COVERAGE_DIR: COVERAGE_DIR }),
     };
     return { HOME: this.dir, NO_COLOR: "1", ...(BINARY === undefined ? source : {}), ...this.#env, ...more };
   }
