@@ -43,7 +43,7 @@ export class Site implements AsyncDisposable {
   static async open(workers: number): Promise<Site> {
     const dir = await Deno.makeTempDir({ prefix: "slicer-attack-" });
     const upstream = deno(["upstream.ts", dir]);
-    const ports: { tls: number; clear: number } = JSON.parse(await firstLine(upstream.stdout));
+    const ports: { tls: number; clear: number; http2: number } = JSON.parse(await firstLine(upstream.stdout));
     const program = new Program(dir);
     const [apiPort] = freePorts();
     const daemon = await program.up([
@@ -57,11 +57,13 @@ export class Site implements AsyncDisposable {
     );
     const tlsHost = `localhost:${ports.tls}`;
     const clearHost = `127.0.0.1:${ports.clear}`;
+    const http2Host = `localhost:${ports.http2}`;
     const loginHost = `127.0.0.2:${ports.tls}`;
     await program.ok(["allow", "innocent", "--host", "localhost", "--port", String(ports.tls)]);
     await program.ok(["secret", "create", "key", "--host", "127.0.0.1", "--value-file", "-", "--cleartext"], {
       stdin: "upstream-key-0123456789",
     });
+    await program.ok(["allow", "attacker", "--host", "localhost", "--port", String(ports.http2)]);
     const login = { token_endpoint: `https://${loginHost}/token`, client_id: "one", client_secret: "two" };
     const kind = ["--host", "127.0.0.2", "--type", "oauth-client-creds"];
     await program.ok(["secret", "create", "login", ...kind, "--value-file", "-"], {
@@ -79,6 +81,7 @@ export class Site implements AsyncDisposable {
       caPem: await Deno.readTextFile(`${dir}/.slicer/ca/sbox/ca.crt`),
       tlsHost,
       clearHost,
+      http2Host,
       loginHost,
     };
     return new Site({ dir, program, daemon, upstream, target, token });

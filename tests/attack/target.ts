@@ -14,6 +14,8 @@ export interface Target {
   /** `localhost:PORT` of an upstream that answers over TLS, and of one in clear. */
   readonly tlsHost: string;
   readonly clearHost: string;
+  /** The same for an upstream that speaks HTTP/2, under a rule of the attacker's. */
+  readonly http2Host: string;
   /** Where a login is renewed, under a rule of the attacker's. */
   readonly loginHost: string;
   /** When the attack has to end by itself. */

@@ -1,8 +1,15 @@
 /**
- * The upstream of the attacks, a process of its own. It answers every request with 1 KiB and, as many servers do, takes no
- * notice of a body on a request that needs none: what stands there it reads as the next request. It appends each request line
- * to `seen.txt`. Takes the folder for its files; prints its ports.
+ * The upstreams of the attacks, a process of their own. Over HTTP/1.1 every request is answered with 1 KiB, and, as with many
+ * servers, no notice is taken of a body on a request that needs none: what stands there is read as the next request. Request
+ * lines go to `seen.txt`. Over HTTP/2 `/large` has 1 MiB, and `/open` no answer before its body has ended. Takes the folder for
+ * its files; prints its ports.
  */
+import { Deadlines } from "../../core/deadlines.ts";
+import { DEFAULT_LIMITS } from "../../core/limits.ts";
+import { startHttp2Server } from "../../proxy/http2/server.ts";
+import type { Http2ServerStream } from "../../proxy/http2/types.ts";
+import { ByteReader, closeQuietly } from "../../proxy/streams/byte_reader.ts";
+import { SocketStream } from "../../proxy/streams/socket_stream.ts";
 import { makeAuthority } from "../support/test_authority.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 
@@ -15,7 +22,12 @@ const seen = await Deno.open(`${dir}/seen.txt`, { create: true, append: true });
 const address = { hostname: "127.0.0.1", port: 0 };
 const tls = Deno.listenTls({ ...address, cert: certPem, key: keyPem, alpnProtocols: ["http/1.1"] });
 const clear = Deno.listen(address);
-const ports = { tls: tls.addr.port, clear: (clear.addr as Deno.NetAddr).port };
+const http2 = Deno.listenTls({ ...address, cert: certPem, key: keyPem, alpnProtocols: ["h2"] });
+const ports = {
+  tls: tls.addr.port,
+  clear: (clear.addr as Deno.NetAddr).port,
+  http2: http2.addr.port,
+};
 await Deno.stdout.write(new TextEncoder().encode(`${JSON.stringify(ports)}\n`));
 
 const ANSWER = `HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n${"x".repeat(1_024)}`;
@@ -41,4 +53,30 @@ async function accept(listener: Deno.Listener): Promise<void> {
   }
 }
 
-await Promise.all([accept(tls), accept(clear)]);
+async function serveHttp2(conn: Deno.TlsConn): Promise<void> {
+  await conn.handshake();
+  const stream = new SocketStream(conn);
+  const { closed } = startHttp2Server({
+    stream,
+    reader: new ByteReader(stream),
+    limits: DEFAULT_LIMITS,
+    deadlines: new Deadlines(),
+    onRequest: answerHttp2,
+  });
+  await closed;
+}
+
+async function answerHttp2(stream: Http2ServerStream): Promise<void> {
+  const { path } = stream.head;
+  while (path === "/open" && await stream.fill()) stream.consume(stream.available.length);
+  stream.respond({ status: 200, fields: [] });
+  const piece = new Uint8Array(1_024);
+  for (let sent = 0; sent < (path === "/large" ? 1_024 : 1); sent++) await stream.write(piece);
+  stream.end();
+}
+
+async function acceptHttp2(): Promise<void> {
+  for await (const conn of http2) serveHttp2(conn).catch(() => closeQuietly(conn)); // resets are what attacks do
+}
+
+await Promise.all([accept(tls), accept(clear), acceptHttp2()]);
