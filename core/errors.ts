@@ -59,6 +59,7 @@ export type ErrorCode =
   | "policy.mismatch"
   | "policy.revoked"
   | "policy.placeholder"
+  | "policy.signature"
   /** A limit of `core/limits.ts` refuses new work. */
   | "limit.reached"
   | "audit.write-failed"

@@ -88,6 +88,10 @@ export interface Limits {
   readonly maxAnonymousConnections: number;
   /** Bytes of request bodies that are kept for a renewed credential, in all: 1 MiB each, and every stream may have one. */
   readonly maxKeptBytes: number;
+  /** Bytes of request bodies that are held until they can be signed (AWS), in all. */
+  readonly maxHeldBytes: number;
+  /** Those of one client: two bodies as large as one may be, or many small ones. */
+  readonly maxHeldBytesPerClient: number;
   /** Upstream look-ups, connects and handshakes under way, in all: each may hold a descriptor that only the peer frees. */
   readonly maxPendingDials: number;
   /** Those of one client. */
@@ -161,6 +165,8 @@ export const DEFAULT_LIMITS: Limits = {
   maxWrongTokenSources: 4_096,
   maxAnonymousConnections: 64,
   maxKeptBytes: 67_108_864,
+  maxHeldBytes: 268_435_456,
+  maxHeldBytesPerClient: 67_108_864,
   maxPendingDials: 1_024,
   maxPendingDialsPerClient: 512,
   maxPendingDialsPerDestination: 512,
@@ -178,6 +184,12 @@ export const MAX_RESPONSE_TIMEOUT_MS = 86_400_000;
 
 /** Members of all `Connection` fields of a request. Clients send three; each is looked up, and costs the server something. */
 export const MAX_CONNECTION_MEMBERS = 64;
+
+/**
+ * The largest request body that is held to be hashed, for AWS SDKs that sign a body's hash and do not send it (botocore, but for
+ * S3): Bedrock takes 25 MB, DynamoDB 16 MB, Lambda 6 MB.
+ */
+export const MAX_HASHED_BODY_BYTES = 33_554_432;
 
 /**
  * The most that a client connection takes: its socket, two ends of a loopback hop for the TLS around it, two for the TLS

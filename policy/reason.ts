@@ -21,6 +21,8 @@ export const REASONS = {
   "cleartext-secret":
     "the credential would leave the private network without TLS, and its secret does not allow that",
   "placeholder": "a placeholder stands in the place of a credential, and no secret of the rule replaces it",
+  "aws-signature": "the request has no AWS signature that the proxy can replace",
+  "aws-scope": "the request is signed for an AWS service or region that the rule does not allow",
   "token-endpoint": "the host is where the proxy itself renews credentials, so clients may not reach it",
   "host-mismatch": "the request's authority is not the host that the tunnel was opened for",
   "method-override": "a header or `_method` would change the method or path behind a rule that limits them",
@@ -73,6 +75,9 @@ export const REASONS = {
   "upstream-closed": "the upstream closed the connection before its answer was complete",
   "upstream-malformed": "the upstream's answer cannot be read safely",
   "upstream-timeout": "the upstream did not answer in time",
+  "aws-key": "AWS does not take the secret's access key: it is unknown, wrong or expired",
+  "aws-clock": "AWS finds the time of the signature too far from its own",
+  "aws-region": "AWS finds the request signed for the wrong region or service",
 
   // Ourselves.
   "shutdown": "the proxy is stopping",

@@ -12,6 +12,7 @@ import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
 import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import { parseQueryCondition } from "./words/query.ts";
+import { parseAwsRegion, parseAwsService } from "./words/aws_scope.ts";
 
 /** One row. */
 interface RuleWordRow {
@@ -59,6 +60,24 @@ export const RULE_WORDS = [
     isCondition: false,
     maxMs: MAX_RESPONSE_TIMEOUT_MS,
     description: "how long its upstreams may think, instead of what up --response-timeout says",
+  },
+  {
+    field: "awsService", // proxy/admit.ts
+    name: "aws_service",
+    shape: "list",
+    isCondition: false,
+    placeholder: "NAME",
+    parse: parseAwsService,
+    description: "deny requests that are not signed for one of these AWS services, such as s3 or bedrock",
+  },
+  {
+    field: "awsRegion", // proxy/admit.ts
+    name: "aws_region",
+    shape: "list",
+    isCondition: false,
+    placeholder: "NAME",
+    parse: parseAwsRegion,
+    description: "deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-*",
   },
   {
     field: "query", // from here on policy/words/conditions.ts

@@ -12,6 +12,7 @@ import { TokenGuesses } from "./token_guesses.ts";
 
 const UNAUTHENTICATED = "unauthenticated";
 const KEPT_BYTES = "kept bytes";
+const HELD_BYTES = "held bytes";
 
 /** Gives back what was admitted. Safe to call more than once. */
 export type Release = () => void;
@@ -119,6 +120,27 @@ export class Admission {
     },
     give: (bytes) => this.#counts.add(KEPT_BYTES, -bytes),
   };
+
+  /** Bytes of a client's request bodies that are held until they can be signed. */
+  held(client: string): KeptBytes {
+    const { maxHeldBytes, maxHeldBytesPerClient } = this.#limits;
+    const ofClient = `${HELD_BYTES} of ${client}`;
+    const give = (bytes: number) => {
+      this.#counts.add(HELD_BYTES, -bytes);
+      this.#counts.add(ofClient, -bytes);
+    };
+    return {
+      take: (bytes) => {
+        this.#counts.add(HELD_BYTES, bytes);
+        this.#counts.add(ofClient, bytes);
+        const isRoom = this.#counts.of(HELD_BYTES) <= maxHeldBytes &&
+          this.#counts.of(ofClient) <= maxHeldBytesPerClient;
+        if (!isRoom) give(bytes);
+        return isRoom;
+      },
+      give,
+    };
+  }
 
   /**
    * A host that a client opens a tunnel to, and that has no certificate yet: making one is the most expensive thing that a

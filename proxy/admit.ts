@@ -12,6 +12,7 @@ import { decideRequest } from "../policy/decide.ts";
 import { explainDenial } from "../policy/explain.ts";
 import { hostWithin, isLimited, type Rule } from "../policy/rule.ts";
 import { hasConditions } from "../policy/rule_words.ts";
+import { awsUnder } from "./aws_request.ts";
 import type { ProxyContext } from "./context.ts";
 import type { AdmittedExchange, AdmittedSecret, Exchange } from "./exchange.ts";
 import type { Refusal } from "./error_response.ts";
@@ -65,9 +66,12 @@ export function admit(
   if (isDenial(upgrade)) return deny(upgrade);
   const secret = secretUnder(rule, target, exchange.session.context);
   if (isDenial(secret)) return deny(secret);
+  const hasKeys = secret !== undefined && policy.secretInfo(secret.name)?.type === "aws";
+  const aws = awsUnder(rule, hasKeys, { head, target });
+  if (isDenial(aws)) return deny(aws);
   const credential = secret && { secret: secret.name, version: secret.version };
   const grant = { client, rule, ...(others ? { others } : {}), ...(credential ? { credential } : {}) };
-  return { ...exchange, client, target, rule, secret, upgrade, grant };
+  return { ...exchange, client, target, rule, secret, aws, upgrade, grant };
 }
 
 function isDenial(found: object | undefined): found is Denial {

@@ -8,6 +8,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Deadlines } from "../core/deadlines.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Origin } from "../policy/audit_record.ts";
+import type { UpstreamClocks } from "../secrets/aws/clocks.ts";
 import type { Admission } from "./admission.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
 import type { ByteStream } from "./streams/byte_reader.ts";
@@ -67,6 +68,7 @@ export interface ProxyContext {
   readonly http2Pool: Http2Pool;
   /** What upstreams have picked. Undefined: HTTP/1.1 is all that is spoken. */
   readonly protocols: ProtocolMemory | undefined;
+  readonly awsClocks: UpstreamClocks;
   readonly audit: AuditTrail;
   /** Takes what must not happen. Never given anything that a client or upstream sent. */
   readonly reportBug: (error: unknown) => void;

@@ -11,12 +11,19 @@ import { matchPath } from "../policy/path.ts";
 import { hasSegmentPlace, SEGMENT_PLACEHOLDER } from "../policy/placeholder.ts";
 import type { Credential } from "../secrets/credential.ts";
 import { injectedForms } from "../secrets/injected_forms.ts";
+import { type AwsFault, awsFault } from "../secrets/aws/fault.ts";
+import { AwsSigning, type OutgoingHead, placeOf } from "./aws_signing.ts";
 import { revoked } from "./course.ts";
 import type { AdmittedExchange } from "./exchange.ts";
-import { type HeaderField, injectCredential } from "./message/fields.ts";
+import { type HeaderField, injectCredential, valuesOf } from "./message/fields.ts";
 import type { ResponseHead, UpstreamLeg } from "./message/message.ts";
 import { SentBody } from "./message/sent_body.ts";
 import { fillSegment, setParameter } from "./message/target_credential.ts";
+import type { Upload } from "./upload.ts";
+
+/** Statuses by which an upstream refuses a credential, and those by which AWS does. */
+const REFUSALS = [401, 403];
+const AWS_REFUSALS = [400, 401, 403];
 
 /** See the module. */
 export class CredentialUse {
@@ -24,6 +31,10 @@ export class CredentialUse {
   /** In use; another one after the upstream has refused it. */
   #credential: Credential | undefined;
   #isReplay = false;
+  #signing: AwsSigning | undefined;
+  #fault: AwsFault | undefined;
+  /** The upstream's clock turned out to be another than was thought. */
+  #isClockNews = false;
   /** What was sent of the body, while the request could be sent again with another credential. */
   kept: SentBody | undefined;
 
@@ -34,6 +45,11 @@ export class CredentialUse {
   /** The name of the secret that was injected. */
   get secret(): string | undefined {
     return this.#credential?.secret;
+  }
+
+  /** What the upstream has against the signature. */
+  get fault(): AwsFault | undefined {
+    return this.#fault;
   }
 
   /** True once the request is to be sent with another credential than before. */
@@ -91,7 +107,9 @@ export class CredentialUse {
 
   /** True when {@linkcode target} is a credential: it must be kept out of compression tables. */
   get isInTarget(): boolean {
-    return this.#credential?.segment !== undefined || this.#credential?.parameter !== undefined;
+    const { segment, parameter, aws } = this.#credential ?? {};
+    const isPresigned = aws !== undefined && this.#exchange.aws?.signature.form === "query";
+    return segment !== undefined || parameter !== undefined || isPresigned;
   }
 
   /** The rule pins the place: a client that could choose it would have the credential put where the upstream shows it. */
@@ -107,6 +125,30 @@ export class CredentialUse {
     );
   }
 
+  /**
+   * The head signed with the credential's keys, after everything else was done to it; undefined for credentials that sign
+   * nothing.
+   *
+   * @throws ProxyError as {@linkcode AwsSigning.sign}
+   */
+  sign(head: OutgoingHead, upload: Upload): Promise<OutgoingHead> | undefined {
+    const keys = this.#credential?.aws;
+    if (!keys) return undefined;
+    const { aws } = this.#exchange;
+    if (!aws) throw revoked(); // it was no such secret when the request was admitted
+    this.#signing ??= new AwsSigning(this.#exchange, aws);
+    return this.#signing.sign(keys, head, upload);
+  }
+
+  /** Takes what an answer says beside the rest: whoever signs has to know the upstream's time. */
+  noteAnswer({ fields }: ResponseHead): void {
+    this.#fault = undefined;
+    if (!this.#credential?.aws) return;
+    const { session: { context: { awsClocks, clock } }, target } = this.#exchange;
+    const [date] = valuesOf(fields, "age").length > 0 ? [] : valuesOf(fields, "date"); // a cache's is an old one
+    this.#isClockNews = awsClocks.learn(placeOf(target), date, clock.now());
+  }
+
   /** The request will not be sent again. */
   drop(): void {
     this.kept?.drop();
@@ -120,10 +162,19 @@ export class CredentialUse {
     const { policy, deadlines } = this.#exchange.session.context;
     const { status } = response;
     const refused = this.#credential;
-    if (refused?.generation === undefined || this.#isReplay) return false;
+    const isAws = refused?.aws !== undefined;
+    if (refused?.generation === undefined || !(isAws ? AWS_REFUSALS : REFUSALS).includes(status)) {
+      return false;
+    }
     // A 403 means many things: what it says tells a refused token from a refused request.
-    const bodyStart = status === 403 ? await leg.peekBody(response, deadlines) : "";
-    const next = await policy.rejected(refused, { status, bodyStart });
+    const peeked = isAws || status === 403 ? await leg.peekBody(response, deadlines) : "";
+    const [errorType] = valuesOf(response.fields, "x-amzn-errortype");
+    const bodyStart = isAws && errorType !== undefined ? `<Code>${errorType}</Code>${peeked}` : peeked;
+    if (isAws) this.#fault = awsFault({ errorType, bodyStart: peeked });
+    if (this.#isReplay) return false;
+    const next = this.#fault === "aws-clock" && this.#isClockNews
+      ? refused // to be signed once more, by the upstream's time
+      : await policy.rejected(refused, { status, bodyStart });
     const { request, upgrade } = this.#exchange;
     const isSent = request.body.isReleased || upgrade !== undefined; // nothing follows an upgrade before its answer
     if (!next || !isSent || !this.kept?.isWhole) return false;

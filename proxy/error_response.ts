@@ -34,6 +34,7 @@ const STATUS: Readonly<Partial<Record<ErrorCode, readonly [status: number, reaso
   "policy.mismatch": [403, "host-mismatch"],
   "policy.revoked": [403, "revoked"],
   "policy.placeholder": [403, "placeholder"],
+  "policy.signature": [403, "aws-signature"],
   "upstream.address-denied": [403, "address-denied"],
   "upstream.dns": [502, "dns"],
   "upstream.refused": [502, "connect-refused"],

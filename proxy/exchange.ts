@@ -10,6 +10,7 @@ import { ProxyError } from "../core/errors.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { AuditRecord, Origin } from "../policy/audit_record.ts";
 import { authenticate } from "./auth.ts";
+import type { AwsRequest } from "./aws_request.ts";
 import { type ByteReader, closeWriteQuietly } from "./streams/byte_reader.ts";
 import { type ClientStream, type ConnectionState, modeOf, type ProxyContext } from "./context.ts";
 import { answerOf, type Refusal } from "./error_response.ts";
@@ -70,6 +71,8 @@ export interface AdmittedExchange extends Exchange {
   readonly rule: Rule;
   /** The secret whose credential it gets. */
   readonly secret: AdmittedSecret | undefined;
+  /** Its AWS signature, which is to be replaced. */
+  readonly aws: AwsRequest | undefined;
   readonly upgrade: Upgrade | undefined;
   /** All of it has to stay in force until the request is over. */
   readonly grant: Grant;

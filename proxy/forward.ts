@@ -9,6 +9,7 @@
 import { ProxyError } from "../core/errors.ts";
 import { type AuditRecord, boundRecord } from "../policy/audit_record.ts";
 import { clientGone, type Course, revoked, stopping, toUpstreamError } from "./course.ts";
+import type { OutgoingHead } from "./aws_signing.ts";
 import { CredentialUse } from "./credential_use.ts";
 import { refusalOf } from "./error_response.ts";
 import { type AdmittedExchange, describeTarget, refuseExchange, responseTimeoutOf } from "./exchange.ts";
@@ -104,6 +105,7 @@ class Forwarding implements Course {
       // The upstream connection may serve another request by now: whoever calls `fail` late must not touch it.
       this.#isOver = true;
       this.#credential.drop();
+      this.#upload.drop();
       release();
       deadline.stop();
     }
@@ -147,7 +149,7 @@ class Forwarding implements Course {
     if (fetched) await fetched;
     if (this.#failure) throw this.#failure;
     this.#upload.kept = this.#credential.kept;
-    this.#fields = this.#upstreamFields();
+    await this.#prepareHead();
     let isRetry = false;
     for (;;) {
       const leg = await this.#connect(isRetry);
@@ -160,7 +162,7 @@ class Forwarding implements Course {
         }
         if (relayed !== "refused") return await this.#switch(leg, relayed.switched);
         leg.close();
-        this.#fields = this.#upstreamFields();
+        await this.#prepareHead();
         isRetry = false;
       } catch (error) {
         leg.close();
@@ -228,17 +230,34 @@ class Forwarding implements Course {
     };
   }
 
-  /**
-   * The client's fields less those of the hop, with the credential in use; and the target with it.
-   *
-   * @throws ProxyError `policy.placeholder`
-   */
-  #upstreamFields(): readonly HeaderField[] {
+  /** The head as it will be sent. @throws ProxyError `policy.placeholder`, and what signing throws */
+  async #prepareHead(): Promise<void> {
+    const { target: { originForm }, rule } = this.#exchange;
+    const head = { fields: this.#upstreamFields(), target: this.#credential.target(originForm) };
+    const { fields, target } = await this.#signed(head) ?? head;
+    const place = findPlaceholder({ fields, target });
+    if (place !== undefined) throw unreplaced(place, rule);
+    this.#fields = fields;
+    this.#target = target;
+  }
+
+  /** Who waits for a body to be signed hears of a failure at once. */
+  async #signed(head: OutgoingHead): Promise<OutgoingHead | undefined> {
+    const signing = this.#credential.sign(head, this.#upload);
+    if (!signing) return undefined;
+    const { signal } = (this.#cancel = new AbortController());
+    const failed = new Promise<never>((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+    const signed = await Promise.race([signing, failed]);
+    if (this.#failure) throw this.#failure;
+    return signed;
+  }
+
+  /** The client's fields less those of the hop, with the credential in use. */
+  #upstreamFields(): HeaderField[] {
     const { request: { head }, target, upgrade } = this.#exchange;
     const fields = this.#credential.inject(removeHopByHop(head));
-    this.#target = this.#credential.target(target.originForm);
-    const place = findPlaceholder({ fields, target: this.#target });
-    if (place !== undefined) throw unreplaced(place, this.#exchange.rule);
     if (head.version === "HTTP/2") return fields;
     // Only HTTP/1.0 may lack it: without one the upstream could pick a site that no rule was asked about.
     if (!fields.some(({ key }) => key === "host")) fields.unshift(makeField("Host", authorityOf(target)));
@@ -293,7 +312,7 @@ class Forwarding implements Course {
   #log(more: Partial<AuditRecord>): void {
     const { session: { context, origin }, client, request, target } = this.#exchange;
     const { status } = this.#relay;
-    const { secret } = this.#credential;
+    const { secret, fault } = this.#credential;
     context.audit.write({
       verdict: "allow",
       client: client.name,
@@ -304,6 +323,7 @@ class Forwarding implements Course {
       ...(this.#relay.grpcStatus === undefined ? {} : { grpcStatus: this.#relay.grpcStatus }),
       ...(secret === undefined ? {} : { secret }),
       ...(secret !== undefined && target.scheme === "http" ? { cleartext: true as const } : {}),
+      ...(fault === undefined ? {} : { reason: fault }),
       ...more,
       ...this.#measures(),
       origin,

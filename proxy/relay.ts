@@ -82,7 +82,8 @@ export class Relay {
     const { status } = head;
     if (status === 407) throw malformed("the upstream answered 407, as only a proxy may");
     this.#wasEarly = !request.body.isReleased;
-    if ((status === 401 || status === 403) && await this.#credential.isRefused(leg, head)) return "refused";
+    this.#credential.noteAnswer(head);
+    if (status >= 400 && status <= 403 && await this.#credential.isRefused(leg, head)) return "refused";
     this.#credential.drop(); // an answer may take minutes, and what was kept is not needed any more
     if (this.#course.failure) throw this.#course.failure;
     // A body that is malformed from its start can still be answered: nothing of the response has left yet.

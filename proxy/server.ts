@@ -14,6 +14,7 @@ import { fitLimits, type Limits } from "../core/limits.ts";
 import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
 import { cutAt } from "../core/text.ts";
+import { UpstreamClocks } from "../secrets/aws/clocks.ts";
 import { Admission } from "./admission.ts";
 import { type Arrival, Arrivals } from "./arrivals.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
@@ -163,6 +164,7 @@ export function startProxy(options: ProxyOptions): LocalProxy {
     pool,
     http2Pool,
     protocols,
+    awsClocks: new UpstreamClocks(),
     resolveRecords: options.resolveRecords ?? recordLookup(),
   };
   const server = new Server(context, listeners, { listen: options.listen, counts });

@@ -5,11 +5,28 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import { ProxyError } from "../core/errors.ts";
+import { MAX_HASHED_BODY_BYTES } from "../core/limits.ts";
 import { clientGone, type Course } from "./course.ts";
 import { type AdmittedExchange, idleTimeoutOf, responseTimeoutOf } from "./exchange.ts";
+import { dechunk } from "./http1/body_text.ts";
+import { valuesOf } from "./message/fields.ts";
 import type { MessageBody, UpstreamLeg } from "./message/message.ts";
-import type { SentBody } from "./message/sent_body.ts";
+import type { KeptBytes, SentBody } from "./message/sent_body.ts";
+
+/** Changes a body on its way without changing its length. */
+export interface BodyRewriter {
+  /** What may leave after this piece. */
+  push(piece: Uint8Array): Promise<Uint8Array>;
+  /** The body has ended. @throws ProxyError when something is missing */
+  end(): void;
+  /** It goes no further. */
+  drop(): void;
+}
+
+const NOTHING = new Uint8Array(0);
 
 /** See the module. */
 export class Upload {
@@ -21,6 +38,12 @@ export class Upload {
   #sent = 0;
   /** Takes a copy of what is sent, while the request could be sent again. */
   kept: SentBody | undefined;
+  /** What is sent in the place of the body, once the head says so. */
+  rewriter: BodyRewriter | undefined;
+  /** All of the body, which has to be known before its head. */
+  #held: Uint8Array | undefined;
+  #room: KeptBytes | undefined;
+  #roomTaken = 0;
 
   constructor(exchange: AdmittedExchange, course: Course) {
     this.#body = exchange.request.body;
@@ -45,9 +68,79 @@ export class Upload {
 
   /** What leaves in one write with the head. */
   first(): Uint8Array {
+    if (this.rewriter) return NOTHING;
+    if (this.#held) {
+      this.#note(this.#held);
+      return this.#held;
+    }
     const piece = this.#body.takeFirst();
     if (piece.length > 0) this.#note(piece);
     return piece;
+  }
+
+  /**
+   * Takes all of the body before anything of it is sent.
+   *
+   * @returns the SHA-256 of its content, in hex
+   * @throws ProxyError `client.closed`, `client.malformed`, `limit.reached`, `policy.signature`
+   */
+  async hold(): Promise<string> {
+    const { request: { head, body }, session: { context: { admission } }, client } = this.#exchange;
+    const pieces: Uint8Array[] = [];
+    this.#room = admission.held(client.name);
+    await this.#letContinue();
+    this.#waitsFor = "client";
+    for (;;) {
+      const piece = body.take();
+      this.#reserve(piece.length);
+      pieces.push(piece.slice());
+      body.release();
+      if (body.done) break;
+      this.#course.touch(idleTimeoutOf(this.#exchange));
+      if (piece.length === 0 && !await body.fill()) throw clientGone();
+      if (this.#course.failure) throw this.#course.failure;
+    }
+    this.#waitsFor = "nobody";
+    this.#course.touch(responseTimeoutOf(this.#exchange));
+    const held = Buffer.concat(pieces);
+    this.#held = held;
+    const isChunked = head.version !== "HTTP/2" && valuesOf(head.fields, "transfer-encoding").length > 0;
+    return createHash("sha256").update(isChunked ? dechunk(held) : held).digest("hex");
+  }
+
+  /** Nothing more is sent of it. */
+  drop(): void {
+    this.rewriter?.drop();
+    this.#held = undefined;
+    this.#room?.give(this.#roomTaken);
+    this.#roomTaken = 0;
+  }
+
+  /** Who waits for leave to send its body would wait for the upstream's, which gets the head last. */
+  async #letContinue(): Promise<void> {
+    const { request, request: { head, body } } = this.#exchange;
+    if (body.done || valuesOf(head.fields, "expect").length === 0) return;
+    await request.inform({ version: head.version, status: 100, reason: "Continue", fields: [] });
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#roomTaken + bytes > MAX_HASHED_BODY_BYTES) {
+      throw new ProxyError(
+        "policy.signature",
+        `Cannot sign the request: its body has more than ${MAX_HASHED_BODY_BYTES} bytes, and its SDK does not say their ` +
+          "hash (X-Amz-Content-Sha256)",
+      );
+    }
+    if (!this.#room?.take(bytes)) {
+      throw new ProxyError(
+        "limit.reached",
+        "Cannot sign the request: too many bodies are held to be signed",
+        {
+          reason: "quota",
+        },
+      );
+    }
+    this.#roomTaken += bytes;
   }
 
   /** Sends the rest, and calls `onSent` once all of it was. Failures go to the course. */
@@ -63,8 +156,10 @@ export class Upload {
     for (;;) {
       const piece = body.take();
       if (piece.length > 0) {
+        const out = this.rewriter ? await this.rewriter.push(piece) : piece;
+        if (body.done) this.rewriter?.end();
         this.#waitsFor = "upstream";
-        await leg.write(piece, body.done && body.trailers === undefined);
+        if (out.length > 0) await leg.write(out, body.done && body.trailers === undefined);
         this.#note(piece);
         body.release();
       }
@@ -73,6 +168,7 @@ export class Upload {
       this.#course.touch(idleTimeoutMs);
       if (piece.length === 0 && !await body.fill()) throw clientGone();
     }
+    this.rewriter?.end(); // its last piece may have been an empty one
     leg.end(body.trailers);
     this.#waitsFor = "nobody";
     this.#course.touch(responseTimeoutOf(this.#exchange));
@@ -81,7 +177,8 @@ export class Upload {
   #note(piece: Uint8Array): void {
     this.#hasBegun = true;
     this.#sent += piece.length;
-    this.kept?.add(piece);
+    if (this.rewriter) this.kept?.drop(); // what was sent hangs on the head's signature
+    else this.kept?.add(piece);
   }
 
   #onError(error: unknown): void {

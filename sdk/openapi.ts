@@ -408,6 +408,10 @@ export interface components {
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
+      /** @description Deny requests that are not signed for one of these AWS services, such as s3 or bedrock */
+      readonly aws_service?: readonly string[];
+      /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
+      readonly aws_region?: readonly string[];
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
       /**
@@ -511,6 +515,10 @@ export interface components {
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
+      /** @description Deny requests that are not signed for one of these AWS services, such as s3 or bedrock */
+      readonly aws_service?: readonly string[];
+      /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
+      readonly aws_region?: readonly string[];
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
       /** @description The place, from 1, of the rule before which it is put; behind all when left out */
@@ -551,6 +559,10 @@ export interface components {
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
+      /** @description Deny requests that are not signed for one of these AWS services, such as s3 or bedrock */
+      readonly aws_service?: readonly string[];
+      /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
+      readonly aws_region?: readonly string[];
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
     };
@@ -707,6 +719,8 @@ export interface components {
        *     - `secret-unavailable`: the secret's credential cannot be had: its refresh was refused or its value is unusable
        *     - `cleartext-secret`: the credential would leave the private network without TLS, and its secret does not allow that
        *     - `placeholder`: a placeholder stands in the place of a credential, and no secret of the rule replaces it
+       *     - `aws-signature`: the request has no AWS signature that the proxy can replace
+       *     - `aws-scope`: the request is signed for an AWS service or region that the rule does not allow
        *     - `token-endpoint`: the host is where the proxy itself renews credentials, so clients may not reach it
        *     - `host-mismatch`: the request's authority is not the host that the tunnel was opened for
        *     - `method-override`: a header or `_method` would change the method or path behind a rule that limits them
@@ -751,6 +765,9 @@ export interface components {
        *     - `upstream-closed`: the upstream closed the connection before its answer was complete
        *     - `upstream-malformed`: the upstream's answer cannot be read safely
        *     - `upstream-timeout`: the upstream did not answer in time
+       *     - `aws-key`: AWS does not take the secret's access key: it is unknown, wrong or expired
+       *     - `aws-clock`: AWS finds the time of the signature too far from its own
+       *     - `aws-region`: AWS finds the request signed for the wrong region or service
        *     - `shutdown`: the proxy is stopping
        *     - `worker-lost`: the thread that served it crashed or hung, so nobody knows how it ended
        *     - `internal`: the proxy failed; its own log says how
@@ -765,6 +782,8 @@ export interface components {
         | "secret-unavailable"
         | "cleartext-secret"
         | "placeholder"
+        | "aws-signature"
+        | "aws-scope"
         | "token-endpoint"
         | "host-mismatch"
         | "method-override"
@@ -809,6 +828,9 @@ export interface components {
         | "upstream-closed"
         | "upstream-malformed"
         | "upstream-timeout"
+        | "aws-key"
+        | "aws-clock"
+        | "aws-region"
         | "shutdown"
         | "worker-lost"
         | "internal";
@@ -884,6 +906,10 @@ export interface components {
         readonly one_request_per_connection?: boolean;
         /** @description How long its upstreams may think, instead of what up --response-timeout says */
         readonly response_timeout_seconds?: number;
+        /** @description Deny requests that are not signed for one of these AWS services, such as s3 or bedrock */
+        readonly aws_service?: readonly string[];
+        /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
+        readonly aws_region?: readonly string[];
         /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
         readonly query?: readonly string[];
       };
@@ -927,6 +953,8 @@ export interface components {
           | "secret-unavailable"
           | "cleartext-secret"
           | "placeholder"
+          | "aws-signature"
+          | "aws-scope"
           | "token-endpoint"
           | "host-mismatch"
           | "method-override"
@@ -971,6 +999,9 @@ export interface components {
           | "upstream-closed"
           | "upstream-malformed"
           | "upstream-timeout"
+          | "aws-key"
+          | "aws-clock"
+          | "aws-region"
           | "shutdown"
           | "worker-lost"
           | "internal";

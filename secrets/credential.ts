@@ -7,6 +7,14 @@
 /** A header that a credential consists of, in the case in which it is sent. */
 export type CredentialHeader = readonly [name: string, value: string];
 
+/** Keys that requests to AWS are signed with: live credential values, never to be logged. */
+export interface AwsKeys {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  /** Of temporary keys. */
+  readonly sessionToken?: string;
+}
+
 /** What a secret becomes on a request. `headers` are live credential values: never log them. */
 export interface Credential {
   /** The secret's name. */
@@ -29,6 +37,8 @@ export interface Credential {
   readonly segment?: string;
   /** What of all this is secret, each as itself: an answer that holds one gives it away. */
   readonly material: readonly string[];
+  /** Requests are signed with these, last of all, in the place of the client's own signature (`proxy/aws_signing.ts`). */
+  readonly aws?: AwsKeys;
   /** Names the access token in use, and says nothing about it. Absent when there is nothing to renew. */
   readonly generation?: string;
 }

@@ -100,6 +100,11 @@ export class Fields {
       : this.refuse(`its ${name} is no number`);
   }
 
+  /** What is written as a number or as a text. */
+  numberOrText(name: string): number | string | undefined {
+    return typeof this.#values.get(name) === "number" ? this.number(name) : this.text(name);
+  }
+
   /** A list of texts, or one text with spaces between them. */
   words(name: string): readonly string[] {
     const value = this.#values.get(name);

@@ -6,6 +6,7 @@
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
+import { AWS } from "./kind_aws.ts";
 import { CLAUDE } from "./kind_claude.ts";
 import { CLIENT_CREDS } from "./kind_client_creds.ts";
 import { CODEX } from "./kind_codex.ts";
@@ -41,6 +42,7 @@ const OAUTH = new Map<string, OAuthKind>([
   ["google-service-account", GOOGLE_SERVICE_ACCOUNT],
   ["github-app-user", GITHUB_APP_USER],
   ["github-app", GITHUB_APP],
+  ["aws", AWS],
 ]);
 
 /** Other spellings of a type. Only the canonical one is stored and listed. */

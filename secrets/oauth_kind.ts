@@ -9,7 +9,7 @@
  *
  * @module
  */
-import type { CredentialHeader } from "./credential.ts";
+import type { AwsKeys, CredentialHeader } from "./credential.ts";
 import { isToken, jwtExpiry } from "./fields.ts";
 import type { ProviderRequest, ProviderResponse } from "./provider_call.ts";
 import type { TokenAnswer } from "./token_answer.ts";
@@ -21,6 +21,9 @@ export interface Login {
   readonly client_secret?: string;
   readonly private_key?: string;
   readonly private_key_file?: string;
+  readonly access_key_id?: string;
+  readonly secret_access_key?: string;
+  readonly session_token?: string;
 }
 
 /** What a login with a stored access token has. */
@@ -47,6 +50,10 @@ export interface Injection {
   readonly merge?: readonly CredentialHeader[];
   /** Added unless the client sends the header itself. */
   readonly defaults?: readonly CredentialHeader[];
+  /** See `Credential.aws`. */
+  readonly aws?: AwsKeys;
+  /** See `Credential.material`; the token unless given. */
+  readonly material?: readonly string[];
 }
 
 /** The request that a credential is for. `host` is canonical, `path` without query. */

@@ -48,7 +48,10 @@ export function isAnotherLogin(kind: OAuthKind, ours: Login, found: Login): bool
 /** What changes when somebody renews or replaces a login, as a digest that says nothing about it. */
 export function digestOf(login: Login): string {
   const { access_token, refresh_token, client_secret, private_key, private_key_file } = login;
-  const parts = JSON.stringify([access_token, refresh_token, client_secret, private_key ?? private_key_file]);
+  const { access_key_id, secret_access_key, session_token } = login;
+  const aws = secret_access_key === undefined ? [] : [access_key_id, secret_access_key, session_token];
+  const key = private_key ?? private_key_file;
+  const parts = JSON.stringify([access_token, refresh_token, client_secret, key, ...aws]);
   return createHash("sha256").update(parts).digest("base64url");
 }
 

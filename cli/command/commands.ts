@@ -88,6 +88,7 @@ const SECRET_TYPES: readonly string[] = [
   "google-service-account",
   "github-app-user",
   "github-app",
+  "aws",
 ];
 
 /** Every command, in the order of the overview. */

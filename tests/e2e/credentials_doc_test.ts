@@ -86,6 +86,11 @@ function sourceFiles(): Record<string, string> {
       client_id: "Iv1.x",
       expires_at: new Date(inADay).toISOString(),
     }),
+    "aws.json": JSON.stringify({
+      access_key_id: "AKIAPLANTED000000000",
+      secret_access_key: "planted/aws+secret/access/key",
+      role_arn: "arn:aws:iam::123456789012:role/vm",
+    }),
     "app.pem": pem,
     "app.yaml": "app_id: 12\nprivate_key_file: app.pem\n",
   };
@@ -105,7 +110,7 @@ Deno.test("the commands of docs/CREDENTIALS.md work as typed, and no credential 
   const commands = (await Deno.readTextFile(DOCUMENT)).split("\n").filter((line) =>
     /^slicer-proxy (secret|allow) /.test(line)
   );
-  assert(commands.length >= 30, "the examples are gone");
+  assert(commands.length >= 32, "the examples are gone");
   const dir = await Deno.realPath(await Deno.makeTempDir({ prefix: "slicer-credentials-" }));
   try {
     const files = sourceFiles();
@@ -132,6 +137,7 @@ Deno.test("the commands of docs/CREDENTIALS.md work as typed, and no credential 
       }
       const list = JSON.parse(await program.ok(["secret", "list", "--json"], { env }));
       assertEquals(list.map(({ type }: { type: string }) => type).sort(), [
+        "aws",
         "basic",
         "bearer",
         "github-app",

@@ -14,6 +14,7 @@ import { AuditLog } from "../../proxy/records/audit_log.ts";
 import { ByteReader } from "../../proxy/streams/byte_reader.ts";
 import type { ClientStream, ProxyContext } from "../../proxy/context.ts";
 import type { Mode } from "../../policy/mode.ts";
+import { UpstreamClocks } from "../../secrets/aws/clocks.ts";
 import { Grants } from "../../proxy/grants.ts";
 import { Interceptor } from "../../proxy/tls/loopback.ts";
 import { handleConnect } from "../../proxy/connect.ts";
@@ -80,6 +81,7 @@ export class Engine implements AsyncDisposable {
       admission,
       grants,
       resolveRecords: () => Promise.resolve([]),
+      awsClocks: new UpstreamClocks(),
       interceptor: new Interceptor({ limits, deadlines, now }),
       dialler: new PipeDialler({ limits, deadlines, admission }, (target) => {
         this.dials.push(target);

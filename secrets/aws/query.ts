@@ -1,0 +1,42 @@
+/**
+ * The query of a URL as AWS's signatures see it: parameters with decoded names and values, beside the text that was sent.
+ *
+ * @module
+ */
+
+/** One parameter. */
+export interface QueryPair {
+  /** As sent. */
+  readonly raw: string;
+  readonly name: string;
+  readonly value: string;
+}
+
+/** More than any operation of AWS has; each costs a comparison or two. */
+const MAX_PAIRS = 1_000;
+
+/** The parameters in order; empty ones are left out, as servers do. A `+` is a space, as AWS reads it. */
+export function readQuery(query: string): QueryPair[] | { readonly why: string } {
+  const pairs: QueryPair[] = [];
+  if (query === "") return pairs;
+  for (const raw of query.split("&", MAX_PAIRS + 1)) {
+    if (raw === "") continue;
+    if (pairs.length === MAX_PAIRS) return { why: `its query has more than ${MAX_PAIRS} parameters` };
+    const equals = raw.indexOf("=");
+    const name = decode(equals < 0 ? raw : raw.slice(0, equals));
+    const value = decode(equals < 0 ? "" : raw.slice(equals + 1));
+    if (name === undefined || value === undefined) {
+      return { why: "its query is not percent-encoded UTF-8, so that no signature of it is certain" };
+    }
+    pairs.push({ raw, name, value });
+  }
+  return pairs;
+}
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text.replaceAll("+", " "));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,261 @@
+import { assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { readQuery } from "../../../secrets/aws/query.ts";
+import { presignQuery, signHead } from "../../../secrets/aws/signer.ts";
+import { ChunkSigner } from "../../../secrets/aws/chunks.ts";
+
+/**
+ * The examples that AWS has published, as facts: the test suite of Signature Version 4 (service `service`), and those of the
+ * Amazon S3 API Reference. Its keys are AWS's own examples, and open nothing.
+ */
+const KEYS = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" };
+const S3_KEYS = {
+  accessKeyId: "AKIAIOSFODNN7EXAMPLE",
+  secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+};
+const EMPTY = createHash("sha256").digest("hex");
+const SUITE_TIME = Date.UTC(2015, 7, 30, 12, 36, 0);
+const S3_TIME = Date.UTC(2013, 4, 24);
+const S3_SCOPE = { service: "s3", region: "us-east-1" };
+
+const UNRESERVED = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+const SUITE: readonly {
+  readonly name: string;
+  readonly method?: string;
+  readonly target?: string;
+  readonly fields?: readonly (readonly [string, string])[];
+  readonly body?: string;
+  readonly signature: string;
+}[] = [
+  { name: "get-vanilla", signature: "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31" },
+  {
+    name: "get-vanilla-query-order-key-case",
+    target: "/?Param2=value2&Param1=value1",
+    signature: "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
+  },
+  {
+    name: "get-vanilla-query-unreserved",
+    target: `/?${UNRESERVED}=${UNRESERVED}`,
+    signature: "9c3e54bfcdf0b19771a7f523ee5669cdf59bc7cc0884027167c21bb143a40197",
+  },
+  {
+    name: "get-header-value-trim",
+    fields: [["my-header1", " value1"], ["my-header2", '"a   b   c"']],
+    signature: "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736",
+  },
+  {
+    name: "get-header-key-duplicate",
+    fields: [["my-header1", "value2"], ["my-header1", "value2"], ["my-header1", "value1"]],
+    signature: "c9d5ea9f3f72853aea855b47ea873832890dbdd183b4468f858259531a5138ea",
+  },
+  {
+    name: "normalize-path/get-slashes",
+    target: "//",
+    signature: "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+  },
+  {
+    name: "normalize-path/get-slash-dot-slash",
+    target: "/./",
+    signature: "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+  },
+  {
+    name: "normalize-path/get-slash-pointless-dot",
+    target: "/./example",
+    signature: "ef75d96142cf21edca26f06005da7988e4f8dc83a165a80865db7089db637ec5",
+  },
+  {
+    name: "a path that is encoded as it is sent is encoded once more (by botocore)",
+    target: "/%E1%88%B4",
+    signature: "697b34846207a3f72246f99d74ae1ee4fe54f44bb06730c58a0d339eb079596d",
+  },
+  {
+    name: "post-vanilla",
+    method: "POST",
+    signature: "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b",
+  },
+  {
+    name: "post-header-key-sort",
+    method: "POST",
+    fields: [["my-header1", "value1"]],
+    signature: "c5410059b04c1ee005303aed430f6e6645f61f4dc9e1461ec8f8916fdf18852c",
+  },
+  {
+    name: "post-x-www-form-urlencoded",
+    method: "POST",
+    fields: [["content-type", "application/x-www-form-urlencoded"]],
+    body: "Param1=value1",
+    signature: "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
+  },
+];
+
+/** Of the S3 API Reference. */
+const S3_EXAMPLES: readonly {
+  readonly name: string;
+  readonly target: string;
+  readonly fields?: readonly (readonly [string, string])[];
+  readonly signature: string;
+}[] = [
+  {
+    name: "GET Object",
+    target: "/test.txt",
+    fields: [["range", "bytes=0-9"]],
+    signature: "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+  },
+  {
+    name: "GET Bucket Lifecycle",
+    target: "/?lifecycle",
+    signature: "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+  },
+  {
+    name: "GET Bucket (List Objects)",
+    target: "/?max-keys=2&prefix=J",
+    signature: "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+  },
+];
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+function signable(method: string, target: string, fields: readonly (readonly [string, string])[]) {
+  const [path = "", text = ""] = target.split("?");
+  const query = readQuery(text);
+  if (!Array.isArray(query)) throw new Error(query.why);
+  return {
+    method,
+    path,
+    query,
+    fields: fields.map(([key, value]) => ({ key, value })),
+    signedHeaders: new Set(fields.map(([key]) => key)),
+  };
+}
+
+Deno.test("signHead() makes the signatures of AWS's test suite", async (t) => {
+  for (const { name, method = "GET", target = "/", fields = [], body = "", signature } of SUITE) {
+    await t.step(name, async () => {
+      const request = signable(method, target, [["host", "example.amazonaws.com"], ...fields]);
+      const signed = await signHead({ ...request, payload: sha256(body) }, {
+        keys: KEYS,
+        scope: { service: "service", region: "us-east-1" },
+        nowMs: SUITE_TIME,
+      });
+      assertEquals(signed.signature, signature);
+    });
+  }
+});
+
+Deno.test("signHead() makes the signatures of S3's documented examples", async (t) => {
+  for (const { name, target, fields = [], signature } of S3_EXAMPLES) {
+    await t.step(name, async () => {
+      const request = signable("GET", target, [
+        ["host", "examplebucket.s3.amazonaws.com"],
+        ["x-amz-content-sha256", EMPTY],
+        ...fields,
+      ]);
+      const signed = await signHead({ ...request, payload: EMPTY }, {
+        keys: S3_KEYS,
+        scope: S3_SCOPE,
+        nowMs: S3_TIME,
+      });
+      assertEquals(signed.signature, signature);
+    });
+  }
+});
+
+Deno.test("presignQuery() makes the URL of S3's documented example", async () => {
+  const request = signable("GET", "/test.txt", [["host", "examplebucket.s3.amazonaws.com"]]);
+  const query = await presignQuery({ ...request, payload: "UNSIGNED-PAYLOAD" }, {
+    keys: S3_KEYS,
+    scope: S3_SCOPE,
+    nowMs: S3_TIME,
+    expiresS: 86_400,
+  });
+  assertEquals(
+    new URLSearchParams(query).get("X-Amz-Signature"),
+    "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404",
+  );
+});
+
+const SEED_FIELDS = [
+  ["host", "s3.amazonaws.com"],
+  ["x-amz-storage-class", "REDUCED_REDUNDANCY"],
+  ["content-encoding", "aws-chunked"],
+  ["x-amz-decoded-content-length", "66560"],
+] as const;
+
+const CHUNKED = [
+  {
+    name: "chunks",
+    payload: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+    more: [["content-length", "66824"]],
+    signatures: [
+      "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+      "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
+      "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
+    ],
+    seed: "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9",
+  },
+  {
+    name: "chunks with a trailer",
+    payload: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+    more: [["x-amz-trailer", "x-amz-checksum-crc32c"]],
+    signatures: [
+      "b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2",
+      "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7",
+      "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992",
+    ],
+    trailer: "d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435",
+    seed: "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e",
+  },
+] as const;
+
+Deno.test("ChunkSigner makes the signatures of S3's documented examples, however the body is cut", async (t) => {
+  for (const example of CHUNKED) {
+    const bodyWith = (signatures: readonly string[], trailer: string | undefined) =>
+      Buffer.from(
+        `10000;chunk-signature=${signatures[0]}\r\n${"a".repeat(65_536)}\r\n` +
+          `400;chunk-signature=${signatures[1]}\r\n${"a".repeat(1_024)}\r\n` +
+          `0;chunk-signature=${signatures[2]}\r\n` +
+          (trailer === undefined
+            ? "\r\n"
+            : `x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:${trailer}\r\n\r\n`),
+      );
+    const trailer = "trailer" in example ? example.trailer : undefined;
+    const placeholder = "0".repeat(64);
+    const sent = bodyWith([placeholder, placeholder, placeholder], trailer && placeholder);
+    const wanted = bodyWith(example.signatures, trailer);
+    for (const pieceBytes of [sent.length, 65_536, 8_191, 100, 1]) {
+      await t.step(`${example.name} in pieces of ${pieceBytes}`, async () => {
+        const request = signable("PUT", "/examplebucket/chunkObject.txt", [
+          ...SEED_FIELDS,
+          ["x-amz-content-sha256", example.payload],
+          ...example.more,
+        ]);
+        const head = await signHead({ ...request, payload: example.payload }, {
+          keys: S3_KEYS,
+          scope: S3_SCOPE,
+          nowMs: S3_TIME,
+        });
+        assertEquals(head.signature, example.seed);
+        let held = 0;
+        const signer = new ChunkSigner({
+          seed: head.signature,
+          longDate: head.longDate,
+          scope: "20130524/us-east-1/s3/aws4_request",
+          signText: head.signText,
+          hasTrailer: trailer !== undefined,
+          room: { take: (bytes) => (held += bytes) >= 0, give: (bytes) => void (held -= bytes) },
+        });
+        const out: Uint8Array[] = [];
+        for (let at = 0; at < sent.length; at += pieceBytes) {
+          out.push(await signer.push(sent.subarray(at, at + pieceBytes)));
+        }
+        signer.end();
+        assertEquals(Buffer.concat(out).equals(wanted), true);
+        assertEquals(held, 0);
+      });
+    }
+  }
+});
