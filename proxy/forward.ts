@@ -91,8 +91,9 @@ class Forwarding implements Course {
     );
     const deadline = context.deadlines.start(responseTimeoutOf(this.#exchange), () => this.#onIdle());
     this.touch = (ms) => deadline.restart(ms);
-    // A connection that is to be upgraded may have bytes for the upstream already; a stream says when it is gone.
-    if (upgrade ? request.head.version === "HTTP/2" : request.body.done) this.#watchClient();
+    // A stream says when it is gone, though the upstream takes nothing of its body; a connection of HTTP/1 has to be read
+    // for that, and one that is to be upgraded may have bytes for the upstream already.
+    if (request.head.version === "HTTP/2" || (request.body.done && !upgrade)) this.#watchClient();
     this.#opened = context.audit.begin(this.#asked());
     try {
       this.#log(await this.#exchangeMessages());
@@ -124,7 +125,7 @@ class Forwarding implements Course {
 
   /** A client that goes away while it waits costs the upstream (and somebody's token budget) nothing more. */
   #watchClient(): void {
-    this.#exchange.request.watch(() => this.fail(clientGone()));
+    this.#exchange.request.watch((why) => this.fail(why ?? clientGone()));
   }
 
   /** After a failure: answers it while that can be done, else cuts what was begun. */

@@ -6,6 +6,7 @@
  * @module
  */
 import type { Deadlines } from "../../core/deadlines.ts";
+import type { ProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { HeaderField } from "../message/fields.ts";
 import type {
@@ -48,8 +49,8 @@ export class Http2Request implements IncomingRequest {
     };
   }
 
-  watch(onGone: () => void): void {
-    if (this.#stream.error) onGone();
+  watch(onGone: (why: ProxyError) => void): void {
+    if (this.#stream.error) onGone(this.#stream.error);
     else this.#stream.onReset = onGone;
   }
 

@@ -21,6 +21,8 @@ export class Http2Leg implements UpstreamLeg {
   readonly #isReused: boolean;
   readonly #onOver: () => void;
   #stream: Http2ClientStream | undefined;
+  /** What left with the head is on its way. */
+  #first: Promise<void> | undefined;
   #isBodyless = false;
   #isOver = false;
 
@@ -40,7 +42,8 @@ export class Http2Leg implements UpstreamLeg {
       end,
       signal: this.#signal.signal,
     });
-    if (first.length > 0) await this.#stream.write(first, isWhole);
+    // Not waited for: the answer may come before the upstream takes it, and says then what became of it.
+    if (first.length > 0) this.#first = this.#stream.write(first, isWhole).catch(() => {});
   }
 
   async write(piece: Uint8Array, isLast: boolean): Promise<void> {
@@ -48,7 +51,9 @@ export class Http2Leg implements UpstreamLeg {
   }
 
   end(trailers: readonly HeaderField[] | undefined): void {
-    this.#stream?.end(trailers);
+    const stream = this.#stream;
+    if (this.#first) void this.#first.then(() => stream?.end(trailers));
+    else stream?.end(trailers);
   }
 
   fateAfter(error: unknown): "unseen" | "unknown" | "seen" | "misplaced" {

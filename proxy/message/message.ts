@@ -7,6 +7,7 @@
  * @module
  */
 import type { Deadlines } from "../../core/deadlines.ts";
+import type { ProxyError } from "../../core/errors.ts";
 import type { ByteStream } from "../streams/byte_reader.ts";
 import type { HeaderField } from "./fields.ts";
 
@@ -93,8 +94,11 @@ export interface RawEnd {
 export interface IncomingRequest {
   readonly head: RequestHead;
   readonly body: MessageBody;
-  /** Calls `onGone` when the client goes away before the last byte of its answer was on its way. */
-  watch(onGone: () => void): void;
+  /**
+   * Calls `onGone` when the client goes away before the last byte of its answer was on its way; with the reason, where it
+   * has given one. Over HTTP/1.1 only behind the whole body.
+   */
+  watch(onGone: (why?: ProxyError) => void): void;
   /** Passes an interim response (1xx) on, to clients that may get one. */
   inform(head: ResponseHead): Promise<void>;
   /** Begins the answer. `first` is what was taken of `body` already. */

@@ -34,13 +34,13 @@ export interface StreamOptions {
   readonly end?: boolean;
 }
 
-/** Opens a tunnel to `target` (host:port), with TLS in it unless `isClear`. */
+/** Opens a tunnel to `target` (host:port), with TLS in it unless `isClear`, as the client `one` or whose token it is. */
 export async function openHttp2(
   proxy: TestProxy,
   target: string,
-  { isClear = false }: { readonly isClear?: boolean } = {},
+  { isClear = false, token = TOKEN }: { readonly isClear?: boolean; readonly token?: string } = {},
 ): Promise<Http2TestClient> {
-  const tunnel = await openTunnel(proxy.httpPort, target, TOKEN);
+  const tunnel = await openTunnel(proxy.httpPort, target, token);
   let conn = tunnel.conn as Deno.TcpConn | Deno.TlsConn;
   let protocol: string | null = null;
   if (!isClear) {
