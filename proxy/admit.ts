@@ -13,7 +13,6 @@ import { explainDenial } from "../policy/explain.ts";
 import { hostWithin, isLimited, type Rule } from "../policy/rule.ts";
 import { hasConditions } from "../policy/rule_words.ts";
 import { awsUnder } from "./aws_request.ts";
-import type { ProxyContext } from "./context.ts";
 import type { AdmittedExchange, AdmittedSecret, Exchange } from "./exchange.ts";
 import type { Refusal } from "./error_response.ts";
 import { findOverride } from "./message/fields.ts";
@@ -64,7 +63,7 @@ export function admit(
   if (override) return deny(override);
   const upgrade = upgradeUnder(rule, exchange);
   if (isDenial(upgrade)) return deny(upgrade);
-  const secret = secretUnder(rule, target, exchange.session.context);
+  const secret = secretUnder(rule, target, exchange);
   if (isDenial(secret)) return deny(secret);
   const hasKeys = secret !== undefined && policy.secretInfo(secret.name)?.type === "aws";
   const aws = awsUnder(rule, hasKeys, { head, target });
@@ -112,7 +111,7 @@ function upgradeUnder(rule: Rule, { request: { head, body } }: Exchange): Upgrad
 function secretUnder(
   rule: Rule,
   target: RequestTarget,
-  { policy, cleartextSecrets }: ProxyContext,
+  { request: { head }, session: { context: { policy, cleartextSecrets } } }: Exchange,
 ): AdmittedSecret | undefined | Denial {
   if (rule.secret === undefined) return undefined;
   const secret = policy.secretInfo(rule.secret);
@@ -124,6 +123,13 @@ function secretUnder(
   }
   if (!hostWithin(rule.host, secret.host) || !hostWithin(target.host, secret.host)) {
     return { reason: "secret-host", why: `the secret "${rule.secret}" is bound to another host` };
+  }
+  // Whether a server speaks HTTP/2 in clear is the client's word; no credential is put on it.
+  if (target.scheme === "http" && head.version === "HTTP/2") {
+    return {
+      reason: "cleartext-secret",
+      why: `the secret "${rule.secret}" is not sent over HTTP/2 without TLS; HTTP/1.1 and TLS can have it`,
+    };
   }
   const isClear = target.scheme === "http" && !secret.cleartext;
   if (isClear && cleartextSecrets === "never") {

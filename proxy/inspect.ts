@@ -16,10 +16,12 @@ import { isTlsRecord, peekClientHello } from "./streams/client_hello.ts";
 import { type ClientStream, modeOf } from "./context.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
 import type { OpenSession } from "./exchange.ts";
+import type { Alpn } from "./egress/dialler.ts";
+import { beginsWithPreface } from "./http2/preface.ts";
 import { serveHttp2 } from "./http2_session.ts";
 import type { Client } from "./policy_source.ts";
 import { listenerName } from "./new_hosts.ts";
-import { chooseProtocol } from "./protocol_choice.ts";
+import { chooseProtocol, type ProtocolChoice } from "./protocol_choice.ts";
 import { serveSession } from "./session.ts";
 
 /** TLS alert `unrecognized_name` (RFC 6066 §3), fatal. */
@@ -50,47 +52,33 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
   };
   let release = context.grants.hold({ client, ...(rule ? { rule } : {}) }, end);
   try {
-    const isTls = await sniff(session);
-    if (!isTls && isOtherProtocol(session.reader.available)) throw otherProtocol();
-    const scheme = isTls ? "https" as const : "http" as const;
-    let { reader } = session;
-    if (isTls) {
+    const opening = await sniff(session);
+    const scheme = opening === "tls" ? "https" as const : "http" as const;
+    const serve = async (reader: ByteReader, { protocol, upstream, failedDial }: ProtocolChoice) => {
+      const place = { ...target, scheme, client, denial, failedDial };
+      const inside = { stream: inner, reader, tunnel: place, state, origin, context };
+      if (protocol !== "h2") return void await serveSession(inside);
+      // Each stream holds its own rule: that another one of theirs has gone is no reason to end it.
+      const releaseClient = context.grants.hold({ client }, end);
+      release();
+      release = releaseClient;
+      await serveHttp2({ ...inside, isHttp2: true }, { hasRule: rule !== undefined, upstream });
+    };
+    if (opening === "tls") {
       const hello = await checkServerName(session, target);
       origin = { ...origin, tls: hello.tls };
-      const { protocol, upstream, failedDial } = await chooseProtocol(session, tunnel, hello.alpn);
+      const choice = await chooseProtocol(session, tunnel, hello.alpn);
       const tls = await context.interceptor.terminate(
         stream,
-        reader.takeAll(),
-        listenerName(target.host, protocol),
-        async () => ({ ...await context.certificates.forHost(target.host), alpn: protocol }),
+        session.reader.takeAll(),
+        listenerName(target.host, choice.protocol),
+        async () => ({ ...await context.certificates.forHost(target.host), alpn: choice.protocol }),
       );
       inner = tls;
-      reader = new ByteReader(tls);
-      const inside = {
-        stream: tls,
-        reader,
-        tunnel: { ...target, scheme, client, denial, failedDial },
-        state,
-        origin,
-        context,
-      };
       if (reason) tls.abort(); // during the handshake
-      else if (protocol === "h2") {
-        // Each stream holds its own rule: that another one of theirs has gone is no reason to end it.
-        const releaseClient = context.grants.hold({ client }, end);
-        release();
-        release = releaseClient;
-        await serveHttp2({ ...inside, isHttp2: true }, { hasRule: rule !== undefined, upstream });
-      } else await serveSession(inside);
+      else await serve(new ByteReader(tls), choice);
       await tls.done;
-    } else {await serveSession({
-        stream,
-        reader,
-        tunnel: { ...target, scheme, client, denial },
-        state,
-        origin,
-        context,
-      });}
+    } else await serve(session.reader, { protocol: opening });
   } catch (error) {
     if (!(error instanceof ProxyError)) context.reportBug(error);
     context.audit.write({
@@ -109,14 +97,17 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
   }
 }
 
+/** What a tunnel begins with: TLS, or in clear one of the versions of HTTP. */
+type Opening = "tls" | Alpn;
+
 /**
- * Waits for the first byte inside the tunnel.
+ * Waits for the first bytes inside the tunnel. HTTP/2 in clear is there for clients that know that it is (RFC 9113 §3.3).
  *
- * @returns whether it begins a TLS handshake
+ * @throws ProxyError `client.timeout`, `client.malformed` for what is neither TLS nor HTTP
  */
 async function sniff(
-  { reader, stream, state, context: { deadlines, limits } }: OpenSession,
-): Promise<boolean> {
+  { reader, stream, state, context: { deadlines, limits, protocols } }: OpenSession,
+): Promise<Opening> {
   let isLate = false;
   const deadline = deadlines.start(limits.headTimeoutMs, () => {
     isLate = true;
@@ -125,7 +116,10 @@ async function sniff(
   try {
     state.isIdle = reader.size === 0;
     if (reader.size === 0 && !await reader.fill()) throw silent();
-    return isTlsRecord(reader.available[0]);
+    state.isIdle = false;
+    if (isTlsRecord(reader.available[0])) return "tls";
+    if (isOtherProtocol(reader.available)) throw otherProtocol();
+    return protocols && await beginsWithPreface(reader) ? "h2" : "http/1.1";
   } catch (error) {
     throw isLate || !(error instanceof ProxyError) ? silent() : error;
   } finally {

@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { ProxyError } from "../core/errors.ts";
+import { isProxyError, ProxyError } from "../core/errors.ts";
+import { formatHostPort } from "../core/host_port.ts";
 import type { Alpn, UpstreamConnection } from "./egress/dialler.ts";
 import { announcedIdleMs } from "./egress/idle_times.ts";
 import type { AdmittedExchange } from "./exchange.ts";
@@ -38,13 +39,33 @@ export async function dialLeg(exchange: AdmittedExchange, signal: AbortSignal): 
     () => dial(exchange, { signal, alpn: ["h2"] }),
   );
   const leg = new Http2Leg(connection, { isReused, onOver: release });
-  if (exchange.request.head.protocol === undefined) return leg;
   try {
-    await checkExtendedConnect(connection, exchange);
+    if (target.scheme === "http") await checkSpeaksHttp2(connection, exchange);
+    if (exchange.request.head.protocol !== undefined) await checkExtendedConnect(connection, exchange);
     return leg;
   } catch (error) {
     leg.close();
     throw error;
+  }
+}
+
+/**
+ * Without TLS nobody has said that the upstream speaks HTTP/2. Until it has, it gets nothing that the client chose: a server of
+ * HTTP/1 could find requests in it that no rule has seen.
+ */
+async function checkSpeaksHttp2(
+  connection: Http2ClientConnection,
+  { target }: AdmittedExchange,
+): Promise<void> {
+  try {
+    await connection.ready;
+  } catch (cause) {
+    if (!isProxyError(cause, "upstream.malformed", "upstream.closed")) throw cause;
+    throw new ProxyError(
+      "upstream.malformed",
+      `Cannot open the stream: ${formatHostPort(target)} does not speak HTTP/2 without TLS`,
+      { cause, reason: "protocol-mismatch" },
+    );
   }
 }
 

@@ -17,22 +17,27 @@ export interface Http2Upstream extends AsyncDisposable {
 
 /** Starts it for `up.test`. Without a handler it answers with the request line and its authorization. */
 export async function startHttp2Upstream(
-  { alpn = ["h2", "http/1.1"], handle = answer, port = 0, hasExtendedConnect = false }: {
+  { alpn = ["h2", "http/1.1"], handle = answer, port = 0, hasExtendedConnect = false, isClear = false }: {
     readonly alpn?: readonly string[];
     readonly handle?: (stream: Http2ServerStream, connection: Http2ServerConnection) => Promise<void>;
     /** Where another one has listened before. */
     readonly port?: number;
     readonly hasExtendedConnect?: boolean;
+    /** Without TLS: HTTP/2 is all that it speaks. */
+    readonly isClear?: boolean;
   } = {},
 ): Promise<Http2Upstream> {
   const { certPem: cert, keyPem: key } = await (await upstreamAuthority()).issue(["up.test"]);
-  const listener = Deno.listenTls({ hostname: "127.0.0.1", port, cert, key, alpnProtocols: [...alpn] });
+  const place = { hostname: "127.0.0.1", port };
+  const listener: Deno.Listener<Deno.TcpConn | Deno.TlsConn, Deno.NetAddr> = isClear
+    ? Deno.listen(place)
+    : Deno.listenTls({ ...place, cert, key, alpnProtocols: [...alpn] });
   const requests: string[] = [];
   const open = new Set<() => void>();
   const serving = new Set<Promise<void>>();
   let connections = 0;
-  const serve = async (conn: Deno.TlsConn) => {
-    const { alpnProtocol } = await conn.handshake();
+  const serve = async (conn: Deno.TcpConn | Deno.TlsConn) => {
+    const alpnProtocol = "handshake" in conn ? (await conn.handshake()).alpnProtocol : "h2";
     connections++;
     const stream = new SocketStream(conn);
     const reader = new ByteReader(stream);
