@@ -32,6 +32,8 @@ export interface Verified {
 export interface AwsUpstream extends AsyncDisposable {
   readonly port: number;
   readonly seen: readonly Verified[];
+  /** Waits until it has said this of so many requests. */
+  waitFor(count: number): Promise<readonly Verified[]>;
 }
 
 /** See each field. */
@@ -117,7 +119,14 @@ export async function startAwsUpstream(options: AwsUpstreamOptions = {}): Promis
     await Deno.remove(dir, { recursive: true });
   };
   try {
-    return { port: await port.promise, seen, [Symbol.asyncDispose]: close };
+    const waitFor = async (count: number) => {
+      for (let i = 0; seen.length < count; i++) {
+        if (i > 500) throw new Error(`the upstream saw only ${JSON.stringify(seen)}`);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      return [...seen];
+    };
+    return { port: await port.promise, seen, waitFor, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw error;
