@@ -61,6 +61,11 @@ export interface Limits {
   readonly halfCloseTimeoutMs: number;
   /** How long a connection that is being closed is still read, so that the peer gets our last bytes. */
   readonly lingerTimeoutMs: number;
+  /**
+   * A client in clear whose sending side ends within so long of its request waits for the answer, as `nc -N` does; one that
+   * ends later has gone away. The two look alike, and the time between a program's last write and its half-close is short.
+   */
+  readonly endWithRequestMs: number;
   /** Name resolution. */
   readonly resolveTimeoutMs: number;
   /** The TCP connect, over all addresses of a name that are tried. */
@@ -151,6 +156,7 @@ export const DEFAULT_LIMITS: Limits = {
   tunnelIdleTimeoutMs: 4 * 3_600_000,
   halfCloseTimeoutMs: 120_000,
   lingerTimeoutMs: 2_000,
+  endWithRequestMs: 500,
   resolveTimeoutMs: 10_000,
   connectTimeoutMs: 10_000,
   connectAttemptDelayMs: 250,

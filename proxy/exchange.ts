@@ -32,7 +32,7 @@ export interface Tunnel extends TunnelOrigin {
 /** Where requests come from: one client connection, or the inside of its tunnel. */
 export interface Session {
   readonly tunnel: Tunnel | undefined;
-  /** True on the proxy's own TLS: what is answered here cannot be read or changed on the way. */
+  /** True within TLS, the proxy's own or a tunnel's: what is answered here cannot be read or changed on the way. */
   readonly isTls?: boolean;
   /** Its requests are streams of HTTP/2. */
   readonly isHttp2?: boolean;

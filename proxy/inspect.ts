@@ -56,7 +56,8 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
     const scheme = opening === "tls" ? "https" as const : "http" as const;
     const serve = async (reader: ByteReader, { protocol, upstream, failedDial }: ProtocolChoice) => {
       const place = { ...target, scheme, client, denial, failedDial };
-      const inside = { stream: inner, reader, tunnel: place, state, origin, context };
+      const isTls = scheme === "https" || session.isTls === true;
+      const inside = { stream: inner, reader, isTls, tunnel: place, state, origin, context };
       if (protocol !== "h2") return void await serveSession(inside);
       // Each stream holds its own rule: that another one of theirs has gone is no reason to end it.
       const releaseClient = context.grants.hold({ client }, end);

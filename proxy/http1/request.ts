@@ -29,6 +29,8 @@ export type Next = "keep" | "close" | "taken";
 export interface ClientConnection {
   readonly stream: ByteStream & { abort(): void };
   readonly reader: ByteReader;
+  /** The stream is inside of TLS: its end is a close_notify, after which nobody waits for an answer. */
+  readonly isTls?: boolean;
   /** No request is taken after this one. */
   readonly state: { readonly isStopping: boolean };
   readonly context: { readonly limits: Limits; readonly deadlines: Deadlines };
@@ -42,6 +44,10 @@ export class Http1Request implements IncomingRequest {
   #next: Next = "keep";
   /** The last byte of the answer is being written, or was. */
   #isLastWrite = false;
+  /** When the request was whole, as far as the client is watched. */
+  #wholeAt: number | undefined;
+  /** The client ended its side together with the request, and waits for the answer. */
+  #isHalfClosed = false;
 
   /** @throws ProxyError `client.malformed` for a body that could be read in two ways */
   constructor(head: RequestHead, connection: ClientConnection) {
@@ -62,8 +68,12 @@ export class Http1Request implements IncomingRequest {
       // A client may close as soon as it has the last byte, which we may learn before our write resolves.
       if (!this.#isLastWrite && (reader.ended || reader.size === 0)) onGone();
     };
+    const wholeAt = this.#wholeAt ??= performance.now();
     reader.fill().then((hasMore) => {
-      if (!hasMore) gone();
+      if (hasMore || this.#isHalfClosed) return;
+      const { isTls, context: { limits } } = this.#connection;
+      this.#isHalfClosed = !isTls && performance.now() - wholeAt < limits.endWithRequestMs;
+      if (!this.#isHalfClosed) gone();
     }, gone);
   }
 

@@ -57,9 +57,8 @@ export function parseTarget(head: RequestHead, tunnel: TunnelOrigin | undefined)
   // RFC 9113 §8.3.1: `:authority` is in the place of Host, which may be there too and must agree then.
   const hosts = [...(head.authority === undefined ? [] : [head.authority]), ...valuesOf(head.fields, "host")];
   if (head.authority !== undefined && hosts.length === 2) checkHost(hosts.pop() ?? "", place);
-  // RFC 9112 §3.2: exactly one Host. HTTP/1.0 in a tunnel may leave it out: the tunnel's is meant then, and sent.
-  const mayLack = head.version === "HTTP/1.0" && tunnel !== undefined;
-  if (hosts.length === 0 && mayLack) return withPath(place);
+  // RFC 9112 §3.2: exactly one Host. HTTP/1.0 may leave it out: the target's or the tunnel's is meant then, and sent.
+  if (hosts.length === 0 && head.version === "HTTP/1.0") return withPath(place);
   if (hosts.length !== 1) throw malformed("it needs exactly one Host header");
   checkHost(hosts[0] ?? "", place);
   return withPath(place);
