@@ -40,6 +40,19 @@ export function parseHost(text: string): string | undefined {
   return lower;
 }
 
+/** A hyphen at the end of a label, which some names on the Internet have, and no certificate or resolver has to take. */
+const OUTER_HYPHEN = /(^|\.)-|-(\.|$)/g;
+
+/**
+ * What is wrong with a text that is a host name but for hyphens at the ends of its labels (RFC 1123 §2.1, RFC 5890 §2.3.1);
+ * undefined for every other.
+ */
+export function hyphenFault(text: string): string | undefined {
+  const mended = text.replace(OUTER_HYPHEN, "$1x$2");
+  if (mended === text || parseHost(mended) === undefined) return undefined;
+  return "a label of its host begins or ends with a hyphen";
+}
+
 /** True when a canonical host is an IP literal. */
 export function isIpLiteral(host: string): boolean {
   return parseIp(host) !== undefined;

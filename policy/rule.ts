@@ -8,7 +8,7 @@
 import { domainToASCII } from "node:url";
 import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
-import { isIpLiteral, parseHost } from "../core/host_port.ts";
+import { hyphenFault, isIpLiteral, parseHost } from "../core/host_port.ts";
 import { parseName } from "../core/names.ts";
 import { hasDotSegments, isSuspectPath, prefixOf, upperEscapes } from "./path.ts";
 import { problemOfStars } from "./path_stars.ts";
@@ -138,7 +138,8 @@ export function parseHostPattern(text: string): string {
       text === ""
         ? "Cannot use an empty host: it would be unclear what the rule allows"
         : `Cannot use ${quoteText(text, 260)} as a host`,
-      "write api.example.com, *.example.com, * or an IP address, without scheme, port or path",
+      hyphenFault(name) ??
+        "write api.example.com, *.example.com, * or an IP address, without scheme, port or path",
     );
   }
   return isSuffix ? `*.${host}` : host;

@@ -7,7 +7,13 @@
  * @module
  */
 import { ProxyError } from "../../core/errors.ts";
-import { formatHost, formatHostPort, type HostPort, parseAuthority } from "../../core/host_port.ts";
+import {
+  formatHost,
+  formatHostPort,
+  type HostPort,
+  hyphenFault,
+  parseAuthority,
+} from "../../core/host_port.ts";
 import {
   findBadNomination,
   hasTooManyNominations,
@@ -87,7 +93,7 @@ function checkScheme({ scheme }: RequestHead, expected: Scheme): void {
 /** The target of a CONNECT: authority-form, the port is required (RFC 9110 §9.3.6). A Host header must agree. */
 export function parseConnectTarget(head: RequestHead): HostPort {
   const target = parseAuthority(head.target);
-  if (!target) throw malformed("CONNECT needs host:port");
+  if (!target) throw noAuthority(head.target, "CONNECT needs host:port");
   const hosts = valuesOf(head.fields, "host");
   const host = hosts.length === 0 ? target : parseAuthority(hosts[0] ?? "", target.port);
   if (hosts.length > 1 || !host) throw malformed("its Host header is no host");
@@ -158,7 +164,7 @@ function parseAbsolute(head: RequestHead): HostPort & Pick<RequestTarget, "schem
   // RFC 6455 §3: a WebSocket is asked for over HTTP.
   const scheme = ["https", "wss"].includes(schemeText.toLowerCase()) ? "https" : "http";
   const place = parseAuthority(authority, defaultPort(scheme));
-  if (!place) throw malformed("its URL has no plain host and port");
+  if (!place) throw noAuthority(authority, "its URL has no plain host and port");
   // RFC 9112 §3.2.4: OPTIONS for a whole server is `*` in origin-form.
   const originForm = rest === ""
     ? (head.method === "OPTIONS" ? "*" : "/")
@@ -179,6 +185,11 @@ function parseInTunnel(head: RequestHead, tunnel: TunnelOrigin): ReturnType<type
     throw mismatch("the request target");
   }
   return place;
+}
+
+/** A name with such a label has host and port all the same. */
+function noAuthority(text: string, what: string): ProxyError {
+  return malformed(hyphenFault(text.replace(/:\d{0,5}$/, "")) ?? what);
 }
 
 function isNotZero(length: string): boolean {

@@ -1,7 +1,8 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   formatHost,
   formatHostPort,
+  hyphenFault,
   isIpLiteral,
   parseAuthority,
   parseHost,
@@ -138,4 +139,18 @@ Deno.test("parseAuthority() reads host and port", async (t) => {
 Deno.test("formatHost() puts brackets around IPv6 only, isIpLiteral() knows both families", () => {
   assertEquals(["::1", "127.0.0.1", "a.test"].map(formatHost), ["[::1]", "127.0.0.1", "a.test"]);
   assertEquals(["::1", "127.0.0.1", "a.test"].map(isIpLiteral), [true, true, false]);
+});
+
+Deno.test("hyphenFault() is said of names that have no other fault, in one pass", () => {
+  for (const text of ["foo-.host", "-foo.host", "a.-.host", "foo.host-", "foo--.host", "a.-b-.c.", "-"]) {
+    assertEquals(hyphenFault(text), "a label of its host begins or ends with a hyphen", text);
+  }
+  for (
+    const text of ["foo.host", "a-b.host", "foo-..host", "foo-.ho st", "-1.2", "", "foo-.host:80", "[-]"]
+  ) {
+    assertEquals(hyphenFault(text), undefined, text);
+  }
+  const startedAt = performance.now();
+  for (let i = 0; i < 100; i++) hyphenFault("-.".repeat(30_000));
+  assert(performance.now() - startedAt < 5_000);
 });

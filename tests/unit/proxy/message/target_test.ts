@@ -75,9 +75,13 @@ Deno.test("parseTarget() tells a wrong place from a target that is none", async 
       assertEquals(reasonOf(() => parseTarget(headOf(line, `Host: ${host}`), TUNNEL)), reason);
     });
   }
-  await t.step("no Host, on a proxy port in HTTP/1.0 as well", () => {
+  await t.step("no Host", () => {
     assertEquals(reasonOf(() => parseTarget(headOf("GET / HTTP/1.1"), TUNNEL)), "malformed");
-    assertEquals(reasonOf(() => parseTarget(headOf("GET http://up.test/ HTTP/1.0"), undefined)), "malformed");
+    assertEquals(reasonOf(() => parseTarget(headOf("GET http://up.test/ HTTP/1.1"), undefined)), "malformed");
+  });
+  await t.step("no Host in HTTP/1.0 means the host of the URL", () => {
+    const { host, port, originForm } = parseTarget(headOf("GET http://up.test:81/a HTTP/1.0"), undefined);
+    assertEquals([host, port, originForm], ["up.test", 81, "/a"]);
   });
 });
 
@@ -103,6 +107,21 @@ Deno.test("parseConnectTarget() needs host:port, and a Host that agrees when the
       else assertEquals(parseConnectTarget(head), is);
     });
   }
+});
+
+Deno.test("a host with a hyphen at the end of a label is called that, wherever it stands", () => {
+  const words = "Cannot read the request: a label of its host begins or ends with a hyphen";
+  const messageOf = (call: () => unknown) => assertThrows(call, ProxyError).message;
+  assertEquals(messageOf(() => parseConnectTarget(headOf("CONNECT foo-.host:443"))), words);
+  assertEquals(
+    messageOf(() => parseTarget(headOf("GET http://foo-.host/", "Host: foo-.host"), undefined)),
+    words,
+  );
+  assertEquals(messageOf(() => parseTarget(headOf("GET http://foo-.host:81/", "Host: a"), undefined)), words);
+  assertEquals(
+    messageOf(() => parseConnectTarget(headOf("CONNECT foo-.host"))), // the port is missing, but one fault at a time
+    words,
+  );
 });
 
 Deno.test("isRefusedMethod() refuses them in any case", () => {
