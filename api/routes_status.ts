@@ -16,6 +16,9 @@ import { statusMetrics } from "./status_metrics.ts";
 
 const tags = ["status"];
 
+/** Rules that are named in a status. Lists of rules have the rest. */
+const MAX_WITHOUT_SECRET = 100;
+
 const status = createRoute({
   method: "get",
   path: "/proxy/v1/status",
@@ -70,7 +73,10 @@ export function addStatusRoutes(
   report: () => StatusReport | Promise<StatusReport>,
 ): void {
   const failing = () => control.listSecrets().filter(({ error }) => error !== undefined);
-  app.openapi(status, async (c) => c.json(statusBody(await report(), failing()), 200));
+  app.openapi(
+    status,
+    async (c) => c.json(statusBody(await report(), failing(), rulesWithoutSecret(control)), 200),
+  );
   app.openapi(health, (c) => c.text("ok", 200));
   app.openapi(metrics, async (c) => {
     const text = formatMetrics(statusMetrics(await report(), failing().length));
@@ -109,6 +115,7 @@ function describeApi(app: OpenAPIHono, version: string): unknown {
 function statusBody(
   report: StatusReport,
   failingSecrets: readonly SecretRecord[],
+  withoutSecret: z.infer<typeof StatusBody>["rules_without_secret"],
 ): z.infer<typeof StatusBody> {
   const { certificates, auditLog, store, process } = report;
   return {
@@ -166,7 +173,17 @@ function statusBody(
     secret_errors: failingSecrets.flatMap(({ name, host, type, error }) =>
       error === undefined ? [] : [{ name, host, type, error }]
     ),
+    rules_without_secret: withoutSecret,
   };
+}
+
+function rulesWithoutSecret(control: ControlPlane): z.infer<typeof StatusBody>["rules_without_secret"] {
+  const secrets = new Set(control.listSecrets().map(({ name }) => name));
+  return control.listClients().flatMap(({ name: client }) =>
+    control.listRules(client).flatMap(({ host, secret }) =>
+      secret === undefined || secrets.has(secret) ? [] : [{ client, host, secret }]
+    )
+  ).slice(0, MAX_WITHOUT_SECRET);
 }
 
 /** The reasons that have occurred. */

@@ -75,4 +75,6 @@ export const StatusBody = z.strictObject({
   }),
   secret_errors: z.array(z.strictObject({ name: text, host: text, type: text, error: text }))
     .openapi({ description: "Secrets whose credential cannot be used" }),
+  rules_without_secret: z.array(z.strictObject({ client: text, host: text, secret: text }))
+    .openapi({ description: "Rules that deny what they match, since their secret is gone; 100 at most" }),
 }).openapi("Status");

@@ -30,9 +30,20 @@ const ProposalBody = z.strictObject({
   rule: z.strictObject(ruleFields).openapi({
     description: "As `POST /proxy/v1/allows` takes it, less the client",
   }),
-  because: z.array(z.strictObject({ method: z.string(), path, count, last: z.iso.datetime() }))
+  because: z.array(z.strictObject({
+    method: z.string(),
+    path,
+    count,
+    last: z.iso.datetime(),
+    pattern: z.string().openapi({ description: "Which of the rule's paths lets it through" }),
+  }))
     .openapi({ description: "The denied requests that it lets through" }),
-  implied: z.array(z.strictObject({ method: z.string(), path: z.string(), by: z.string() }))
+  implied: z.array(z.strictObject({
+    method: z.string(),
+    path: z.string(),
+    by: z.string(),
+    after: z.string().openapi({ description: "The path of a request that it follows" }),
+  }))
     .openapi({ description: "What a well-known program will ask for next, though nobody did yet" }),
   other_secrets: z.array(z.string()).openapi({
     description:
@@ -104,13 +115,14 @@ export function suggestionBody(
 function proposalBody({ rule, because, implied, otherSecrets }: Proposal): z.infer<typeof ProposalBody> {
   return {
     rule: ruleFieldsOf(rule),
-    because: because.map(({ method, path, count, lastMs }) => ({
+    because: because.map(({ method, path, count, lastMs, pattern }) => ({
       method,
       path,
       count,
       last: rfc3339(lastMs),
+      pattern,
     })),
-    implied: implied.map(({ method, path, by }) => ({ method, path, by })),
+    implied: implied.map(({ method, path, by, after }) => ({ method, path, by, after })),
     other_secrets: [...otherSecrets],
   };
 }

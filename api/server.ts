@@ -21,7 +21,7 @@ import { isOwnPath, type Slicerd } from "./slicerd.ts";
 import { type ApiTls, type Back, TlsBacks } from "./tls_backs.ts";
 import { endWithSession } from "./ui_door.ts";
 import { createPage } from "./ui_page.ts";
-import { UiSessions } from "./ui_sessions.ts";
+import { type SessionRights, UiSessions } from "./ui_sessions.ts";
 import { listenOwned } from "./unix_socket.ts";
 
 /** Calls that are answered at once. Each may hold a body of 1 MiB. */
@@ -81,7 +81,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const app = createApp({
     ...options,
     stop: stop.signal,
-    uiLinks: tcp && (() => createLink(sessions, tcpServer?.origin ?? "")),
+    uiLinks: tcp && ((rights) => createLink(sessions, rights, tcpServer?.origin ?? "")),
   });
   // As GET, so that Deno counts the body that it leaves out (RFC 9110 §9.3.2): Hono would make it an empty one. Not as
   // a new Request, which would tidy the path.
@@ -178,8 +178,8 @@ function beginServer(
 }
 
 /** A link that lets one browser in at `origin`. */
-function createLink(sessions: UiSessions, origin: string) {
-  const { code, expiresAt } = sessions.createLink();
+function createLink(sessions: UiSessions, rights: SessionRights, origin: string) {
+  const { code, expiresAt } = sessions.createLink(rights);
   return { url: `${origin}/ui/login?code=${code}`, expiresAt };
 }
 

@@ -1,6 +1,7 @@
 /**
  * Which calls of a browser the guard lets in without the API's token: the page itself, which holds no secret, and what the
- * page does in a live session. A session may do less than the token: read, add a rule, end itself.
+ * page does in a live session. A session may do less than the token: read, add a rule, switch the mode, end itself; and
+ * revoke rules when its link was made for that.
  *
  * A session's call must carry its cookie, which is strict, and its key in a header, which the page alone can send: another
  * origin would have to ask first (CORS) and is refused. A call that changes something must also say its own origin.
@@ -12,13 +13,19 @@
 import { parseAuthority } from "../core/host_port.ts";
 import { refuse } from "./errors.ts";
 import { pathOf } from "./request_url.ts";
-import type { NewSession, UiSessions } from "./ui_sessions.ts";
+import type { NewSession, SessionRights, UiSessions } from "./ui_sessions.ts";
 
 /** The header that carries a session's key. */
 export const KEY_HEADER = "x-slicer-proxy-ui";
 
-/** What a session may change. New links are not among it: they would let a session outlive its time. */
-const MAY_POST: readonly string[] = ["/proxy/v1/allows", "/ui/logout"];
+/** What a session may change. New links are not among it: they would let a session outlive its time, or gain rights. */
+const MAY_CHANGE: Readonly<Record<SessionRights, readonly string[]>> = {
+  usual: ["POST /proxy/v1/allows", "PUT /proxy/v1/mode", "POST /ui/logout"],
+  manage: ["POST /proxy/v1/allows/revoke"],
+};
+
+/** Where the page asks what its session may do. */
+export const SESSION_PATH = "/ui/session";
 
 /** A cookie of this name may be set by others on the same host; so many are looked at. */
 const MAX_COOKIES = 4;
@@ -33,7 +40,7 @@ export interface SeenAs {
 /** True for what any browser may load: the files of the page, and the ways in. */
 export function isOpenPage(request: Request): boolean {
   const path = pathOf(request);
-  return (request.method === "GET" || request.method === "HEAD") &&
+  return (request.method === "GET" || request.method === "HEAD") && path !== SESSION_PATH &&
     (path === "/ui" || path.startsWith("/ui/") || isFrontDoor(request));
 }
 
@@ -61,12 +68,21 @@ export function admitSession(
   if (site === null && !request.headers.has("origin")) {
     return refuse(403, "Cannot take a change from a browser that does not say where it comes from");
   }
-  if (request.method !== "POST" || !MAY_POST.includes(pathOf(request))) {
-    return refuse(403, "Cannot do this from the web page: its session may read, and add rules", {
-      hint: "use the command line",
-    });
+  const change = `${request.method} ${pathOf(request)}`;
+  if (MAY_CHANGE.usual.includes(change)) return isStillIn;
+  if (!MAY_CHANGE.manage.includes(change)) {
+    return refuse(
+      403,
+      "Cannot do this from the web page: its session may read, add rules and switch the mode",
+      {
+        hint: "use the command line",
+      },
+    );
   }
-  return isStillIn;
+  if (sessions.rightsOf(session) === "manage") return isStillIn;
+  return refuse(403, "Cannot do this from the web page: its session may only add", {
+    hint: "slicer-proxy ui --manage opens one that may also revoke",
+  });
 }
 
 /** The answer, which is cut before anything that comes after the session's end: the audit log may be followed for days. */

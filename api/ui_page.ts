@@ -8,7 +8,7 @@
 import { refuse } from "./errors.ts";
 import { authorityOf, pathOf } from "./request_url.ts";
 import { UI_FILES } from "./ui_files.ts";
-import { isFrontDoor, presentedSessions, type SeenAs, sessionCookie } from "./ui_door.ts";
+import { isFrontDoor, presentedSessions, type SeenAs, SESSION_PATH, sessionCookie } from "./ui_door.ts";
 import { SESSION_MS, type UiSessions } from "./ui_sessions.ts";
 
 /**
@@ -54,6 +54,7 @@ function answer(request: Request, path: string, seenAs: SeenAs, sessions: UiSess
   if (request.method !== "GET" && request.method !== "HEAD") return notAllowed("GET, HEAD");
   if (path === "/ui") return new Response(null, { status: 308, headers: { location: "/ui/" } });
   if (path === "/") return new Response(null, { status: 303, headers: { location: "/ui/" } });
+  if (path === SESSION_PATH) return describeSession(request, seenAs, sessions);
   if (path === "/ui/login") return logIn(request, seenAs, sessions);
   const file = UI_FILES.get(path);
   if (!file) return refuse(404, "Cannot find this page: no such path");
@@ -78,6 +79,15 @@ function logIn(request: Request, seenAs: SeenAs, sessions: UiSessions): Response
       "set-cookie": sessionCookie(opened.cookie, SESSION_MS, seenAs),
     },
   });
+}
+
+/** Tells the page what to offer. What it may do is decided at each call. */
+function describeSession(request: Request, seenAs: SeenAs, sessions: UiSessions): Response {
+  const rights = presentedSessions(request, seenAs).map((each) => sessions.rightsOf(each)).find((each) =>
+    each
+  );
+  if (!rights) return refuse(404, "Cannot describe the session: this call has none");
+  return Response.json({ may_manage: rights === "manage" });
 }
 
 function logOut(request: Request, seenAs: SeenAs, sessions: UiSessions): Response {

@@ -32,14 +32,22 @@ export interface NewSession {
   readonly key: string;
 }
 
+/**
+ * What a session may change: `usual` adds rules and switches the mode, `manage` takes rules away as well. It is decided
+ * with the link, by whoever may call the API, and never grows.
+ */
+export type SessionRights = "usual" | "manage";
+
 interface Link {
   readonly code: Uint8Array;
+  readonly rights: SessionRights;
   readonly expiresAt: number;
 }
 
 interface Session {
   readonly cookie: Uint8Array;
   readonly key: Uint8Array;
+  readonly rights: SessionRights;
   readonly expiresAt: number;
 }
 
@@ -55,10 +63,12 @@ export class UiSessions {
   }
 
   /** A code that lets one browser in, once. `expiresAt` is in epoch milliseconds. */
-  createLink(): { readonly code: string; readonly expiresAt: number } {
+  createLink(
+    rights: SessionRights = "usual",
+  ): { readonly code: string; readonly expiresAt: number } {
     const code = randomSecret();
     const expiresAt = this.#clock.now() + LINK_MS;
-    this.#links = [...this.#live(this.#links), { code: digest(code), expiresAt }].slice(-MAX_LINKS);
+    this.#links = [...this.#live(this.#links), { code: digest(code), rights, expiresAt }].slice(-MAX_LINKS);
     return { code, expiresAt };
   }
 
@@ -70,22 +80,33 @@ export class UiSessions {
     const nowMs = this.#clock.now();
     const presented = digest(code);
     const links = this.#live(this.#links);
-    this.#links = links.filter((link) => !timingSafeEqual(link.code, presented));
-    if (this.#links.length === links.length) {
+    const opening = links.find((link) => timingSafeEqual(link.code, presented));
+    this.#links = links.filter((link) => link !== opening);
+    if (!opening) {
       this.#failures = [...this.#failures.filter((atMs) => atMs > nowMs - LINK_MS), nowMs].slice(
         -MAX_FAILURES - 1,
       );
       return this.#failures.length > MAX_FAILURES ? "too-many" : "unknown";
     }
     const [cookie, key] = [randomSecret(), randomSecret()];
-    const session = { cookie: digest(cookie), key: digest(key), expiresAt: nowMs + SESSION_MS };
+    const session = {
+      cookie: digest(cookie),
+      key: digest(key),
+      rights: opening.rights,
+      expiresAt: nowMs + SESSION_MS,
+    };
     this.#sessions = [...this.#live(this.#sessions), session].slice(-MAX_SESSIONS);
     return { cookie, key };
   }
 
   /** True when both secrets are those of one live session. */
-  isLive({ cookie, key }: NewSession): boolean {
-    return this.#find(cookie, key) !== undefined;
+  isLive(session: NewSession): boolean {
+    return this.rightsOf(session) !== undefined;
+  }
+
+  /** What the live session may change that has both secrets; undefined when there is none. */
+  rightsOf({ cookie, key }: NewSession): SessionRights | undefined {
+    return this.#find(cookie, key)?.rights;
   }
 
   /** Ends the session that has these secrets, if there is one. */

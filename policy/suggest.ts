@@ -35,6 +35,8 @@ export interface SeenRequest {
   readonly count: number;
   /** Epoch milliseconds. */
   readonly lastMs: number;
+  /** Which of the rule's paths lets it through. */
+  readonly pattern: string;
 }
 
 /** A part of a proposal that nobody asked for yet. */
@@ -45,6 +47,8 @@ export interface ImpliedRequest {
   readonly path: string;
   /** Whose next request it is. */
   readonly by: FollowUpName;
+  /** The path of a request that it follows, as sent. */
+  readonly after: string;
 }
 
 /** A rule, and why. At least one of the two lists holds something. */
@@ -96,11 +100,16 @@ const MAX_PATH_CHARS = 16_000;
 
 const TOO_MANY = "one rule would list too many methods or paths: add the proposed ones, then suggest again";
 
+/** A follow-up, and the path of the request that it follows. */
+interface NextRequest extends FollowUp {
+  readonly after: string;
+}
+
 /** All paths of one host and port (or of the two usual ports) by method. */
 interface Place {
   readonly host: string;
   readonly ports: readonly number[];
-  readonly methods: Map<string, { readonly seen: string[]; readonly implied: FollowUp[] }>;
+  readonly methods: Map<string, { readonly seen: string[]; readonly implied: NextRequest[] }>;
 }
 
 /** Proposes rules. */
@@ -143,6 +152,7 @@ function placesOf(requests: readonly DeniedRequest[], isExact: boolean): Readonl
       at(next.host ?? host, next.host === undefined ? portsFor(port) : [], next.method).implied.push({
         ...next,
         path: writePath(next.path),
+        after: path,
       });
     }
   }
@@ -176,7 +186,7 @@ function proposalsFor({ host, ports, methods }: Place, rules: readonly Rule[], i
     group.methods.push(method);
     for (const path of paths) {
       const next = own.has(path) ? undefined : missing.find((each) => each.path === path);
-      if (next) group.implied.push({ method, path, by: next.by });
+      if (next) group.implied.push({ method, path, by: next.by, after: next.after });
     }
   }
   return [...byPaths.values()].flatMap(({ paths, methods, implied }) => {
@@ -215,9 +225,10 @@ function assign(request: DeniedRequest, drafts: readonly Draft[]): boolean {
     if (rule.host !== host || !matchPort(rule.ports, port) || !matchMethod(rule.methods, method)) continue;
     // Further patterns of the same rule could only match as well.
     const paths = rule.paths.filter((pattern) => matchPath(pattern, path));
-    if (paths.length === 0) continue;
+    const [pattern] = paths;
+    if (pattern === undefined) continue;
     if (decideRequest([asRule({ ...rule, paths })], request).verdict !== "allow") continue;
-    because.push({ method, path, count, lastMs });
+    because.push({ method, path, count, lastMs, pattern });
     return true;
   }
   return false;

@@ -924,12 +924,16 @@ export interface components {
         readonly count: number;
         /** Format: date-time */
         readonly last: string;
+        /** @description Which of the rule's paths lets it through */
+        readonly pattern: string;
       }[];
       /** @description What a well-known program will ask for next, though nobody did yet */
       readonly implied: readonly {
         readonly method: string;
         readonly path: string;
         readonly by: string;
+        /** @description The path of a request that it follows */
+        readonly after: string;
       }[];
       /** @description Secrets that the client's present rules inject on this host; the proposed rule injects none */
       readonly other_secrets: readonly string[];
@@ -1146,6 +1150,12 @@ export interface components {
         readonly host: string;
         readonly type: string;
         readonly error: string;
+      }[];
+      /** @description Rules that deny what they match, since their secret is gone; 100 at most */
+      readonly rules_without_secret: readonly {
+        readonly client: string;
+        readonly host: string;
+        readonly secret: string;
       }[];
     };
     readonly UiLink: {
@@ -1682,7 +1692,10 @@ export interface operations {
   };
   readonly createUiLink: {
     readonly parameters: {
-      readonly query?: never;
+      readonly query?: {
+        /** @description The page may also revoke rules */
+        readonly manage?: "0" | "1" | "true" | "false";
+      };
       readonly header?: never;
       readonly path?: never;
       readonly cookie?: never;

@@ -3,15 +3,20 @@
  *
  * @module
  */
+import { showTroubles } from "./attention.js";
 import { drawChart } from "./chart.js";
 import { Clients } from "./clients.js";
 import { byId, element } from "./dom.js";
+import { Filters } from "./filters.js";
+import { switchMode } from "./modes.js";
 import { propose } from "./propose.js";
-import { call, followAudit, hasKey, logOut, Refused, SignedOut, takeKey } from "./session.js";
+import { call, followAudit, hasKey, logOut, mayManage, Refused, SignedOut, takeKey } from "./session.js";
 import { Stream } from "./stream.js";
 import { STEP_MS, Tally } from "./tally.js";
+import { loadReasons, watchTips } from "./tips.js";
 import { formatBytes, formatSpan, visible } from "./words.js";
 
+/** @typedef {import("./attention.js").Troubles} Troubles */
 /** @typedef {import("./stream.js").AuditEvent} AuditEvent */
 
 const REFRESH_MS = 5_000;
@@ -27,16 +32,32 @@ const now = () => Date.now() + skewMs;
 
 const life = new AbortController();
 const tally = new Tally();
-const clients = new Clients(byId("client-list", HTMLElement), now);
-const stream = new Stream((denied) =>
+let isManaging = false;
+const clients = new Clients(byId("client-list", HTMLElement), {
+  now,
+  mayManage: () => isManaging,
+  switchMode: (client, mode, seconds) => {
+    switchMode(client, mode, seconds).then(() => clients.refresh()).catch(report);
+  },
+  done: toast,
+  signedOut: () => signOut("ended"),
+});
+const filters = new Filters(() => {
+  stream.drawAll();
+  draw();
+});
+const stream = new Stream(filters, (denied) =>
   propose(denied, {
     added: (client) => {
       toast(`Added: ${client} may do that now.`);
       clients.reveal(client).catch(report);
     },
+    learning: (client) => {
+      toast(`${client} learns for 15 minutes: run it again, then propose a rule for what it is denied.`);
+      clients.refresh().catch(report);
+    },
     signedOut: () => signOut("ended"),
-  })
-);
+  }));
 
 start();
 
@@ -49,19 +70,27 @@ function start() {
   byId("window", HTMLSelectElement).addEventListener("input", draw);
   addEventListener("resize", draw);
   if (!hasKey()) return signOut("none");
-  refresh();
-  follow();
+  watchTips();
+  begin();
   setInterval(() => document.hidden || clients.tick(), 1_000);
   setInterval(() => document.hidden || draw(), STEP_MS);
+}
+
+/** What the page needs once, then all that goes on. Without either it is poorer, and says so itself where it matters. */
+async function begin() {
+  const asked = mayManage().then((may) => isManaging = may);
+  await Promise.allSettled([asked, loadReasons()]);
+  refresh();
+  follow();
 }
 
 /** Status, clients and rules, again and again. */
 async function refresh() {
   try {
     if (!document.hidden) {
-      showStatus(/** @type {Status} */ (await call("GET", "status")));
+      showStatus(/** @type {Status & Troubles} */ (await call("GET", "status")));
       await clients.refresh();
-      stream.setClients(clients.names);
+      filters.setClients(clients.names);
     }
   } catch (error) {
     report(error);
@@ -92,7 +121,7 @@ async function follow() {
 function show(events) {
   for (const event of events) {
     if (!("missed" in event) && event.verdict !== "change") {
-      tally.add(Date.parse(event.time), event.verdict, event.repeated ?? 1);
+      tally.add(Date.parse(event.time), event.verdict, event.repeated ?? 1, event);
     }
   }
   stream.add(events);
@@ -101,8 +130,19 @@ function show(events) {
 
 function draw() {
   const windowMs = Number(byId("window", HTMLSelectElement).value);
-  const intervals = tally.intervals(now(), windowMs, windowMs / BARS);
+  const intervals = tally.intervals(
+    now(),
+    windowMs,
+    windowMs / BARS,
+    filters.isSet ? filters.test() : undefined,
+  );
   drawChart(byId("plot", HTMLElement), byId("legend", HTMLElement), intervals);
+  const isPartial = filters.isSet && tally.filteredFromMs > now() - windowMs;
+  byId("chart-note", HTMLElement).textContent = !filters.isSet
+    ? ""
+    : isPartial
+    ? `filtered, whole since ${new Date(tally.filteredFromMs).toLocaleTimeString([], { hourCycle: "h23" })}`
+    : "filtered";
 }
 
 /**
@@ -118,11 +158,11 @@ function draw() {
  * @property {number} open_tunnels
  * @property {number} sent_bytes
  * @property {number} received_bytes
- * @property {readonly { name: string, error: string }[]} secret_errors
  */
 
-/** @param {Status} status */
+/** @param {Status & Troubles} status */
 function showStatus(status) {
+  showTroubles(status);
   const difference = Date.parse(status.started_at) + status.uptime_seconds * 1_000 - Date.now();
   skewMs = Math.abs(difference) > 5_000 ? difference : 0;
   const errors = status.secret_errors.map(({ name, error }) => `${name}: ${error}`);
@@ -171,7 +211,7 @@ function report(error) {
 /** @param {"none" | "ended" | "left"} why */
 function signOut(why) {
   life.abort();
-  byId("proposal", HTMLDialogElement).close();
+  for (const id of ["proposal", "question"]) byId(id, HTMLDialogElement).close();
   byId("signed-in", HTMLElement).hidden = true;
   byId("signed-out", HTMLElement).hidden = false;
   byId("signed-out-why", HTMLElement).textContent = {

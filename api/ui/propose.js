@@ -1,22 +1,30 @@
 /**
- * From a denial to a rule: what the proxy proposes is shown, as fields and as a command, before anything is added.
+ * From a denial to a rule: what the proxy proposes is shown, part by part and as a command, before anything is added. Where
+ * only a host is known, since strict mode refused the tunnel, that is what is offered, or to learn more first.
  *
  * @module
  */
+import { failure } from "./ask.js";
 import { button, byId, element } from "./dom.js";
-import { call, Refused, SignedOut } from "./session.js";
-import { requestOf } from "./stream.js";
-import { allowCommand, shorten } from "./words.js";
+import { LEARN_SECONDS, modeIn, switchMode } from "./modes.js";
+import { RuleCard } from "./rule_card.js";
+import { call, SignedOut } from "./session.js";
+import { reasonOf, requestOf } from "./stream.js";
+import { formatSpan, shorten } from "./words.js";
 
+/** @typedef {import("./modes.js").Modes} Modes */
+/** @typedef {import("./rule_card.js").Offer} Offer */
+/** @typedef {import("./rule_card.js").PathOffer} PathOffer */
+/** @typedef {import("./rule_card.js").Secret} Secret */
 /** @typedef {import("./stream.js").AuditLine} AuditLine */
 /** @typedef {import("./words.js").Rule} Rule */
 
 /**
  * @typedef {object} Proposal
  * @property {Rule} rule
- * @property {readonly { method: string, path: string, count: number }[]} because
- * @property {readonly { method: string, path: string, by: string }[]} [implied]
- * @property {readonly string[]} [other_secrets]
+ * @property {readonly { method: string, path: string, count: number, pattern: string }[]} because
+ * @property {readonly { method: string, path: string, by: string, after: string }[]} implied
+ * @property {readonly string[]} other_secrets
  */
 
 /**
@@ -25,8 +33,14 @@ import { allowCommand, shorten } from "./words.js";
  * @property {readonly { host?: string, why: string }[]} skipped
  */
 
+/**
+ * @typedef {object} Reactions
+ * @property {(client: string) => void} added
+ * @property {(client: string) => void} learning
+ * @property {() => void} signedOut
+ */
+
 const MAX_OFFERS = 20;
-const MAX_REASONS = 6;
 
 /** What `ttl_seconds` may be here, with the duration that the command takes. */
 const TTLS = /** @type {const} */ ([
@@ -41,11 +55,9 @@ const TTLS = /** @type {const} */ ([
  * Opens the dialog for a denial.
  *
  * @param {AuditLine} denied
- * @param {object} on
- * @param {(client: string) => void} on.added
- * @param {() => void} on.signedOut
+ * @param {Reactions} on
  */
-export async function propose(denied, { added, signedOut }) {
+export async function propose(denied, on) {
   const dialog = byId("proposal", HTMLDialogElement);
   const body = element(
     "div",
@@ -53,29 +65,43 @@ export async function propose(denied, { added, signedOut }) {
     element("p", {}, "Asking the proxy for the narrowest rule…"),
   );
   dialog.replaceChildren(
-    element("h2", { id: "proposal-heading" }, "A rule for ", element("bdi", {}, denied.client)),
+    element("h2", { id: "proposal-heading" }, "A rule for ", element("bdi", {}, shorten(denied.client, 80))),
     element(
       "p",
       { class: "denied" },
       element("span", { class: "verdict deny" }, "✕ denied"),
       " ",
-      quoted(denied),
+      element("bdi", {}, shorten(requestOf(denied), 300)),
+      element("span", { class: "hint" }, reasonOf(denied)),
     ),
     body,
   );
   if (!dialog.open) dialog.showModal();
   try {
-    const { proposals, skipped } = await suggestionsFor(denied.client);
+    const name = encodeURIComponent(denied.client);
+    const [suggestions, secrets, modes] = await Promise.all([
+      call("GET", `clients/${name}/suggestions`),
+      call("GET", "secrets"),
+      call("GET", "mode"),
+    ]);
+    const { proposals, skipped } = /** @type {Suggestions} */ (suggestions);
     const offers = offersFor(proposals, denied);
+    const known = { secrets: /** @type {readonly Secret[]} */ (secrets), offers };
+    const isTunnel = denied.path === undefined && denied.host !== undefined && !isAddress(denied.host);
     if (offers.length === 0) {
       const why = skipped.find(({ host }) => host === denied.host)?.why;
       body.replaceChildren(
         element("p", {}, `No rule is proposed for this${why ? `: ${why}.` : ". It may be allowed by now."}`),
         element("div", { class: "actions" }, button("Close", () => dialog.close())),
       );
-    } else body.replaceChildren(choice(dialog, denied.client, offers, { added, signedOut }));
+    } else {
+      body.replaceChildren(
+        ...(isTunnel ? [learn(dialog, denied.client, /** @type {Modes} */ (modes), on)] : []),
+        choice(dialog, denied.client, known, on),
+      );
+    }
   } catch (error) {
-    if (error instanceof SignedOut) return signedOut();
+    if (error instanceof SignedOut) return on.signedOut();
     body.replaceChildren(
       failure(error),
       element("div", { class: "actions" }, button("Close", () => dialog.close())),
@@ -84,39 +110,117 @@ export async function propose(denied, { added, signedOut }) {
 }
 
 /**
- * @param {string} client
- * @returns {Promise<Suggestions>}
- */
-async function suggestionsFor(client) {
-  const answer = await call("GET", `clients/${encodeURIComponent(client)}/suggestions`);
-  return /** @type {Suggestions} */ (answer);
-}
-
-/**
- * What is offered for a denial: the rule that it is a reason for, what its program will ask for next, and then, not chosen
- * beforehand, what else was denied on this host.
+ * What is offered for a denial: the rule that it is a reason for, with its own path and what its program will ask for next;
+ * then, not chosen beforehand, what else was denied on this host. For a tunnel, which says no more than its host, what is
+ * known of that host.
  *
  * @param {readonly Proposal[]} proposals
  * @param {AuditLine} denied
- * @returns {{ proposal: Proposal, isChosen: boolean }[]}
+ * @returns {Offer[]}
  */
 function offersFor(proposals, denied) {
+  const { host, port, path } = denied;
+  const isTunnel = path === undefined;
   const askedHosts = proposals.filter(({ because }) => because.length > 0).map(({ rule }) => rule.host);
-  const offers = proposals.map((proposal) => {
-    const { rule, because } = proposal;
-    const isHere = rule.host === denied.host;
-    const isReason = isHere &&
-      because.some(({ method, path }) => method === denied.method && path === denied.path);
+  const ranked = proposals.map((proposal) => {
+    const { rule, because, implied } = proposal;
+    const isHere = rule.host === host;
+    const isReason = isHere && because.some((each) => each.method === denied.method && each.path === path);
     const isNext = because.length === 0 && (isHere || !askedHosts.includes(rule.host));
-    const rank = isReason ? 0 : isHere ? (isNext ? 1 : 2) : isNext ? 3 : Infinity;
-    return { proposal, isChosen: rank < 2, rank };
+    const follows = isNext && isHere && implied.some(({ after }) => after === path);
+    const rank = isReason ? 0 : isHere ? (follows || isTunnel ? 1 : 2) : isNext ? 3 : Infinity;
+    return { rank, offer: offerOf(proposal, denied, rank) };
   });
   // Of other hosts only what a program asks for next, such as files that an index leads to.
-  const offered = offers.filter(({ rank }) => rank < Infinity).sort((a, b) => a.rank - b.rank).slice(
-    0,
-    MAX_OFFERS,
-  );
-  return offered.some(({ proposal }) => proposal.rule.host === denied.host) ? offered : [];
+  const offers = ranked.filter(({ rank }) => rank < Infinity).sort((a, b) => a.rank - b.rank)
+    .slice(0, MAX_OFFERS).map(({ offer }) => offer);
+  if (offers.some(({ rule }) => rule.host === host)) return offers;
+  return isTunnel && host !== undefined && !isAddress(host) ? [hostOffer(host, port)] : [];
+}
+
+/**
+ * @param {Proposal} proposal
+ * @param {AuditLine} denied
+ * @param {number} rank 0 for the rule that it is a reason for, 1 for what belongs to it
+ * @returns {Offer}
+ */
+function offerOf({ rule, because, implied, other_secrets: secrets }, denied, rank) {
+  const paths = (rule.paths ?? []).map((pattern) => {
+    const asked = because.filter((each) => each.pattern === pattern);
+    const next = implied.filter(({ path }) => path === pattern);
+    const isOwn = asked.some(({ method, path }) => method === denied.method && path === denied.path) ||
+      next.some(({ after }) => after === denied.path);
+    return {
+      path: pattern,
+      // A card that is not chosen has all, for whoever chooses it.
+      isChosen: rank > 1 || denied.path === undefined || isOwn,
+      why: [
+        ...asked.map(({ method, path, count }) =>
+          `${method}${path === pattern ? "" : ` ${shorten(path, 100)}`} was denied${
+            count > 1 ? ` ×${count}` : ""
+          }`
+        ),
+        ...next.map(({ method, by }) => `${method}: ${by} asks for it next`),
+      ],
+    };
+  });
+  return {
+    rule,
+    isChosen: rank < 2,
+    paths,
+    ...(secrets.length === 0 ? {} : {
+      note: `Other rules for this host inject ${
+        secrets.join(", ")
+      }; this one injects nothing, unless you choose it.`,
+    }),
+  };
+}
+
+/**
+ * @param {string} host
+ * @param {number | undefined} port
+ * @returns {Offer}
+ */
+function hostOffer(host, port) {
+  return {
+    rule: { host, ...(port === undefined || port === 80 || port === 443 ? {} : { ports: [port] }) },
+    isChosen: false,
+    paths: [{ path: "*", isChosen: true, why: ["any path"] }],
+    note: "Only the host is known: as it stands, this allows every method and every path of it.",
+  };
+}
+
+/**
+ * The way to know more: a while in which the client is asked what it wants before it is refused.
+ *
+ * @param {HTMLDialogElement} dialog
+ * @param {string} client
+ * @param {Modes} modes
+ * @param {Reactions} on
+ */
+function learn(dialog, client, modes, { learning, signedOut }) {
+  const { mode, until } = modeIn(modes, client);
+  const words =
+    "The tunnel was refused before anything was asked in it. While a client learns, what it asks for is " +
+    "logged before it is denied, and exact paths can be proposed.";
+  if (mode === "audit") {
+    const left = until === undefined ? "" : ` for another ${formatSpan(Date.parse(until) - Date.now())}`;
+    return element("p", { class: "learn" }, `${words} ${client} is learning${left}: run it again.`);
+  }
+  const problem = element("div", { role: "alert" });
+  const start = button("Learn for 15 minutes", async () => {
+    start.disabled = true;
+    try {
+      await switchMode(client, "audit", LEARN_SECONDS);
+      dialog.close();
+      learning(client);
+    } catch (error) {
+      start.disabled = false;
+      if (error instanceof SignedOut) return signedOut();
+      problem.replaceChildren(failure(error));
+    }
+  }, { class: "primary" });
+  return element("div", { class: "learn" }, element("p", {}, words), start, problem);
 }
 
 /**
@@ -124,10 +228,10 @@ function offersFor(proposals, denied) {
  *
  * @param {HTMLDialogElement} dialog
  * @param {string} client
- * @param {readonly { proposal: Proposal, isChosen: boolean }[]} offers
- * @param {{ added: (client: string) => void, signedOut: () => void }} on
+ * @param {{ offers: readonly Offer[], secrets: readonly Secret[] }} known
+ * @param {Reactions} on
  */
-function choice(dialog, client, offers, { added, signedOut }) {
+function choice(dialog, client, { offers, secrets }, { added, signedOut }) {
   const ttl = element(
     "select",
     {},
@@ -136,39 +240,19 @@ function choice(dialog, client, offers, { added, signedOut }) {
   ttl.value = "1";
   const problem = element("div", { role: "alert" });
   const add = element("button", { type: "submit", class: "primary" });
-  const cards = offers.map(({ proposal, isChosen }) => {
-    const chosen = element("input", { type: "checkbox" });
-    chosen.checked = isChosen;
-    const command = element("code", {});
-    const shown = element(
-      "fieldset",
-      {},
-      element(
-        "legend",
-        {},
-        element("label", {}, chosen, element("bdi", {}, shorten(summary(proposal.rule), 100))),
-      ),
-      element("dl", { class: "fields" }, ...fieldsOf(client, proposal.rule)),
-      ...reasonsOf(proposal),
-      element("pre", {}, command),
-    );
-    return { rule: proposal.rule, chosen, command, shown };
-  });
+  const cards = offers.map((offer) => new RuleCard(client, offer, secrets));
   const life = () => TTLS[Number(ttl.value)] ?? TTLS[0];
   const show = () => {
-    const count = cards.filter(({ chosen }) => chosen.checked).length;
-    add.textContent = count === 1 ? "Add this rule" : `Add ${count} rules`;
-    add.disabled = count === 0;
-    for (const { rule, chosen, command, shown } of cards) {
-      command.textContent = allowCommand(client, rule, life().ttl);
-      shown.classList.toggle("chosen", chosen.checked);
-    }
+    for (const card of cards) card.show(life().ttl);
+    const chosen = cards.filter(({ isChosen }) => isChosen);
+    add.textContent = chosen.length > 1 ? `Add ${chosen.length} rules` : "Add this rule";
+    add.disabled = chosen.length === 0 || chosen.some((card) => card.problem !== "");
   };
   const form = element(
     "form",
     {},
-    ...cards.map(({ shown }) => shown),
-    element("label", {}, "To live for", ttl),
+    ...cards.map(({ element }) => element),
+    element("label", { class: "life" }, "To live for", ttl),
     problem,
     element("div", { class: "actions" }, add, button("Cancel", () => dialog.close())),
   );
@@ -177,14 +261,14 @@ function choice(dialog, client, offers, { added, signedOut }) {
     event.preventDefault();
     add.disabled = true;
     try {
-      for (const { rule, chosen } of cards) {
-        if (!chosen.checked) continue;
+      for (const card of cards) {
+        if (!card.isChosen) continue;
         await call("POST", "allows", {
           client,
-          ...rule,
+          ...card.rule,
           ...(life().seconds > 0 ? { ttl_seconds: life().seconds } : {}),
         });
-        chosen.checked = false; // what is added is not added again when a later one is refused
+        card.isChosen = false; // what is added is not added again when a later one is refused
       }
       dialog.close();
       added(client);
@@ -198,73 +282,7 @@ function choice(dialog, client, offers, { added, signedOut }) {
   return form;
 }
 
-/**
- * The rule field by field, also those that it leaves open.
- *
- * @param {string} client
- * @param {Rule} rule
- */
-function fieldsOf(client, rule) {
-  /** @type {readonly (readonly [string, readonly string[]])[]} */
-  const rows = [
-    ["Client", [client]],
-    ["Host", [rule.host]],
-    ["Methods", rule.methods?.length ? rule.methods : ["any"]],
-    ["Paths", rule.paths?.length ? rule.paths : ["any"]],
-    ["Ports", rule.ports?.length ? rule.ports.map(String) : ["80, 443"]],
-    ["Secret", [rule.secret ?? "none"]],
-    ...(rule.passthrough ? [/** @type {const} */ (["Passthrough", ["yes: bytes are not inspected"]])] : []),
-  ];
-  return rows.flatMap(([name, values]) => [
-    element("dt", {}, name),
-    element("dd", {}, ...values.map((value) => element("bdi", {}, value))),
-  ]);
-}
-
-/** @param {Proposal} proposal */
-function reasonsOf({ because, implied = [], other_secrets: otherSecrets = [] }) {
-  const asked = because.slice(0, MAX_REASONS).map(({ method, path, count }) =>
-    element("li", {}, `${method} `, element("bdi", {}, shorten(path, 200)), count > 1 ? ` ×${count}` : "")
-  );
-  const next = implied.slice(0, MAX_REASONS).map(({ method, path, by }) =>
-    element("li", {}, `${method} `, element("bdi", {}, shorten(path, 200)), ` — ${by} asks for it next`)
-  );
-  const more = because.length + implied.length - asked.length - next.length;
-  const secrets = otherSecrets.length === 0 ? "" : element(
-    "p",
-    { class: "warning" },
-    `Other rules for this host inject ${otherSecrets.join(", ")}; this one injects nothing.`,
-  );
-  return [
-    element(
-      "p",
-      { class: "hint" },
-      because.length > 0 ? "Because this was denied:" : "Nobody asked yet, but",
-    ),
-    element("ul", {}, ...asked, ...next, more > 0 ? element("li", {}, `and ${more} more`) : ""),
-    secrets,
-  ];
-}
-
-/** @param {Rule} rule */
-function summary({ host, methods, paths, ports }) {
-  const port = ports?.length ? `:${ports.join(",")}` : "";
-  return `${methods?.join(", ") || "any method"} ${host}${port} ${paths?.join(", ") || "any path"}`;
-}
-
-/** @param {AuditLine} denied */
-function quoted(denied) {
-  return element("bdi", {}, shorten(requestOf(denied), 300));
-}
-
-/** @param {unknown} error */
-function failure(error) {
-  const words = error instanceof Refused ? error.message : "The proxy does not answer";
-  const hint = error instanceof Refused ? error.hint : "is it running?";
-  return element(
-    "p",
-    { class: "error" },
-    words,
-    hint === "" ? "" : element("span", { class: "hint" }, ` Hint: ${hint}`),
-  );
+/** @param {string} host */
+function isAddress(host) {
+  return host.includes(":") || /^[\d.]+$/.test(host);
 }

@@ -38,7 +38,7 @@ export function hasKey() {
 }
 
 /**
- * The JSON that the API answers.
+ * The JSON that the API answers; undefined where it answers with nothing.
  *
  * @param {string} method
  * @param {string} path what follows `/proxy/v1/`, escaped
@@ -52,7 +52,13 @@ export async function call(method, path, body) {
       ? {}
       : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
   });
-  return await response.json();
+  return response.status === 204 ? undefined : await response.json();
+}
+
+/** True when this session may take away, and not only add. The API decides at each call. */
+export async function mayManage() {
+  const { may_manage: may } = await (await send("/ui/session", { method: "GET" })).json();
+  return may === true;
 }
 
 /** Ends the session, here and there. */

@@ -4,7 +4,10 @@
  * @module
  */
 import { button, byId, element } from "./dom.js";
-import { formatBytes, formatTook, shorten } from "./words.js";
+import { explained, wordsOf } from "./tips.js";
+import { formatBytes, formatDate, formatGrpcStatus, formatTook, shorten } from "./words.js";
+
+/** @typedef {import("./filters.js").Filters} Filters */
 
 /**
  * A line of the audit log in its JSON form.
@@ -21,7 +24,9 @@ import { formatBytes, formatTook, shorten } from "./words.js";
  * @property {number} [port]
  * @property {string} [path]
  * @property {string} [query]
+ * @property {string} [proto]
  * @property {number} [status]
+ * @property {number} [grpc_status]
  * @property {string} [secret]
  * @property {string} [mode]
  * @property {string} [reason]
@@ -44,17 +49,12 @@ const MAX_SHOWN_NAME = 80;
 
 const VERDICTS = { allow: "✓ allow", deny: "✕ deny", passthrough: "⇄ pass", change: "⚙ change" };
 
-/** The rows, their filters and the pause button of the page. */
+/** The rows and the pause button of the page. */
 export class Stream {
   #rows = byId("records", HTMLTableSectionElement);
   #none = byId("no-records", HTMLElement);
-  #client = byId("filter-client", HTMLSelectElement);
-  #host = byId("filter-host", HTMLInputElement);
-  #denied = byId("filter-denied", HTMLInputElement);
-  #source = byId("filter-source", HTMLInputElement);
-  #port = byId("filter-port", HTMLInputElement);
-  #tls = byId("filter-tls", HTMLSelectElement);
   #pause = byId("pause", HTMLButtonElement);
+  #filters;
   #propose;
   /** @type {AuditEvent[]} newest last */
   #kept = [];
@@ -63,12 +63,13 @@ export class Stream {
   #isPaused = false;
   #isDrawing = false;
 
-  /** @param {(denied: AuditLine) => void} propose called when someone asks for a rule */
-  constructor(propose) {
+  /**
+   * @param {Filters} filters
+   * @param {(denied: AuditLine) => void} propose called when someone asks for a rule
+   */
+  constructor(filters, propose) {
+    this.#filters = filters;
     this.#propose = propose;
-    for (const filter of [this.#client, this.#host, this.#denied, this.#source, this.#port, this.#tls]) {
-      filter.addEventListener("input", () => this.#drawAll());
-    }
     this.#pause.addEventListener("click", () => {
       this.#isPaused = !this.#isPaused;
       this.#pause.setAttribute("aria-pressed", String(this.#isPaused));
@@ -88,13 +89,10 @@ export class Stream {
     });
   }
 
-  /** @param {readonly string[]} names the clients to choose from */
-  setClients(names) {
-    const chosen = this.#client.value;
-    const options = ["", ...names].map((name) =>
-      new Option(name === "" ? "all" : name, name, false, name === chosen)
-    );
-    this.#client.replaceChildren(...options);
+  /** Shows what is kept anew, by the filters as they are now. */
+  drawAll() {
+    this.#rows.replaceChildren();
+    this.#show(this.#kept);
   }
 
   #draw() {
@@ -106,29 +104,10 @@ export class Stream {
     this.#show(lines);
   }
 
-  #drawAll() {
-    this.#rows.replaceChildren();
-    this.#show(this.#kept);
-  }
-
-  /** @param {AuditEvent} event */
-  #isShown(event) {
-    if ("missed" in event) return true;
-    const host = this.#host.value.trim().toLowerCase();
-    const source = this.#source.value.trim().toLowerCase();
-    const port = this.#port.value.trim();
-    const tls = this.#tls.value;
-    return (this.#client.value === "" || event.client === this.#client.value) &&
-      (!this.#denied.checked || event.verdict === "deny") &&
-      (host === "" || (event.host ?? "").includes(host)) &&
-      (source === "" || (event.src ?? "").includes(source)) &&
-      (port === "" || String(event.proxy_port ?? "") === port) &&
-      (tls === "" || (event.src !== undefined && (event.tls ?? "none") === tls));
-  }
-
   /** @param {readonly AuditEvent[]} events */
   #show(events) {
-    const shown = events.filter((event) => this.#isShown(event)).slice(-MAX_ROWS).reverse();
+    const isAskedFor = this.#filters.test();
+    const shown = events.filter((event) => "missed" in event || isAskedFor(event)).slice(-MAX_ROWS).reverse();
     this.#rows.prepend(
       ...shown.map((event) => "missed" in event ? gapRow(event.missed) : this.#row(event)),
     );
@@ -141,66 +120,112 @@ export class Stream {
 
   /** @param {AuditLine} line */
   #row(line) {
-    const at = new Date(line.time);
     const repeated = line.repeated ?? 1;
     return element(
       "tr",
       { class: line.verdict },
-      element(
-        "td",
-        {},
-        element("time", { datetime: line.time, title: line.time }, at.toLocaleTimeString([], CLOCK)),
-      ),
+      timeCell(line),
       element(
         "td",
         {},
         element("span", { class: `verdict ${line.verdict}` }, VERDICTS[line.verdict]),
-        repeated > 1
-          ? element("span", { class: "tag", title: "the same denial, so many times" }, `×${repeated}`)
-          : "",
+        ...(repeated > 1
+          ? [" ", element("span", { class: "tag", title: "the same denial, so many times" }, `×${repeated}`)]
+          : []),
       ),
       element(
         "td",
         { class: "client" },
         element("bdi", {}, shorten(line.client, MAX_SHOWN_NAME)),
         line.rule_owner ? ` by a rule of ${shorten(line.rule_owner, MAX_SHOWN_NAME)}` : "",
-        line.src === undefined ? "" : element(
-          "small",
-          {
-            title: `to port ${line.proxy_port ?? "?"}, ${
-              line.tls === undefined ? "in clear" : `TLS ${line.tls}`
-            }`,
-          },
-          shorten(line.src, MAX_SHOWN_NAME),
-        ),
       ),
+      sourceCell(line),
       element("td", { class: "request", title: shorten(requestOf(line), 2_000) }, ...requestParts(line)),
-      element("td", { class: "outcome" }, ...this.#outcome(line)),
-      element("td", { class: "number" }, bytesOf(line)),
-      element("td", { class: "number" }, line.duration_ms === undefined ? "" : formatTook(line.duration_ms)),
+      element("td", {}, element("div", { class: "outcome" }, ...this.#outcome(line))),
+      numberCell(...bytesOf(line)),
+      numberCell(...(line.duration_ms === undefined ? [] : [formatTook(line.duration_ms)])),
     );
   }
 
   /** @param {AuditLine} line */
   #outcome(line) {
-    const parts = [shorten(line.reason ?? String(line.status ?? ""), MAX_SHOWN_NAME)];
-    const secret = line.secret === undefined ? "" : element(
-      "span",
-      { class: "tag", title: "the secret that was injected" },
-      "with ",
-      element("bdi", {}, shorten(line.secret, MAX_SHOWN_NAME)),
-    );
+    const { reason, status, secret, proto, grpc_status: grpcStatus } = line;
+    const parts = [
+      reason === undefined ? String(status ?? "") : explained(shorten(reason, MAX_SHOWN_NAME)),
+      ...(proto === "h2" ? [tag("h2", "over HTTP/2")] : []),
+      ...(grpcStatus === undefined
+        ? []
+        : [tag(`gRPC ${formatGrpcStatus(grpcStatus)}`, "how the call ended")]),
+      ...(secret === undefined
+        ? []
+        : [tag(`with ${shorten(secret, MAX_SHOWN_NAME)}`, "the secret that was injected")]),
+    ];
     // Only where a rule is what is missing, and whose it would be is known.
     const canPropose = line.verdict === "deny" && line.reason === "no-rule" && line.client !== "-";
     const label = { "aria-label": `Propose a rule for ${shorten(requestOf(line), 100)}` };
-    return [...parts, secret, canPropose ? button("Propose a rule", () => this.#propose(line), label) : ""];
+    return [...parts, ...(canPropose ? [button("Propose a rule", () => this.#propose(line), label)] : [])];
   }
+}
+
+/**
+ * A denial in a sentence, for a dialog: its reason with the words of the proxy's own table.
+ *
+ * @param {AuditLine} denied
+ */
+export function reasonOf({ reason }) {
+  if (reason === undefined) return "";
+  const words = wordsOf(reason);
+  return words === undefined ? shorten(reason, MAX_SHOWN_NAME) : `${reason}: ${words}`;
+}
+
+/** @param {AuditLine} line */
+function timeCell({ time }) {
+  const at = new Date(time);
+  return element(
+    "td",
+    { class: "time" },
+    element(
+      "time",
+      { datetime: time, title: time },
+      at.toLocaleTimeString([], CLOCK),
+      element("small", {}, formatDate(at)),
+    ),
+  );
+}
+
+/** @param {AuditLine} line */
+function sourceCell({ src, proxy_port: port, tls }) {
+  if (src === undefined) return element("td", { class: "source" });
+  const how = tls === undefined ? "clear" : `TLS ${tls}`;
+  return element(
+    "td",
+    { class: "source" },
+    element("bdi", {}, shorten(src, MAX_SHOWN_NAME)),
+    element(
+      "small",
+      { title: "the proxy's port, and how the client speaks to it" },
+      `→ ${port ?? "?"} ${how}`,
+    ),
+  );
+}
+
+/** @param {...string} lines */
+function numberCell(...lines) {
+  return element("td", { class: "number" }, ...lines.map((line) => element("span", {}, line)));
+}
+
+/**
+ * @param {string} words
+ * @param {string} title
+ */
+function tag(words, title) {
+  return element("span", { class: "tag", title }, element("bdi", {}, words));
 }
 
 /** @param {number} missed */
 function gapRow(missed) {
   const words = `${missed} more came too fast to be shown: slicer-proxy logs has them`;
-  return element("tr", { class: "gap" }, element("td", { colspan: "7" }, words));
+  return element("tr", { class: "gap" }, element("td", { colspan: "8" }, words));
 }
 
 const CLOCK =
@@ -234,6 +259,6 @@ function authorityOf({ scheme, host = "", port }) {
 /** @param {AuditLine} line */
 function bytesOf({ sent, received }) {
   return sent === undefined && received === undefined
-    ? ""
-    : `↑${formatBytes(sent ?? 0)} ↓${formatBytes(received ?? 0)}`;
+    ? []
+    : [`↑${formatBytes(sent ?? 0)}`, `↓${formatBytes(received ?? 0)}`];
 }

@@ -156,3 +156,73 @@ export function formatBytes(bytes) {
   }
   return `${unit === "" || value >= 100 ? Math.round(value) : value.toFixed(1)}${unit}`;
 }
+
+/**
+ * The day of a time, as it is where the page is read: `2026-11-27`.
+ *
+ * @param {Date} at
+ */
+export function formatDate(at) {
+  const two = (/** @type {number} */ part) => String(part).padStart(2, "0");
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+}
+
+/** <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>. */
+const GRPC_STATUSES = [
+  "OK",
+  "CANCELLED",
+  "UNKNOWN",
+  "INVALID_ARGUMENT",
+  "DEADLINE_EXCEEDED",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "RESOURCE_EXHAUSTED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNIMPLEMENTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+  "DATA_LOSS",
+  "UNAUTHENTICATED",
+];
+
+/**
+ * A status of gRPC by its name, where it has one: `7 PERMISSION_DENIED`.
+ *
+ * @param {number} code
+ */
+export function formatGrpcStatus(code) {
+  const name = GRPC_STATUSES[code];
+  return name === undefined ? String(code) : `${code} ${name}`;
+}
+
+/**
+ * The command that puts a secret in the place of one that cannot be used, or is gone.
+ *
+ * @param {{ name: string, host: string, type?: string }} secret
+ */
+export function secretCommand({ name, host, type }) {
+  return [
+    "slicer-proxy",
+    "secret",
+    "create",
+    name,
+    ...(type === undefined ? [] : ["--force"]),
+    ...["--host", host],
+    ...(type === undefined ? [] : ["--type", type]),
+    ...["--value-file", "FILE"],
+  ].map(quoteShell).join(" ");
+}
+
+/**
+ * True when a secret that is bound to `secretHost` may be used by a rule for `ruleHost`: what the proxy itself would say.
+ *
+ * @param {string} secretHost a name, or `*.suffix`
+ * @param {string} ruleHost
+ */
+export function isBoundTo(secretHost, ruleHost) {
+  return secretHost === ruleHost ||
+    (secretHost.startsWith("*.") && ruleHost.replace(/^\*/, "x").endsWith(secretHost.slice(1)));
+}

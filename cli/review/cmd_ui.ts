@@ -12,7 +12,10 @@ import type { Io } from "../terminal/io.ts";
 /** Prints the page's address with a one-time code, bare; it opens the page in whichever browser comes first. */
 export async function run(args: CommandArgs, io: Io): Promise<void> {
   const api = await apiClient(args, io);
-  const { url, expires_at: expires } = await api.object("POST", "ui/links");
+  const { url, expires_at: expires } = await api.object(
+    "POST",
+    args.has("manage") ? "ui/links?manage=1" : "ui/links",
+  );
   if (typeof url !== "string" || !URL.canParse(url)) {
     throw new ProxyError("api.refused", "Cannot show the web page's address: the API's answer has none");
   }
@@ -22,5 +25,6 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   else io.output.data(link.href);
   const leftMs = typeof expires === "string" ? Date.parse(expires) - io.clock.now() : NaN;
   const howLong = Number.isNaN(leftMs) ? "" : `, within ${formatDuration(leftMs)}`;
-  io.output.note(`open it in a browser: it works once${howLong}`);
+  const rights = args.has("manage") ? "; its session may revoke rules" : "";
+  io.output.note(`open it in a browser: it works once${howLong}${rights}`);
 }

@@ -184,8 +184,11 @@ export const REVIEW_COMMANDS: readonly CommandSpec[] = [
   {
     name: "ui",
     summary: "print the address of the web page, with a code that works once",
-    flags: [URL_FLAG],
-    examples: ["slicer-proxy ui"],
+    flags: [
+      { name: "manage", description: "the page may also revoke rules, after it has asked" },
+      URL_FLAG,
+    ],
+    examples: ["slicer-proxy ui", "slicer-proxy ui --manage"],
     load: async () => (await import("./cmd_ui.ts")).run,
   },
 ];

@@ -11,13 +11,16 @@ import type { Io } from "../terminal/io.ts";
 import { cell, warningsOf } from "../api/values.ts";
 import { shownWords } from "../api/rule_words.ts";
 
-/** Lists the rules in the order in which they are tried, with what is left of each TTL. */
+/** Lists the rules in the order in which they are tried, with what is left of each TTL, below what is wrong with them. */
 export async function run(args: CommandArgs, io: Io): Promise<void> {
   const client = parseName("client", args.argument("CLIENT"));
   const api = await apiClient(args, io);
   const rules = await api.list(`clients/${segment(client)}`);
   if (args.has("json")) return io.output.json(rules);
   if (rules.length === 0) return io.output.note(`${client} has no rules and reaches nothing`);
+  for (const [i, rule] of rules.entries()) {
+    for (const warning of warningsOf(rule)) io.output.note(`warning: rule ${i + 1}: ${warning}`);
+  }
   const nowMs = io.clock.now();
   io.output.table(
     ["HOST", "SECRET", "MODE", "METHODS", "PORTS", "PATHS", "EXPIRES", "#"],
@@ -32,9 +35,6 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
       String(i + 1),
     ]),
   );
-  for (const [i, rule] of rules.entries()) {
-    for (const warning of warningsOf(rule)) io.output.note(`warning: rule ${i + 1}: ${warning}`);
-  }
 }
 
 function listOr(value: unknown, whenEmpty: string): string {

@@ -44,6 +44,7 @@ Deno.test({ ignore, name: "hostile records are text, and what is kept is bounded
       path: text,
       query: text,
       secret: text,
+      origin: { src: text },
     };
     await write(
       api,
@@ -61,17 +62,17 @@ Deno.test({ ignore, name: "hostile records are text, and what is kept is bounded
   const made = await page.evaluate(
     `[...new Set([...document.querySelectorAll("#records *")].map((e) => e.localName))]`,
   );
-  assertEquals((made as string[]).sort(), ["b", "bdi", "button", "span", "td", "time", "tr"]);
+  assertEquals((made as string[]).sort(), ["b", "bdi", "button", "div", "small", "span", "td", "time", "tr"]);
 
   // The dialog has the same texts, and its title.
   await page.route(
     "**/suggestions",
     (route) => route.fulfill({ status: 404, body: `${HOSTILE[0]}\nhint: ${HOSTILE[1]}\n` }),
   );
-  await page.locator("#records button").first().click();
+  await page.getByRole("button", { name: /^Propose a rule/ }).first().click();
   await page.locator("dialog .error", { hasText: HOSTILE[0] ?? "" }).waitFor();
   await page.keyboard.press("Escape");
-  await page.locator("dialog").waitFor({ state: "hidden" });
+  await page.locator("#proposal").waitFor({ state: "hidden" });
   assertEquals(complaints.filter((each) => !each.includes("404")), []);
 
   await write(api, ...Array.from({ length: 700 }, (_, i) => ({ ...DENIED, path: `/many/${i}` })));
@@ -122,6 +123,16 @@ Deno.test({ ignore, name: "filters, pause and a cut connection" }, async () => {
   await page.getByRole("button", { name: "Resume (1 new)" }).click();
   await paths("/4", "/3", "/2", "/1");
 
+  // The chart counts what the table shows.
+  const legend = async () => await page.locator("#legend b").allInnerTexts();
+  assertEquals(await legend(), ["2", "0", "2"]);
+  await page.locator("#filter-client").selectOption("ci-2");
+  assertEquals(await legend(), ["1", "0", "0"]);
+  await page.getByText("filtered", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Clear" }).click();
+  assertEquals(await legend(), ["2", "0", "2"]);
+  await paths("/4", "/3", "/2", "/1");
+
   // Behind `ssh -L` or not, a connection may go.
   isCut = true;
   for (const connection of far) connection.close();
@@ -154,7 +165,8 @@ Deno.test({ ignore, name: "from a denial to a rule: shown first, then added" }, 
   const { page, complaints } = await browser.open([originOf(api)]);
   await enter(page, await linkOf(api));
   await waitRows(page, 7);
-  assertEquals(await page.locator("#records button").count(), 5, "only where a rule is what is missing");
+  const proposals = page.getByRole("button", { name: /^Propose a rule/ });
+  assertEquals(await proposals.count(), 5, "only where a rule is what is missing");
 
   const open = async (request: string) => {
     await page.getByRole("button", { name: `Propose a rule for ${request}` }).click();
@@ -168,9 +180,10 @@ Deno.test({ ignore, name: "from a denial to a rule: shown first, then added" }, 
     const dialog = await open("GET api.example.com/v1/models");
     await dialog.getByText("Add this rule").waitFor();
     const text = await dialog.innerText();
-    assertMatch(text, /Methods\s+GET\s+Paths\s+\/v1\/models\s+Ports\s+80, 443\s+Secret\s+none/);
-    assertMatch(text, /GET \/v1\/models ×3/);
-    assertStringIncludes(text, "Other rules for this host inject llm-key; this one injects nothing.");
+    assertMatch(text, /Host\s+api\.example\.com\s+Ports\s+80, 443\s+Methods\s+GET/);
+    assertMatch(text, /GET was denied ×3/);
+    assertStringIncludes(text, "no-rule: No allow rule of this client matches.");
+    assertStringIncludes(text, "Other rules for this host inject llm-key; this one injects nothing");
     const command = "slicer-proxy allow ci-1 --host api.example.com --method";
     assertEquals(
       await dialog.locator("fieldset.chosen pre").innerText(),
@@ -204,13 +217,13 @@ Deno.test({ ignore, name: "from a denial to a rule: shown first, then added" }, 
     const files = dialog.getByLabel("GET files.pythonhosted.org /packages/*");
     assertEquals(await files.isChecked(), false);
     await files.check();
-    await dialog.getByText("GET /packages/* — pip asks for it next").waitFor();
+    await dialog.getByText("GET: pip asks for it next").waitFor();
     await page.keyboard.press("Escape");
   });
 
   await t.step("with what its program asks for next", async () => {
     const dialog = await open("GET git.example.com/acme/api.git/info/refs");
-    await dialog.getByText("POST /acme/api.git/git-upload-pack — git asks for it next").waitFor();
+    await dialog.getByText("POST: git asks for it next").waitFor();
     await dialog.getByRole("button", { name: "Add 2 rules" }).click();
     await dialog.waitFor({ state: "hidden" });
     assertEquals(rules().slice(2), [

@@ -18,9 +18,10 @@ export const DENIED: Omit<StoredRecord, "timeMs"> = {
   repeated: 1,
 };
 
-/** A new link to the page. */
-export function linkOf(api: TestApi): Promise<string> {
-  return api.call("/proxy/v1/ui/links", { method: "POST" }).then(({ text }) => JSON.parse(text).url);
+/** A new link to the page; with `manage` to a session that may revoke. */
+export function linkOf(api: TestApi, rights?: "manage"): Promise<string> {
+  const query = rights === "manage" ? "?manage=1" : "";
+  return api.call(`/proxy/v1/ui/links${query}`, { method: "POST" }).then(({ text }) => JSON.parse(text).url);
 }
 
 /** The page's own origin. */

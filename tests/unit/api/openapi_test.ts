@@ -137,6 +137,7 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["deleteClient", 204, "/clients/c", { method: "DELETE" }],
   ["deleteClient", 404, "/clients/c", { method: "DELETE" }],
   ["createUiLink", 201, "/ui/links", { method: "POST" }],
+  ["createUiLink", 400, "/ui/links?manage=maybe", { method: "POST" }],
   ["exportPolicy", 200, "/policy"],
   ["exportPolicy", 200, "/policy", { headers: { accept: "application/json" } }],
   ["applyPolicy", 200, "/policy/apply", { body: { policy: "version: 1\nclients: { c: { allow: [] } }" } }],

@@ -44,22 +44,28 @@ Deno.test("suggestions are rules that POST /allows takes, with the requests behi
       {
         rule: { host: "a.test", methods: ["GET"], paths: ["/u/*"] },
         because: [
-          { method: "GET", path: "/u/1", count: 1, last: at(3_600_000) },
-          { method: "GET", path: "/u/2", count: 5, last: at(60_000) },
+          { method: "GET", path: "/u/1", count: 1, last: at(3_600_000), pattern: "/u/*" },
+          { method: "GET", path: "/u/2", count: 5, last: at(60_000), pattern: "/u/*" },
         ],
         implied: [],
         other_secrets: [],
       },
       {
         rule: { host: "git.test", methods: ["GET"], paths: ["/w.git/info/refs"] },
-        because: [{ method: "GET", path: "/w.git/info/refs", count: 1, last: at(60_000) }],
+        because: [{
+          method: "GET",
+          path: "/w.git/info/refs",
+          count: 1,
+          last: at(60_000),
+          pattern: "/w.git/info/refs",
+        }],
         implied: [],
         other_secrets: [],
       },
       {
         rule: { host: "git.test", methods: ["POST"], paths: ["/w.git/git-upload-pack"] },
         because: [],
-        implied: [{ method: "POST", path: "/w.git/git-upload-pack", by: "git" }],
+        implied: [{ method: "POST", path: "/w.git/git-upload-pack", by: "git", after: "/w.git/info/refs" }],
         other_secrets: [],
       },
     ],

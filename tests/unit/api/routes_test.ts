@@ -398,6 +398,7 @@ Deno.test("status says what runs and what it holds", async () => {
       max_fds: 53,
     },
     secret_errors: [],
+    rules_without_secret: [],
   });
   const health = await api.call("/healthz");
   assertEquals([health.status, health.text], [200, "ok"]);

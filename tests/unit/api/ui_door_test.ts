@@ -9,8 +9,8 @@ import { type Answer, type CallOptions, exchange, TestApi } from "./support.ts";
 const NO_TOKEN = { authorization: "" };
 
 /** The path and query of a new link. */
-async function newLink(api: TestApi): Promise<string> {
-  const answer = await api.call("/proxy/v1/ui/links", { method: "POST" });
+async function newLink(api: TestApi, query = ""): Promise<string> {
+  const answer = await api.call(`/proxy/v1/ui/links${query}`, { method: "POST" });
   assertEquals(answer.status, 201, answer.text);
   const { origin, pathname, search } = new URL(JSON.parse(answer.text).url);
   assertEquals(origin, `http://127.0.0.1:${api.address.port}`);
@@ -18,8 +18,11 @@ async function newLink(api: TestApi): Promise<string> {
 }
 
 /** What a browser has after a link: the cookie as it sends it, and the page's key. */
-async function logIn(api: TestApi): Promise<{ readonly cookie: string; readonly key: string }> {
-  const answer = await api.callTcp(await newLink(api), { headers: NO_TOKEN });
+async function logIn(
+  api: TestApi,
+  query = "",
+): Promise<{ readonly cookie: string; readonly key: string }> {
+  const answer = await api.callTcp(await newLink(api, query), { headers: NO_TOKEN });
   assertEquals(answer.status, 303);
   return {
     cookie: answer.headers["set-cookie"]?.split(";")[0] ?? "",
@@ -164,6 +167,17 @@ Deno.test("a session changes only what its page does, and only from its own orig
       body: { ...rule, host: "y.example" },
       headers: { "sec-fetch-site": "" },
     }, 201],
+    [
+      "the mode",
+      "/proxy/v1/mode",
+      { method: "PUT", body: { client: "c", mode: "audit", ttl_seconds: 9 } },
+      200,
+    ],
+    ["the mode, from another port", "/proxy/v1/mode", {
+      method: "PUT",
+      body: { mode: "audit" },
+      headers: { origin: "http://127.0.0.1:1", "sec-fetch-site": "same-site" },
+    }, 403],
     ["revoke", "/proxy/v1/allows/revoke", { body: rule }, 403],
     ["revoke a host", "/proxy/v1/allows/c/x.example", { method: "DELETE" }, 403],
     ["a client", "/proxy/v1/clients", { body: { name: "d" } }, 403],
@@ -181,6 +195,46 @@ Deno.test("a session changes only what its page does, and only from its own orig
     });
   }
   assertEquals(api.control.listRules("c").map(({ host }) => host), ["x.example", "y.example"]);
+  assertEquals(api.control.listClients().map(({ name }) => name), ["c"]);
+});
+
+Deno.test("a session that may manage revokes a rule, and does nothing else that others may not", async (t) => {
+  await using api = await TestApi.start({ tcp: {} });
+  await api.control.createClient("c");
+  const usual = await logIn(api, "?manage=0");
+  const managing = await logIn(api, "?manage=1");
+  const rights = async (session: typeof usual) =>
+    /\{.*\}/.exec((await fromPage(api, session, "/ui/session")).text)?.[0];
+  assertEquals([await rights(usual), await rights(managing)], [
+    '{"may_manage":false}',
+    '{"may_manage":true}',
+  ]);
+  assertEquals((await api.callTcp("/ui/session", { headers: NO_TOKEN })).status, 401);
+  assertEquals((await api.callTcp("/ui/session")).status, 404, "the token has no session");
+
+  const rule = { client: "c", host: "x.example" };
+  const revoke = "/proxy/v1/allows/revoke";
+  const rows: [name: string, session: typeof usual, path: string, options: CallOptions, status: number][] = [
+    ["a rule", managing, "/proxy/v1/allows", { body: rule }, 201],
+    ["revoke, by another", usual, revoke, { body: rule }, 403],
+    ["revoke, with the key of another", { ...managing, key: usual.key }, revoke, { body: rule }, 401],
+    ["revoke, from another port", managing, revoke, {
+      body: rule,
+      headers: { origin: "http://127.0.0.1:1", "sec-fetch-site": "same-site" },
+    }, 403],
+    ["revoke all of a host", managing, "/proxy/v1/allows/c/x.example", { method: "DELETE" }, 403],
+    ["a client", managing, "/proxy/v1/clients", { body: { name: "d" } }, 403],
+    ["delete a client", managing, "/proxy/v1/clients/c", { method: "DELETE" }, 403],
+    ["a secret", managing, "/proxy/v1/secrets", { body: { name: "s", host: "x.example", value: "v" } }, 403],
+    ["a further link", managing, "/proxy/v1/ui/links?manage=1", { method: "POST" }, 403],
+    ["revoke", managing, revoke, { body: rule }, 204],
+  ];
+  for (const [name, session, path, options, status] of rows) {
+    await t.step(name, async () => {
+      assertEquals((await fromPage(api, session, path, options)).status, status);
+    });
+  }
+  assertEquals(api.control.listRules("c"), []);
   assertEquals(api.control.listClients().map(({ name }) => name), ["c"]);
 });
 

@@ -4,14 +4,19 @@ import fc from "fast-check";
 import {
   allowCommand,
   formatBytes,
+  formatDate,
+  formatGrpcStatus,
   formatSpan,
   formatTook,
+  isBoundTo,
   limitsOf,
+  secretCommand,
   shorten,
   visible,
 } from "../../../api/ui/words.js";
 import { escapeTerminal, quoteShell } from "../../../core/escape.ts";
 import { allowArguments } from "../../../policy/allow_command.ts";
+import { hostWithin } from "../../../policy/rule.ts";
 
 const HOSTILE = fc.oneof(
   fc.string({ unit: "binary" }),
@@ -92,4 +97,42 @@ Deno.test("spans, durations, sizes and cuts", () => {
     "5000T",
   ]);
   assertEquals([shorten("abc", 3), shorten("abcd", 3)], ["abc", "abc…"]);
+});
+
+Deno.test("isBoundTo() says what the proxy says of a rule's host and that of a secret", () => {
+  const rules = [
+    "api.example.com",
+    "*.example.com",
+    "*.a.example.com",
+    "example.com",
+    "*",
+    "xample.com",
+    "192.0.2.1",
+  ];
+  const secrets = ["api.example.com", "*.example.com", "*.a.example.com", "example.com", "192.0.2.1"];
+  for (const secret of secrets) {
+    for (const rule of rules) {
+      assertEquals(isBoundTo(secret, rule), hostWithin(rule, secret), `${secret} ${rule}`);
+    }
+  }
+});
+
+Deno.test("days, ends of gRPC calls, and the command for a secret", () => {
+  assertEquals(formatDate(new Date(2026, 0, 2, 3, 4)), "2026-01-02");
+  assertEquals([0, 7, 16, 17, 99].map(formatGrpcStatus), [
+    "0 OK",
+    "7 PERMISSION_DENIED",
+    "16 UNAUTHENTICATED",
+    "17",
+    "99",
+  ]);
+  const secret = { name: "llm-key", host: "*.example.com" };
+  assertEquals(
+    secretCommand(secret),
+    "slicer-proxy secret create llm-key --host '*.example.com' --value-file FILE",
+  );
+  assertEquals(
+    secretCommand({ ...secret, type: "oauth-claude" }),
+    "slicer-proxy secret create llm-key --force --host '*.example.com' --type oauth-claude --value-file FILE",
+  );
 });

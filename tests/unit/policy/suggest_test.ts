@@ -84,13 +84,15 @@ Deno.test("suggestRules() names the requests behind each rule, and what is impli
   assertEquals(proposals.map(({ because, implied, otherSecrets }) => [because, implied, otherSecrets]), [
     [
       [
-        { method: "GET", path: "/w.git/info/refs", count: 3, lastMs: 9 },
-        { method: "GET", path: "/w.git/info/refs", count: 1, lastMs: 5 },
+        { method: "GET", path: "/w.git/info/refs", count: 3, lastMs: 9, pattern: "/w.git/info/refs" },
+        { method: "GET", path: "/w.git/info/refs", count: 1, lastMs: 5, pattern: "/w.git/info/refs" },
       ],
       [],
       ["gh"],
     ],
-    [[], [{ method: "POST", path: "/w.git/git-upload-pack", by: "git" }], ["gh"]],
+    [[], [
+      { method: "POST", path: "/w.git/git-upload-pack", by: "git", after: "/w.git/info/refs" },
+    ], ["gh"]],
   ]);
   assertEquals(proposals.map(({ rule }) => rule.secret), [undefined, undefined]);
 });

@@ -18,6 +18,19 @@ Deno.test("ui prints the link bare, and says on stderr for how long it works", a
   assertEquals(api.requests.map(({ method, path }) => `${method} ${path}`), ["POST /proxy/v1/ui/links"]);
 });
 
+Deno.test("ui --manage asks for a session that may revoke, and says so", async () => {
+  const dir = await Deno.makeTempDir();
+  const body = { url: LINK, expires_at: "2026-01-02T03:05:05Z" };
+  await using api = startRecordingApi(() => Response.json(body, { status: 201 }), `${dir}/api.sock`);
+  const io = fakeIo({ nowMs: NOW_MS, env: { SLICER_URL: `${dir}/api.sock` } });
+  assertEquals(await run(["ui", "--manage"], io), 0);
+  assertEquals(
+    io.stderr(),
+    "open it in a browser: it works once, within 1m; its session may revoke rules\n",
+  );
+  assertEquals(api.requests.map(({ path }) => path), ["/proxy/v1/ui/links?manage=1"]);
+});
+
 Deno.test("ui over TCP names the API as it was called, and the link leads in", async () => {
   await using api = await TestApi.start({ tcp: {} });
   const url = `http://localhost:${api.address.port}`;

@@ -11,16 +11,25 @@ const ANSWER = {
     {
       rule: { host: "a.test", methods: ["GET"], paths: ["/u/*", HOSTILE], ports: [8443] },
       because: [
-        ...Array.from({ length: 12 }, (_, i) => ({ method: "GET", path: `/u/${i}`, count: 1, last: LAST })),
-        { method: "GET", path: "/x\nslicer-proxy allow ci-1 --host '*'", count: 2, last: LAST },
+        ...Array.from(
+          { length: 12 },
+          (_, i) => ({ method: "GET", path: `/u/${i}`, count: 1, last: LAST, pattern: "/p" }),
+        ),
+        {
+          method: "GET",
+          path: "/x\nslicer-proxy allow ci-1 --host '*'",
+          count: 2,
+          last: LAST,
+          pattern: "/p",
+        },
       ],
       implied: [],
       other_secrets: ["gh"],
     },
     {
       rule: { host: "git.test", methods: ["POST"], paths: ["/w.git/git-upload-pack"] },
-      because: [{ method: "POST", path: "/w.git/git-upload-pack", count: 2, last: LAST }],
-      implied: [{ method: "POST", path: "/w.git/git-upload-pack", by: "git" }],
+      because: [{ method: "POST", path: "/w.git/git-upload-pack", count: 2, last: LAST, pattern: "/p" }],
+      implied: [{ method: "POST", path: "/w.git/git-upload-pack", by: "git", after: "/w.git/info/refs" }],
       other_secrets: [],
     },
   ],
@@ -72,7 +81,7 @@ Deno.test("suggest prints commands that survive a shell, with the requests behin
 Deno.test("suggest quotes what stands in comments: an interactive zsh runs what is in them", async () => {
   const [first, second] = ANSWER.proposals;
   const because = ["/$(reboot)", "/a;reboot", "/`reboot`", "/a&reboot", "/plain"].map((path) => (
-    { method: "GET", path, count: 1, last: LAST }
+    { method: "GET", path, count: 1, last: LAST, pattern: "/p" }
   ));
   const implied = [{ ...second?.implied[0], path: "/$(reboot)/git-upload-pack" }];
   const suggestion = { ...ANSWER, proposals: [{ ...first, because, implied }] };
