@@ -51,10 +51,16 @@ export function testsOf(tests: readonly TestFile[], file: string, line: number):
     .toSorted((a, b) => own(a) - own(b) || a.ms - b.ms);
 }
 
-/** A line without code of its own (the middle of an expression) is run when the code before it is. */
+/**
+ * Lines are counted by their least run part: in `if (isRare) return;` that is the `return`. So a line counts as run when one of
+ * the three before it or the one after it was. A line without code of its own is the middle of what begins before it.
+ */
 function runs({ ran, code }: TestFile, file: string, line: number): boolean {
-  const counted = (code[file] ?? []).findLast((each) => each <= line);
-  return counted === undefined ? file in code : (ran[file] ?? []).includes(counted);
+  const lines = code[file] ?? [];
+  const at = lines.findLastIndex((each) => each <= line);
+  if (at < 0) return file in code;
+  const near = lines.slice(Math.max(0, at - 3), at + 2);
+  return near.some((each) => (ran[file] ?? []).includes(each));
 }
 
 async function measure(

@@ -352,16 +352,16 @@ Deno.test("headTimeoutMs does not cut a head that comes in time", async () => {
 
 Deno.test("keepAliveTimeoutMs: an idle connection is closed, one that is used is not", async () => {
   await using upstream = await startEchoUpstream({ names: [] });
-  await using proxy = await startTestProxy({ limits: { keepAliveTimeoutMs: 700 } });
+  await using proxy = await startTestProxy({ limits: { keepAliveTimeoutMs: 2_000 } });
   proxy.policy.allow("one", { host: "plain.test", ports: [upstream.port] });
   using peer = await dialRaw(proxy.httpPort);
-  for (let i = 0; i < 5; i++) {
+  for (const until = performance.now() + 3_000; performance.now() < until;) {
     assertEquals(await statusOf(peer, get(`plain.test:${upstream.port}`)), "200");
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
   const restedAt = performance.now();
   assertEquals(await soon("the end", peer.isClosed()), true);
-  assert(performance.now() - restedAt > 300);
+  assert(performance.now() - restedAt > 1_000);
 });
 
 Deno.test("handshakeTimeoutMs: half a ClientHello, on the TLS port and in a tunnel", async (t) => {

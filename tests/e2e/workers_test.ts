@@ -190,7 +190,10 @@ Deno.test("workers: none of them takes a request while the audit log cannot be w
   assertEquals((await living(tunnels, upstream)).length, MANY);
   isDiskFull = true;
   await get(tunnels[0] as RawPeer, upstream); // this one notices
-  await new Promise((resolve) => setTimeout(resolve, 600)); // two looks of the main thread
+  await waitUntil("all of them know", async () => {
+    const statuses = await Promise.all(tunnels.map((tunnel) => get(tunnel, upstream)));
+    return statuses.every((status) => status === 503);
+  });
   const seen = upstream.seen.length;
   const refused = await Promise.all(tunnels.map((tunnel) => get(tunnel, upstream)));
   assertEquals(new Set(refused), new Set([503]));
@@ -256,7 +259,10 @@ Deno.test("workers: a stop lets requests under way finish, and leaves nothing", 
   const status = get(busy, upstream);
   await arrived.promise;
   const stopped = Promise.resolve(stage[Symbol.asyncDispose]());
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await waitUntil(
+    "the port is closed",
+    () => dialRaw(stage.port).then((peer) => peer.isClosed(), () => true),
+  );
   go.resolve();
   assertEquals(await status, 200);
   await soon("the stop", stopped);

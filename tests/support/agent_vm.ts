@@ -198,7 +198,7 @@ export class AgentVm implements AsyncDisposable {
 
   /** Waits for an audit line. */
   waitLine(pattern: RegExp): Promise<void> {
-    return this.#proxyOut.wait(pattern, 10_000);
+    return this.#proxyOut.wait(pattern, 30_000);
   }
 
   /** Names that the proxy has asked a name server for. */
@@ -303,7 +303,7 @@ async function startVm(dir: string): Promise<{ child: Deno.ChildProcess; pid: st
   const words = new Collected(child.stderr);
   const said = new Collected(child.stdout);
   try {
-    await said.wait(/up/, 10_000);
+    await said.wait(/up/, 30_000);
   } catch (error) {
     throw new Error(`the VM does not start: ${words.text}`, { cause: error });
   }
@@ -369,7 +369,7 @@ async function exists(path: string): Promise<boolean> {
 
 /** Waits until it is so, at most ten seconds. */
 export async function until(isSo: () => Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + 10_000; performance.now() < end;) {
+  for (const end = performance.now() + 30_000; performance.now() < end;) {
     if (await isSo()) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

@@ -126,12 +126,12 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Waits until stdout matches. */
-  waitLine(pattern: RegExp, ms = 10_000): Promise<void> {
+  waitLine(pattern: RegExp, ms = 30_000): Promise<void> {
     return this.stdout.wait(pattern, ms);
   }
 
   /** Waits until stderr matches. */
-  waitWords(pattern: RegExp, ms = 10_000): Promise<void> {
+  waitWords(pattern: RegExp, ms = 30_000): Promise<void> {
     return this.stderr.wait(pattern, ms);
   }
 

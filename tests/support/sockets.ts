@@ -85,16 +85,20 @@ export async function settled(count: () => number): Promise<number> {
 }
 
 /** Waits until `isSo`, for at most `ms`. For states that nothing announces. */
-export async function waitUntil(what: string, isSo: () => boolean, ms = 10_000): Promise<void> {
+export async function waitUntil(
+  what: string,
+  isSo: () => boolean | Promise<boolean>,
+  ms = 30_000,
+): Promise<void> {
   const until = performance.now() + ms;
-  while (!isSo()) {
+  while (!await isSo()) {
     if (performance.now() > until) throw new Error(`waited ${ms} ms in vain until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
 
 /** The promise's outcome, or a failure after `ms`: a test that hangs says where. */
-export async function soon<T>(what: string, promise: Promise<T>, ms = 10_000): Promise<T> {
+export async function soon<T>(what: string, promise: Promise<T>, ms = 30_000): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`waited ${ms} ms in vain: ${what}`)), ms);

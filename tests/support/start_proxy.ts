@@ -141,7 +141,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
           const timer = setTimeout(() => {
             waiting.delete(wake);
             reject(new Error(`no audit line matches ${pattern}; there are:\n${lines.join("\n")}`));
-          }, 5_000);
+          }, 30_000);
           const wake = () => {
             clearTimeout(timer);
             waiting.delete(wake);

@@ -167,6 +167,14 @@ Deno.test("decideRequest() names every rule that a request needs", () => {
   assertEquals(decideRequest([a, b], get("/a/../b/c")), { verdict: "allow", rule: a, others: [b] });
 });
 
+Deno.test("decideRequest() wants the same refusal of headers from every rule that a request needs", () => {
+  const paths = makeRule("paths", { host: HOST, paths: ["/a/*"] });
+  const method = makeRule("method", { host: HOST, methods: ["GET"] });
+  const open = makeRule("open", { host: HOST });
+  assertEquals(outcome([paths, method], get("/a/../b")), "allow:paths"); // one method is a limit too
+  assertEquals(outcome([paths, open], get("/a/../b")), "path-ambiguous");
+});
+
 Deno.test("decideRequest() denies suspect paths on hosts that have a rule with paths", async (t) => {
   const any = makeRule("any", { host: HOST });
   const onOtherPort = makeRule("port", { host: HOST, ports: [8443], paths: ["/v1/*"] });

@@ -180,3 +180,19 @@ Deno.test("answerOf() lets nothing act on a terminal", () => {
   const { body } = answer({ ...PLAIN, detail: "Cannot find \x1b[31m\u202e" });
   assertStringIncludes(body, "\\u{1b}[31m\\u{202e}");
 });
+
+Deno.test("answerOf() gives gRPC the status that its clients act on: no retry of a denial, one of what passes", async (t) => {
+  const fields = parseFields(
+    ["content-type: application/grpc+proto"],
+    { maxHeaderCount: 9 },
+    "client.malformed",
+  );
+  const rows = [[400, 13], [403, 7], [429, 8], [431, 8], [500, 13], [502, 14], [503, 14], [504, 4]] as const;
+  for (const [status, expected] of rows) {
+    await t.step(`${status} is ${expected}`, () => {
+      const made = answerOf({ status, reason: "dns", detail: "x" }, { fields, version: "HTTP/2" });
+      assertEquals(made.status, 200);
+      assertEquals(made.fields.find(({ key }) => key === "grpc-status")?.value, String(expected));
+    });
+  }
+});

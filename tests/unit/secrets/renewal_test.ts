@@ -241,6 +241,18 @@ Deno.test("an answer that is lost after the rotation is said to be lost when the
   assertStringIncludes(rig.state.getSecret("login")?.error ?? "", "was lost");
 });
 
+Deno.test("an answer without a token counts as lost too: the provider may have rotated", async () => {
+  await using provider = await FakeProvider.start();
+  await using rig = await rigWithLogin(provider, -1_000);
+  provider.moods.push({ status: 200, body: { refresh_token: "unknown-to-us" } });
+  await assertUnavailable(rig.bearer(), "holds no access token");
+  assertEquals(rig.state.getSecret("login")?.refreshingSince, rig.clock.now());
+  provider.moods.push({ status: 400, body: { error: "invalid_grant" } });
+  rig.clock.advance(1_000);
+  await rig.until(() => rig.credentials.outcomes().refused === 1, "a refusal");
+  assertStringIncludes(rig.state.getSecret("login")?.error ?? "", "was lost");
+});
+
 Deno.test("kill -9 while the provider answers: the next start asks at once, with what is on the disk", async (t) => {
   for (const hasRotated of [false, true]) {
     await t.step(hasRotated ? "after the rotation" : "before it", async () => {

@@ -34,7 +34,9 @@ Deno.test("putSecret() stores every field and value exactly, across a restart", 
       value: "u:p",
       cleartext: true,
       sourceFile: "/etc/k.json",
+      env: ["API_KEY"],
     }),
+    secret("no-env", { env: [] }),
     secret("json", { value: '{"a":"\\"\n\n\u{1f600}"}\n' }),
     secret("bom", { value: "\ufeffx" }),
   ];
@@ -50,14 +52,16 @@ Deno.test("putSecret() stores every field and value exactly, across a restart", 
       cleartext: true,
       createdAt: clock.nowMs,
       sourceFile: "/etc/k.json",
+      env: ["API_KEY"],
     });
+    assertEquals(records[2]?.env, undefined);
   }
   await using again = await openState(folder.state, clock);
   for (const [i, input] of inputs.entries()) {
     assertEquals(again.secretValue(input.name), { record: records[i], value: input.value });
     assertEquals(again.getSecret(input.name), records[i]);
   }
-  assertEquals(again.listSecrets().map(({ name }) => name), ["all", "bom", "json", "plain"]);
+  assertEquals(again.listSecrets().map(({ name }) => name), ["all", "bom", "json", "no-env", "plain"]);
   assert(!JSON.stringify(again.listSecrets()).includes("sk-planted"));
 });
 

@@ -23,7 +23,8 @@ function setUp(limits: Partial<Limits> = {}, streams = 2) {
   const credential = policy.setCredential({ secret: "key", host: "a.test", headers: [] });
   const counts = new LocalCounts();
   const all = { ...DEFAULT_LIMITS, ...limits };
-  const pool = new Http2Pool({ limits: all, deadlines: new Deadlines(), grants: new Grants(policy), counts });
+  const grants = new Grants(policy);
+  const pool = new Http2Pool({ limits: all, deadlines: new Deadlines(), grants, counts });
   const key: PoolKey = { scheme: "https", host: "a.test", port: 443, grant: { client, rule, credential } };
   const servers: Http2ServerConnection[] = [];
   const dial = (): Promise<UpstreamConnection> => {
@@ -50,6 +51,7 @@ function setUp(limits: Partial<Limits> = {}, streams = 2) {
       await Promise.all(servers.map(({ closed }) => closed));
       await settle();
       assertEquals(counts.of(IDLE_UPSTREAMS), 0);
+      assertEquals(grants.size, 0); // what has ended holds no grant
     },
   };
 }

@@ -107,6 +107,14 @@ Deno.test("rest() gives a large buffer back, and never bytes that are here", asy
   assertEquals(textOf(reader), "abc");
 });
 
+Deno.test("rest() keeps a single byte in a large buffer", async () => {
+  const reader = new ByteReader(streamOf("x".repeat(10_000), "y".repeat(16_384)), new Uint8Array(8_192));
+  while (await reader.fill());
+  reader.consume(reader.size - 1);
+  reader.rest();
+  assertEquals(textOf(reader), "y");
+});
+
 Deno.test("writeAll() writes everything to a stream that takes a little at a time", async () => {
   let written = "";
   const bytes = text.encode("hello world");
