@@ -17,7 +17,9 @@ import { addModeRoutes } from "./routes_mode.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
 import { addStatusRoutes } from "./routes_status.ts";
+import { addExplainRoute } from "./routes_explain.ts";
 import { addSuggestRoutes } from "./routes_suggest.ts";
+import { addSuspendRoutes } from "./routes_suspend.ts";
 import { addUiRoutes, type UiLinks } from "./routes_ui.ts";
 
 /** What the API serves. */
@@ -61,6 +63,8 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addAllowRoutes(app, control);
   addPolicyRoutes(app, control);
   addModeRoutes(app, control, status);
+  addSuspendRoutes(app, control);
+  addExplainRoute(app, control);
   const limits = options.auditLimits ?? AUDIT_LIMITS;
   const readers = new AuditSlots("readers", limits.maxReaders);
   // Whoever was refused a moment ago finds it there.

@@ -29,6 +29,34 @@ const add = createRoute({
   },
 });
 
+const place = z.int().min(1).max(1_000_000);
+
+/** `POST /proxy/v1/allows/move`. */
+const MoveBody = z.strictObject({
+  client: z.string().min(1).openapi({ example: "ci-1" }),
+  from: place.openapi({ description: "The rule's place in the client's list, from 1" }),
+  before: place.optional().openapi({
+    description: "The place, now, of the rule before which it is put; behind all when left out",
+  }),
+}).openapi("MoveRuleRequest");
+
+const move = createRoute({
+  method: "post",
+  path: "/proxy/v1/allows/move",
+  operationId: "moveRule",
+  summary: "Put a rule of a client before another one, or behind all; what it has admitted goes on",
+  tags,
+  middleware: jsonBody,
+  request: { body: requestJson(MoveBody) },
+  responses: {
+    ...commonWithBody,
+    204: { description: "Moved" },
+    400: error("A place cannot be used"),
+    404: error("There is no such client, or it has no such rule"),
+    507: notStored,
+  },
+});
+
 const revokeHost = createRoute({
   method: "delete",
   path: "/proxy/v1/allows/{client}/{host}",
@@ -79,6 +107,11 @@ export function addAllowRoutes(app: OpenAPIHono, control: ControlPlane): void {
     const { warnings = [] } = control.judgeRules(client).find((judged) => judged.rule.id === rule.id) ?? {};
     const news = warnings.filter(({ kind }) => kind !== "ends-soon"); // the caller has just said when
     return c.json(schemas.judgedRuleBody({ rule, warnings: news }), 201);
+  });
+  app.openapi(move, async (c) => {
+    const { client, from, before } = c.req.valid("json");
+    await control.moveRule(client, { from, before });
+    return c.body(null, 204);
   });
   app.openapi(revokeHost, async (c) => {
     const { client, host } = c.req.valid("param");

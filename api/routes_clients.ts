@@ -76,7 +76,13 @@ const rotate = createRoute({
 
 /** Adds the calls about clients to an app. */
 export function addClientRoutes(app: OpenAPIHono, control: ControlPlane): void {
-  app.openapi(list, (c) => c.json(control.listClients().map(schemas.clientBody), 200));
+  app.openapi(list, (c) => {
+    const all = control.suspensions().find(({ client }) => client === undefined);
+    const clients = control.listClients().map((client) =>
+      all ? { suspendedSince: all.since, ...client } : client
+    );
+    return c.json(clients.map(schemas.clientBody), 200);
+  });
   app.openapi(create, async (c) => {
     const { name, token } = c.req.valid("json");
     return c.json(schemas.clientWithTokenBody(await control.createClient(name, token)), 201);

@@ -130,6 +130,7 @@ function statusBody(
     clients: store.clients,
     secrets: store.secrets,
     rules: store.rules,
+    suspended_clients: store.suspendedClients,
     rules_with_warnings: store.rulesWithWarnings,
     open_connections: report.openConnections,
     max_connections: report.maxConnections,

@@ -37,7 +37,13 @@ export const NewClientBody = z.strictObject({
 }).openapi("NewClientRequest");
 
 /** A client in a list. */
-export const ClientBody = z.strictObject({ name, created_at: time }).openapi("Client");
+export const ClientBody = z.strictObject({
+  name,
+  created_at: time,
+  suspended_since: time.optional().openapi({
+    description: "Since when it is refused everything, by itself or with all clients",
+  }),
+}).openapi("Client");
 
 /** A client together with its token, which no later call shows again. */
 export const ClientWithTokenBody = z.strictObject({ name, token: z.string(), created_at: time })
@@ -130,9 +136,13 @@ export const UiLinkBody = z.strictObject({
 
 // From records to bodies
 
-/** The body of a client in a list. */
-export function clientBody({ name, createdAt }: ClientRecord): z.infer<typeof ClientBody> {
-  return { name, created_at: rfc3339(createdAt) };
+/** The body of a client in a list. @param client its `suspendedSince` may be that of all */
+export function clientBody({ name, createdAt, suspendedSince }: ClientRecord): z.infer<typeof ClientBody> {
+  return {
+    name,
+    created_at: rfc3339(createdAt),
+    ...(suspendedSince === undefined ? {} : { suspended_since: rfc3339(suspendedSince) }),
+  };
 }
 
 /** The body of a client that was just made or rotated. */

@@ -23,6 +23,9 @@ export const StatusBody = z.strictObject({
   clients: count,
   secrets: count,
   rules: count,
+  suspended_clients: count.openapi({
+    description: "Clients that are refused everything until somebody resumes them, or all",
+  }),
   rules_with_warnings: count.openapi({
     description: "Rules that cannot act as they read; their lists say why",
   }),

@@ -55,11 +55,12 @@ export type ErrorCode =
   | "upstream.closed"
   /** A credential is needed and cannot be had. */
   | "credential.unavailable"
-  /** Policy refuses on the way: names that disagree, an admission that is gone, a credential that must not leave. */
+  /** Policy refuses on the way: names that disagree, an admission that is gone, a credential that must not leave, a client that is suspended. */
   | "policy.mismatch"
   | "policy.revoked"
   | "policy.placeholder"
   | "policy.signature"
+  | "policy.suspended"
   /** A limit of `core/limits.ts` refuses new work. */
   | "limit.reached"
   | "audit.write-failed"

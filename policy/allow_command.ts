@@ -1,5 +1,5 @@
 /**
- * An allow rule as the command that adds it, and what of a request may stand in such a command.
+ * A rule as the command that adds it, and what of a request may stand in such a command.
  *
  * Not here: which rule is worth a command (`explain.ts`, `suggest.ts`).
  *
@@ -8,11 +8,11 @@
 import type { RuleSpec } from "./rule.ts";
 import { flagOf, WORD_ROWS, wordTexts, type WordValue } from "./rule_words.ts";
 
-/** The words of an `allow` command for a rule of `client`; `quoteShell` makes them a line. */
+/** The words of the `allow` or `deny` command for a rule of `client`; `quoteShell` makes them a line. */
 export function allowArguments(client: string, spec: RuleSpec): string[] {
   return [
     "slicer-proxy",
-    "allow",
+    spec.deny ? "deny" : "allow",
     client,
     ...["--host", spec.host],
     ...spec.ports.flatMap((port) => ["--port", String(port)]),
@@ -20,7 +20,7 @@ export function allowArguments(client: string, spec: RuleSpec): string[] {
     ...spec.paths.flatMap((path) => ["--path", path]),
     ...(spec.secret === undefined ? [] : ["--secret", spec.secret]),
     ...(spec.passthrough ? ["--passthrough"] : []),
-    ...WORD_ROWS.flatMap(({ field, name }) => flagWords(name, spec[field])),
+    ...WORD_ROWS.flatMap(({ field, name }) => field === "deny" ? [] : flagWords(name, spec[field])),
   ];
 }
 

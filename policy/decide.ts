@@ -70,12 +70,26 @@ export interface Allowance {
   readonly others?: readonly Rule[];
 }
 
-/** Decides a tunnel by the first rule that covers its host and port. */
+/**
+ * Decides a tunnel by the first rule that covers its host and port. A deny rule that limits requests stops no tunnel, but has
+ * it inspected, whatever rule comes next.
+ */
 export function decideConnect(rules: readonly Rule[], target: ConnectTarget): ConnectDecision {
   const { host, port } = target;
-  const rule = rules.find((rule) => matchHost(rule.host, host) && matchPort(rule.ports, port));
-  if (!rule) return deny("no-rule", rules, target);
-  return { verdict: rule.passthrough ? "passthrough" : "inspect", rule };
+  let isInspected = false;
+  for (const rule of rules) {
+    if (!matchHost(rule.host, host) || !matchPort(rule.ports, port)) continue;
+    if (!rule.deny) return { verdict: rule.passthrough && !isInspected ? "passthrough" : "inspect", rule };
+    if (!isLimited(rule)) return { verdict: "deny", reason: "rule-denied", closest: { rule, missed: [] } };
+    isInspected = true;
+  }
+  return deny("no-rule", rules, target);
+}
+
+/** Of the rules for a host those that may allow something there: a name is looked up for a client only under one. */
+export function rulesThatReach(rules: readonly Rule[]): readonly Rule[] {
+  const end = rules.findIndex((rule) => rule.deny && rule.ports.length === 0 && !isLimited(rule));
+  return (end < 0 ? rules : rules.slice(0, end)).filter(({ deny }) => !deny);
 }
 
 /**
@@ -95,6 +109,7 @@ export function decideRequest(rules: readonly Rule[], request: RequestTarget): R
   if (!first) return deny(rest.length > 0 ? "path-ambiguous" : "no-rule", rules, request);
   const alike = rest.flatMap((rule) => rule && hasEffectOf(first, rule) ? [rule] : []);
   if (alike.length < rest.length) return deny("path-ambiguous", rules, request);
+  if (first.deny) return { verdict: "deny", reason: "rule-denied", closest: { rule: first, missed: [] } };
   return { verdict: "allow", rule: first, ...(alike.length > 0 ? { others: alike } : {}) };
 }
 

@@ -10,7 +10,7 @@ import { isProxyError } from "../core/errors.ts";
 import { isIpLiteral } from "../core/host_port.ts";
 import { canBeTyped } from "./allow_command.ts";
 import { isCut } from "./audit_record.ts";
-import { decideConnect, decideRequest } from "./decide.ts";
+import { decideConnect, decideRequest, rulesThatReach } from "./decide.ts";
 import type { Denial } from "./denial_tally.ts";
 import { matchHost } from "./match.ts";
 import { readingsOf } from "./path.ts";
@@ -89,7 +89,7 @@ export function isTunnelSolved(
 ): boolean {
   if (host === undefined || path !== undefined) return false;
   const here = rules.filter((rule) => matchHost(rule.host, host));
-  if (method === "DNS") return reason === "no-rule" && here.length > 0;
+  if (method === "DNS") return reason === "no-rule" && rulesThatReach(here).length > 0;
   if (port === undefined) return false;
   const { verdict } = decideConnect(here, { host, port });
   return verdict === "passthrough" || (verdict === "inspect" && reason === "no-rule");
@@ -140,6 +140,9 @@ function whyOutsideRules({ path, reason }: Denial): string {
     (reason === "tls-no-client-hello" || reason === "malformed" || reason === "idle-timeout")
   ) {
     return "what came through the tunnel was no HTTP request: if it is another protocol, allow with --passthrough";
+  }
+  if (reason === "rule-denied") {
+    return "a deny rule says so: slicer-proxy rules lists it, and rules move puts another before it";
   }
   return `no rule helps: ${REASONS[reason]}`;
 }

@@ -52,7 +52,7 @@ export function explainDenial(
   rules: readonly Rule[],
 ): Explanation {
   const closest = closestRule(rules, denied);
-  const isForRules = reason === "no-rule" || reason === "path-ambiguous";
+  const isForRules = reason === "no-rule" || reason === "path-ambiguous" || reason === "rule-denied";
   const remedy = isForRules ? findRemedy(denied, reason, rules, closest) : {};
   const isLong = reason === "path-encoding" && denied.path !== undefined && isTooLong(denied.path);
   const why = isLong ? "its path is unusual and has more than 4,096 characters" : REASONS[reason];
@@ -147,7 +147,7 @@ function describeClosest(
   if (rules.length === 0) return "This client has no rules, so it reaches nothing.";
   if (!closest) return `None of this client's rules is for the host ${shown(denied.host)}.`;
   const { rule, missed } = closest;
-  if (missed.length === 0) return "";
+  if (missed.length === 0) return rule.deny ? `Its deny rule for ${describeRule(rule)} says so.` : "";
   const shortfalls = missed.map((dimension) => describeMiss(dimension, rule, denied));
   return `The closest rule is for ${describeRule(rule)}; it falls short in ${shortfalls.join(" and in ")}.`;
 }

@@ -86,7 +86,7 @@ function pathMatcher({ path }: Target): (pattern: string) => boolean {
 /**
  * The rule that falls short in the fewest dimensions; among equals the one whose first miss comes latest (host, port,
  * method, path, words), then the first declared. A rule for another host counts only when both names share their last two
- * labels (`example.com` for `www.example.com`), else there is none.
+ * labels (`example.com` for `www.example.com`), else there is none. A deny rule counts only where it covers the request.
  */
 export function closestRule(rules: readonly Rule[], target: Target): ClosestRule | undefined {
   let closest: ClosestRule | undefined;
@@ -95,6 +95,7 @@ export function closestRule(rules: readonly Rule[], target: Target): ClosestRule
   for (const rule of rules) {
     const match = matchRule(rule, target, matchesPath);
     const missed = DIMENSIONS.filter((dimension) => !match[dimension]);
+    if (rule.deny && missed.length > 0) continue; // it would not allow anything closer either
     const first = missed[0] === undefined ? DIMENSIONS.length : DIMENSIONS.indexOf(missed[0]);
     const score = match.host
       ? 1_000 - 10 * missed.length + first // above any count of shared labels (127 at most)

@@ -10,7 +10,7 @@
  * @module
  */
 import { isCut, type StoredRecord } from "./audit_record.ts";
-import { decideConnect, decideRequest, paramsNeeded, type RequestTarget } from "./decide.ts";
+import { decideConnect, decideRequest, paramsNeeded, type RequestTarget, rulesThatReach } from "./decide.ts";
 import { matchHost } from "./match.ts";
 import type { PolicyFile } from "./policy_file.ts";
 import type { Reason } from "./reason.ts";
@@ -77,6 +77,7 @@ export interface Replay {
 const BY_RULES: ReadonlySet<Reason | undefined> = new Set(
   [
     "no-rule",
+    "rule-denied",
     "path-ambiguous",
     "path-encoding",
     "secret-missing",
@@ -148,7 +149,9 @@ export class Replayer {
     if (host === undefined) return undefined;
     if (client === undefined) return this.#judgeAnonymous(record);
     const rules = (this.#rules.get(client) ?? []).filter((rule) => matchHost(rule.host, host));
-    if (method === "DNS") return differenceOf(was, rules.length > 0 ? "allowed" : "denied", "no-rule");
+    if (method === "DNS") {
+      return differenceOf(was, rulesThatReach(rules).length > 0 ? "allowed" : "denied", "no-rule");
+    }
     if (port === undefined) return undefined;
     if (path === undefined) {
       // A tunnel. Inspected or denied, nothing is known of what was, or would have been, asked for inside.

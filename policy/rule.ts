@@ -98,6 +98,7 @@ export function parseRule(input: RuleInput): RuleSpec {
       `leave out --passthrough, or ${said.join(", ")}`,
     );
   }
+  if (words.deny) checkDeny(input.secret, words);
   return {
     host: parseHostPattern(input.host),
     methods,
@@ -107,6 +108,19 @@ export function parseRule(input: RuleInput): RuleSpec {
     passthrough,
     ...words,
   };
+}
+
+/** A rule that allows nothing has nothing to say about how it is sent. */
+function checkDeny(secret: string | undefined, words: RuleWords): void {
+  const options = WORD_ROWS.filter(({ field, isCondition }) =>
+    words[field] !== undefined && !isCondition && field !== "deny"
+  );
+  const others = [...(secret === undefined ? [] : ["--secret"]), ...options.map(({ name }) => flagOf(name))];
+  if (others.length === 0) return;
+  invalid(
+    `Cannot use ${others.join(", ")} in a deny rule: it sends nothing`,
+    `leave out ${others.join(", ")}`,
+  );
 }
 
 /** True when the rule limits requests at a host and port: what would change a request afterwards is refused then. */

@@ -47,6 +47,13 @@ interface RuleWordRow {
 /** The table, in the order in which words are written. */
 export const RULE_WORDS = [
   {
+    field: "deny", // policy/decide.ts
+    name: "deny",
+    shape: "switch",
+    isCondition: false,
+    description: "deny what the rule matches, whatever later rules say; as the command deny does",
+  },
+  {
     field: "oneRequestPerConnection", // proxy/lone_request.ts
     name: "one_request_per_connection",
     shape: "switch",

@@ -14,7 +14,7 @@ import { explainDenial } from "../policy/explain.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import { writeAll } from "./streams/byte_reader.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
-import { identify, logRefusal, type OpenSession, refuseExchange } from "./exchange.ts";
+import { checkSuspension, identify, logRefusal, type OpenSession, refuseExchange } from "./exchange.ts";
 import type { Next } from "./http1/request.ts";
 import { inspect } from "./inspect.ts";
 import { newHostRefusal } from "./new_hosts.ts";
@@ -39,6 +39,7 @@ export async function handleConnect(exchange: ConnectExchange): Promise<Next> {
     known = { ...known, ...target };
     const client = identify(session, head.fields);
     known = { ...known, client: client.name };
+    checkSuspension(client, session.context);
     const admit = () => writeAll(session.stream, ESTABLISHED);
     return await openTunnel(session, { client, target, startedAt, method: "CONNECT", admit, refuse });
   } catch (error) {

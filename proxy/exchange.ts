@@ -93,6 +93,12 @@ export function identify({ state, context }: Session, fields: readonly HeaderFie
   return client;
 }
 
+/** Refuses a client that is suspended. @throws ProxyError `policy.suspended` */
+export function checkSuspension({ name }: Client, { policy }: ProxyContext): void {
+  if (!policy.isSuspended(name)) return;
+  throw new ProxyError("policy.suspended", `Cannot do anything for client "${name}": it is suspended`);
+}
+
 /** Whose token this is. @throws ProxyError `auth.invalid`, `limit.reached` */
 export function clientOf(token: string, { state, context }: Pick<Session, "state" | "context">): Client {
   const { admission, policy, clock } = context;

@@ -68,6 +68,8 @@ export interface PolicySource {
   isTokenEndpoint(place: { readonly host: string; readonly path?: string }): boolean;
   /** Whole hosts that are such a place. */
   closedHosts(): readonly string[];
+  /** True while everything that this client asks for is refused. */
+  isSuspended(client: string): boolean;
   /** True while the client, the rules and the secret of a grant are all still in force. */
   isLive(grant: Grant): boolean;
   /** Calls `listener` after every change that may have ended a grant. Returns a function that stops it. */

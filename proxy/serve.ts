@@ -9,7 +9,7 @@ import { ProxyError } from "../core/errors.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import { admit } from "./admit.ts";
 import { answerOf, refusalOf } from "./error_response.ts";
-import { describeTarget, type Exchange, identify, refuseExchange } from "./exchange.ts";
+import { checkSuspension, describeTarget, type Exchange, identify, refuseExchange } from "./exchange.ts";
 import { forward } from "./forward.ts";
 import { parseTarget } from "./message/target.ts";
 import { formatSays } from "../policy/words/says.ts";
@@ -26,6 +26,7 @@ export async function serveRequest(exchange: Exchange): Promise<void> {
     known = { ...known, ...describeTarget(place, context) };
     const client = session.tunnel?.client ?? identify(session, head.fields);
     known = { ...known, client: client.name };
+    checkSuspension(client, context);
     const says = formatSays(context.policy.rulesFor(client, place.host), { ...place, method: head.method });
     const target = says === undefined ? place : { ...place, says };
     if (says !== undefined) known = { ...known, says };

@@ -16,7 +16,7 @@ import type { Rule } from "../policy/rule.ts";
 import { type ByteReader, writeAll } from "./streams/byte_reader.ts";
 import { openTunnel } from "./connect.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
-import { clientOf, linger, type OpenSession } from "./exchange.ts";
+import { checkSuspension, clientOf, linger, type OpenSession } from "./exchange.ts";
 import { latin1 } from "./http1/head_reader.ts";
 import type { Next } from "./http1/request.ts";
 import type { Client, PolicySource } from "./policy_source.ts";
@@ -91,6 +91,7 @@ export async function serveSocks(session: OpenSession): Promise<void> {
         reason: "quota",
       });
     }
+    checkSuspension(client, context);
     await openTunnel(session, {
       client,
       target,

@@ -20,6 +20,8 @@ import type {
   ReplayOptions,
   RevokedRule,
   Secret,
+  Suspensions,
+  Verdict,
 } from "./types.ts";
 
 /** Who may use the proxy. */
@@ -56,6 +58,41 @@ export class Clients {
   /** Gives a client a new token. The old one, and what it had opened, ends at once. */
   rotate(name: string, options?: CallOptions): Promise<ClientWithToken> {
     return this.#api.call("post", "/proxy/v1/clients/{name}/rotate", { names: { name } }, options);
+  }
+
+  /** Ends all that a client has open, and refuses it everything until it is resumed. */
+  suspend(name: string, options?: CallOptions): Promise<void> {
+    return this.#api.call("post", "/proxy/v1/clients/{name}/suspend", { names: { name } }, options);
+  }
+
+  /** Lets a suspended client go on. */
+  resume(name: string, options?: CallOptions): Promise<void> {
+    return this.#api.call("post", "/proxy/v1/clients/{name}/resume", { names: { name } }, options);
+  }
+
+  /** The kill switch: ends all that is open, and refuses every client everything until `resumeAll`. */
+  suspendAll(options?: CallOptions): Promise<void> {
+    return this.#api.call("post", "/proxy/v1/suspensions/all", {}, options);
+  }
+
+  /** Lets all clients go on but those that were suspended by name. */
+  resumeAll(options?: CallOptions): Promise<void> {
+    return this.#api.call("delete", "/proxy/v1/suspensions/all", {}, options);
+  }
+
+  /** Who is suspended: all first, then clients by name. */
+  suspensions(options?: CallOptions): Promise<Suspensions> {
+    return this.#api.call("get", "/proxy/v1/suspensions", {}, options);
+  }
+
+  /** What would be decided about a request, by which rule, and why not by the others. Sends nothing. */
+  explain(name: string, method: string, url: string, options?: CallOptions): Promise<Verdict> {
+    return this.#api.call(
+      "post",
+      "/proxy/v1/clients/{name}/explain",
+      { names: { name }, body: { method, url } },
+      options,
+    );
   }
 
   /** Ends a client's token, its rules and what they had opened. */
@@ -99,6 +136,12 @@ export class Allows {
   /** Adds a rule behind the client's others. 409 when the client has that rule. */
   add(rule: NewAllowRule, options?: CallOptions): Promise<AllowRule> {
     return this.#api.call("post", "/proxy/v1/allows", { body: rule }, options);
+  }
+
+  /** Puts rule `from` of a client, counted from 1, before rule `before`, or behind all. What it has admitted goes on. */
+  move(client: string, from: number, before?: number, options?: CallOptions): Promise<void> {
+    const body = { client, from, ...(before === undefined ? {} : { before }) };
+    return this.#api.call("post", "/proxy/v1/allows/move", { body }, options);
   }
 
   /** Revokes the one rule that has exactly these fields, and ends what it had opened. 404 when there is none. */

@@ -109,6 +109,23 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/allows/move": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** Put a rule of a client before another one, or behind all; what it has admitted goes on */
+    readonly post: operations["moveRule"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/allows/{client}/{host}": {
     readonly parameters: {
       readonly query?: never;
@@ -192,6 +209,95 @@ export interface paths {
     /** Switch the mode of a client, or of all in the place of all switches before, for a while */
     readonly put: operations["switchMode"];
     readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/suspensions": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** Who is suspended: all first, then clients by name */
+    readonly get: operations["listSuspensions"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/clients/{name}/suspend": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** End all that a client has open, and refuse it everything until it is resumed */
+    readonly post: operations["suspendClient"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/clients/{name}/resume": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** End the suspension of a client */
+    readonly post: operations["resumeClient"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/suspensions/all": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** End all that is open, and refuse every client everything until all are resumed */
+    readonly post: operations["suspendAll"];
+    /** End the suspension of all; clients that were suspended by name stay so */
+    readonly delete: operations["resumeAll"];
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/clients/{name}/explain": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /**
+     * What would be decided about a request of a client, by which rule, and why not by the others
+     * @description Sends nothing. Addresses, credentials and quotas can still refuse what rules allow.
+     */
+    readonly post: operations["explainRequest"];
     readonly delete?: never;
     readonly options?: never;
     readonly head?: never;
@@ -355,6 +461,11 @@ export interface components {
        * @description RFC 3339, UTC
        */
       readonly created_at: string;
+      /**
+       * Format: date-time
+       * @description Since when it is refused everything, by itself or with all clients
+       */
+      readonly suspended_since?: string;
     };
     /**
      * @description One line that says what is wrong; a second line `hint: …` may say what to do
@@ -404,6 +515,8 @@ export interface components {
       readonly ports?: readonly number[];
       /** @description Splice bytes instead of inspecting them */
       readonly passthrough?: boolean;
+      /** @description Deny what the rule matches, whatever later rules say; as the command deny does */
+      readonly deny?: boolean;
       /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
@@ -511,6 +624,8 @@ export interface components {
       readonly ports?: readonly number[];
       /** @description Splice bytes instead of inspecting them */
       readonly passthrough?: boolean;
+      /** @description Deny what the rule matches, whatever later rules say; as the command deny does */
+      readonly deny?: boolean;
       /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
@@ -525,6 +640,14 @@ export interface components {
       readonly before?: number;
       /** @description Seconds that the rule lives; 0, or nothing, for ever */
       readonly ttl_seconds?: number;
+    };
+    readonly MoveRuleRequest: {
+      /** @example ci-1 */
+      readonly client: string;
+      /** @description The rule's place in the client's list, from 1 */
+      readonly from: number;
+      /** @description The place, now, of the rule before which it is put; behind all when left out */
+      readonly before?: number;
     };
     readonly RevokeRequest: {
       /** @example ci-1 */
@@ -555,6 +678,8 @@ export interface components {
       readonly ports?: readonly number[];
       /** @description Splice bytes instead of inspecting them */
       readonly passthrough?: boolean;
+      /** @description Deny what the rule matches, whatever later rules say; as the command deny does */
+      readonly deny?: boolean;
       /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
@@ -651,6 +776,46 @@ export interface components {
       /** @description After so many seconds it ends by itself; 0, or nothing, for until the next switch or start */
       readonly ttl_seconds?: number;
     };
+    readonly Suspensions: readonly {
+      /**
+       * @description All clients when left out
+       * @example ci-1
+       */
+      readonly client?: string;
+      /** Format: date-time */
+      readonly since: string;
+    }[];
+    readonly Verdict: {
+      /** @description The request as it was read */
+      readonly request: string;
+      /**
+       * @description `passthrough`: its tunnel is spliced, and nobody looks at the request
+       * @enum {string}
+       */
+      readonly verdict: "allow" | "deny" | "passthrough";
+      /**
+       * @description For a denial
+       * @example no-rule
+       */
+      readonly reason?: string;
+      /** @description The place of the rule that decides */
+      readonly rule?: number;
+      /** @description For a denial: why, and what came closest */
+      readonly words?: string;
+      /** @description What would allow exactly this */
+      readonly command?: string;
+      /** @description All rules of the client, in order */
+      readonly rules: readonly (components["schemas"]["AllowRule"] & {
+        /** @description What of the request the rule does not cover; empty when it covers it as it is written */
+        readonly missed: readonly ("host" | "port" | "method" | "path" | "words")[];
+      })[];
+    };
+    readonly ExplainRequest: {
+      /** @example GET */
+      readonly method: string;
+      /** @example https://api.example.com/v1/models */
+      readonly url: string;
+    };
     /** @description One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential */
     readonly AuditRecord: {
       /**
@@ -712,6 +877,8 @@ export interface components {
       /**
        * @description Why it was denied or failed:
        *     - `no-rule`: no allow rule of this client matches
+       *     - `rule-denied`: a deny rule of this client matches before any other
+       *     - `client-suspended`: the client, or every client, is suspended until somebody resumes it
        *     - `path-ambiguous`: servers read the path in more than one way, and the readings are not all allowed with the same effect
        *     - `path-encoding`: the path is encoded twice, or hides a dot segment, a NUL or an overlong character
        *     - `secret-missing`: the rule names a secret that does not exist
@@ -775,6 +942,8 @@ export interface components {
        */
       readonly reason?:
         | "no-rule"
+        | "rule-denied"
+        | "client-suspended"
         | "path-ambiguous"
         | "path-encoding"
         | "secret-missing"
@@ -902,6 +1071,8 @@ export interface components {
         readonly ports?: readonly number[];
         /** @description Splice bytes instead of inspecting them */
         readonly passthrough?: boolean;
+        /** @description Deny what the rule matches, whatever later rules say; as the command deny does */
+        readonly deny?: boolean;
         /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
         readonly one_request_per_connection?: boolean;
         /** @description How long its upstreams may think, instead of what up --response-timeout says */
@@ -950,6 +1121,8 @@ export interface components {
         /** @enum {string} */
         readonly reason?:
           | "no-rule"
+          | "rule-denied"
+          | "client-suspended"
           | "path-ambiguous"
           | "path-encoding"
           | "secret-missing"
@@ -1059,6 +1232,8 @@ export interface components {
       readonly clients: number;
       readonly secrets: number;
       readonly rules: number;
+      /** @description Clients that are refused everything until somebody resumes them, or all */
+      readonly suspended_clients: number;
       /** @description Rules that cannot act as they read; their lists say why */
       readonly rules_with_warnings: number;
       readonly open_connections: number;
@@ -1375,6 +1550,28 @@ export interface operations {
       };
     };
   };
+  readonly moveRule: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["MoveRuleRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description Moved */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
   readonly revokeHost: {
     readonly parameters: {
       readonly query?: never;
@@ -1506,6 +1703,128 @@ export interface operations {
         };
         content: {
           readonly "application/json": components["schemas"]["Mode"];
+        };
+      };
+    };
+  };
+  readonly listSuspensions: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The suspensions */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Suspensions"];
+        };
+      };
+    };
+  };
+  readonly suspendClient: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description It is in force everywhere */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  readonly resumeClient: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description It is in force everywhere */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  readonly suspendAll: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description It is in force everywhere */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  readonly resumeAll: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description It is in force everywhere */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  readonly explainRequest: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["ExplainRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description The verdict */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Verdict"];
         };
       };
     };

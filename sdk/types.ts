@@ -25,6 +25,10 @@ export type RevokedRule = Schemas["RevokeRequest"];
 export type Mode = Schemas["Mode"];
 /** A switch of the mode to be made. */
 export type ModeSwitch = Schemas["ModeSwitchRequest"];
+/** Who is suspended; all clients where none is named. */
+export type Suspensions = Schemas["Suspensions"];
+/** What would be decided about a request. */
+export type Verdict = Schemas["Verdict"];
 /** What the running proxy says of itself. */
 export type Status = Schemas["Status"];
 

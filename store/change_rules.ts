@@ -12,7 +12,7 @@ import { requireClient } from "./change_clients.ts";
 import { MAX_RULE_CHARS, MAX_RULES, MAX_RULES_PER_CLIENT } from "./limits.ts";
 import { checkRoom, quoted, refuseConflict, refuseInvalid, refuseNotFound } from "./refuse.ts";
 import { removeRule, type StoredRule, writeRule } from "./rules.ts";
-import type { PolicyView } from "./view.ts";
+import { isUnexpired, type PolicyView } from "./view.ts";
 import type { Writer } from "./writer.ts";
 
 /** How long a rule lives, and where it stands. */
@@ -21,6 +21,13 @@ export interface RuleOptions {
   readonly ttlMs?: number | undefined;
   /** The place that it gets in the client's list, from 1; behind all others when undefined. */
   readonly place?: number | undefined;
+}
+
+/** Where a rule goes, in places from 1 among the client's live rules. */
+export interface RuleMove {
+  readonly from: number;
+  /** Before the rule that is there now; behind all when undefined. */
+  readonly before?: number | undefined;
 }
 
 /** A rule that is to be added. */
@@ -58,6 +65,25 @@ export async function addRule(writer: Writer, { client, spec, ttlMs, place }: Ne
   await writer.commit([writeRule(stored, now)], () => view.addRule(stored));
   if (rule.expiresAt !== undefined) writer.armTimer();
   return rule;
+}
+
+/** See `State.moveRule`. */
+export async function moveRule(writer: Writer, client: string, { from, before }: RuleMove): Promise<Rule> {
+  const { view } = writer;
+  requireClient(view, client, "move a rule of");
+  const now = writer.clock.now();
+  const rules = view.storedRules(client).filter(({ rule }) => isUnexpired(rule, now));
+  const moved = rules[from - 1] ??
+    refuseNotFound(`Cannot move rule ${from}: client ${client} has ${rules.length}`);
+  const others = rules.filter((each) => each !== moved);
+  // Counted in the list as it is: before rule M means right before the rule that is M now.
+  const place = before === undefined ? undefined : before > from ? before - 1 : before;
+  const sequence = place === undefined || place > others.length
+    ? writer.takeSequence()
+    : sequenceAt(others, place);
+  const stored: StoredRule = { ...moved, sequence };
+  await writer.commit([removeRule(moved), writeRule(stored, now)], () => view.moveRule(stored));
+  return stored.rule;
 }
 
 /** See `State.revokeHost`. */

@@ -2,7 +2,7 @@
  * Clients as rows, and their tokens. A token is known only while it is made; what is kept is its HMAC-SHA-256 under a
  * key of the store, so that neither the state file nor memory gives a token away, nor lets one be tested offline.
  *
- *     ["client", name] → { id, version, digest, createdAt }
+ *     ["client", name] → { id, version, digest, createdAt, suspendedSince? }
  *
  * Not here: who may have which name or token at the moment (`state.ts`).
  *
@@ -58,8 +58,8 @@ export function digestToken(key: Uint8Array, token: string): string {
 
 /** Writes a client's row. */
 export function writeClient({ record, id, digest }: StoredClient): Mutation {
-  const { name, version, createdAt } = record;
-  return { key: [...CLIENT_PREFIX, name], value: { id, version, digest, createdAt } };
+  const { name, ...fields } = record;
+  return { key: [...CLIENT_PREFIX, name], value: { id, digest, ...fields } };
 }
 
 /** Removes a client's row. */
@@ -71,8 +71,14 @@ export function removeClient(name: string): Mutation {
 export function readClient({ key, value }: Row): StoredClient {
   const name = String(key[1]);
   const row = new RowReader(`client ${name}`, value);
+  const suspendedSince = row.optionalNumber("suspendedSince");
   return {
-    record: { name, version: row.string("version"), createdAt: row.number("createdAt") },
+    record: {
+      name,
+      version: row.string("version"),
+      createdAt: row.number("createdAt"),
+      ...(suspendedSince === undefined ? {} : { suspendedSince }),
+    },
     id: row.string("id"),
     digest: row.string("digest"),
   };

@@ -14,6 +14,7 @@ import { readRule, RULE_PREFIX, ruleOwner } from "./rules.ts";
 import { deriveKeys, seal, type StoreKeys, unseal } from "./seal.ts";
 import { loadSealKey } from "./seal_key.ts";
 import { readSecret, SECRET_PREFIX } from "./secrets.ts";
+import { readSuspension, SUSPENSION_PREFIX } from "./suspensions.ts";
 import { isUnexpired, PolicyView } from "./view.ts";
 
 const CHECK_BINDING = ["check"];
@@ -72,6 +73,7 @@ export async function loadState(db: Database, keys: StoreKeys, nowMs: number): P
     else leftovers.push({ key: row.key });
   }
   for await (const row of db.rows(SECRET_PREFIX)) view.setSecret(await readSecret(keys.sealing, row));
+  for await (const row of db.rows(SUSPENSION_PREFIX)) view.suspendAll(readSuspension(row));
   for (let at = 0; at < leftovers.length; at += SWEEP_BATCH) {
     await db.commit(leftovers.slice(at, at + SWEEP_BATCH));
   }

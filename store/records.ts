@@ -10,6 +10,8 @@ export interface ClientRecord {
   readonly version: string;
   /** Epoch milliseconds, as are all times here. */
   readonly createdAt: number;
+  /** Since when it is refused everything. */
+  readonly suspendedSince?: number;
 }
 
 /** A client at the only moments when its token is known: creation and rotation. */

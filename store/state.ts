@@ -19,11 +19,13 @@ import * as policy from "./change_policy.ts";
 import * as mode from "./change_mode.ts";
 import * as rules from "./change_rules.ts";
 import * as secrets from "./change_secrets.ts";
+import * as suspensions from "./change_suspensions.ts";
 import { digestToken } from "./clients.ts";
 import { Database } from "./kv.ts";
 import { loadState, openKeys } from "./load.ts";
 import type { ClientRecord, NewClient, SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
 import type { StoredSecret } from "./secrets.ts";
+import type { Suspension } from "./suspensions.ts";
 import type { Admission, ClientRef, PolicyView, ViewChange } from "./view.ts";
 import { type CopyTo, Writer } from "./writer.ts";
 
@@ -44,6 +46,8 @@ export interface StoreFigures {
   readonly rules: number;
   /** Those among them that cannot act as they read (`policy/rule_health.ts`). */
   readonly rulesWithWarnings: number;
+  /** All of them while all are suspended. */
+  readonly suspendedClients: number;
   /** How long commits took, those that failed included. */
   readonly writeDuration: HistogramData;
   readonly writeFailures: number;
@@ -62,6 +66,9 @@ export class State implements AsyncDisposable {
   readonly #view: PolicyView;
   /** Is told of every switch of the mode that was made. */
   onModeSwitch: (made: mode.NewModeSwitch) => void = () => {};
+  /** Is told of every suspension and its end, when it is in force. */
+  onSuspension: (made: { readonly client: string | undefined; readonly isSuspended: boolean }) => void =
+    () => {};
 
   private constructor(writer: Writer) {
     this.#writer = writer;
@@ -186,6 +193,40 @@ export class State implements AsyncDisposable {
   }
 
   /**
+   * Suspends a client, or all there are and will be: what they have open ends, and everything they ask for is refused, until
+   * they are resumed. It outlives a restart.
+   *
+   * @throws ProxyError `input.not-found` for an unknown client
+   */
+  suspend(client: string | undefined): Promise<void> {
+    return this.#setSuspended(client, true);
+  }
+
+  /**
+   * Ends a suspension: that of a client, or that of all, which leaves those that were suspended by themselves.
+   *
+   * @throws ProxyError `input.not-found` for an unknown client
+   */
+  resume(client: string | undefined): Promise<void> {
+    return this.#setSuspended(client, false);
+  }
+
+  async #setSuspended(client: string | undefined, isSuspended: boolean): Promise<void> {
+    const isNew = await this.#writer.write(() => suspensions.setSuspended(this.#writer, client, isSuspended));
+    if (isNew) this.onSuspension({ client, isSuspended });
+  }
+
+  /** Who is suspended: all first. */
+  suspensions(): readonly Suspension[] {
+    return this.#view.suspensions();
+  }
+
+  /** True while the client is suspended, by name or with all. */
+  isSuspended(client: string): boolean {
+    return this.#view.isSuspended(client);
+  }
+
+  /**
    * Adds a rule (from `parseRule`) behind the others of its client, or before one of them.
    *
    * @param options `ttlMs` is the rule's life in whole milliseconds, for ever when undefined; `place` is where it stands in the
@@ -195,6 +236,15 @@ export class State implements AsyncDisposable {
    */
   addRule(client: string, spec: RuleSpec, options: rules.RuleOptions = {}): Promise<Rule> {
     return this.#writer.write(() => rules.addRule(this.#writer, { client, spec, ...options }));
+  }
+
+  /**
+   * Puts a rule of a client before another, or behind all, and returns it. What it has admitted goes on.
+   *
+   * @throws ProxyError `input.not-found`, `input.invalid`
+   */
+  moveRule(client: string, move: rules.RuleMove): Promise<Rule> {
+    return this.#writer.write(() => rules.moveRule(this.#writer, client, move));
   }
 
   /**
@@ -272,6 +322,7 @@ export class State implements AsyncDisposable {
       clients: this.#view.clientCount,
       secrets: this.#view.secretCount,
       rules: this.#view.ruleCount,
+      suspendedClients: this.listClients().filter(({ name }) => this.isSuspended(name)).length,
       rulesWithWarnings: this.listClients().flatMap(({ name }) => this.judgeRules(name))
         .filter(({ warnings }) => warnings.length > 0).length,
       ...this.#writer.figures(),

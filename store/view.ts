@@ -15,6 +15,7 @@ import { MAX_REMEMBERED_HOSTS } from "./limits.ts";
 import type { ClientRecord, SecretRecord } from "./records.ts";
 import type { StoredRule } from "./rules.ts";
 import type { StoredSecret } from "./secrets.ts";
+import type { Suspension } from "./suspensions.ts";
 
 /** A client as a caller identifies it: the version makes a rotated or re-made client another one. */
 export type ClientRef = Pick<ClientRecord, "name" | "version">;
@@ -36,7 +37,8 @@ export type ViewChange =
   | { readonly kind: "rules-gone"; readonly client: string; readonly gone: readonly StoredRule[] }
   | { readonly kind: "secret"; readonly record: SecretRecord }
   | { readonly kind: "secret-gone"; readonly name: string }
-  | { readonly kind: "mode"; readonly made: ModeSwitch };
+  | { readonly kind: "mode"; readonly made: ModeSwitch }
+  | { readonly kind: "all-suspended"; readonly since: number | undefined };
 
 interface Remembered {
   readonly rules: readonly Rule[];
@@ -62,6 +64,7 @@ export class PolicyView {
   /** Names of clients by the `host:port` that a passthrough rule of theirs names exactly; made when it is asked for. */
   #passing: ReadonlyMap<string, ReadonlySet<string>> | undefined;
   readonly #modes = new ModeSwitches();
+  #allSuspendedSince: number | undefined;
   /** Is told of every step. */
   onStep: (change: ViewChange) => void = () => {};
 
@@ -74,6 +77,7 @@ export class PolicyView {
     }
     for (const { record } of this.#secrets.values()) changes.push({ kind: "secret", record });
     for (const made of this.#modes.list(nowMs)) changes.push({ kind: "mode", made });
+    if (this.isAllSuspended) changes.push({ kind: "all-suspended", since: this.#allSuspendedSince });
     return changes;
   }
 
@@ -85,7 +89,7 @@ export class PolicyView {
       case "client-gone":
         return this.deleteClient(change.name);
       case "rule":
-        return this.addRule(change.stored);
+        return this.moveRule(change.stored);
       case "rules-gone":
         return this.deleteRules(change.client, change.gone);
       case "secret":
@@ -94,6 +98,8 @@ export class PolicyView {
         return this.deleteSecret(change.name);
       case "mode":
         return this.switchMode(change.made);
+      case "all-suspended":
+        return this.suspendAll(change.since);
     }
   }
 
@@ -166,6 +172,14 @@ export class PolicyView {
     this.onStep({ kind: "rule", stored });
   }
 
+  /** Puts a rule at the place that its new sequence gives it. It is in force all the while. */
+  moveRule(stored: StoredRule): void {
+    const { client, id } = stored.rule;
+    const entry = this.#clients.get(client);
+    if (entry) entry.rules = entry.rules.filter(({ rule }) => rule.id !== id);
+    this.addRule(stored);
+  }
+
   /** Removes rules of one client. */
   deleteRules(client: string, gone: readonly StoredRule[]): void {
     const entry = this.#clients.get(client);
@@ -190,7 +204,7 @@ export class PolicyView {
   /** The live rules of a client whose host pattern matches `host` (canonical), in declaration order. */
   rulesFor(client: ClientRef, host: string, nowMs: number): readonly Rule[] {
     const entry = this.#clients.get(client.name);
-    if (entry?.stored.record.version !== client.version) return NO_RULES;
+    if (entry?.stored.record.version !== client.version || this.isSuspended(client.name)) return NO_RULES;
     const known = entry.remembered.get(host);
     if (known && nowMs < known.untilMs) return known.rules;
     const rules: Rule[] = [];
@@ -247,9 +261,35 @@ export class PolicyView {
     return this.#modes.modeOf(client, nowMs);
   }
 
-  /** True while the client's version, the rule and the secret's version are all still in force. */
+  /** Suspends all clients, or ends that: those that are suspended by themselves stay so. */
+  suspendAll(since: number | undefined): void {
+    this.#allSuspendedSince = since;
+    this.onStep({ kind: "all-suspended", since });
+  }
+
+  /** True while every client is suspended. */
+  get isAllSuspended(): boolean {
+    return this.#allSuspendedSince !== undefined;
+  }
+
+  /** True while the client is suspended, by itself or with all. */
+  isSuspended(client: string): boolean {
+    return this.isAllSuspended || this.client(client)?.record.suspendedSince !== undefined;
+  }
+
+  /** Who is suspended: all first. */
+  suspensions(): readonly Suspension[] {
+    const all = this.#allSuspendedSince;
+    const some = this.clients().flatMap(({ name, suspendedSince: since }) =>
+      since === undefined ? [] : [{ client: name, since }]
+    );
+    return all === undefined ? some : [{ since: all }, ...some];
+  }
+
+  /** True while the client's version, the rule and the secret's version are all still in force, and it is not suspended. */
   isLive({ client, rule, others = [], credential }: Admission, nowMs: number): boolean {
     if (this.client(client.name)?.record.version !== client.version) return false;
+    if (this.isSuspended(client.name)) return false;
     for (const { id } of rule ? [rule, ...others] : others) {
       const stored = this.#rules.get(id);
       if (stored?.rule.client !== client.name || !isUnexpired(stored.rule, nowMs)) return false;

@@ -104,6 +104,10 @@ export class PolicyReplica implements PolicySource {
     return this.#closed.hosts;
   }
 
+  isSuspended(client: string): boolean {
+    return this.#view.isSuspended(client);
+  }
+
   isLive(grant: Grant): boolean {
     return !this.#options.isCondemned() && this.#view.isLive(grant, this.#options.clock.now());
   }

@@ -41,8 +41,8 @@ export function ruleOf(args: CommandArgs): RuleSpec {
     methods: args.list("method"),
     paths: args.list("path"),
     ports: portsOf(args, "port"),
-    secret: args.text("secret"),
-    passthrough: args.has("passthrough"),
+    secret: args.declares("secret") ? args.text("secret") : undefined,
+    passthrough: args.declares("passthrough") && args.has("passthrough"),
   });
 }
 

@@ -111,6 +111,11 @@ export class CommandArgs {
     return this.#values.flags.get(name) ?? [];
   }
 
+  /** True when the command has such a flag. */
+  declares(name: string): boolean {
+    return this.spec.flags?.some((each) => each.name === name) ?? false;
+  }
+
   /** True when the flag was given. */
   has(name: string): boolean {
     this.#flag(name);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { WORD_FLAGS } from "../api/rule_words.ts";
+import { CONDITION_FLAGS, WORD_FLAGS } from "../api/rule_words.ts";
 import { AGENT_COMMANDS, PLACED_CA } from "../agent/commands.ts";
 import { type CommandSpec, type FlagSpec, splitCommas, splitPaths } from "./command.ts";
 import { JSON_FLAG, URL_FLAG } from "./common_flags.ts";
@@ -49,6 +49,8 @@ const RULE_FLAGS: readonly FlagSpec[] = [
     description: "pass the bytes through uninspected; not with --method, --path or --secret",
   },
 ];
+
+const ALL_FLAG: FlagSpec = { name: "all", description: "every client, also those that are made later" };
 
 const CA_FLAGS: readonly FlagSpec[] = [
   {
@@ -147,6 +149,36 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("../rules/cmd_client.ts")).deleteClient,
   },
   {
+    name: "client suspend",
+    summary: "end all that a client has open, and refuse it everything until it is resumed",
+    arguments: [CLIENT_NAME],
+    flags: [URL_FLAG],
+    examples: ["slicer-proxy client suspend ci-1"],
+    load: async () => (await import("../rules/cmd_client.ts")).suspendClient,
+  },
+  {
+    name: "client resume",
+    summary: "let a suspended client go on, with its token and rules as they were",
+    arguments: [CLIENT_NAME],
+    flags: [URL_FLAG],
+    examples: ["slicer-proxy client resume ci-1"],
+    load: async () => (await import("../rules/cmd_client.ts")).resumeClient,
+  },
+  {
+    name: "suspend",
+    summary: "the kill switch: end all that is open, and refuse every client everything",
+    flags: [ALL_FLAG, URL_FLAG],
+    examples: ["slicer-proxy suspend --all"],
+    load: async () => (await import("../rules/cmd_client.ts")).suspendAll,
+  },
+  {
+    name: "resume",
+    summary: "let all clients go on but those that were suspended by name",
+    flags: [ALL_FLAG, URL_FLAG],
+    examples: ["slicer-proxy resume --all"],
+    load: async () => (await import("../rules/cmd_client.ts")).resumeAll,
+  },
+  {
     name: "secret create",
     summary: "store an upstream credential, sealed; on a terminal its value is asked for",
     arguments: [SECRET_NAME],
@@ -236,6 +268,40 @@ export const COMMANDS: readonly CommandSpec[] = [
       "slicer-proxy allow ci-1 --host api.example.com --path '/admin/*' --secret admin-key --first",
     ],
     load: async () => (await import("../rules/cmd_allow.ts")).run,
+  },
+  {
+    name: "deny",
+    summary: "add a rule that denies what it matches, before rules that would allow it",
+    arguments: [RULE_CLIENT],
+    flags: [
+      ...RULE_FLAGS.filter(({ name }) => name !== "secret" && name !== "passthrough"),
+      { name: "ttl", placeholder: "DURATION", description: "how long the rule lives; none means for ever" },
+      { name: "first", description: "put it before all rules that the client has" },
+      { name: "before", placeholder: "N", description: "put it before the client's rule N, counted from 1" },
+      ...CONDITION_FLAGS,
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy deny ci-1 --host api.github.com --method DELETE --first",
+      "slicer-proxy deny ci-1 --host '*.internal.example.com' --before 2",
+    ],
+    load: async () => (await import("../rules/cmd_allow.ts")).deny,
+  },
+  {
+    name: "rules move",
+    summary: "put one of a client's rules before another; the first that matches decides",
+    arguments: [
+      RULE_CLIENT,
+      { name: "N", description: "the rule, counted from 1 as rules lists them" },
+    ],
+    flags: [
+      { name: "before", placeholder: "M", description: "put it before the client's rule M" },
+      { name: "first", description: "put it before all others" },
+      { name: "last", description: "put it behind all others" },
+      URL_FLAG,
+    ],
+    examples: ["slicer-proxy rules move ci-1 4 --before 2", "slicer-proxy rules move ci-1 4 --first"],
+    load: async () => (await import("../rules/cmd_rules.ts")).move,
   },
   {
     name: "revoke",

@@ -84,6 +84,21 @@ export const REVIEW_COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("./cmd_mode.ts")).run,
   },
   {
+    name: "explain",
+    summary: "what would be decided about a request, by which rule, and why not by the others",
+    arguments: [
+      { name: "CLIENT", description: "the client that would ask" },
+      { name: "METHOD", description: "GET, POST or another" },
+      { name: "URL", description: "as the client would ask for it: https://api.example.com/v1/models" },
+    ],
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: [
+      "slicer-proxy explain ci-1 GET https://api.github.com/repos/acme/site",
+      "slicer-proxy explain ci-1 POST https://api.github.com/graphql --json",
+    ],
+    load: async () => (await import("./cmd_explain.ts")).run,
+  },
+  {
     name: "suggest",
     summary: "propose the narrowest rules that allow what a client was denied",
     arguments: [DENIED_CLIENT],

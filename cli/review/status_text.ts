@@ -41,6 +41,7 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["host group", text(status.hostgroup)],
     ["listening", listeners(status)],
     ["policy", counts(status, [["clients", "client"], ["rules", "rule"], ["secrets", "secret"]])],
+    ["suspended", suspended(status)],
     ["to look at", ruleWarnings(status)],
     ["open", open(status)],
     [
@@ -56,6 +57,10 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["workers", workers(status)],
     ["process", process(status.process)],
   ];
+}
+
+function suspended({ suspended_clients: clients }: JsonObject): string {
+  return number(clients) === 0 ? "" : `${plural(clients, "client")}: slicer-proxy client list says which`;
 }
 
 function ruleWarnings({ rules_with_warnings: rules }: JsonObject): string {

@@ -1,5 +1,5 @@
 /**
- * `client create`, `list`, `rotate`, `delete`.
+ * `client create`, `list`, `rotate`, `delete`, `suspend`, `resume`; `suspend` and `resume` of all.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { parseName } from "../../core/names.ts";
 import { apiClient, type JsonObject, segment } from "../api/client.ts";
 import type { CommandArgs } from "../command/command.ts";
+import { usageError } from "../command/parse.ts";
 import type { Io } from "../terminal/io.ts";
 import { readSecret } from "./secret_input.ts";
 import { cell } from "../api/values.ts";
@@ -36,7 +37,15 @@ export async function listClients(args: CommandArgs, io: Io): Promise<void> {
   if (clients.length === 0) {
     return io.output.note("no clients yet: slicer-proxy client create NAME makes one");
   }
-  io.output.table(["NAME", "CREATED"], clients.map((client) => [cell(client.name), cell(client.created_at)]));
+  const isUsual = clients.every(({ suspended_since: since }) => since === undefined);
+  io.output.table(
+    isUsual ? ["NAME", "CREATED"] : ["NAME", "CREATED", "SUSPENDED"],
+    clients.map((client) => [
+      cell(client.name),
+      cell(client.created_at),
+      ...(isUsual ? [] : [cell(client.suspended_since)]),
+    ]),
+  );
 }
 
 /** Replaces the token; prints it as {@linkcode createClient} does. */
@@ -53,6 +62,43 @@ export async function deleteClient(args: CommandArgs, io: Io): Promise<void> {
   const api = await apiClient(args, io);
   await api.call("DELETE", `clients/${segment(name)}`);
   io.output.note(`deleted client ${name} and its rules`);
+}
+
+/** Stops a client at once. */
+export async function suspendClient(args: CommandArgs, io: Io): Promise<void> {
+  const name = parseName("client", args.argument("NAME"));
+  const api = await apiClient(args, io);
+  await api.call("POST", `clients/${segment(name)}/suspend`);
+  io.output.note(
+    `suspended client ${name}: what it had open has ended; slicer-proxy client resume ${name} ends it`,
+  );
+}
+
+/** Lets a client go on. */
+export async function resumeClient(args: CommandArgs, io: Io): Promise<void> {
+  const name = parseName("client", args.argument("NAME"));
+  const api = await apiClient(args, io);
+  await api.call("POST", `clients/${segment(name)}/resume`);
+  io.output.note(`client ${name} goes on`);
+}
+
+/** The kill switch: stops every client. */
+export async function suspendAll(args: CommandArgs, io: Io): Promise<void> {
+  requireAll(args);
+  await (await apiClient(args, io)).call("POST", "suspensions/all");
+  io.output.note("suspended every client: nothing goes out any more; slicer-proxy resume --all ends it");
+}
+
+/** Lets all go on but those that were suspended by name. */
+export async function resumeAll(args: CommandArgs, io: Io): Promise<void> {
+  requireAll(args);
+  await (await apiClient(args, io)).call("DELETE", "suspensions/all");
+  io.output.note("every client goes on, but those that are suspended by name: slicer-proxy client list");
+}
+
+function requireAll(args: CommandArgs): void {
+  if (args.has("all")) return;
+  throw usageError("Cannot tell whom: --all is missing", "for one client: slicer-proxy client suspend NAME");
 }
 
 function printToken(answer: JsonObject, io: Io): void {

@@ -1,5 +1,5 @@
 /**
- * `rules`: a client's rules.
+ * `rules`: a client's rules, and their order.
  *
  * @module
  */
@@ -7,6 +7,8 @@ import { formatDuration } from "../../core/duration.ts";
 import { parseName } from "../../core/names.ts";
 import { apiClient, type JsonObject, segment } from "../api/client.ts";
 import type { CommandArgs } from "../command/command.ts";
+import { usageError } from "../command/parse.ts";
+import { placeOf } from "./place.ts";
 import type { Io } from "../terminal/io.ts";
 import { cell, warningsOf } from "../api/values.ts";
 import { shownWords } from "../api/rule_words.ts";
@@ -27,13 +29,37 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
     rules.map((rule, i) => [
       cell(rule.host),
       cell(rule.secret),
-      [rule.passthrough === true ? "passthrough" : "mitm", ...shownWords(rule)].join(", "),
+      modeOf(rule),
       listOr(rule.methods, "any"),
       listOr(rule.ports, "80,443"),
       listOr(rule.paths, "any"),
       timeLeft(rule, nowMs),
       String(i + 1),
     ]),
+  );
+}
+
+/** Puts a rule at another place. What it has admitted goes on. */
+export async function move(args: CommandArgs, io: Io): Promise<void> {
+  const client = parseName("client", args.argument("CLIENT"));
+  const from = placeOf(args.argument("N"), "N");
+  const wanted = ["before", "first", "last"].filter((flag) => args.has(flag));
+  if (wanted.length !== 1) {
+    throw usageError(
+      "Cannot move the rule: it is unclear where to",
+      "give one of --before M, --first and --last",
+    );
+  }
+  const before = args.has("first") ? 1 : placeOf(args.text("before"), "--before");
+  const api = await apiClient(args, io);
+  await api.call("POST", "allows/move", { client, from, ...(args.has("last") ? {} : { before }) });
+  io.output.note(`moved rule ${from} of ${client}; slicer-proxy rules ${client} shows the order`);
+}
+
+function modeOf(rule: JsonObject): string {
+  const words = shownWords(rule).filter((word) => word !== "deny");
+  return [rule.deny === true ? "deny" : rule.passthrough === true ? "passthrough" : "mitm", ...words].join(
+    ", ",
   );
 }
 

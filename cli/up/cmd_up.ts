@@ -94,6 +94,8 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     );
     state.onModeSwitch = ({ client, mode, ttlMs }) =>
       audit.write({ verdict: "change", client: client ?? "*", mode, durationMs: ttlMs });
+    state.onSuspension = ({ client, isSuspended }) =>
+      audit.write({ verdict: "change", client: client ?? "*", method: isSuspended ? "SUSPEND" : "RESUME" });
     const credentials = openCredentials(config, { state, clock, trusted }, stack);
     const startedAt = clock.now();
     const note = (line: string) => io.output.note(line);

@@ -143,6 +143,7 @@ function policyOf(state: State, credentials: Credentials): PolicySource {
     rejected: (credential, answer) => credentials.rejected(credential, answer),
     isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
     closedHosts: () => credentials.closedHosts(),
+    isSuspended: (client) => state.isSuspended(client),
     isLive: (grant) => state.isLive(grant),
     onChange: (listener) => state.onChange(listener),
   };

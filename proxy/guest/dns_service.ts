@@ -20,6 +20,7 @@ import {
 import { type DnsRecord, formatDnsRecords, RECORD_TYPES, subjectOf } from "../../core/dns_record.ts";
 import { isProxyError, ProxyError } from "../../core/errors.ts";
 import { parseHost } from "../../core/host_port.ts";
+import { rulesThatReach } from "../../policy/decide.ts";
 import { isReason, type Reason } from "../../policy/reason.ts";
 import { modeOf, type ProxyContext } from "../context.ts";
 import { type Exchange, identify } from "../exchange.ts";
@@ -88,7 +89,9 @@ async function answerFor(
 ): Promise<{ readonly answer: DnsAnswer; readonly reason?: Reason }> {
   const empty = (rcode: number): DnsAnswer => ({ rcode, addresses: [], ttl: 0 });
   const subject = subjectOf(host);
-  const rules = host === "" || isReserved(host) ? [] : context.policy.rulesFor(client, subject);
+  const rules = host === "" || isReserved(host)
+    ? []
+    : rulesThatReach(context.policy.rulesFor(client, subject));
   if (rules.length === 0) {
     const answer = modeOf(context, client.name) === "audit" && host !== "" && !isReserved(host)
       ? { rcode: RCODE.noError, addresses: type === TYPE_A ? [AUDIT_ADDRESS] : [], ttl: 0 }

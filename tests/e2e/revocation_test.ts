@@ -18,20 +18,28 @@ import { TestPolicy } from "../support/test_policy.ts";
 import type { Rule } from "../../policy/rule.ts";
 
 /** What an operator does, by name. */
-type Change = "rule revoked" | "client deleted" | "client rotated" | "secret replaced" | "secret deleted";
+type Change =
+  | "rule revoked"
+  | "client deleted"
+  | "client rotated"
+  | "client suspended"
+  | "secret replaced"
+  | "secret deleted";
 const ALL: readonly Change[] = [
   "rule revoked",
   "client deleted",
   "client rotated",
+  "client suspended",
   "secret replaced",
   "secret deleted",
 ];
-const WITHOUT_SECRET = ALL.slice(0, 3);
+const WITHOUT_SECRET = ALL.slice(0, 4);
 
 function apply(change: Change, { policy }: TestProxy, rule: Rule): void {
   if (change === "rule revoked") policy.revoke(rule);
   else if (change === "client deleted") policy.removeClient("one");
   else if (change === "client rotated") policy.addClient("one", "another token");
+  else if (change === "client suspended") policy.suspend("one");
   else if (change === "secret deleted") policy.removeCredential("key");
   else policy.setCredential({ secret: "key", host: "up.test", headers: [["Authorization", "Bearer NEW"]] });
 }

@@ -179,6 +179,7 @@ function withCredentials(
     rejected: (credential, answer) => credentials.rejected(credential, answer),
     isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
     closedHosts: () => credentials.closedHosts(),
+    isSuspended: (client) => policy.isSuspended(client),
     isLive: ({ client, rule, credential }) =>
       policy.isLive({ client, ...(rule ? { rule } : {}) }) &&
       (!credential || credentials.secretInfo(credential.secret)?.version === credential.version),

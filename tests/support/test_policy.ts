@@ -10,6 +10,7 @@ export class TestPolicy implements PolicySource {
   readonly #clients = new Map<string, { client: Client; token: string; rules: Rule[] }>();
   readonly #credentials = new Map<string, Credential>();
   readonly #listeners = new Set<() => void>();
+  readonly #suspended = new Set<string>();
   #serial = 0;
 
   addClient(name: string, token: string): Client {
@@ -22,6 +23,20 @@ export class TestPolicy implements PolicySource {
   removeClient(name: string): void {
     this.#clients.delete(name);
     this.#changed();
+  }
+
+  suspend(name: string): void {
+    this.#suspended.add(name);
+    this.#changed();
+  }
+
+  resume(name: string): void {
+    this.#suspended.delete(name);
+    this.#changed();
+  }
+
+  isSuspended(name: string): boolean {
+    return this.#suspended.has(name);
   }
 
   allow(client: string, input: RuleInput): Rule {
@@ -101,7 +116,7 @@ export class TestPolicy implements PolicySource {
 
   isLive({ client, rule, credential }: Grant): boolean {
     const entry = this.#clients.get(client.name);
-    if (entry?.client.version !== client.version) return false;
+    if (entry?.client.version !== client.version || this.#suspended.has(client.name)) return false;
     if (rule && !entry.rules.some(({ id }) => id === rule.id)) return false;
     return !credential || this.#credentials.get(credential.secret)?.version === credential.version;
   }

@@ -42,6 +42,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "DELETE /proxy/v1/allows/{client}/{host}",
     "DELETE /proxy/v1/clients/{name}",
     "DELETE /proxy/v1/secrets/{name}",
+    "DELETE /proxy/v1/suspensions/all",
     "GET /healthz",
     "GET /metrics",
     "GET /proxy/v1/audit",
@@ -53,13 +54,19 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "GET /proxy/v1/policy",
     "GET /proxy/v1/secrets",
     "GET /proxy/v1/status",
+    "GET /proxy/v1/suspensions",
     "POST /proxy/v1/allows",
+    "POST /proxy/v1/allows/move",
     "POST /proxy/v1/allows/revoke",
     "POST /proxy/v1/clients",
+    "POST /proxy/v1/clients/{name}/explain",
+    "POST /proxy/v1/clients/{name}/resume",
     "POST /proxy/v1/clients/{name}/rotate",
+    "POST /proxy/v1/clients/{name}/suspend",
     "POST /proxy/v1/policy/apply",
     "POST /proxy/v1/policy/test",
     "POST /proxy/v1/secrets",
+    "POST /proxy/v1/suspensions/all",
     "POST /proxy/v1/ui/links",
     "PUT /proxy/v1/mode",
   ]);
@@ -120,6 +127,20 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["addRule", 409, "/allows", { body: { client: "c", host: "x.example" } }],
   ["listRules", 200, "/clients/c"],
   ["listRules", 404, "/clients/nobody"],
+  ["moveRule", 204, "/allows/move", { body: { client: "c", from: 1, before: 1 } }],
+  ["moveRule", 400, "/allows/move", { body: { client: "c", from: 0 } }],
+  ["moveRule", 404, "/allows/move", { body: { client: "c", from: 2 } }],
+  ["explainRequest", 200, "/clients/c/explain", { body: { method: "GET", url: "https://x.example/" } }],
+  ["explainRequest", 200, "/clients/c/explain", { body: { method: "GET", url: "https://y.example/" } }],
+  ["explainRequest", 400, "/clients/c/explain", { body: { method: "GET", url: "x.example" } }],
+  ["explainRequest", 404, "/clients/nobody/explain", { body: { method: "GET", url: "https://x.example/" } }],
+  ["suspendClient", 204, "/clients/c/suspend", { method: "POST" }],
+  ["suspendClient", 404, "/clients/nobody/suspend", { method: "POST" }],
+  ["suspendAll", 204, "/suspensions/all", { method: "POST" }],
+  ["listSuspensions", 200, "/suspensions"],
+  ["resumeAll", 204, "/suspensions/all", { method: "DELETE" }],
+  ["resumeClient", 204, "/clients/c/resume", { method: "POST" }],
+  ["resumeClient", 404, "/clients/nobody/resume", { method: "POST" }],
   ["revokeRule", 400, "/allows/revoke", { body: { client: "c" } }],
   ["revokeRule", 404, "/allows/revoke", { body: { client: "c", host: "y.example" } }],
   ["revokeRule", 204, "/allows/revoke", { body: { client: "c", host: "x.example" } }],
@@ -203,12 +224,19 @@ Deno.test("openapi.json: every response that is described is given, in the type 
   for (const host of ["a.example", "b.example"]) {
     await api.control.addRule("c", { host, methods: [], paths: [], ports: [], passthrough: false });
   }
+  await api.control.createClient("idle");
+  await api.control.suspend("idle");
+  await api.control.suspend(undefined);
   await Deno.remove(`${api.dir}/state/state.kv`);
   const writes: [string, string, CallOptions][] = [
     ["createClient", "/clients", { body: { name: "d" } }],
     ["rotateClient", "/clients/c/rotate", { method: "POST" }],
     ["createSecret", "/secrets", { body: { name: "t", host: "x.example", value: "v" } }],
     ["addRule", "/allows", { body: { client: "c", host: "x.example" } }],
+    ["moveRule", "/allows/move", { body: { client: "c", from: 2, before: 1 } }],
+    ["suspendClient", "/clients/c/suspend", { method: "POST" }],
+    ["resumeClient", "/clients/idle/resume", { method: "POST" }],
+    ["resumeAll", "/suspensions/all", { method: "DELETE" }],
     ["revokeRule", "/allows/revoke", { body: { client: "c", host: "a.example" } }],
     ["revokeHost", "/allows/c/b.example", { method: "DELETE" }],
     ["deleteSecret", "/secrets/s", { method: "DELETE" }],
@@ -221,6 +249,9 @@ Deno.test("openapi.json: every response that is described is given, in the type 
   await using onSocket = await TestApi.start();
   assertEquals((await onSocket.call(`${V1}/ui/links`, { method: "POST" })).status, 409);
   given.get("createUiLink")?.add("409");
+  await Deno.remove(`${onSocket.dir}/state/state.kv`);
+  assertEquals((await onSocket.call(`${V1}/suspensions/all`, { method: "POST" })).status, 507);
+  given.get("suspendAll")?.add("507");
 
   for (const [id, { operation }] of operations) {
     assertEquals([...given.get(id) ?? []].sort(), Object.keys(operation.responses).sort(), id);

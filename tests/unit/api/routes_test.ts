@@ -373,6 +373,7 @@ Deno.test("status says what runs and what it holds", async () => {
     secrets: 1,
     rules: 1,
     rules_with_warnings: 1,
+    suspended_clients: 0,
     open_connections: 7,
     max_connections: 4_700,
     open_tunnels: 5,

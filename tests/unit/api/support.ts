@@ -65,6 +65,7 @@ export const REPORT: StatusReport = {
     secrets: 0,
     rules: 0,
     rulesWithWarnings: 1,
+    suspendedClients: 0,
     writeDuration: DURATIONS,
     writeFailures: 41,
     databaseBytes: 42,

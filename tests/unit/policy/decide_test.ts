@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { decideConnect, decideRequest, type RequestTarget } from "../../../policy/decide.ts";
+import { decideConnect, decideRequest, type RequestTarget, rulesThatReach } from "../../../policy/decide.ts";
 import type { Rule } from "../../../policy/rule.ts";
 import { makeRule } from "../../support/make_rule.ts";
 
@@ -45,6 +45,63 @@ Deno.test("decideConnect() goes by the first rule for host and port", async (t) 
   await t.step("no rules at all", () => {
     assertEquals(decideConnect([], { host: HOST, port: 443 }), { verdict: "deny", reason: "no-rule" });
   });
+});
+
+Deno.test("deny rules stop the search, for tunnels and requests", async (t) => {
+  const all = makeRule("all", { host: HOST });
+  const splice = makeRule("splice", { host: HOST, passthrough: true });
+  const denyAll = makeRule("deny", { host: HOST, deny: true });
+  const denyPort = makeRule("deny-port", { host: HOST, ports: [443], deny: true });
+  const denyDelete = makeRule("deny-delete", { host: HOST, methods: ["DELETE"], deny: true });
+  const denyAdmin = makeRule("deny-admin", { host: "*.example.com", paths: ["/admin/*"], deny: true });
+  const tunnels: readonly [string, readonly Rule[], string][] = [
+    ["before an allow rule", [denyAll, all], "rule-denied"],
+    ["behind an allow rule", [all, denyAll], "inspect:all"],
+    ["of this port", [denyPort, all], "rule-denied"],
+    ["with a method has the tunnel inspected", [denyDelete, all], "inspect:all"],
+    ["with a path keeps a later passthrough inspected", [denyAdmin, splice], "inspect:splice"],
+    ["with a path allows nothing by itself", [denyAdmin], "no-rule"],
+  ];
+  for (const [name, rules, expected] of tunnels) {
+    await t.step(`tunnel: ${name}`, () => {
+      const decision = decideConnect(rules, { host: HOST, port: 443 });
+      assertEquals(
+        decision.verdict === "deny" ? decision.reason : `${decision.verdict}:${decision.rule.id}`,
+        expected,
+      );
+    });
+  }
+  const requests: readonly [string, readonly Rule[], RequestTarget, string][] = [
+    ["the method", [denyDelete, all], get("/", { method: "DELETE" }), "rule-denied"],
+    ["the method in another case", [denyDelete, all], get("/", { method: "delete" }), "rule-denied"],
+    ["another method", [denyDelete, all], get("/"), "allow:all"],
+    ["the path", [denyAdmin, all], get("/admin/users"), "rule-denied"],
+    [
+      "a path with a second reading that is denied",
+      [denyAdmin, all],
+      get("/v1/../admin/users"),
+      "path-ambiguous",
+    ],
+    ["a path that hides what is denied", [denyAdmin, all], get("/%2561dmin/users"), "path-encoding"],
+    ["another path", [denyAdmin, all], get("/v1/users"), "allow:all"],
+    ["too late", [all, denyAdmin], get("/admin/users"), "allow:all"],
+    ["another port", [denyPort, all], get("/", { port: 80 }), "allow:all"],
+    ["in a passthrough rule's place", [denyAdmin, splice], get("/admin/x"), "rule-denied"],
+  ];
+  for (const [name, rules, request, expected] of requests) {
+    await t.step(`request: ${name}`, () => assertEquals(outcome(rules, request), expected));
+  }
+});
+
+Deno.test("rulesThatReach() leaves out what deny rules make unreachable", () => {
+  const all = makeRule("all", { host: HOST });
+  const partial = makeRule("partial", { host: HOST, methods: ["PUT"], deny: true });
+  const total = makeRule("total", { host: "*", deny: true });
+  const idsOf = (rules: readonly Rule[]) => rulesThatReach(rules).map(({ id }) => id);
+  assertEquals(idsOf([partial, all]), ["all"]);
+  assertEquals(idsOf([total, all]), []);
+  assertEquals(idsOf([all, total]), ["all"]);
+  assertEquals(idsOf([partial]), []);
 });
 
 Deno.test("decideRequest() takes the first rule that matches in every dimension", async (t) => {

@@ -27,6 +27,8 @@ const step = fc.oneof(
   fc.record({ kind: fc.constant("secret" as const), name, version: fc.nat({ max: 3 }) }),
   fc.record({ kind: fc.constant("delete-secret" as const), name }),
   fc.record({ kind: fc.constant("expire" as const) }),
+  fc.record({ kind: fc.constant("move" as const), name, from: fc.nat({ max: 3 }), to: fc.nat({ max: 9 }) }),
+  fc.record({ kind: fc.constant("suspend" as const), on: fc.boolean() }),
 );
 
 let serial = 0;
@@ -38,6 +40,13 @@ function make(view: PolicyView, what: typeof step extends fc.Arbitrary<infer T> 
     sequence: serial,
   });
   switch (what.kind) {
+    case "move": {
+      const stored = view.storedRules(what.name)[what.from];
+      if (stored) view.moveRule({ ...stored, sequence: what.to + 0.5 });
+      return;
+    }
+    case "suspend":
+      return view.suspendAll(what.on ? 1 : undefined);
     case "client": {
       const { name, version } = what;
       const record = { name, version: String(version), createdAt: 0 };

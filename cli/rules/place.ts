@@ -1,0 +1,20 @@
+/**
+ * The place of a rule in its client's list, as a person types it.
+ *
+ * @module
+ */
+import { usageError } from "../command/parse.ts";
+
+/**
+ * A place, from 1.
+ *
+ * @param what the flag or argument that it stands in
+ * @throws ProxyError `cli.usage`
+ */
+export function placeOf(text: string | undefined, what: string): number {
+  if (text !== undefined && /^[1-9][0-9]{0,5}$/.test(text)) return Number(text);
+  throw usageError(
+    `Cannot use ${what} with this value`,
+    "it takes a rule's number, as slicer-proxy rules lists them",
+  );
+}

@@ -1,0 +1,69 @@
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { ProxyError } from "../../../core/errors.ts";
+import { describeAsked, parseAsked, reportVerdict } from "../../../policy/verdict_report.ts";
+import { makeRule } from "../../support/make_rule.ts";
+
+Deno.test("parseAsked() keeps the path as it is written", async (t) => {
+  const rows: readonly [string, string, string][] = [
+    ["get", "https://API.example.com", "GET https://api.example.com:443/"],
+    ["GET", "https://api.example.com/a/../b?x=1#y", "GET https://api.example.com:443/a/../b"],
+    ["POST", "http://api.example.com:8080/v1", "POST http://api.example.com:8080/v1"],
+    ["GET", "http://[2001:db8::1]/x", "GET http://[2001:db8::1]:80/x"],
+    ["GET", "HTTPS://bücher.example/", "GET https://xn--bcher-kva.example:443/"],
+  ];
+  for (const [method, url, expected] of rows) {
+    await t.step(url, () => assertEquals(describeAsked(parseAsked(method, url)), expected));
+  }
+  for (
+    const [method, url] of [
+      ["GET", "api.example.com/v1"],
+      ["GET", "ftp://a.test/"],
+      ["GET", "https://user:pw@a.test/"],
+      ["GET", "https://*.a.test/"],
+      ["GET", "https://a.test:0/"],
+      ["GET", "https://a.test:99999/"],
+      ["GET", "https:///x"],
+      ["--x", "https://a.test/"],
+      ["G T", "https://a.test/"],
+    ] as const
+  ) {
+    await t.step(
+      `refuses ${method} ${url}`,
+      () => void assertThrows(() => parseAsked(method, url), ProxyError),
+    );
+  }
+});
+
+Deno.test("reportVerdict() names the rule that decides and what the others miss", () => {
+  const rules = [
+    makeRule("admin", { host: "*.example.com", paths: ["/admin/*"], deny: true }),
+    makeRule("get", { host: "api.example.com", methods: ["GET"], paths: ["/v1/*"] }),
+    makeRule("db", { host: "db.example.com", passthrough: true, ports: [443] }),
+    makeRule("any", { host: "api.example.com" }),
+  ];
+  const ask = (method: string, url: string) => reportVerdict("ci-1", rules, parseAsked(method, url));
+  const allowed = ask("GET", "https://api.example.com/v1/x");
+  assertEquals([allowed.verdict, allowed.place], ["allow", 2]);
+  assertEquals(allowed.rules.map(({ missed }) => missed), [
+    ["path"],
+    [],
+    ["host"],
+    [],
+  ]);
+  const denied = ask("GET", "https://api.example.com/admin/x");
+  assertEquals([denied.verdict, denied.reason, denied.place], ["deny", "rule-denied", 1]);
+  assertStringIncludes(
+    denied.explanation?.text ?? "",
+    "Its deny rule for *.example.com path /admin/* says so.",
+  );
+  assertEquals(denied.explanation?.command, undefined);
+  const unknown = ask("GET", "https://evil.test/");
+  assertEquals([unknown.verdict, unknown.reason, unknown.place], ["deny", "no-rule", undefined]);
+  const tunnel = ask("GET", "https://db.example.com/");
+  // The deny rule before it has the tunnel inspected.
+  assertEquals([tunnel.verdict, tunnel.place], ["allow", 3]);
+  assertEquals(
+    reportVerdict("ci-1", rules.slice(2), parseAsked("GET", "https://db.example.com/x")).verdict,
+    "passthrough",
+  );
+});
