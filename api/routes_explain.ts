@@ -41,7 +41,7 @@ const explain = createRoute({
   path: "/proxy/v1/clients/{name}/explain",
   operationId: "explainRequest",
   summary: "What would be decided about a request of a client, by which rule, and why not by the others",
-  description: "Sends nothing. Addresses, credentials and quotas can still refuse what rules allow.",
+  description: "Sends nothing. Bodies, addresses, credentials and quotas can still refuse what rules allow.",
   tags: ["allows"],
   middleware: jsonBody,
   request: {

@@ -1,7 +1,7 @@
 /**
  * What would be decided about a request, by which rule, and why not by the others: for people who ask before anything is sent.
  *
- * Not here: what only shows while a request is under way: addresses, credentials, quotas.
+ * Not here: what only shows while a request is under way: its body, addresses, credentials, quotas.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { ProxyError } from "../core/errors.ts";
 import { formatHostPort, parsePort } from "../core/host_port.ts";
 import { decideConnect, decideRequest, type RequestTarget } from "./decide.ts";
 import { explainDenial, type Explanation } from "./explain.ts";
-import { type Dimension, matchRule } from "./match.ts";
+import { type Dimension, DIMENSIONS, matchRule } from "./match.ts";
 import type { Reason } from "./reason.ts";
 import { parseHostPattern, type Rule } from "./rule.ts";
 
@@ -38,7 +38,8 @@ export interface VerdictReport {
  * @throws ProxyError `input.invalid`
  */
 export function parseAsked(method: string, url: string): AskedRequest {
-  const [, scheme, authority = "", path = ""] = /^(https?):\/\/([^/?#\\@]+)([^?#]*)/i.exec(url) ?? [];
+  const [, scheme, authority = "", path = "", query] =
+    /^(https?):\/\/([^/?#\\@]+)([^?#]*)(?:\?([^#]*))?/i.exec(url) ?? [];
   const [, name = "", port] = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(authority) ?? [];
   const isTls = scheme?.toLowerCase() === "https";
   const portNumber = port === undefined ? (isTls ? 443 : 80) : parsePort(port);
@@ -56,6 +57,7 @@ export function parseAsked(method: string, url: string): AskedRequest {
     port: portNumber,
     method: method.toUpperCase(),
     path: path === "" ? "/" : path,
+    ...(query === undefined ? {} : { query }),
   };
 }
 
@@ -91,5 +93,5 @@ function placed(rules: readonly Rule[], rule: Rule): { readonly place: number } 
 
 function missedBy(rule: Rule, asked: AskedRequest): Dimension[] {
   const match = matchRule(rule, asked);
-  return (["host", "port", "method", "path"] as const).filter((dimension) => !match[dimension]);
+  return DIMENSIONS.filter((dimension) => !match[dimension]);
 }

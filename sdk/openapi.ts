@@ -295,7 +295,7 @@ export interface paths {
     readonly put?: never;
     /**
      * What would be decided about a request of a client, by which rule, and why not by the others
-     * @description Sends nothing. Addresses, credentials and quotas can still refuse what rules allow.
+     * @description Sends nothing. Bodies, addresses, credentials and quotas can still refuse what rules allow.
      */
     readonly post: operations["explainRequest"];
     readonly delete?: never;
