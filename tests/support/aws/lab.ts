@@ -76,10 +76,11 @@ function versionOf(python: string, module: string): string {
   return new TextDecoder().decode(new Deno.Command(python, { args }).outputSync().stdout).trim();
 }
 
-/** The services that tests ask, and a bucket in a host's name. */
-const NAMES = ["s3", "b.s3", "dynamodb", "bedrock", "bedrock-runtime", "lambda", "sts", "events"].map((
-  name,
-) => `${name}.aws.test`);
+/** The services that tests ask, and the name that needs no resolver. */
+const NAMES = [
+  "localhost",
+  ...["s3", "dynamodb", "bedrock-runtime", "lambda", "sts"].map((name) => `${name}.aws.test`),
+];
 
 /** Starts it, with a certificate for the services of `aws.test`. */
 export async function startAwsUpstream(options: AwsUpstreamOptions = {}): Promise<AwsUpstream> {
