@@ -187,13 +187,18 @@ Deno.test("workers: none of them takes a request while the audit log cannot be w
   await using stage = await startWorkersStage({ isDiskFull: () => isDiskFull });
   await allow(stage, upstream);
   const tunnels = await openTunnels(stage, upstream);
+  const probes = await openTunnels(stage, upstream);
   assertEquals((await living(tunnels, upstream)).length, MANY);
   isDiskFull = true;
   await get(tunnels[0] as RawPeer, upstream); // this one notices
-  await waitUntil("all of them know", async () => {
-    const statuses = await Promise.all(tunnels.map((tunnel) => get(tunnel, upstream)));
-    return statuses.every((status) => status === 503);
-  });
+  // Each of these is closed by its refusal, and then its worker knows.
+  await soon(
+    "all of them know",
+    Promise.all(probes.map(async (probe) => {
+      while (await get(probe, upstream) !== 503);
+    })),
+  );
+  closeAll(probes);
   const seen = upstream.seen.length;
   const refused = await Promise.all(tunnels.map((tunnel) => get(tunnel, upstream)));
   assertEquals(new Set(refused), new Set([503]));
