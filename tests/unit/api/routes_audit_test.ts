@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { AuditSource } from "../../../api/control.ts";
 import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
 import { AuditRecordBody } from "../../../api/schemas_audit.ts";
-import { type AuditRecord, formatRecord, formatStored } from "../../../policy/audit_record.ts";
+import { type AuditRecord, boundRecord, formatRecord, formatStored } from "../../../policy/audit_record.ts";
 import { MAX_RECORDS } from "../../../policy/record_filter.ts";
 import { type Reason, REASONS } from "../../../policy/reason.ts";
 import { RECORD_SCHEMA_FILE, recordSchema } from "../../../scripts/record_schema.ts";
@@ -205,6 +205,28 @@ Deno.test("GET /audit as events: ids to go on from, and what was missed as an ev
   assertEquals(events.length, 1 + 5 + 1);
   const foreign = await read(api, "?limit=1", { ...EVENTS, "last-event-id": "7" });
   assertEquals(foreign.split("\n\n").length, 1 + 1 + 1);
+});
+
+Deno.test("GET /audit as events goes on after a record whose path was cut, live and stored", async () => {
+  await using api = await TestApi.start();
+  const { timeMs } = record(1);
+  const records = [1, 2, 3].map((port) => {
+    const long = record(port, { timeMs, path: `/${"p".repeat(3_000)}/${port}`, query: "q".repeat(3_000) });
+    const { path, query } = boundRecord(long);
+    return { ...long, path, query };
+  });
+  const line = (at: number) => formatStored(records[at] ?? record(0), "json");
+  {
+    await using live = await Stream.open(api, "?follow=1", EVENTS);
+    await live.until("\n\n");
+    await api.audit.write(records);
+    for (const at of [0, 1]) {
+      assertEquals(await live.until("\n\n"), `id: ${timeMs}-${at + 1}\ndata: ${line(at)}\n\n`);
+    }
+  }
+  const resumed = (await read(api, "", { ...EVENTS, "last-event-id": `${timeMs}-2` })).split("\n\n");
+  assertEquals(resumed, [`id: ${timeMs}-2`, `id: ${timeMs}-3\ndata: ${line(2)}`, ""]);
+  assertEquals(JSON.parse(line(2)).path.slice(0, 3), "/pp");
 });
 
 Deno.test("GET /audit is never silent for long", async () => {

@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import type { AuditSource } from "../../../api/control.ts";
 import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
-import type { StoredRecord } from "../../../policy/audit_record.ts";
+import { boundRecord, isCut, type StoredRecord } from "../../../policy/audit_record.ts";
 import { parseRule } from "../../../policy/rule.ts";
 import { NO_AUDIT, TestApi } from "./support.ts";
 
@@ -21,6 +21,27 @@ const denial = (path: string, more: Partial<StoredRecord> = {}): StoredRecord =>
   mode: "audit",
   reason: "no-rule",
   ...more,
+});
+
+Deno.test("suggestions say that a path which the log has cut is none to make a rule of, and go on with the others", async () => {
+  await using api = await TestApi.start();
+  await api.control.createClient("ci-1");
+  const long = (end: string) => ({ ...denial(`/v1/${"a".repeat(3_000)}${end}`) });
+  const cut = [long("b"), long("c"), { ...long("b"), method: "POST" }].map((record) => ({
+    ...record,
+    path: boundRecord(record).path,
+  }));
+  assertEquals(cut.map(({ path }) => isCut(path ?? "")), [true, true, true]);
+  await api.audit.write([...cut, denial("/v1/short")]);
+  const { proposals, skipped } = JSON.parse((await api.call(`${V1}/clients/ci-1/suggestions`)).text);
+  assertEquals(proposals.map(({ rule }: { rule: unknown }) => rule), [
+    { host: "a.test", methods: ["GET"], paths: ["/v1/short"] },
+  ]);
+  const why = "its path is too long for the log to keep the whole of it";
+  assertEquals(
+    skipped.map((each: { readonly why: string; readonly count: number }) => [each.why, each.count]),
+    [[why, 3]],
+  );
 });
 
 Deno.test("suggestions are rules that POST /allows takes, with the requests behind them", async () => {

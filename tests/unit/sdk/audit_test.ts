@@ -65,6 +65,13 @@ Deno.test("audit() asks for what its options say", async (t) => {
     [{ client: "-", host: "*.example.com", limit: 5 }, "?client=-&host=*.example.com&limit=5"],
     [{ since }, "?since=2026-01-02T00%3A00%3A00.000Z"],
     [{ since: "15m" }, "?since=15m"],
+    [{ src: "10.0.0.5" }, "?src=10.0.0.5"],
+    [{ src: "2001:db8::/64", tls: "1.3" }, "?src=2001%3Adb8%3A%3A%2F64&tls=1.3"],
+    [
+      { src: "10.0.0.5:40001", proxyPort: 3128, tls: "none" },
+      "?src=10.0.0.5%3A40001&proxy_port=3128&tls=none",
+    ],
+    [{ src: undefined, proxyPort: undefined, tls: undefined }, ""],
   ];
   for (const [options, query] of rows) {
     await t.step(query || "nothing", async () => {

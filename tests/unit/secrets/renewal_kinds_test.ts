@@ -232,6 +232,31 @@ Deno.test("GitHub App: a client cannot make the proxy look up repositories witho
   assertEquals(provider.seen.length, 62);
 });
 
+Deno.test("GitHub App: of too many repositories the one unused for longest is forgotten, whoever asked for it", async () => {
+  await using provider = await FakeProvider.start({ appPublicKeyPem: PUBLIC });
+  await using rig = await Rig.start();
+  await rig.adopt("github-app", { app_id: 12, private_key: PRIVATE, api_endpoint: provider.origin }, {
+    host: "github.com",
+  });
+  const ask = (i: number) =>
+    rig.credential({ client: `vm-${i % 8}`, host: "github.com", path: `/x/r${i}/info/refs` }).catch(() => {});
+  /** How often the provider is asked for these. */
+  const callsFor = async (...repositories: readonly number[]) => {
+    const before = provider.seen.length;
+    for (const i of repositories) await ask(i);
+    return provider.seen.length - before;
+  };
+  const most = 256;
+  const eachOnce = await callsFor(...Array.from({ length: most }, (_, i) => i));
+  assert(eachOnce >= most);
+  assertEquals(await callsFor(0, 2), 0); // remembered, and used: now 1 is the oldest, and 3 the next
+  assert(await callsFor(most) > 0);
+  assert(await callsFor(most + 1) > 0);
+  assertEquals(await callsFor(0, 2, 4, most, most + 1), 0);
+  assert(await callsFor(1) > 0);
+  assert(await callsFor(3) > 0);
+});
+
 Deno.test("GitHub App: with an installation_id nothing is looked up; without, one installation is enough for the API", async () => {
   await using provider = await FakeProvider.start({ appPublicKeyPem: PUBLIC });
   await using rig = await Rig.start();
