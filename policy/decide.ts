@@ -92,6 +92,11 @@ export function rulesThatReach(rules: readonly Rule[]): readonly Rule[] {
   return (end < 0 ? rules : rules.slice(0, end)).filter(({ deny }) => !deny);
 }
 
+/** True when a rule for a host and port says that HTTP/1.1 is spoken there: one is enough, since tunnels are for all of them. */
+export function isHttp1Only(rules: readonly Rule[], { host, port }: ConnectTarget): boolean {
+  return rules.some((rule) => rule.http1 && matchHost(rule.host, host) && matchPort(rule.ports, port));
+}
+
 /**
  * Decides a request. It is allowed only when every reading of its path has a first match, and all of them have the same
  * effect (reason `path-ambiguous` otherwise); a suspect path is denied as soon as any rule for the host has paths (`path-encoding`).

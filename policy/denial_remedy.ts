@@ -16,6 +16,7 @@ import { matchHost } from "./match.ts";
 import { readingsOf } from "./path.ts";
 import { type Reason, REASONS } from "./reason.ts";
 import { DEFAULT_PORTS, parseRule, type Rule, type RuleSpec } from "./rule.ts";
+import { callOf } from "./words/grpc.ts";
 
 /** A denied request, all of it known. */
 export interface DeniedRequest extends Denial {
@@ -157,7 +158,9 @@ function whyNoRequest({ method }: Denial): string {
 function exactRule(request: DeniedRequest): RuleSpec | undefined {
   const { method, host, port, path } = request;
   if (!path.startsWith("/") || !canBeTyped({ host, method, path })) return undefined;
-  const spec = tryRule({ host, ports: portsFor(port), methods: [method], paths: [path] });
+  const call = request.isGrpc ? callOf(request) : undefined;
+  const asked = call === undefined ? { methods: [method], paths: [path] } : { grpc: [call] };
+  const spec = tryRule({ host, ports: portsFor(port), ...asked });
   const isExact = spec?.host === host && decideRequest([asRule(spec)], request).verdict === "allow";
   return isExact ? spec : undefined;
 }

@@ -21,6 +21,8 @@ export interface Denial {
   readonly path?: string | undefined;
   /** What words of rules saw of it: `words/says.ts`. */
   readonly says?: string | undefined;
+  /** It was a gRPC call, and was answered as one. */
+  readonly isGrpc?: boolean | undefined;
   /** Why it was denied. */
   readonly reason: Reason;
   /** How often. */
@@ -63,8 +65,9 @@ export class DenialTally {
    */
   add(record: StoredRecord): void {
     const { client, auth, verdict, method, host, port, path, says, reason, repeated, timeMs } = record;
+    const isGrpc = record.grpcStatus === undefined ? undefined : true;
     if (verdict !== "deny" || client !== this.#client || auth === "none" || reason === undefined) return;
-    const key = JSON.stringify([method, host, port, path, says, reason]);
+    const key = JSON.stringify([method, host, port, path, says, isGrpc, reason]);
     const known = this.#denials.get(key);
     if (!known) this.#chars += key.length;
     this.#denials.delete(key);
@@ -74,6 +77,7 @@ export class DenialTally {
       port,
       path,
       says,
+      ...(isGrpc ? { isGrpc } : {}),
       reason,
       count: (known?.count ?? 0) + repeated,
       lastMs: Math.max(known?.lastMs ?? 0, timeMs),

@@ -20,12 +20,15 @@ import { hasDotSegments, isTooLong, normalisePath } from "./path.ts";
 import { type Reason, REASONS } from "./reason.ts";
 import { DEFAULT_PORTS, parseRule, type Rule, type RuleSpec } from "./rule.ts";
 import { conditionsOf, type RuleWordsInput, wordsOf, wordTexts } from "./rule_words.ts";
+import { callOf } from "./words/grpc.ts";
 import { missedConditions, narrowConditions } from "./words/conditions.ts";
 
 /** What was refused to whom. Method and path are absent when a tunnel was refused. */
 export interface DeniedTarget extends Target {
   /** The client's name. */
   readonly client: string;
+  /** It was sent as a gRPC call. */
+  readonly isGrpc?: boolean;
 }
 
 /** A denial explained. No part holds control characters. */
@@ -108,15 +111,17 @@ function narrowestRule(target: DeniedTarget, closest: ClosestRule | undefined): 
   if (!canBeTyped({ host, method, path })) return undefined;
   // What the operator asked for at this host counts for the rest of it too.
   const near = closest && matchHost(closest.rule.host, host) ? closest.rule : undefined;
+  const call = target.isGrpc || near?.grpc ? callOf({ method: method ?? "", path: path ?? "" }) : undefined;
   try {
     parseName("client", target.client);
     return parseRule({
       host,
       ports: DEFAULT_PORTS.includes(port) ? [] : [port],
-      methods: method === undefined ? [] : [method],
-      paths: path === undefined ? [] : [path],
+      methods: method === undefined || call ? [] : [method],
+      paths: path === undefined || call ? [] : [path],
       secret: near?.secret,
       ...(near ? { ...wordsOf(near), ...wordsFor(near, target) } : {}),
+      grpc: call === undefined ? undefined : [call],
     });
   } catch (error) {
     if (isProxyError(error, "input.invalid")) return undefined;

@@ -99,6 +99,12 @@ export function parseRule(input: RuleInput): RuleSpec {
     );
   }
   if (words.deny) checkDeny(input.secret, words);
+  if (words.grpc && (methods.length > 0 || paths.length > 0)) {
+    invalid(
+      "Cannot use --grpc with methods or paths: it means POST and the path of the call",
+      "leave out --method and --path, or write the call's path as --path /package.Service/Method",
+    );
+  }
   return {
     host: parseHostPattern(input.host),
     methods,

@@ -12,6 +12,7 @@ import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
 import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import { parseQueryCondition } from "./words/query.ts";
+import { parseGrpcCall } from "./words/grpc.ts";
 import { parseAwsRegion, parseAwsService } from "./words/aws_scope.ts";
 
 /** One row. */
@@ -69,6 +70,14 @@ export const RULE_WORDS = [
     description: "how long its upstreams may think, instead of what up --response-timeout says",
   },
   {
+    field: "http1", // proxy/protocol_choice.ts
+    name: "http1",
+    shape: "switch",
+    isCondition: false,
+    description:
+      "speak HTTP/1.1 at this host and port, with clients and upstream: for what breaks over HTTP/2",
+  },
+  {
     field: "awsService", // proxy/admit.ts
     name: "aws_service",
     shape: "list",
@@ -95,6 +104,17 @@ export const RULE_WORDS = [
     parse: parseQueryCondition,
     description:
       "only with this parameter in the query, and no other value of it; several of a name are alternatives",
+  },
+  {
+    field: "grpc",
+    name: "grpc",
+    shape: "list",
+    isCondition: true,
+    readsPath: true,
+    placeholder: "CALL",
+    parse: parseGrpcCall,
+    description:
+      "only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path",
   },
 ] as const satisfies readonly RuleWordRow[];
 

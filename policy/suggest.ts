@@ -24,6 +24,7 @@ import { matchHost, matchMethod, matchPort } from "./match.ts";
 import { groupPaths, writePath } from "./path_groups.ts";
 import { matchPath, upperEscapes } from "./path.ts";
 import { DEFAULT_PORTS, type Rule, type RuleSpec } from "./rule.ts";
+import { callOf } from "./words/grpc.ts";
 
 /** A request behind a proposal. */
 export interface SeenRequest {
@@ -53,7 +54,7 @@ export interface ImpliedRequest {
 
 /** A rule, and why. At least one of the two lists holds something. */
 export interface Proposal {
-  /** For one exact host, with methods and paths; without secret, not passed through. */
+  /** For one exact host, with methods and paths, or with gRPC calls; without secret, not passed through. */
   readonly rule: RuleSpec;
   /** The denied requests that it lets through. */
   readonly because: readonly SeenRequest[];
@@ -110,6 +111,8 @@ interface Place {
   readonly host: string;
   readonly ports: readonly number[];
   readonly methods: Map<string, { readonly seen: string[]; readonly implied: NextRequest[] }>;
+  /** gRPC calls, which are no paths of a method besides. */
+  readonly calls: Set<string>;
 }
 
 /** Proposes rules. */
@@ -137,15 +140,26 @@ export function suggestRules({ denials, rules, isExact = false }: SuggestOptions
 
 function placesOf(requests: readonly DeniedRequest[], isExact: boolean): ReadonlyMap<string, Place> {
   const places = new Map<string, Place>();
-  const at = (host: string, ports: readonly number[], method: string) => {
+  const placeAt = (host: string, ports: readonly number[]) => {
     const key = JSON.stringify([host, ports]);
-    const place: Place = places.get(key) ?? { host, ports, methods: new Map() };
+    const place: Place = places.get(key) ?? { host, ports, methods: new Map(), calls: new Set() };
     places.set(key, place);
-    const paths = place.methods.get(method) ?? { seen: [], implied: [] };
-    place.methods.set(method, paths);
+    return place;
+  };
+  const at = (host: string, ports: readonly number[], method: string) => {
+    const { methods } = placeAt(host, ports);
+    const paths = methods.get(method) ?? { seen: [], implied: [] };
+    methods.set(method, paths);
     return paths;
   };
-  for (const { host, port, method, path } of requests) {
+  for (const request of requests) {
+    const call = request.isGrpc ? callOf(request) : undefined;
+    if (call !== undefined) placeAt(request.host, portsFor(request.port)).calls.add(call);
+  }
+  for (const request of requests) {
+    const { host, port, method, path } = request;
+    const call = callOf(request);
+    if (call !== undefined && placeAt(host, portsFor(port)).calls.has(call)) continue;
     const verb = method.toUpperCase();
     at(host, portsFor(port), verb).seen.push(path);
     for (const next of isExact ? [] : followUpsOf({ host, method: verb, path })) {
@@ -163,8 +177,12 @@ interface Draft extends Proposal {
   readonly because: SeenRequest[];
 }
 
-/** One rule for each set of methods with the same paths, so that no method is in two rules of a place. */
-function proposalsFor({ host, ports, methods }: Place, rules: readonly Rule[], isExact: boolean): Draft[] {
+/** One rule for gRPC calls, and one for each set of methods with the same paths, so that no request is in two rules of a place. */
+function proposalsFor(
+  { host, ports, methods, calls }: Place,
+  rules: readonly Rule[],
+  isExact: boolean,
+): Draft[] {
   const here = rules.filter((rule) => matchHost(rule.host, host));
   const otherSecrets = [...new Set(here.flatMap(({ secret }) => secret === undefined ? [] : [secret]))];
   const byPaths = new Map<
@@ -189,10 +207,12 @@ function proposalsFor({ host, ports, methods }: Place, rules: readonly Rule[], i
       if (next) group.implied.push({ method, path, by: next.by, after: next.after });
     }
   }
-  return [...byPaths.values()].flatMap(({ paths, methods, implied }) => {
+  const ofCalls = calls.size > 0 ? tryRule({ host, ports, grpc: limit([...calls].sort()) }) : undefined;
+  const drafts = [...byPaths.values()].flatMap(({ paths, methods, implied }) => {
     const rule = tryRule({ host, ports, methods, paths });
     return rule ? [{ rule, because: [], implied, otherSecrets }] : [];
   });
+  return ofCalls ? [{ rule: ofCalls, because: [], implied: [], otherSecrets }, ...drafts] : drafts;
 }
 
 /** True when a present rule allows a pattern for every port of it. Rules before it may still say otherwise; no harm. */
@@ -217,7 +237,8 @@ function limit(paths: readonly string[]): readonly string[] {
 
 /**
  * Puts a request under the proposal that allows it. The only place where a request becomes the reason of a rule. No
- * present rule matches any reading of it, and no two proposals of a place share a method: so only this one has a say.
+ * present rule matches any reading of it, and no two proposals of a place share a method, or what is a gRPC call: so only
+ * this one has a say.
  */
 function assign(request: DeniedRequest, drafts: readonly Draft[]): boolean {
   const { method, host, port, path, count, lastMs } = request;
@@ -225,7 +246,7 @@ function assign(request: DeniedRequest, drafts: readonly Draft[]): boolean {
     if (rule.host !== host || !matchPort(rule.ports, port) || !matchMethod(rule.methods, method)) continue;
     // Further patterns of the same rule could only match as well.
     const paths = rule.paths.filter((pattern) => matchPath(pattern, path));
-    const [pattern] = paths;
+    const [pattern = rule.grpc && path] = paths;
     if (pattern === undefined) continue;
     if (decideRequest([asRule({ ...rule, paths })], request).verdict !== "allow") continue;
     because.push({ method, path, count, lastMs, pattern });

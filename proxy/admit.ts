@@ -16,6 +16,7 @@ import { awsUnder } from "./aws_request.ts";
 import type { AdmittedExchange, AdmittedSecret, Exchange } from "./exchange.ts";
 import type { Refusal } from "./error_response.ts";
 import { findOverride } from "./message/fields.ts";
+import { isGrpc } from "./message/grpc.ts";
 import { namesOtherMethod } from "./message/method_parameter.ts";
 import { isRefusedMethod, parseUpgrade, type RequestTarget, type Upgrade } from "./message/target.ts";
 import type { Client } from "./policy_source.ts";
@@ -49,7 +50,7 @@ export function admit(
   const decision = decideRequest(policy.rulesFor(client, target.host), asked);
   if (decision.verdict === "deny") {
     const explanation = explainDenial(
-      { client: client.name, ...asked },
+      { client: client.name, ...asked, isGrpc: head.version === "HTTP/2" && isGrpc(head.fields) },
       decision.reason,
       policy.rulesOf(client),
     );

@@ -11,7 +11,8 @@ import { escapeTerminal } from "../core/escape.ts";
 import type { Explanation } from "../policy/explain.ts";
 import { isReason, type Reason, REASONS } from "../policy/reason.ts";
 import { prefersJson } from "./message/accept.ts";
-import { type HeaderField, makeField, valuesOf } from "./message/fields.ts";
+import { type HeaderField, makeField } from "./message/fields.ts";
+import { isGrpc } from "./message/grpc.ts";
 import type { WholeAnswer } from "./message/message.ts";
 
 /** A refusal or failure, ready to be answered and logged. */
@@ -100,11 +101,6 @@ export function answerOf(
  */
 function phraseOf({ reason }: Refusal, host: string | undefined): string {
   return `slicer-proxy: ${reason}${host === undefined ? "" : ` (${host})`}`;
-}
-
-/** The media type of gRPC, with or without its codec. */
-function isGrpc(fields: readonly HeaderField[]): boolean {
-  return valuesOf(fields, "content-type").some((type) => /^application\/grpc(?:[+;]|$)/i.test(type));
 }
 
 /** PERMISSION_DENIED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED; 13 is INTERNAL, and 14, UNAVAILABLE, is for the rest. */

@@ -16,6 +16,7 @@ import { type ClientStream, type ConnectionState, modeOf, type ProxyContext } fr
 import { answerOf, type Refusal } from "./error_response.ts";
 import type { FailedDial } from "./egress/failed_dial.ts";
 import type { HeaderField } from "./message/fields.ts";
+import { grpcStatusIn } from "./message/grpc.ts";
 import type { IncomingRequest } from "./message/message.ts";
 import type { Client, Grant } from "./policy_source.ts";
 import type { RequestTarget, TunnelOrigin, Upgrade } from "./message/target.ts";
@@ -131,8 +132,10 @@ export async function refuseExchange(
   refusal: Refusal,
   known: Partial<AuditRecord>,
 ): Promise<void> {
-  logRefusal(session, refusal, known);
-  await request.answer(answerOf(refusal, request.head, known.host ?? session.tunnel?.host));
+  const answer = answerOf(refusal, request.head, known.host ?? session.tunnel?.host);
+  const grpcStatus = grpcStatusIn(answer.fields);
+  logRefusal(session, refusal, { ...known, ...(grpcStatus === undefined ? {} : { grpcStatus }) });
+  await request.answer(answer);
 }
 
 /** Logs a refusal of whatever came last. */

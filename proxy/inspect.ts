@@ -9,6 +9,7 @@
 import type { ClientHello } from "../core/client_hello.ts";
 import { ProxyError } from "../core/errors.ts";
 import { type HostPort, parseHost } from "../core/host_port.ts";
+import { isHttp1Only } from "../policy/decide.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { Rule } from "../policy/rule.ts";
 import { ByteReader, writeAll } from "./streams/byte_reader.ts";
@@ -52,7 +53,7 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
   };
   let release = context.grants.hold({ client, ...(rule ? { rule } : {}) }, end);
   try {
-    const opening = await sniff(session);
+    const opening = await sniff(session, tunnel);
     const scheme = opening === "tls" ? "https" as const : "http" as const;
     const serve = async (reader: ByteReader, { protocol, upstream, failedDial }: ProtocolChoice) => {
       const place = { ...target, scheme, client, denial, failedDial };
@@ -107,7 +108,8 @@ type Opening = "tls" | Alpn;
  * @throws ProxyError `client.timeout`, `client.malformed` for what is neither TLS nor HTTP
  */
 async function sniff(
-  { reader, stream, state, context: { deadlines, limits, protocols } }: OpenSession,
+  { reader, stream, state, context: { deadlines, limits, protocols, policy } }: OpenSession,
+  { client, target }: InspectedTunnel,
 ): Promise<Opening> {
   let isLate = false;
   const deadline = deadlines.start(limits.headTimeoutMs, () => {
@@ -120,7 +122,8 @@ async function sniff(
     state.isIdle = false;
     if (isTlsRecord(reader.available[0])) return "tls";
     if (isOtherProtocol(reader.available)) throw otherProtocol();
-    return protocols && await beginsWithPreface(reader) ? "h2" : "http/1.1";
+    const mayBeHttp2 = protocols && !isHttp1Only(policy.rulesFor(client, target.host), target);
+    return mayBeHttp2 && await beginsWithPreface(reader) ? "h2" : "http/1.1";
   } catch (error) {
     throw isLate || !(error instanceof ProxyError) ? silent() : error;
   } finally {

@@ -8,6 +8,7 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import type { HostPort } from "../core/host_port.ts";
+import { isHttp1Only } from "../policy/decide.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { Alpn, UpstreamConnection } from "./egress/dialler.ts";
 import { FailedDial } from "./egress/failed_dial.ts";
@@ -42,11 +43,14 @@ export async function chooseProtocol(
   tunnel: Tunnel,
   offered: readonly string[],
 ): Promise<ProtocolChoice> {
-  const { context: { protocols, clock } } = session;
+  const { context: { protocols, policy, clock } } = session;
   const offer = [...new Set(offered)].filter((name) => name === "h2" || name === "http/1.1");
   if (!protocols || !offer.includes("h2")) return { protocol: "http/1.1" };
   const [preferred = "http/1.1"] = offer;
   if (!tunnel.rule) return { protocol: preferred };
+  if (isHttp1Only(policy.rulesFor(tunnel.client, tunnel.target.host), tunnel.target)) {
+    return { protocol: "http/1.1" };
+  }
   const known = protocols.pickOf(tunnel.target, offer);
   if (known) return { protocol: known };
   try {

@@ -11,6 +11,7 @@ import { clientGone, type Course } from "./course.ts";
 import type { CredentialUse } from "./credential_use.ts";
 import { type AdmittedExchange, idleTimeoutOf } from "./exchange.ts";
 import { type HeaderField, listOf, removeHopByHop } from "./message/fields.ts";
+import { grpcStatusIn } from "./message/grpc.ts";
 import type { MessageBody, ResponseHead, UpstreamLeg } from "./message/message.ts";
 
 /** How it went: all of it was passed on, the upstream switches protocols, or it is to be asked again. */
@@ -126,12 +127,6 @@ export function cleanFields(head: ResponseHead): HeaderField[] {
   return removeHopByHop(head).filter(({ key }) =>
     !key.startsWith("x-slicer-proxy-") && !(hasNoBody && key === "transfer-encoding")
   );
-}
-
-/** 0 is OK, the others are errors; there are 17 (https://grpc.github.io/grpc/core/md_doc_statuscodes.html). */
-function grpcStatusIn(fields: readonly HeaderField[]): number | undefined {
-  const value = fields.find(({ key }) => key === "grpc-status")?.value;
-  return value !== undefined && /^\d{1,2}$/.test(value) ? Number(value) : undefined;
 }
 
 function malformed(what: string): ProxyError {

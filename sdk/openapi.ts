@@ -521,12 +521,16 @@ export interface components {
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
+      /** @description Speak HTTP/1.1 at this host and port, with clients and upstream: for what breaks over HTTP/2 */
+      readonly http1?: boolean;
       /** @description Deny requests that are not signed for one of these AWS services, such as s3 or bedrock */
       readonly aws_service?: readonly string[];
       /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
       readonly aws_region?: readonly string[];
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
+      /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
+      readonly grpc?: readonly string[];
       /**
        * Format: date-time
        * @description RFC 3339, UTC
@@ -630,12 +634,16 @@ export interface components {
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
+      /** @description Speak HTTP/1.1 at this host and port, with clients and upstream: for what breaks over HTTP/2 */
+      readonly http1?: boolean;
       /** @description Deny requests that are not signed for one of these AWS services, such as s3 or bedrock */
       readonly aws_service?: readonly string[];
       /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
       readonly aws_region?: readonly string[];
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
+      /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
+      readonly grpc?: readonly string[];
       /** @description The place, from 1, of the rule before which it is put; behind all when left out */
       readonly before?: number;
       /** @description Seconds that the rule lives; 0, or nothing, for ever */
@@ -684,12 +692,16 @@ export interface components {
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
+      /** @description Speak HTTP/1.1 at this host and port, with clients and upstream: for what breaks over HTTP/2 */
+      readonly http1?: boolean;
       /** @description Deny requests that are not signed for one of these AWS services, such as s3 or bedrock */
       readonly aws_service?: readonly string[];
       /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
       readonly aws_region?: readonly string[];
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
+      /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
+      readonly grpc?: readonly string[];
     };
     readonly Policy: {
       /** @enum {number} */
@@ -1077,12 +1089,16 @@ export interface components {
         readonly one_request_per_connection?: boolean;
         /** @description How long its upstreams may think, instead of what up --response-timeout says */
         readonly response_timeout_seconds?: number;
+        /** @description Speak HTTP/1.1 at this host and port, with clients and upstream: for what breaks over HTTP/2 */
+        readonly http1?: boolean;
         /** @description Deny requests that are not signed for one of these AWS services, such as s3 or bedrock */
         readonly aws_service?: readonly string[];
         /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
         readonly aws_region?: readonly string[];
         /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
         readonly query?: readonly string[];
+        /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
+        readonly grpc?: readonly string[];
       };
       /** @description The denied requests that it lets through */
       readonly because: readonly {

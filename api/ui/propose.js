@@ -145,13 +145,13 @@ function offersFor(proposals, denied) {
  * @returns {Offer}
  */
 function offerOf({ rule, because, implied, other_secrets: secrets }, denied, rank) {
-  const paths = (rule.paths ?? []).map((pattern) => {
+  const paths = (rule.grpc?.map((call) => `/${call}`) ?? rule.paths ?? []).map((pattern) => {
     const asked = because.filter((each) => each.pattern === pattern);
     const next = implied.filter(({ path }) => path === pattern);
     const isOwn = asked.some(({ method, path }) => method === denied.method && path === denied.path) ||
       next.some(({ after }) => after === denied.path);
     return {
-      path: pattern,
+      path: rule.grpc ? pattern.slice(1) : pattern,
       // A card that is not chosen has all, for whoever chooses it.
       isChosen: rank > 1 || denied.path === undefined || isOwn,
       why: [

@@ -9,7 +9,7 @@ import { allowCommand, isBoundTo, shorten } from "./words.js";
 /** @typedef {import("./words.js").Rule} Rule */
 
 /**
- * A path that may become part of the rule.
+ * A path, or a gRPC call, that may become part of the rule.
  *
  * @typedef {object} PathOffer
  * @property {string} path
@@ -21,7 +21,7 @@ import { allowCommand, isBoundTo, shorten } from "./words.js";
  * What a card begins with.
  *
  * @typedef {object} Offer
- * @property {Rule} rule what is not among the paths and methods stays as it is
+ * @property {Rule} rule what is not among the paths, calls and methods stays as it is
  * @property {boolean} isChosen
  * @property {readonly PathOffer[]} paths
  * @property {string} [note] what to think of before it is added
@@ -90,19 +90,24 @@ export class RuleCard {
 
   /** Why it cannot be added as it is; empty when it can. */
   get problem() {
-    if (!this.#methods.isAny && this.#methods.chosen.length === 0) return "Choose a method, or any.";
     const paths = this.#chosenPaths();
+    if (this.#rule.grpc) {
+      if (paths.length === 0) return "Choose a call.";
+      return paths.includes("") ? "Write the call, or take its tick away." : "";
+    }
+    if (!this.#methods.isAny && this.#methods.chosen.length === 0) return "Choose a method, or any.";
     if (paths.length === 0) return "Choose a path. * is any path.";
     return paths.includes("") ? "Write the path, or take its tick away." : "";
   }
 
   /** The rule as it stands in the card. Only what has no {@linkcode problem} may be sent: no path would mean any. */
   get rule() {
-    const { methods: _methods, paths: _paths, secret: _secret, ...rest } = this.#rule;
+    const { methods: _methods, paths: _paths, grpc, secret: _secret, ...rest } = this.#rule;
+    const chosen = [...new Set(this.#chosenPaths())];
     return {
       ...rest,
-      ...(this.#methods.isAny ? {} : { methods: this.#methods.chosen }),
-      paths: [...new Set(this.#chosenPaths())],
+      ...(grpc || this.#methods.isAny ? {} : { methods: this.#methods.chosen }),
+      ...(grpc ? { grpc: chosen } : { paths: chosen }),
       ...(this.#secret.value === "" ? {} : { secret: this.#secret.value }),
     };
   }
@@ -125,9 +130,9 @@ export class RuleCard {
   }
 
   #fields() {
-    const { ports, passthrough } = this.#rule;
-    const add = button("Add a path", () => {
-      this.#addPath({ path: "/", isChosen: true, why: [] }).focus();
+    const { ports, passthrough, grpc } = this.#rule;
+    const add = button(grpc ? "Add a call" : "Add a path", () => {
+      this.#addPath({ path: grpc ? "" : "/", isChosen: true, why: [] }).focus();
       this.element.dispatchEvent(new Event("input", { bubbles: true }));
     });
     const isLong = this.#paths.childElementCount > 1;
@@ -135,9 +140,9 @@ export class RuleCard {
     const rows = [
       ["Host", element("bdi", {}, this.#rule.host)],
       ["Ports", element("bdi", {}, ports?.length ? ports.join(", ") : "80, 443")],
-      ["Methods", this.#methods.element],
+      ...(grpc ? [] : [/** @type {const} */ (["Methods", this.#methods.element])]),
       [
-        "Paths",
+        grpc ? "gRPC calls" : "Paths",
         ...(isLong
           ? [element("label", { class: "all" }, this.#all, `all ${this.#paths.childElementCount}`)]
           : []),
@@ -157,18 +162,19 @@ export class RuleCard {
 
   /** @param {PathOffer} offer */
   #addPath({ path, isChosen, why }) {
-    const box = element("input", { type: "checkbox", "aria-label": `Path ${shorten(path, 200)}` });
+    const label = this.#rule.grpc ? "Call" : "Path";
+    const box = element("input", { type: "checkbox", "aria-label": `${label} ${shorten(path, 200)}` });
     box.checked = isChosen;
     const text = element("input", {
       type: "text",
-      "aria-label": "Path",
+      "aria-label": label,
       spellcheck: "false",
       autocomplete: "off",
     });
     text.value = path;
     text.addEventListener("input", () => {
       box.checked = true;
-      box.setAttribute("aria-label", `Path ${shorten(text.value, 200)}`);
+      box.setAttribute("aria-label", `${label} ${shorten(text.value, 200)}`);
     });
     const more = why.length - MAX_WHY;
     const words = [...why.slice(0, MAX_WHY), ...(more > 0 ? [`and ${more} more`] : [])];
@@ -233,8 +239,9 @@ class Methods {
 }
 
 /** @param {Rule} rule */
-function summary({ host, methods, paths, ports }) {
+function summary({ host, methods, paths, ports, grpc }) {
   const port = ports?.length ? `:${ports.join(",")}` : "";
+  if (grpc) return `gRPC ${host}${port} ${grpc.join(", ")}`;
   return `${methods?.join(", ") || "any method"} ${host}${port} ${
     paths?.join(", ").replace(/^\*$/, "any path") || "any path"
   }`;

@@ -18,6 +18,7 @@
  * @property {boolean} [passthrough]
  * @property {boolean} [one_request_per_connection]
  * @property {number} [response_timeout_seconds]
+ * @property {readonly string[]} [grpc]
  */
 
 /** What could reorder, hide or end text, as in `core/escape.ts`. */
@@ -87,8 +88,8 @@ function quoteShell(text) {
 export function limitsOf(rule) {
   if (rule.passthrough) return `any bytes, port ${(rule.ports ?? [80, 443]).join(", ")}`;
   return [
-    rule.methods?.length ? rule.methods.join(", ") : "any method",
-    rule.paths?.length ? rule.paths.join(", ") : "any path",
+    ...(rule.grpc ? [] : [rule.methods?.length ? rule.methods.join(", ") : "any method"]),
+    ...(rule.grpc ? [] : [rule.paths?.length ? rule.paths.join(", ") : "any path"]),
     ...(rule.ports?.length ? [`port ${rule.ports.join(", ")}`] : []),
     ...moreWords(rule).map(([name = "", ...values]) =>
       [name.replaceAll("-", " "), values.join(", ")].join(" ").trim()

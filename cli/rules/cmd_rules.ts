@@ -30,9 +30,9 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
       cell(rule.host),
       cell(rule.secret),
       modeOf(rule),
-      listOr(rule.methods, "any"),
+      rule.grpc === undefined ? listOr(rule.methods, "any") : "grpc",
       listOr(rule.ports, "80,443"),
-      listOr(rule.paths, "any"),
+      listOr(rule.grpc ?? rule.paths, "any"),
       timeLeft(rule, nowMs),
       String(i + 1),
     ]),
@@ -57,7 +57,8 @@ export async function move(args: CommandArgs, io: Io): Promise<void> {
 }
 
 function modeOf(rule: JsonObject): string {
-  const words = shownWords(rule).filter((word) => word !== "deny");
+  const { grpc: _inOtherColumns, ...rest } = rule;
+  const words = shownWords(rest).filter((word) => word !== "deny");
   return [rule.deny === true ? "deny" : rule.passthrough === true ? "passthrough" : "mitm", ...words].join(
     ", ",
   );

@@ -8,6 +8,7 @@
  */
 import type { Reason } from "../reason.ts";
 import type { RuleWords, RuleWordsInput } from "../rule_words.ts";
+import { callOf, coversCall } from "./grpc.ts";
 import { coversQuery, narrowQuery, readCondition } from "./query.ts";
 
 /** What is known of a request beyond its host and port. */
@@ -61,6 +62,14 @@ const CONDITIONS: { readonly [field in keyof RuleWords]?: Condition } = {
     asks: ({ query = [] }) => query.map((condition) => readCondition(condition).name),
     narrow: ({ query = [] }, asked) => ({ query: narrowQuery(query, asked.query) }),
     wants: ({ query = [] }) => `the query: it wants ${query.join(" or ")}, and of the same name nothing else`,
+  },
+  grpc: {
+    covers: ({ grpc = [] }, asked) => coversCall(grpc, asked),
+    narrow: (_, asked) => {
+      const call = callOf(asked);
+      return { grpc: call === undefined ? undefined : [call] };
+    },
+    wants: ({ grpc = [] }) => `the gRPC method: it wants ${grpc.join(" or ")}`,
   },
 };
 
