@@ -5,12 +5,16 @@
  */
 import { button, byId } from "./dom.js";
 
-/** @typedef {import("./stream.js").AuditLine} AuditLine */
-
 /**
  * What a record has that a filter looks at.
  *
- * @typedef {Pick<AuditLine, "verdict" | "client" | "host" | "src" | "proxy_port" | "tls">} Filtered
+ * @typedef {object} Filtered
+ * @property {"allow" | "deny" | "passthrough" | "change"} verdict
+ * @property {string} client
+ * @property {string} [host]
+ * @property {string} [src]
+ * @property {number} [proxy_port]
+ * @property {string} [tls]
  */
 
 /** The fields of the page. */
