@@ -264,10 +264,14 @@ Deno.test("workers: a stop lets requests under way finish, and leaves nothing", 
   const status = get(busy, upstream);
   await arrived.promise;
   const stopped = Promise.resolve(stage[Symbol.asyncDispose]());
-  await waitUntil(
-    "the port is closed",
-    () => dialRaw(stage.port).then((peer) => peer.isClosed(), () => true),
-  );
+  await waitUntil("the port is closed", async () => {
+    try {
+      using peer = await dialRaw(stage.port);
+      return await peer.isClosed();
+    } catch {
+      return true;
+    }
+  });
   go.resolve();
   assertEquals(await status, 200);
   await soon("the stop", stopped);
