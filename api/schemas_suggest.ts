@@ -6,6 +6,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
+import { describePasses } from "../policy/package_trees.ts";
 import { CHANGE_KINDS, type Replay } from "../policy/replay.ts";
 import { REASONS } from "../policy/reason.ts";
 import type { RuleSpec } from "../policy/rule.ts";
@@ -60,6 +61,16 @@ export const SuggestionBody = z.strictObject({
     why: z.string(),
     count,
   })).openapi({ description: "Denials that no proposal helps" }),
+  passes: z.array(z.strictObject({
+    by: z.string(),
+    host: z.string(),
+    more: count.optional(),
+    words: z.string(),
+  })).openapi({
+    description:
+      "Of programs whose packages depend on others: how many runs it takes at most beyond the next " +
+      "one until nothing new is denied; without `more` one for each level of the tree",
+  }),
   forgotten: count.openapi({ description: "Denials that were too many to be looked at; the latest were" }),
 }).openapi("Suggestion");
 
@@ -97,7 +108,7 @@ export const ReplayBody = z.strictObject({
 
 /** The body of a suggestion. */
 export function suggestionBody(
-  { proposals, skipped }: Suggestion,
+  { proposals, skipped, passes }: Suggestion,
   forgotten: number,
 ): z.infer<typeof SuggestionBody> {
   return {
@@ -108,6 +119,7 @@ export function suggestionBody(
       why,
       count,
     })),
+    passes: passes.map((each) => ({ ...each, words: describePasses(each) })),
     forgotten,
   };
 }

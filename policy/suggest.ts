@@ -21,6 +21,7 @@ import {
 import type { Denial } from "./denial_tally.ts";
 import { type FollowUp, type FollowUpName, followUpsOf } from "./followups.ts";
 import { matchHost, matchMethod, matchPort } from "./match.ts";
+import { type ExpectedPasses, expectedPasses, wholeRegistry } from "./package_trees.ts";
 import { groupPaths, writePath } from "./path_groups.ts";
 import { matchPath, upperEscapes } from "./path.ts";
 import { DEFAULT_PORTS, type Rule, type RuleSpec } from "./rule.ts";
@@ -82,6 +83,8 @@ export interface Suggestion {
   readonly proposals: readonly Proposal[];
   /** By host, port and cause. */
   readonly skipped: readonly Skipped[];
+  /** Of programs whose packages depend on others. */
+  readonly passes: readonly ExpectedPasses[];
 }
 
 /** What is to be solved. */
@@ -119,7 +122,7 @@ interface Place {
 export function suggestRules({ denials, rules, isExact = false }: SuggestOptions): Suggestion {
   const remedies = denials.map((denial) => ({ denial, remedy: findRemedy(denial, rules) }));
   const requests = remedies.flatMap(({ remedy }) => remedy.kind === "rule" ? [remedy.request] : []);
-  const drafts = [...placesOf(requests, isExact).values()].flatMap((place) =>
+  const drafts = [...placesOf(requests, rules, isExact).values()].flatMap((place) =>
     proposalsFor(place, rules, isExact)
   );
   const proposed = drafts.map(({ rule }) => asRule(rule));
@@ -135,10 +138,20 @@ export function suggestRules({ denials, rules, isExact = false }: SuggestOptions
   return {
     proposals: drafts.filter(({ because, implied }) => because.length + implied.length > 0),
     skipped: [...skipped.values()],
+    passes: expectedPasses(
+      requests.map((request) => ({ ...request, method: request.method.toUpperCase() })),
+      isExact
+        ? undefined
+        : (host, all) => proposed.some((rule) => rule.host === host && rule.paths.includes(all)),
+    ),
   };
 }
 
-function placesOf(requests: readonly DeniedRequest[], isExact: boolean): ReadonlyMap<string, Place> {
+function placesOf(
+  requests: readonly DeniedRequest[],
+  rules: readonly Rule[],
+  isExact: boolean,
+): ReadonlyMap<string, Place> {
   const places = new Map<string, Place>();
   const placeAt = (host: string, ports: readonly number[]) => {
     const key = JSON.stringify([host, ports]);
@@ -170,7 +183,20 @@ function placesOf(requests: readonly DeniedRequest[], isExact: boolean): Readonl
       });
     }
   }
+  for (const { host, ports, methods } of isExact ? [] : places.values()) {
+    const get = methods.get("GET");
+    const whole = get && ports.length === 0
+      ? wholeRegistry(host, get.seen, readableAt(host, rules))
+      : undefined;
+    if (whole) get?.implied.push(whole);
+  }
   return places;
+}
+
+/** The paths of rules that let a host be read. */
+function readableAt(host: string, rules: readonly Rule[]): readonly string[] {
+  return rules.filter((rule) => matchHost(rule.host, host) && matchMethod(rule.methods, "GET"))
+    .flatMap(({ paths }) => paths);
 }
 
 interface Draft extends Proposal {

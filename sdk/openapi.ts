@@ -1051,6 +1051,13 @@ export interface components {
         readonly why: string;
         readonly count: number;
       }[];
+      /** @description Of programs whose packages depend on others: how many runs it takes at most beyond the next one until nothing new is denied; without `more` one for each level of the tree */
+      readonly passes: readonly {
+        readonly by: string;
+        readonly host: string;
+        readonly more?: number;
+        readonly words: string;
+      }[];
       /** @description Denials that were too many to be looked at; the latest were */
       readonly forgotten: number;
     };

@@ -31,6 +31,7 @@ import { formatSpan, shorten } from "./words.js";
  * @typedef {object} Suggestions
  * @property {readonly Proposal[]} proposals
  * @property {readonly { host?: string, why: string }[]} skipped
+ * @property {readonly { host: string, words: string }[]} passes
  */
 
 /**
@@ -77,29 +78,52 @@ export async function propose(denied, on) {
     body,
   );
   if (!dialog.open) dialog.showModal();
+  await offer(dialog, body, { denied, isExact: false }, on);
+}
+
+/**
+ * Asks for proposals, and shows them.
+ *
+ * @param {HTMLDialogElement} dialog
+ * @param {HTMLElement} body
+ * @param {{ denied: AuditLine, isExact: boolean }} wanted
+ * @param {Reactions} on
+ */
+async function offer(dialog, body, { denied, isExact }, on) {
+  const { client, host, path } = denied;
   try {
-    const name = encodeURIComponent(denied.client);
     const [suggestions, secrets, modes] = await Promise.all([
-      call("GET", `clients/${name}/suggestions`),
+      call("GET", `clients/${encodeURIComponent(client)}/suggestions${isExact ? "?exact=1" : ""}`),
       call("GET", "secrets"),
       call("GET", "mode"),
     ]);
-    const { proposals, skipped } = /** @type {Suggestions} */ (suggestions);
+    const { proposals, skipped, passes } = /** @type {Suggestions} */ (suggestions);
     const offers = offersFor(proposals, denied);
-    const known = { secrets: /** @type {readonly Secret[]} */ (secrets), offers };
-    const isTunnel = denied.path === undefined && denied.host !== undefined && !isAddress(denied.host);
     if (offers.length === 0) {
-      const why = skipped.find(({ host }) => host === denied.host)?.why;
+      const why = skipped.find((each) => each.host === host)?.why;
       body.replaceChildren(
         element("p", {}, `No rule is proposed for this${why ? `: ${why}.` : ". It may be allowed by now."}`),
         element("div", { class: "actions" }, button("Close", () => dialog.close())),
       );
-    } else {
-      body.replaceChildren(
-        ...(isTunnel ? [learn(dialog, denied.client, /** @type {Modes} */ (modes), on)] : []),
-        choice(dialog, denied.client, known, on),
-      );
+      return;
     }
+    const here = proposals.filter(({ rule }) => rule.host === host);
+    const isTunnel = path === undefined;
+    const known = { secrets: /** @type {readonly Secret[]} */ (secrets), offers };
+    const exact = element("input", { type: "checkbox" });
+    exact.checked = isExact;
+    exact.addEventListener("input", () => offer(dialog, body, { denied, isExact: exact.checked }, on));
+    body.replaceChildren(
+      ...(isTunnel ? [learn(dialog, client, /** @type {Modes} */ (modes), on)] : []),
+      ...(isExact || here.some(isWide)
+        ? [element("label", {}, exact, "only the paths that were asked for")]
+        : []),
+      ...passes.filter((each) => each.host === host).map(({ words }) =>
+        element("p", { class: "hint" }, `${words.slice(0, 1).toUpperCase()}${words.slice(1)}.`)
+      ),
+      choice(dialog, client, known, on),
+    );
+    if (isExact) exact.focus();
   } catch (error) {
     if (error instanceof SignedOut) return on.signedOut();
     body.replaceChildren(
@@ -107,6 +131,15 @@ export async function propose(denied, on) {
       element("div", { class: "actions" }, button("Close", () => dialog.close())),
     );
   }
+}
+
+/**
+ * True for a proposal that lets through more than what was asked for.
+ *
+ * @param {Proposal} proposal
+ */
+function isWide({ rule, implied }) {
+  return implied.length > 0 || (rule.paths ?? []).some((path) => path.endsWith("*"));
 }
 
 /**

@@ -59,6 +59,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   if (suggestion.forgotten > 0) {
     io.output.warn(`${suggestion.forgotten} denied requests were too many to be looked at; the latest were`);
   }
+  for (const { words } of suggestion.passes) io.output.note(words);
   io.output.note(summaryOf(client, suggestion, args.has("apply") ? added : undefined));
 }
 

@@ -165,6 +165,34 @@ Deno.test(
   },
 );
 
+Deno.test(
+  {
+    ignore,
+    name: "of a package tree it says how many passes are to come, and shows what was asked for alone",
+  },
+  async () => {
+    await using api = await startApi();
+    await api.control.createClient("ci-1");
+    const npm = { ...DENIED, host: "registry.npmjs.org" };
+    await write(api, { ...npm, path: "/left" }, { ...npm, path: "/right" });
+    await using browser = await startBrowser();
+    const { page } = await browser.open([originOf(api)]);
+    await enter(page, await linkOf(api));
+    await page.getByRole("button", { name: "Propose a rule for GET registry.npmjs.org/left" }).click();
+    const dialog = page.getByRole("dialog", { name: "A rule for ci-1" });
+    await dialog.getByText("No further pass is expected for npm").waitFor();
+    const paths = dialog.getByRole("textbox", { name: "Path" });
+    assertEquals(await paths.first().inputValue(), "/*");
+    await dialog.getByRole("checkbox", { name: "only the paths that were asked for" }).check();
+    await dialog.getByText("for each level of what its packages depend on").waitFor();
+    assertEquals(await Promise.all((await paths.all()).map((each) => each.inputValue())), [
+      "/left",
+      "/right",
+    ]);
+    assertEquals(await checkedOf(dialog.locator(".paths").getByRole("checkbox")), [true, false]);
+  },
+);
+
 Deno.test({ ignore, name: "revoke: only in a session that may, and only after the question" }, async (t) => {
   await using api = await startApi();
   const { control } = api;

@@ -91,6 +91,7 @@ Deno.test("suggestions are rules that POST /allows takes, with the requests behi
       },
     ],
     skipped: [{ host: "10.0.0.1", port: 8080, why: "rules for addresses are not suggested", count: 1 }],
+    passes: [],
     forgotten: 0,
   });
   const since = JSON.parse((await api.call(`${V1}/clients/ci-1/suggestions?since=10m&exact=1`)).text);

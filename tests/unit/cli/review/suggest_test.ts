@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { run } from "../../../../cli/run.ts";
 import { parsePolicyFile } from "../../../../policy/policy_file.ts";
 import { fakeIo } from "../terminal/fake_io.ts";
@@ -34,6 +34,7 @@ const ANSWER = {
     },
   ],
   skipped: [{ host: "::1", port: 80, why: "rules for addresses are not suggested", count: 3 }],
+  passes: [],
   forgotten: 0,
 };
 
@@ -159,8 +160,16 @@ Deno.test("suggest --json prints the answer, and says nothing more on stdout", a
   assertEquals(JSON.parse(stdout), ANSWER);
 });
 
+Deno.test("suggest says how many passes are to be expected", async () => {
+  const words = "one more pass at most is expected for npm";
+  const passes = [{ by: "npm", host: "registry.npmjs.org", more: 1, words }];
+  const { code, stderr } = await suggest([], { suggestion: { ...ANSWER, passes } });
+  assertEquals(code, 0);
+  assertStringIncludes(stderr, `${words}\n--apply adds`);
+});
+
 Deno.test("suggest with nothing to propose says so", async () => {
-  const suggestion = { proposals: [], skipped: [], forgotten: 7 };
+  const suggestion = { proposals: [], skipped: [], passes: [], forgotten: 7 };
   const { code, stdout, stderr } = await suggest(["--apply"], { suggestion });
   assertEquals([code, stdout], [0, ""]);
   assertMatch(stderr, /^warning: 7 denied requests were too many/);
@@ -169,7 +178,9 @@ Deno.test("suggest with nothing to propose says so", async () => {
 
 Deno.test("suggest with nothing to propose claims nothing about what it skipped", async () => {
   const skipped = [{ host: "db.test", port: 5_432, why: "strict mode refused the tunnel", count: 1 }];
-  const { code, stderr } = await suggest([], { suggestion: { proposals: [], skipped, forgotten: 0 } });
+  const { code, stderr } = await suggest([], {
+    suggestion: { proposals: [], skipped, passes: [], forgotten: 0 },
+  });
   assertEquals(code, 0);
   assertEquals(
     stderr,
