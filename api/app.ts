@@ -7,7 +7,7 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { AuditSlots } from "./audit_slots.ts";
-import type { ApiLog, AuditSource, ControlPlane, StatusReport } from "./control.ts";
+import type { ApiLog, AuditSource, ControlPlane, SecretDesk, StatusReport } from "./control.ts";
 import { errorResponse, invalidBody, refuse } from "./errors.ts";
 import { pathOf } from "./request_url.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
@@ -28,6 +28,7 @@ export interface AppOptions {
   /** Called for every status and metrics call. */
   readonly status: () => StatusReport | Promise<StatusReport>;
   readonly audit: AuditSource;
+  readonly secrets: SecretDesk;
   /** Resolves when all that was decided before is among the audit records. Without it, it always is. */
   readonly auditSettled?: () => Promise<void>;
   readonly log: ApiLog;
@@ -59,7 +60,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
     c.res.headers.set("x-content-type-options", "nosniff");
   });
   addClientRoutes(app, control);
-  addSecretRoutes(app, control);
+  addSecretRoutes(app, control, options.secrets);
   addAllowRoutes(app, control);
   addPolicyRoutes(app, control);
   addModeRoutes(app, control, status);

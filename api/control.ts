@@ -9,6 +9,8 @@
 import type { HistogramData } from "../core/histogram.ts";
 import type { RecordFilter, StoredRecord } from "../policy/audit_record.ts";
 import type { Reason } from "../policy/reason.ts";
+import type { SecretTest } from "../secrets/probe.ts";
+import type { SecretRecord } from "../store/records.ts";
 import type { State, StoreFigures } from "../store/state.ts";
 
 /** The part of the state that the API reads and changes. */
@@ -19,6 +21,7 @@ export type ControlPlane = Pick<
   | "rotateClient"
   | "deleteClient"
   | "listSecrets"
+  | "getSecret"
   | "putSecret"
   | "deleteSecret"
   | "listRules"
@@ -54,6 +57,19 @@ export interface AuditSource {
     filter: RecordFilter,
     signal: AbortSignal,
   ): AsyncIterable<StoredRecord | { readonly missed: number }>;
+}
+
+/** What the running proxy knows of secrets beside the state. */
+export interface SecretDesk {
+  /** The last use since the start: by which client, and when, epoch milliseconds. */
+  lastUse(name: string): { readonly atMs: number; readonly client: string | undefined } | undefined;
+  /**
+   * Tests a secret with one harmless call.
+   *
+   * @param url what to ask for, where the operator says it
+   * @throws ProxyError `input.invalid`, `input.not-found`
+   */
+  test(secret: SecretRecord, url: string | undefined): Promise<SecretTest>;
 }
 
 /** What the running proxy says of itself. Counters start at 0 with the process and never fall. */

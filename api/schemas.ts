@@ -83,6 +83,39 @@ export const SecretBody = z.strictObject({
   env: z.array(text).optional().openapi({ description: "Variables of one's own that stand for it in a VM" }),
 }).openapi("Secret");
 
+/** `GET /proxy/v1/secrets/{name}`. */
+export const SecretDetailsBody = SecretBody.extend({
+  version: text.openapi({ description: "Changes with every replacement" }),
+  cleartext: z.boolean().openapi({ description: "May be injected without TLS" }),
+  source_file: text.optional().openapi({ description: "The file on the host that it follows" }),
+  used_by: z.array(z.strictObject({
+    client: name,
+    host: hostPattern,
+    methods: z.array(text).optional(),
+    paths: z.array(text).optional(),
+    ports: z.array(z.number().int()).optional(),
+    expires: time.optional(),
+  })).openapi({ description: "The rules that name it" }),
+  last_used_at: time.optional().openapi({ description: "Since the proxy was started" }),
+  last_used_by: text.optional().openapi({ description: "The client of that use" }),
+}).openapi("SecretDetails");
+
+/** `POST /proxy/v1/secrets/{name}/test`. */
+export const SecretTestRequestBody = z.strictObject({
+  url: text.optional().openapi({
+    description: "What to ask for with GET, within the secret's host; needed where no harmless call is known",
+    example: "https://api.example.com/v1/me",
+  }),
+}).openapi("SecretTestRequest");
+
+/** How a test went. */
+export const SecretTestBody = z.strictObject({
+  verdict: z.enum(["accepted", "refused", "unclear", "failed"]),
+  words: text.openapi({ description: "What that means, for people" }),
+  url: text.optional().openapi({ description: "What was asked for, without its query" }),
+  status: z.number().int().optional().openapi({ description: "The HTTP status of the answer" }),
+}).openapi("SecretTest");
+
 // Allow rules
 
 /** What makes a rule the rule it is. */
@@ -163,6 +196,32 @@ export function secretBody(secret: SecretRecord): z.infer<typeof SecretBody> {
     ...(refreshedAt === undefined ? {} : { refreshed_at: rfc3339(refreshedAt) }),
     ...(error === undefined ? {} : { error }),
     ...(env === undefined ? {} : { env: [...env] }),
+  };
+}
+
+/** The body of a secret with who uses it. */
+export function secretDetailsBody(
+  secret: SecretRecord,
+  { rules, lastUse }: {
+    readonly rules: readonly Rule[];
+    readonly lastUse: { readonly atMs: number; readonly client: string | undefined } | undefined;
+  },
+): z.infer<typeof SecretDetailsBody> {
+  return {
+    ...secretBody(secret),
+    version: secret.version,
+    cleartext: secret.cleartext,
+    ...(secret.sourceFile === undefined ? {} : { source_file: secret.sourceFile }),
+    used_by: rules.map(({ client, host, methods, paths, ports, expiresAt }) => ({
+      client,
+      host,
+      ...(methods.length === 0 ? {} : { methods: [...methods] }),
+      ...(paths.length === 0 ? {} : { paths: [...paths] }),
+      ...(ports.length === 0 ? {} : { ports: [...ports] }),
+      ...(expiresAt === undefined ? {} : { expires: rfc3339(expiresAt) }),
+    })),
+    ...(lastUse === undefined ? {} : { last_used_at: rfc3339(lastUse.atMs) }),
+    ...(lastUse?.client === undefined ? {} : { last_used_by: lastUse.client }),
   };
 }
 

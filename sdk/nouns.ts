@@ -20,6 +20,9 @@ import type {
   ReplayOptions,
   RevokedRule,
   Secret,
+  SecretDetails,
+  SecretTest,
+  SecretTestRequest,
   Suspensions,
   Verdict,
 } from "./types.ts";
@@ -117,6 +120,21 @@ export class Secrets {
   /** All secrets, by name. `error` says why one cannot be used. */
   list(options?: CallOptions): Promise<readonly Secret[]> {
     return this.#api.call("get", "/proxy/v1/secrets", {}, options);
+  }
+
+  /** A secret with the rules that name it, and when it was last used. */
+  show(name: string, options?: CallOptions): Promise<SecretDetails> {
+    return this.#api.call("get", "/proxy/v1/secrets/{name}", { names: { name } }, options);
+  }
+
+  /** Tries a secret with one harmless GET: at `url`, or where one is known for its host. */
+  test(name: string, { url }: SecretTestRequest = {}, options?: CallOptions): Promise<SecretTest> {
+    return this.#api.call(
+      "post",
+      "/proxy/v1/secrets/{name}/test",
+      { names: { name }, body: url === undefined ? {} : { url } },
+      options,
+    );
   }
 
   /** Deletes a secret. Rules that name it stay, and deny. */

@@ -82,11 +82,29 @@ export interface paths {
       readonly path?: never;
       readonly cookie?: never;
     };
-    readonly get?: never;
+    /** A secret without its value: who uses it, and when it was last used */
+    readonly get: operations["showSecret"];
     readonly put?: never;
     readonly post?: never;
     /** Delete a secret; rules that name it stay, and deny */
     readonly delete: operations["deleteSecret"];
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/secrets/{name}/test": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** Try a secret with one harmless GET, on the way that requests take */
+    readonly post: operations["testSecret"];
+    readonly delete?: never;
     readonly options?: never;
     readonly head?: never;
     readonly patch?: never;
@@ -598,6 +616,56 @@ export interface components {
        *     ]
        */
       readonly env?: readonly string[];
+    };
+    readonly SecretDetails: components["schemas"]["Secret"] & {
+      /** @description Changes with every replacement */
+      readonly version: string;
+      /** @description May be injected without TLS */
+      readonly cleartext: boolean;
+      /** @description The file on the host that it follows */
+      readonly source_file?: string;
+      /** @description The rules that name it */
+      readonly used_by: readonly {
+        /** @example ci-1 */
+        readonly client: string;
+        /**
+         * @description A name, an IP literal, `*.suffix` or `*`
+         * @example api.example.com
+         */
+        readonly host: string;
+        readonly methods?: readonly string[];
+        readonly paths?: readonly string[];
+        readonly ports?: readonly number[];
+        /**
+         * Format: date-time
+         * @description RFC 3339, UTC
+         */
+        readonly expires?: string;
+      }[];
+      /**
+       * Format: date-time
+       * @description Since the proxy was started
+       */
+      readonly last_used_at?: string;
+      /** @description The client of that use */
+      readonly last_used_by?: string;
+    };
+    readonly SecretTest: {
+      /** @enum {string} */
+      readonly verdict: "accepted" | "refused" | "unclear" | "failed";
+      /** @description What that means, for people */
+      readonly words: string;
+      /** @description What was asked for, without its query */
+      readonly url?: string;
+      /** @description The HTTP status of the answer */
+      readonly status?: number;
+    };
+    readonly SecretTestRequest: {
+      /**
+       * @description What to ask for with GET, within the secret's host; needed where no harmless call is known
+       * @example https://api.example.com/v1/me
+       */
+      readonly url?: string;
     };
     readonly NewAllowRuleRequest: {
       /** @example ci-1 */
@@ -1529,6 +1597,28 @@ export interface operations {
       };
     };
   };
+  readonly showSecret: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The secret */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["SecretDetails"];
+        };
+      };
+    };
+  };
   readonly deleteSecret: {
     readonly parameters: {
       readonly query?: never;
@@ -1546,6 +1636,32 @@ export interface operations {
           readonly [name: string]: unknown;
         };
         content?: never;
+      };
+    };
+  };
+  readonly testSecret: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["SecretTestRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description How it went */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["SecretTest"];
+        };
       };
     };
   };

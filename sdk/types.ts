@@ -13,6 +13,12 @@ export type Client = Schemas["Client"];
 export type ClientWithToken = Schemas["ClientWithToken"];
 /** A secret, without its value. */
 export type Secret = Schemas["Secret"];
+/** A secret with who uses it. */
+export type SecretDetails = Schemas["SecretDetails"];
+/** What a test of a secret asks for. */
+export type SecretTestRequest = Schemas["SecretTestRequest"];
+/** How a test of a secret went. */
+export type SecretTest = Schemas["SecretTest"];
 /** A secret to be made. */
 export type NewSecret = Schemas["NewSecretRequest"];
 /** A rule of a client. Absent fields mean any; `expires` is there when the rule has an end. */

@@ -238,6 +238,34 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("../rules/cmd_secret.ts")).listSecrets,
   },
   {
+    name: "secret show",
+    summary: "show a secret without its value: the rules that use it, and when it was last used",
+    arguments: [SECRET_NAME],
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: ["slicer-proxy secret show llm-key"],
+    load: async () => (await import("../rules/cmd_secret_use.ts")).showSecret,
+  },
+  {
+    name: "secret test",
+    summary: "try a secret with one harmless GET, on the way that requests take",
+    arguments: [SECRET_NAME],
+    flags: [
+      {
+        name: "at",
+        placeholder: "URL",
+        description:
+          "what to ask for; needed where no harmless call is known. A secret path goes where {} is",
+      },
+      JSON_FLAG,
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy secret test claude",
+      "slicer-proxy secret test llm-key --at https://api.example.com/v1/models",
+    ],
+    load: async () => (await import("../rules/cmd_secret_use.ts")).testSecret,
+  },
+  {
     name: "secret delete",
     summary: "delete a secret; rules that name it stay, and deny",
     arguments: [SECRET_NAME],

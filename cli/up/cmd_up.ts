@@ -23,6 +23,7 @@ import { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Certificates } from "../../proxy/context.ts";
 import { providerCall } from "../../proxy/egress/provider_call.ts";
 import { Dialler, systemResolve } from "../../proxy/egress/dialler.ts";
+import { testSecret } from "../../proxy/egress/secret_probe.ts";
 import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
 import { Credentials } from "../../secrets/credentials.ts";
 import { State } from "../../store/state.ts";
@@ -96,7 +97,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       audit.write({ verdict: "change", client: client ?? "*", mode, durationMs: ttlMs });
     state.onSuspension = ({ client, isSuspended }) =>
       audit.write({ verdict: "change", client: client ?? "*", method: isSuspended ? "SUSPEND" : "RESUME" });
-    const credentials = openCredentials(config, { state, clock, trusted }, stack);
+    const { credentials, dialler } = openCredentials(config, { state, clock, trusted }, stack);
     const startedAt = clock.now();
     const note = (line: string) => io.output.note(line);
     const proxy = stack.use(
@@ -107,6 +108,20 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         control: state,
         status: () => statusReport(config, { clock, startedAt, proxy, audit, leaves, credentials, state }),
         audit: places.store,
+        secrets: {
+          lastUse: (name) => audit.lastUse(name),
+          test: (secret, url) =>
+            testSecret(
+              {
+                dialler,
+                limits: DEFAULT_LIMITS,
+                cleartextSecrets: config.cleartextSecrets,
+                credential: (name, request) => credentials.credential(name, request),
+              },
+              secret,
+              url,
+            ),
+        },
         auditSettled: async () => {
           await proxy.flush();
           await audit.written();
@@ -130,7 +145,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
   }
 }
 
-/** Credentials, whose renewals go out as the data plane's requests do, and are counted apart from them. */
+/** Credentials, whose renewals and tests go out as the data plane's requests do, and are counted apart from them. */
 function openCredentials(
   config: UpConfig,
   { state, clock, trusted }: {
@@ -139,7 +154,7 @@ function openCredentials(
     readonly trusted: readonly TrustedFor[];
   },
   stack: AsyncDisposableStack,
-): Credentials {
+): { readonly credentials: Credentials; readonly dialler: Dialler } {
   const log = logger("secrets");
   const dialler = new Dialler({
     limits: DEFAULT_LIMITS,
@@ -151,7 +166,7 @@ function openCredentials(
     // Our own listeners show certificates of our own CA, which is never trusted upstream.
     ownAddresses: () => [],
   });
-  return stack.use(
+  const credentials = stack.use(
     new Credentials({
       source: state,
       call: providerCall(dialler, DEFAULT_LIMITS),
@@ -161,6 +176,7 @@ function openCredentials(
         log.error(`unexpected: ${error instanceof Error ? error.stack ?? error.message : error}`),
     }),
   );
+  return { credentials, dialler };
 }
 
 interface Certified {

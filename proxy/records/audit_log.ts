@@ -11,6 +11,7 @@ import type { Deadlines } from "../../core/deadlines.ts";
 import { RECORD_LIMITS } from "../../core/limits.ts";
 import { type AuditRecord, boundRecord, sizeOfRecord, type StoredRecord } from "../../policy/audit_record.ts";
 import { DenialGate } from "./denial_gate.ts";
+import { LastUses, type SecretUse } from "./last_uses.ts";
 import { type TrafficFigures, TrafficTotals } from "./traffic_totals.ts";
 
 /** How the log itself does. The counts never fall. */
@@ -87,6 +88,7 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   /** Denials that were counted before they came here. */
   #coalesced = 0;
   readonly #totals = new TrafficTotals();
+  readonly #uses = new LastUses();
 
   constructor(
     options: {
@@ -112,6 +114,11 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     return this.#totals.figures();
   }
 
+  /** The last use of a secret since the start. */
+  lastUse(secret: string): SecretUse | undefined {
+    return this.#uses.of(secret);
+  }
+
   get health(): AuditHealth {
     return {
       isWritable: this.isWritable,
@@ -127,6 +134,7 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   write(record: AuditRecord): void {
     const bounded = boundRecord(record);
     this.#totals.add(bounded);
+    this.#uses.add(bounded, this.#now());
     if (bounded.verdict !== "deny" || this.#gate.admits(bounded)) this.#append(bounded);
   }
 

@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createApp } from "../../../api/app.ts";
-import { NO_AUDIT, REPORT, TestApi } from "./support.ts";
+import { NO_AUDIT, NO_DESK, REPORT, TestApi } from "./support.ts";
 
 const V1 = "/proxy/v1";
 const JSON_TYPE = { "content-type": "application/json" };
@@ -80,6 +80,7 @@ Deno.test("status and secrets say why a credential cannot be used", async () => 
   const app = createApp({
     control,
     audit: NO_AUDIT,
+    secrets: NO_DESK,
     status: () => REPORT,
     log: { error: () => {} },
   });
@@ -107,6 +108,7 @@ Deno.test("what goes wrong inside is 500 without detail, and the log has it with
   const app = createApp({
     control: Object.assign(Object.create(null), failing),
     audit: NO_AUDIT,
+    secrets: NO_DESK,
     status: () => REPORT,
     log: { error: (line) => logged.push(line) },
   });

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createApp } from "../../../api/app.ts";
-import { type CallOptions, REPORT, TestApi, TOKEN } from "./support.ts";
+import { type CallOptions, NO_DESK, REPORT, TestApi, TOKEN } from "./support.ts";
 
 interface Operation {
   readonly operationId: string;
@@ -28,6 +28,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
   const app = createApp({
     control: api.control,
     audit: api.audit,
+    secrets: NO_DESK,
     status: () => REPORT,
     log: { error: () => {} },
   });
@@ -53,6 +54,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "GET /proxy/v1/openapi.json",
     "GET /proxy/v1/policy",
     "GET /proxy/v1/secrets",
+    "GET /proxy/v1/secrets/{name}",
     "GET /proxy/v1/status",
     "GET /proxy/v1/suspensions",
     "POST /proxy/v1/allows",
@@ -66,6 +68,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "POST /proxy/v1/policy/apply",
     "POST /proxy/v1/policy/test",
     "POST /proxy/v1/secrets",
+    "POST /proxy/v1/secrets/{name}/test",
     "POST /proxy/v1/suspensions/all",
     "POST /proxy/v1/ui/links",
     "PUT /proxy/v1/mode",
@@ -153,6 +156,11 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["suggestRules", 404, "/clients/nobody/suggestions"],
   ["testPolicy", 200, "/policy/test", { body: { policy: "version: 1\nclients: {}\n" } }],
   ["testPolicy", 400, "/policy/test", { body: { policy: "version: 2" } }],
+  ["showSecret", 200, "/secrets/s", {}],
+  ["showSecret", 404, "/secrets/nobody", {}],
+  ["testSecret", 200, "/secrets/s/test", { body: {} }],
+  ["testSecret", 400, "/secrets/s/test", { body: { url: 5 } }],
+  ["testSecret", 404, "/secrets/nobody/test", { body: {} }],
   ["deleteSecret", 204, "/secrets/s", { method: "DELETE" }],
   ["deleteSecret", 404, "/secrets/s", { method: "DELETE" }],
   ["deleteClient", 204, "/clients/c", { method: "DELETE" }],

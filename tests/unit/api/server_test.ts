@@ -6,7 +6,7 @@ import { ProxyError } from "../../../core/errors.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { hasResets, startResets } from "../../support/resets.ts";
 import { proxyAuthority } from "../../support/test_authority.ts";
-import { exchange, REPORT, TestApi, TOKEN } from "./support.ts";
+import { exchange, NO_DESK, REPORT, TestApi, TOKEN } from "./support.ts";
 
 const HELD = new TextEncoder().encode(
   "POST /proxy/v1/clients HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n",
@@ -47,6 +47,7 @@ Deno.test("startApi() refuses a TCP address that is none, or beyond loopback wit
         startApi({
           control: api.control,
           audit: api.audit,
+          secrets: NO_DESK,
           status: () => REPORT,
           log: { error: () => {} },
           tcp: { hostname, port: 0, token: TOKEN },
@@ -72,6 +73,7 @@ Deno.test("startApi() leaves nothing behind when one of its listeners cannot sta
   const options = {
     control: first.control,
     audit: first.audit,
+    secrets: NO_DESK,
     status: () => REPORT,
     log: { error: () => {} },
   };

@@ -5,7 +5,7 @@
  * @module
  */
 import { join } from "node:path";
-import type { AuditSource, StatusReport } from "../../../api/control.ts";
+import type { AuditSource, SecretDesk, StatusReport } from "../../../api/control.ts";
 import { type Api, type ApiOptions, startApi } from "../../../api/server.ts";
 import { systemClock } from "../../../core/clock.ts";
 import { AuditStore, type AuditStoreOptions } from "../../../store/audit_store.ts";
@@ -80,6 +80,12 @@ export const REPORT: StatusReport = {
 };
 
 /** An audit log without a record. */
+/** Knows of no use, and takes every secret. */
+export const NO_DESK: SecretDesk = {
+  lastUse: () => undefined,
+  test: () => Promise.resolve({ verdict: "accepted", words: "nobody asked" }),
+};
+
 export const NO_AUDIT: AuditSource = {
   records: () => ReadableStream.from([]),
   follow: () => ReadableStream.from([]),
@@ -119,6 +125,7 @@ export class TestApi implements AsyncDisposable {
     const api = await startApi({
       control,
       audit,
+      secrets: NO_DESK,
       status: async () => {
         const { clients, secrets, rules } = await control.figures();
         return { ...REPORT, store: { ...REPORT.store, clients, secrets, rules } };

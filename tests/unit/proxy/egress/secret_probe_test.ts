@@ -1,0 +1,210 @@
+/** Testing a secret: what is sent where, and what is said of each answer. */
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { parseCidr } from "../../../../core/cidr.ts";
+import { Deadlines } from "../../../../core/deadlines.ts";
+import { ProxyError } from "../../../../core/errors.ts";
+import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
+import { Admission } from "../../../../proxy/admission.ts";
+import { Dialler } from "../../../../proxy/egress/dialler.ts";
+import { testSecret } from "../../../../proxy/egress/secret_probe.ts";
+import { readRequest, type SeenRequest, startRawUpstream } from "../../../support/echo_upstream.ts";
+import { FakeProvider } from "../../../support/fake_provider.ts";
+import { upstreamAuthority } from "../../../support/test_authority.ts";
+import { Rig } from "../../secrets/support.ts";
+
+interface Answered {
+  readonly status: number;
+  readonly body?: string;
+  /** Without a credential; default 401. */
+  readonly bare?: number;
+  readonly isChunked?: boolean;
+}
+
+/** A host that answers all calls in one way, and tests of secrets that are bound to it. */
+async function startStage(
+  answered: Answered = { status: 200 },
+  { allowCidrs = ["127.0.0.0/8"], isTrusted = true, names = ["up.test"] }: {
+    readonly allowCidrs?: readonly string[];
+    readonly isTrusted?: boolean;
+    readonly names?: readonly string[];
+  } = {},
+) {
+  const stack = new AsyncDisposableStack();
+  const seen: SeenRequest[] = [];
+  const upstream = stack.use(
+    await startRawUpstream(async (peer) => {
+      const request = await readRequest(peer);
+      if (!request) return;
+      seen.push(request);
+      const hasCredential = /planted/.test(request.requestLine + request.headers.join());
+      const { status, body = "{}", bare = 401, isChunked = false } = answered;
+      const framing = isChunked
+        ? `Transfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`
+        : `Content-Length: ${body.length}\r\n\r\n${body}`;
+      await peer.send(`HTTP/1.1 ${hasCredential ? status : bare} X\r\n${framing}`);
+    }, { names }),
+  );
+  const rig = stack.use(await Rig.start({ isStarted: false }));
+  const dialler = new Dialler({
+    limits: DEFAULT_LIMITS,
+    deadlines: new Deadlines(),
+    admission: new Admission(DEFAULT_LIMITS),
+    resolve: () => Promise.resolve(["127.0.0.1"]),
+    addresses: { allowCidrs: allowCidrs.map(parseCidr), denyCidrs: [] },
+    caCertsFor: () => [],
+    ownAddresses: () => [],
+    ...(isTrusted ? { caCertsFor: await trusted() } : {}),
+  });
+  return {
+    rig,
+    seen,
+    url: `${names.length > 0 ? "https" : "http"}://up.test:${upstream.port}`,
+    test: (url?: string, cleartextSecrets: "private" | "always" | "never" = "private") => {
+      const record = rig.state.getSecret("login");
+      if (!record) throw new Error("there is no secret");
+      const credential = (name: string, request: Parameters<typeof rig.credentials.credential>[1]) =>
+        rig.credentials.credential(name, request);
+      return testSecret({ dialler, limits: DEFAULT_LIMITS, cleartextSecrets, credential }, record, url);
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+async function trusted() {
+  const { caPem } = await upstreamAuthority();
+  return () => [caPem];
+}
+
+Deno.test("testSecret() puts each type where requests have it", async (t) => {
+  const rows:
+    readonly (readonly [type: string, value: string, path: string, line: string, header: RegExp])[] = [
+      ["bearer", "planted", "/me?q=1", "GET /me?q=1 HTTP/1.1", /^Authorization: Bearer planted$/m],
+      ["basic", "u:planted", "/me", "GET /me HTTP/1.1", /^Host/m],
+      ["header", "X-Key: planted", "/me", "GET /me HTTP/1.1", /^X-Key: planted$/m],
+      ["query", "key=planted", "/me?q=1", "GET /me?key=planted&q=1 HTTP/1.1", /^Host/m],
+      ["path", "1:planted", "/bot{}/getMe", "GET /bot1:planted/getMe HTTP/1.1", /^Host/m],
+    ];
+  for (const [type, value, path, line, header] of rows) {
+    await t.step(type, async () => {
+      await using stage = await startStage();
+      await stage.rig.adopt(type, value, { host: "up.test" });
+      const tested = await stage.test(stage.url + path);
+      if (type !== "basic") assertEquals(tested.verdict, "accepted");
+      assertEquals(tested.url, stage.url + path.replace("?q=1", ""));
+      assertEquals(stage.seen[0]?.requestLine, line);
+      assert(header.test(stage.seen[0]?.headers.join("\n") ?? ""));
+      assert(!JSON.stringify(tested).includes("planted"));
+    });
+  }
+});
+
+Deno.test("testSecret() says what each answer means, and shows an error's code and no more", async (t) => {
+  const json = (value: unknown) => JSON.stringify(value);
+  const rows: readonly (readonly [answered: Answered, verdict: string, words: RegExp])[] = [
+    [{ status: 200 }, "accepted", /takes the credential \(HTTP status 200\)$/],
+    [{ status: 200, bare: 200 }, "unclear", /answers without a credential too: name a URL that needs one/],
+    [
+      { status: 200, body: json({ ok: false, error: "invalid_auth" }) },
+      "refused",
+      /\(HTTP status 200, invalid_auth\)$/,
+    ],
+    [
+      { status: 401, body: json({ error: { code: "invalid_api_key" } }) },
+      "refused",
+      /status 401, invalid_api_key\)/,
+    ],
+    [
+      { status: 401, body: json({ error: { code: "invalid_api_key" } }), isChunked: true },
+      "refused",
+      /status 401, invalid_api_key\)/,
+    ],
+    [
+      { status: 403, body: "<Error><Code>AccessDenied</Code></Error>" },
+      "refused",
+      /status 403, AccessDenied\)/,
+    ],
+    [
+      { status: 401, body: json({ error: "planted" }) },
+      "refused",
+      /refuses the credential \(HTTP status 401\)$/,
+    ],
+    [{ status: 401, body: json({ error: "key sk-1 is unknown" }) }, "refused", /\(HTTP status 401\)$/],
+    [{ status: 404 }, "unclear", /does not take this call/],
+    [{ status: 302 }, "unclear", /sends elsewhere/],
+    [{ status: 429 }, "unclear", /too many calls/],
+    [{ status: 503 }, "unclear", /in trouble itself/],
+  ];
+  for (const [answered, verdict, words] of rows) {
+    await t.step(`${verdict} ${words}`, async () => {
+      await using stage = await startStage(answered);
+      await stage.rig.adopt("bearer", "planted", { host: "up.test" });
+      const tested = await stage.test(`${stage.url}/me`);
+      assertEquals([tested.verdict, tested.status], [verdict, answered.status]);
+      assert(words.test(tested.words), tested.words);
+    });
+  }
+});
+
+Deno.test("testSecret() goes through the checks of every dial, and says which one failed", async (t) => {
+  await t.step("an address that is denied", async () => {
+    await using stage = await startStage({ status: 200 }, { allowCidrs: [] });
+    await stage.rig.adopt("bearer", "planted", { host: "up.test" });
+    const { verdict, words } = await stage.test(`${stage.url}/me`);
+    assertEquals(verdict, "failed");
+    assertStringIncludes(words, "Cannot connect to up.test");
+    assertEquals(stage.seen, []);
+  });
+  await t.step("a certificate that is not trusted", async () => {
+    await using stage = await startStage({ status: 200 }, { isTrusted: false });
+    await stage.rig.adopt("bearer", "planted", { host: "up.test" });
+    assertEquals((await stage.test(`${stage.url}/me`)).verdict, "failed");
+    assertEquals(stage.seen, []);
+  });
+  await t.step("without TLS only as requests go", async () => {
+    await using stage = await startStage({ status: 200 }, { names: [] });
+    await stage.rig.adopt("bearer", "planted", { host: "up.test" });
+    const refused = await stage.test(`${stage.url}/me`, "never");
+    assertStringIncludes(refused.words, "is not sent without TLS");
+    assertEquals(stage.seen, []);
+    assertEquals((await stage.test(`${stage.url}/me`, "private")).verdict, "accepted");
+  });
+});
+
+Deno.test("testSecret() tests a login by its token, and says why there is none", async () => {
+  await using stage = await startStage();
+  await using provider = await FakeProvider.start();
+  await stage.rig.adopt("oauth-client-creds", {
+    ...{ client_id: "id:1", client_secret: "planted secret+%", token_endpoint: provider.tokenEndpoint },
+  }, { host: "api.example.com" });
+  const tested = await stage.test();
+  assertEquals(tested.verdict, "accepted");
+  assertStringIncludes(tested.words, "a token of this oauth-client-creds was fetched");
+  await stage.rig.adopt("oauth-client-creds", {
+    ...{ client_id: "id:1", client_secret: "planted-wrong", token_endpoint: provider.tokenEndpoint },
+  }, { host: "api.example.com", force: true });
+  const refused = await stage.test();
+  assertEquals(refused.verdict, "failed");
+  assertStringIncludes(
+    refused.words,
+    "the provider refuses it: the token endpoint refused it (invalid_client)",
+  );
+});
+
+Deno.test("testSecret() refuses what cannot be tested so", async (t) => {
+  const rows: readonly (readonly [type: string, value: unknown, url: string | undefined, words: string])[] = [
+    ["bearer", "planted", undefined, "no harmless call is known for up.test"],
+    ["bearer", "planted", "https://other.test/", "the URL names another host"],
+    ["bearer", "planted", "ftp://up.test/", "no plain http or https URL"],
+    ["bearer", "planted", "https://u:p@up.test/", "no plain http or https URL"],
+    ["path", "planted", "https://up.test/bot", "does not say where in the path"],
+  ];
+  await using stage = await startStage();
+  for (const [type, value, url, words] of rows) {
+    await t.step(words, async () => {
+      await stage.rig.adopt(type, value, { host: "up.test", force: true });
+      const error = await assertRejects(() => stage.test(url), ProxyError);
+      assertEquals(error.code, "input.invalid");
+      assertStringIncludes(error.message, words);
+    });
+  }
+});
