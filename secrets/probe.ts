@@ -53,7 +53,11 @@ const KNOWN: Readonly<Record<string, string>> = {
   "api.stripe.com": "/v1/balance",
   "api.cloudflare.com": "/client/v4/user/tokens/verify",
   "api.digitalocean.com": "/v2/account",
+  "sts.amazonaws.com": "/?Action=GetCallerIdentity&Version=2011-06-15",
 };
+
+/** Logins whose token says nothing: it is another for each repository, or is not fetched at all. */
+const NEEDS_URL = new Set(["github-app", "aws"]);
 
 /**
  * What to ask for.
@@ -72,7 +76,7 @@ export function probeUrl(record: TestedSecret, text: string | undefined): URL | 
       `write ${SEGMENT_PLACEHOLDER} there`,
     );
   }
-  if (oauthKind(record.type) && record.type !== "github-app") return undefined;
+  if (oauthKind(record.type) && !NEEDS_URL.has(record.type)) return undefined;
   const example = record.type === "github-app"
     ? "https://github.com/OWNER/REPO.git/info/refs?service=git-upload-pack"
     : `https://${record.host.replace("*.", "HOST.")}/PATH`;
@@ -110,6 +114,17 @@ function ownUrl(record: TestedSecret, text: string): URL {
 
 function refuse({ name }: TestedSecret, why: string, hint: string): never {
   throw new ProxyError("input.invalid", `Cannot test secret ${name}: ${why}`, { hint });
+}
+
+/** The service and region that a request to AWS is signed for, as the host's name says; S3's, of another vendor, else. */
+export function awsScopeOf(host: string): { readonly service: string; readonly region: string } {
+  const labels = host.split(".");
+  const isAws = labels.splice(-2).join(".") === "amazonaws.com";
+  const last = labels.pop();
+  if (!isAws || last === undefined) return { service: "s3", region: "us-east-1" };
+  return /^[a-z]+-[a-z]+(?:-[a-z]+)?-\d$/.test(last)
+    ? { service: labels.pop() ?? "s3", region: last }
+    : { service: last, region: "us-east-1" };
 }
 
 /** The URL as it is shown: no query, since the operator's own may hold something. */

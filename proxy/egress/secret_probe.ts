@@ -7,11 +7,15 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import { ProxyError } from "../../core/errors.ts";
 import { parseHost } from "../../core/host_port.ts";
 import type { Limits } from "../../core/limits.ts";
+import { readQuery } from "../../secrets/aws/query.ts";
+import { signHead } from "../../secrets/aws/signer.ts";
 import type { Credential } from "../../secrets/credential.ts";
 import {
+  awsScopeOf,
   judgeAnswer,
   judgeFailure,
   judgeToken,
@@ -24,7 +28,7 @@ import { responseBody } from "../http1/body.ts";
 import { dechunk } from "../http1/body_text.ts";
 import { readResponseHead } from "../http1/head_reader.ts";
 import { formatRequestHead } from "../http1/head_writer.ts";
-import { injectCredential, makeField, valuesOf } from "../message/fields.ts";
+import { type HeaderField, injectCredential, makeField, valuesOf } from "../message/fields.ts";
 import { fillSegment, setParameter } from "../message/target_credential.ts";
 import { closeQuietly, writeAll } from "../streams/byte_reader.ts";
 import type { Dialler, UpstreamConnection } from "./dialler.ts";
@@ -33,6 +37,9 @@ import type { Dialler, UpstreamConnection } from "./dialler.ts";
 const TEST_TIMEOUT_MS = 15_000;
 /** Error codes stand at the beginning. */
 const MAX_BODY_BYTES = 16_384;
+
+/** Of a GET's body. */
+const EMPTY_SHA256 = createHash("sha256").digest("hex");
 
 /** Whoever operates the proxy: counted apart from every client, whose names are never empty. */
 const OURSELVES = { name: "", version: "" };
@@ -108,7 +115,7 @@ async function call(parts: ProbeParts, { url, record, credential, signal }: Call
       isOnlyNear: isClear && parts.cleartextSecrets === "private",
     }, signal);
     signal.throwIfAborted();
-    await writeAll(connection.stream, headOf(url, credential));
+    await writeAll(connection.stream, await headOf(url, credential));
     return await readAnswer(connection, parts.limits);
   } catch (error) {
     if (signal.aborted) throw late();
@@ -122,7 +129,7 @@ async function call(parts: ProbeParts, { url, record, credential, signal }: Call
   }
 }
 
-function headOf(url: URL, credential: Credential | undefined): Uint8Array {
+async function headOf(url: URL, credential: Credential | undefined): Promise<Uint8Array> {
   const asked = [
     ["Host", url.host],
     ["User-Agent", "slicer-proxy"],
@@ -139,8 +146,27 @@ function headOf(url: URL, credential: Credential | undefined): Uint8Array {
     method: "GET",
     target,
     version: "HTTP/1.1",
-    fields: credential ? injectCredential(fields, credential) : fields,
+    fields: credential ? await withCredential(fields, url, credential) : fields,
   });
+}
+
+async function withCredential(
+  fields: readonly HeaderField[],
+  url: URL,
+  credential: Credential,
+): Promise<readonly HeaderField[]> {
+  if (!credential.aws) return injectCredential(fields, credential);
+  const query = readQuery(url.search.slice(1));
+  const signable = [...fields, makeField("X-Amz-Content-Sha256", EMPTY_SHA256)];
+  const { headers } = await signHead({
+    method: "GET",
+    path: url.pathname,
+    query: Array.isArray(query) ? query : [],
+    fields: signable,
+    signedHeaders: new Set(),
+    payload: EMPTY_SHA256,
+  }, { keys: credential.aws, scope: awsScopeOf(hostOf(url)), nowMs: Date.now() });
+  return injectCredential(signable, { headers });
 }
 
 async function readAnswer({ reader }: UpstreamConnection, limits: Limits): Promise<ProbeAnswer> {

@@ -7,6 +7,7 @@ import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
 import { Admission } from "../../../../proxy/admission.ts";
 import { Dialler } from "../../../../proxy/egress/dialler.ts";
 import { testSecret } from "../../../../proxy/egress/secret_probe.ts";
+import { awsScopeOf } from "../../../../secrets/probe.ts";
 import { readRequest, type SeenRequest, startRawUpstream } from "../../../support/echo_upstream.ts";
 import { FakeProvider } from "../../../support/fake_provider.ts";
 import { upstreamAuthority } from "../../../support/test_authority.ts";
@@ -188,6 +189,34 @@ Deno.test("testSecret() tests a login by its token, and says why there is none",
     refused.words,
     "the provider refuses it: the token endpoint refused it (invalid_client)",
   );
+});
+
+Deno.test("testSecret() signs for AWS as the host's name says, and for S3 elsewhere", async () => {
+  await using stage = await startStage();
+  const keys = {
+    access_key_id: "AKIAPLANTED",
+    secret_access_key: "planted-key",
+    session_token: "planted-token",
+  };
+  await stage.rig.adopt("aws", keys, { host: "up.test" });
+  assertEquals((await stage.test(`${stage.url}/b?x=1`)).verdict, "accepted");
+  const headers = stage.seen[0]?.headers.join("\n") ?? "";
+  assert(
+    /^Authorization: AWS4-HMAC-SHA256 Credential=AKIAPLANTED\/\d{8}\/us-east-1\/s3\/aws4_request, /m.test(
+      headers,
+    ),
+    headers,
+  );
+  assert(!headers.includes("planted-key"));
+  const error = await assertRejects(() => stage.test(), ProxyError);
+  assertStringIncludes(error.message, "no harmless call is known for up.test");
+  const rows = [
+    ["sts.amazonaws.com", "sts", "us-east-1"],
+    ["sts.eu-west-1.amazonaws.com", "sts", "eu-west-1"],
+    ["b.s3.us-gov-west-1.amazonaws.com", "s3", "us-gov-west-1"],
+    ["store.example.com", "s3", "us-east-1"],
+  ];
+  for (const [host = "", service, region] of rows) assertEquals(awsScopeOf(host), { service, region });
 });
 
 Deno.test("testSecret() refuses what cannot be tested so", async (t) => {
