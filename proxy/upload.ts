@@ -5,9 +5,9 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { ProxyError } from "../core/errors.ts";
+import { GrowingBytes } from "../core/growing_bytes.ts";
 import { MAX_HASHED_BODY_BYTES } from "../core/limits.ts";
 import { clientGone, type Course } from "./course.ts";
 import { type AdmittedExchange, idleTimeoutOf, responseTimeoutOf } from "./exchange.ts";
@@ -86,26 +86,28 @@ export class Upload {
    */
   async hold(): Promise<string> {
     const { request: { head, body }, session: { context: { admission } }, client } = this.#exchange;
-    const pieces: Uint8Array[] = [];
+    const held = new GrowingBytes();
+    const hash = createHash("sha256");
+    const isChunked = head.version !== "HTTP/2" && valuesOf(head.fields, "transfer-encoding").length > 0;
     this.#room = admission.held(client.name);
     await this.#letContinue();
     this.#waitsFor = "client";
     for (;;) {
+      if (this.#course.failure) throw this.#course.failure; // who waited has been told, and what was held is let go
       const piece = body.take();
       this.#reserve(piece.length);
-      pieces.push(piece.slice());
+      held.add(piece);
+      if (!isChunked) hash.update(piece);
       body.release();
       if (body.done) break;
       this.#course.touch(idleTimeoutOf(this.#exchange));
       if (piece.length === 0 && !await body.fill()) throw clientGone();
-      if (this.#course.failure) throw this.#course.failure;
     }
     this.#waitsFor = "nobody";
     this.#course.touch(responseTimeoutOf(this.#exchange));
-    const held = Buffer.concat(pieces);
-    this.#held = held;
-    const isChunked = head.version !== "HTTP/2" && valuesOf(head.fields, "transfer-encoding").length > 0;
-    return createHash("sha256").update(isChunked ? dechunk(held) : held).digest("hex");
+    this.#held = held.bytes;
+    if (isChunked) hash.update(dechunk(held.bytes));
+    return hash.digest("hex");
   }
 
   /** Nothing more is sent of it. */

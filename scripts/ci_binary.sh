@@ -18,5 +18,5 @@ fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 install -m 555 dist/slicer-proxy "$dir/slicer-proxy"
-SLICER_PROXY_BIN="$dir/slicer-proxy" "${deno[@]}" test -A tests/cli tests/e2e/binary_test.ts tests/e2e/http2_peers_test.ts \
+SLICER_PROXY_BIN="$dir/slicer-proxy" "${deno[@]}" test -A tests/cli tests/e2e/binary_test.ts tests/e2e/http2_peers_test.ts tests/e2e/aws_cli_test.ts \
   tests/e2e/environment_test.ts tests/e2e/bind_address_test.ts tests/e2e/completion_test.ts tests/e2e/ui_access_test.ts

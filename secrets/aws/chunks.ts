@@ -13,6 +13,7 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { ProxyError } from "../../core/errors.ts";
+import { GrowingBytes } from "../../core/growing_bytes.ts";
 
 /** Bytes that may be held, of all bodies together. */
 export interface Room {
@@ -52,8 +53,8 @@ export class ChunkSigner {
   readonly #parts: ChunkParts;
   #signature: string;
   /** What came and has not left. */
-  #held: Uint8Array[] = [];
-  #size = 0;
+  readonly #held = new GrowingBytes();
+  #isDropped = false;
   /** As many bytes have to be held before the next step is possible. */
   #need = 1;
   #state: "chunk" | "trailer" | "done" = "chunk";
@@ -70,18 +71,18 @@ export class ChunkSigner {
    * @throws ProxyError `client.malformed`, `limit.reached`
    */
   async push(piece: Uint8Array): Promise<Uint8Array> {
+    if (this.#isDropped) throw givenUp();
     if (!this.#parts.room.take(piece.length)) {
-      throw new ProxyError("limit.reached", "Cannot sign the body: too much is held of others");
+      throw new ProxyError("limit.reached", "Cannot sign the body: too many bodies are held to be signed", {
+        reason: "quota",
+      });
     }
-    this.#held.push(piece.slice());
-    this.#size += piece.length;
-    if (this.#size < this.#need) return NOTHING;
-    const bytes = Buffer.concat(this.#held);
-    const taken = await this.#run(bytes);
-    this.#held = taken < bytes.length ? [bytes.subarray(taken)] : [];
-    this.#size -= taken;
+    this.#held.add(piece);
+    if (this.#held.size < this.#need) return NOTHING;
+    const taken = await this.#run(this.#held.bytes);
+    if (this.#isDropped) throw givenUp(); // meanwhile: nothing is held any more
     this.#parts.room.give(taken);
-    return bytes.subarray(0, taken);
+    return this.#held.take(taken);
   }
 
   /** The body has ended. @throws ProxyError `client.malformed` when its last chunk is missing */
@@ -91,9 +92,9 @@ export class ChunkSigner {
 
   /** Nothing more is held. */
   drop(): void {
-    this.#parts.room.give(this.#size);
-    this.#held = [];
-    this.#size = 0;
+    this.#isDropped = true;
+    this.#parts.room.give(this.#held.size);
+    this.#held.clear();
   }
 
   /** Signs in place what is whole of it. @returns how many bytes that are */
@@ -184,6 +185,10 @@ function canonicalTrailer(line: string): string {
   const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)$/.exec(line);
   if (!match) throw malformed("its trailer has a line that is no field, or no signature");
   return `${match[1]?.toLowerCase()}:${match[2]?.trim()}\n`;
+}
+
+function givenUp(): ProxyError {
+  return new ProxyError("client.closed", "Cannot sign the body: the request was given up");
 }
 
 function malformed(what: string): ProxyError {
