@@ -68,7 +68,7 @@ function start() {
     signOut("left");
   });
   byId("window", HTMLSelectElement).addEventListener("input", draw);
-  addEventListener("resize", draw);
+  new ResizeObserver(draw).observe(byId("plot", HTMLElement)); // also when it begins to be shown
   if (!hasKey()) return signOut("none");
   watchTips();
   begin();

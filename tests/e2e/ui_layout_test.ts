@@ -48,6 +48,27 @@ Deno.test(
   },
 );
 
+Deno.test(
+  { ignore, name: "the chart is as wide as its place, though records come before the status" },
+  async () => {
+    await using api = await startApi();
+    await write(api, DENIED);
+    await using browser = await startBrowser();
+    const { page } = await browser.open([originOf(api)], { viewport: { width: 1_280, height: 800 } });
+    const late = Promise.withResolvers<void>();
+    await page.route("**/proxy/v1/status", async (route) => {
+      await late.promise;
+      await route.continue();
+    });
+    await page.goto(await linkOf(api));
+    await page.locator("#records tr").waitFor({ state: "attached" });
+    late.resolve();
+    await page.waitForFunction("document.querySelector('#plot svg')?.clientWidth > 600", undefined, {
+      timeout: 3_000, // and not with the next step of the chart
+    });
+  },
+);
+
 Deno.test({ ignore, name: "at 390 px nothing is cut, scrolls sideways or leaves a line empty" }, async () => {
   await using api = await startApi();
   await api.control.createClient("ci-1");

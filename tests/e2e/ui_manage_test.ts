@@ -270,6 +270,15 @@ Deno.test(
     await page.locator("#attention code", {
       hasText: "slicer-proxy secret create gone --host api.example.com --value-file FILE",
     }).waitFor();
+    await page.route("**/proxy/v1/status", async (route) => {
+      const response = await route.fetch();
+      const error = "the provider refused the refresh token";
+      const login = { name: "claude", host: "api.anthropic.com", type: "oauth-claude", error };
+      await route.fulfill({ response, json: { ...await response.json(), secret_errors: [login] } });
+    });
+    await page.getByText("Login claude cannot be used: the provider refused the refresh token.").waitFor();
+    await page.locator("#attention code", { hasText: "secret create claude --force" }).waitFor();
+    await page.unroute("**/proxy/v1/status");
     await control.putSecret({ ...secret, name: "gone" }, { force: false });
     await page.locator("#attention").waitFor({ state: "hidden" });
     assertEquals(complaints, []);
