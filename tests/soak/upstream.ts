@@ -2,6 +2,13 @@
  * The upstream of the soak, a process of its own: answers, streams, stalls, dies in the middle, as the path asks. Takes the
  * folder for its certificate as argument; prints its ports.
  */
+import { Deadlines } from "../../core/deadlines.ts";
+import { DEFAULT_LIMITS } from "../../core/limits.ts";
+import { H2 } from "../../proxy/http2/error.ts";
+import { startHttp2Server } from "../../proxy/http2/server.ts";
+import type { Http2ServerConnection, Http2ServerStream } from "../../proxy/http2/types.ts";
+import { ByteReader } from "../../proxy/streams/byte_reader.ts";
+import { SocketStream } from "../../proxy/streams/socket_stream.ts";
 import { makeAuthority } from "../support/test_authority.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 
@@ -17,10 +24,21 @@ const tls = Deno.listenTls({
   key: keyPem,
   alpnProtocols: ["http/1.1"],
 });
+const h2 = Deno.listenTls({
+  hostname: "127.0.0.1",
+  port: 0,
+  cert: certPem,
+  key: keyPem,
+  alpnProtocols: ["h2"],
+});
 const tcp = Deno.listen({ hostname: "127.0.0.1", port: 0 });
 await Deno.stdout.write(
   new TextEncoder().encode(
-    JSON.stringify({ tls: tls.addr.port, tcp: (tcp.addr as Deno.NetAddr).port }) + "\n",
+    JSON.stringify({
+      tls: tls.addr.port,
+      h2: h2.addr.port,
+      tcp: (tcp.addr as Deno.NetAddr).port,
+    }) + "\n",
   ),
 );
 
@@ -56,6 +74,37 @@ async function serveHttp(peer: RawPeer): Promise<void> {
   }
 }
 
+const deadlines = new Deadlines();
+
+async function serveHttp2(): Promise<void> {
+  for await (const conn of h2) {
+    const stream = new SocketStream(conn);
+    const connection = startHttp2Server({
+      ...{ stream, reader: new ByteReader(stream), limits: DEFAULT_LIMITS, deadlines },
+      onRequest: (request) => answer(request, connection),
+    });
+  }
+}
+
+async function answer(stream: Http2ServerStream, connection: Http2ServerConnection): Promise<void> {
+  const { path } = stream.head;
+  if (path === "/refuse") return stream.reset(H2.REFUSED_STREAM);
+  if (path === "/goaway") connection.shutDown();
+  if (path === "/close") return connection.close(H2.INTERNAL_ERROR);
+  if (path === "/stall") return await new Promise((resolve) => stream.onReset = () => resolve());
+  stream.respond({ status: 200, fields: [] });
+  if (path === "/die") {
+    await stream.write(new Uint8Array(1_024));
+    return stream.reset(H2.INTERNAL_ERROR);
+  }
+  while (await stream.fill()) {
+    const piece = stream.available;
+    await stream.write(piece);
+    stream.consume(piece.length);
+  }
+  stream.end([{ key: "x-check", value: "whole" }]);
+}
+
 async function echo(peer: RawPeer): Promise<void> {
   for (;;) await peer.send(await peer.readBytes(4));
 }
@@ -67,4 +116,4 @@ async function accept(listener: Deno.Listener, serve: (peer: RawPeer) => Promise
   }
 }
 
-await Promise.all([accept(tls, serveHttp), accept(tcp, echo)]);
+await Promise.all([accept(tls, serveHttp), accept(tcp, echo), serveHttp2()]);
