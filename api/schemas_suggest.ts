@@ -10,6 +10,8 @@ import { describePasses } from "../policy/package_trees.ts";
 import { CHANGE_KINDS, type Replay } from "../policy/replay.ts";
 import { REASONS } from "../policy/reason.ts";
 import type { RuleSpec } from "../policy/rule.ts";
+import { wordsOf } from "../policy/rule_words.ts";
+import { wordsToJson } from "../policy/rule_words_json.ts";
 import type { Proposal, Suggestion } from "../policy/suggest.ts";
 import { rfc3339, ruleFields } from "./schemas.ts";
 import { flag, since } from "./schemas_audit.ts";
@@ -139,12 +141,13 @@ function proposalBody({ rule, because, implied, otherSecrets }: Proposal): z.inf
   };
 }
 
-function ruleFieldsOf({ host, methods, paths, ports }: RuleSpec): z.infer<typeof ProposalBody>["rule"] {
+/** A rule without any of its limits would be another one: all that it says has to be here. */
+function ruleFieldsOf({ host, methods, paths, ports, ...more }: RuleSpec): z.infer<typeof ProposalBody>["rule"] {
   return {
     host,
-    methods: [...methods],
-    paths: [...paths],
+    ...(more.grpc ? {} : { methods: [...methods], paths: [...paths] }),
     ...(ports.length === 0 ? {} : { ports: [...ports] }),
+    ...wordsToJson(wordsOf(more)),
   };
 }
 

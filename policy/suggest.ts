@@ -25,6 +25,7 @@ import { type ExpectedPasses, expectedPasses, wholeRegistry } from "./package_tr
 import { groupPaths, writePath } from "./path_groups.ts";
 import { matchPath, upperEscapes } from "./path.ts";
 import { DEFAULT_PORTS, type Rule, type RuleSpec } from "./rule.ts";
+import { hasConditions } from "./rule_words.ts";
 import { callOf } from "./words/grpc.ts";
 
 /** A request behind a proposal. */
@@ -250,7 +251,7 @@ function isCovered(
   },
 ): boolean {
   return rules.some((rule) =>
-    matchHost(rule.host, host) && matchMethod(rule.methods, method) &&
+    !rule.deny && !hasConditions(rule) && matchHost(rule.host, host) && matchMethod(rule.methods, method) &&
     (ports.length === 0 ? DEFAULT_PORTS : ports).every((port) => matchPort(rule.ports, port)) &&
     (rule.paths.length === 0 || rule.paths.some((pattern) => pattern === path || matchPath(pattern, path)))
   );

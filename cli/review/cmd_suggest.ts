@@ -6,6 +6,7 @@
  * @module
  */
 import type { z } from "@hono/zod-openapi";
+import { ruleInput } from "../../api/schemas.ts";
 import { SuggestionBody } from "../../api/schemas_suggest.ts";
 import { isProxyError } from "../../core/errors.ts";
 import { escapeTerminal, quoteShell } from "../../core/escape.ts";
@@ -48,7 +49,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   }
   let added = 0;
   for (const proposal of suggestion.proposals) {
-    const rule = parseRule(proposal.rule);
+    const rule = parseRule(ruleInput(proposal.rule));
     if (args.has("apply") && await add(api, client, { rule, ttlSeconds })) added++;
     if (args.has("json")) continue;
     const lines = isYaml ? yamlOf(rule, ttl) : [commandOf(client, rule, ttl)];
