@@ -49,7 +49,7 @@ export interface HeadSignature {
 
 /** Signs in headers. */
 export async function signHead(request: Signable, parts: SigningParts): Promise<HeadSignature> {
-  const signer = await makeSigner(parts);
+  const signer = await makeSigner(request, parts);
   const signingDate = new Date(parts.nowMs);
   const { headers, ...names } = headersToSign(request);
   const signed = await signer.sign({ ...place(request, parts.scope), headers }, {
@@ -77,11 +77,11 @@ export interface PresigningParts extends SigningParts {
 
 /** The query of a presigned URL: the client's other parameters as they are, and then the signature. A live credential. */
 export async function presignQuery(request: Signable, parts: PresigningParts): Promise<string> {
-  const signer = await makeSigner(parts);
-  const { headers, ...names } = headersToSign(request);
   const others = request.query.filter(({ name }) => !isAuthParameter(name.toLowerCase()));
+  const signer = await makeSigner({ query: others }, parts);
+  const { headers, ...names } = headersToSign(request);
   const signed = await signer.presign({
-    ...place({ ...request, query: others }, parts.scope),
+    ...place(request, parts.scope),
     headers,
   }, {
     signingDate: new Date(parts.nowMs),
@@ -97,12 +97,43 @@ export async function presignQuery(request: Signable, parts: PresigningParts): P
 }
 
 /** Loaded with the first request that is signed: it takes longer than everything else at a start. */
-const load = () => loading ??= import("@smithy/signature-v4");
-let loading: Promise<typeof import("@smithy/signature-v4")> | undefined;
+const load = () => loading ??= loadSigner();
+let loading: ReturnType<typeof loadSigner> | undefined;
 
-async function makeSigner({ keys, scope }: SigningParts): Promise<SignatureV4> {
-  const { SignatureV4 } = await load();
-  return new SignatureV4({
+/** The library copies a request's query in time quadratic in its parameters: it is given them after that. */
+async function loadSigner() {
+  const { SignatureV4 } = await import("@smithy/signature-v4");
+  return class extends SignatureV4 {
+    readonly #query: Bag;
+
+    constructor(query: Bag, options: ConstructorParameters<typeof SignatureV4>[0]) {
+      super(options);
+      this.#query = query;
+    }
+
+    protected override createCanonicalRequest(
+      ...[request, headers, hash]: Parameters<SignatureV4["createCanonicalRequest"]>
+    ): string {
+      return super.createCanonicalRequest(
+        { ...request, query: { ...this.#query, ...request.query } },
+        headers,
+        hash,
+      );
+    }
+  };
+}
+
+type Bag = Record<string, string | string[]>;
+
+async function makeSigner({ query }: Pick<Signable, "query">, { keys, scope }: SigningParts) {
+  const Signer = await load();
+  const bag: Bag = Object.create(null); // clients choose the names
+  for (const { name, value } of query) {
+    const known = bag[name];
+    if (Array.isArray(known)) known.push(value);
+    else bag[name] = known === undefined ? value : [known, value];
+  }
+  return new Signer(bag, {
     service: scope.service,
     region: scope.region,
     credentials: keys,
@@ -112,14 +143,8 @@ async function makeSigner({ keys, scope }: SigningParts): Promise<SignatureV4> {
   });
 }
 
-function place({ method, path, query }: Pick<Signable, "method" | "path" | "query">, { service }: AwsScope) {
-  const bag: Record<string, string | string[]> = {};
-  for (const { name, value } of query) {
-    const known = bag[name];
-    if (Array.isArray(known)) known.push(value);
-    else bag[name] = known === undefined ? value : [known, value];
-  }
-  return { method, protocol: "https:", hostname: "", path: isS3(service) ? s3Path(path) : path, query: bag };
+function place({ method, path }: Pick<Signable, "method" | "path">, { service }: AwsScope) {
+  return { method, protocol: "https:", hostname: "", path: isS3(service) ? s3Path(path) : path, query: {} };
 }
 
 /** The fields to sign. The library reads the payload's hash from one, which is signed only where it is sent. */
@@ -144,7 +169,7 @@ function namesToSign({ fields, signedHeaders }: Signable): ReadonlySet<string> {
 
 /** By name; those of one name are one list. Bytes beyond ASCII are signed as the bytes that they are. */
 function headersOf(fields: readonly Field[], names: ReadonlySet<string>): Record<string, string> {
-  const headers: Record<string, string> = {};
+  const headers: Record<string, string> = Object.create(null);
   for (const { key, value } of fields) {
     if (!names.has(key)) continue;
     const text = Buffer.from(value, "latin1").toString("utf8");
@@ -155,16 +180,10 @@ function headersOf(fields: readonly Field[], names: ReadonlySet<string>): Record
 
 /** A path as S3 signs it: what it decodes to, encoded once in AWS's way, nothing normalised. */
 function s3Path(path: string): string {
-  let out = "";
-  for (let at = 0; at < path.length; at++) {
-    const char = path.charAt(at);
-    const hex = char === "%" ? path.slice(at + 1, at + 3) : "";
-    if (/^[0-9A-Fa-f]{2}$/.test(hex)) {
-      out += encodeByte(parseInt(hex, 16));
-      at += 2;
-    } else out += encodeByte(char.charCodeAt(0) & 0xff);
-  }
-  return out;
+  return path.replace(
+    /%[0-9A-Fa-f]{2}|[^A-Za-z0-9_.~/-]/g,
+    (part) => encodeByte(part.length === 3 ? parseInt(part.slice(1), 16) : part.charCodeAt(0) & 0xff),
+  );
 }
 
 function encodeByte(byte: number): string {

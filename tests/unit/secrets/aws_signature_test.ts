@@ -84,7 +84,7 @@ Deno.test("readSignature() refuses what cannot be signed anew, and says what to 
     ["an expiry of zero", read(undefined, PRESIGNED.replace("Expires=60", "Expires=0")), "cannot be read"],
     ["a hash that is none", read(GOOD, undefined, { "x-amz-content-sha256": "abc" }), "cannot be read"],
     ["a query that is no UTF-8", read(GOOD, "a=%ff"), "percent-encoded"],
-    ["1,001 parameters", read(GOOD, Array(1_001).fill("a").join("&")), "1000 parameters"],
+    ["301 parameters", read(GOOD, Array(301).fill("a").join("&")), "300 parameters"],
   ];
   for (const [name, signature, words] of rows) {
     await t.step(
@@ -92,8 +92,8 @@ Deno.test("readSignature() refuses what cannot be signed anew, and says what to 
       () => assertStringIncludes("why" in signature ? signature.why : "it was taken", words),
     );
   }
-  await t.step("1,000 parameters are taken", () => {
-    assertEquals("why" in read(GOOD, Array(1_000).fill("a").join("&")), false);
+  await t.step("300 parameters are taken", () => {
+    assertEquals("why" in read(GOOD, Array(300).fill("a").join("&")), false);
   });
 });
 

@@ -19,6 +19,9 @@ const SUITE_TIME = Date.UTC(2015, 7, 30, 12, 36, 0);
 const S3_TIME = Date.UTC(2013, 4, 24);
 const S3_SCOPE = { service: "s3", region: "us-east-1" };
 
+/** Names of an object's own, which no client must be able to touch. By botocore. */
+const ODD = "/?constructor=1&__proto__=2&toString=3&__proto__=4";
+
 const UNRESERVED = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 const SUITE: readonly {
@@ -69,6 +72,12 @@ const SUITE: readonly {
     name: "a path that is encoded as it is sent is encoded once more (by botocore)",
     target: "/%E1%88%B4",
     signature: "697b34846207a3f72246f99d74ae1ee4fe54f44bb06730c58a0d339eb079596d",
+  },
+  {
+    name: "names that objects have",
+    target: ODD,
+    fields: [["constructor", "x"], ["__proto__", "y"]],
+    signature: "9adc60f5706bb7edbaf848862c8ed49ca082a526091a1cb930409ee74b7e604a",
   },
   {
     name: "post-vanilla",
