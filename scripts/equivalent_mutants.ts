@@ -7,7 +7,8 @@
  */
 import type { Mutant } from "./mutants.ts";
 
-interface Equivalent {
+/** See each field. */
+export interface Equivalent {
   readonly file: string;
   /** The source line, without blanks at its ends. */
   readonly at: string;
@@ -15,11 +16,65 @@ interface Equivalent {
   readonly why: string;
 }
 
-const EQUIVALENT: readonly Equivalent[] = [];
+export const EQUIVALENT: readonly Equivalent[] = [
+  {
+    file: "proxy/http1/head_reader.ts",
+    at: "while (end > start && isOws(text.charCodeAt(end - 1))) end--;",
+    about: "end > start ⇒ >=",
+    why: "of a text of blanks alone nothing is left either way",
+  },
+  {
+    file: "proxy/forward.ts",
+    at: "...(status > 0 ? { status } : {}),",
+    about: "status > 0 ⇒ 1",
+    why: "a status is 0, which is none, or has three digits",
+  },
+  {
+    file: "proxy/http1/pulled_body.ts",
+    at: "if (this.done || size === 0 || size > COALESCE_BYTES) return NOTHING;",
+    about: "size > COALESCE_BYTES ⇒ >=",
+    why: "whether the head and just so large a piece go in one write or in two changes no byte",
+  },
+  {
+    file: "proxy/message/method_parameter.ts",
+    at: "if (equals < 0) return false;",
+    about: "equals < 0 ⇒ <=",
+    why: "a pair that begins with = has an empty name, which is not _method",
+  },
+  {
+    file: "proxy/http2/frames.ts",
+    at: "return ((bytes[at] ?? 0) << 24 | (bytes[at + 1] ?? 0) << 16 | (bytes[at + 2] ?? 0) << 8 |",
+    about: "bytes[at] ?? 0 ⇒ 1",
+    why: "it is asked for bytes that are there: the frame's length was checked before",
+  },
+  {
+    file: "proxy/http2/output.ts",
+    at: "buffer[at] = length >>> 16;",
+    about: "length >>> 16 ⇒ 17",
+    why: "no frame of ours has more than 16,384 bytes",
+  },
+  {
+    file: "proxy/http2/huffman.ts",
+    at: "const entry = SHORT_CODES[bits >>> (count - 8) & 0xff] ?? 0;",
+    about: "SHORT_CODES[bits >>> (count - 8) & 0xff] ?? 0 ⇒ 1",
+    why: "the table has an entry for each of 256 numbers",
+  },
+  {
+    file: "store/folder.ts",
+    at: "this.isNew = false;",
+    about: "this.isNew = false ⇒ true",
+    why: "nobody asks once the database is complete",
+  },
+];
 
 /** Why a mutant changes nothing, or undefined. */
 export function whyEquivalent(mutant: Mutant, source: string): string | undefined {
   const at = source.split("\n")[mutant.line - 1]?.trim();
   return EQUIVALENT.find((each) => each.file === mutant.file && each.at === at && each.about === mutant.about)
     ?.why;
+}
+
+/** True when the row's line is no longer in its file: it has to be looked at again. */
+export function isStale({ at }: Equivalent, source: string): boolean {
+  return !source.split("\n").some((line) => line.trim() === at);
 }

@@ -13,7 +13,7 @@
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
-import { whyEquivalent } from "./equivalent_mutants.ts";
+import { EQUIVALENT, isStale, whyEquivalent } from "./equivalent_mutants.ts";
 import { measureTests, type TestFile, testsOf } from "./mutant_tests.ts";
 import { applyMutant, type Mutant, mutantsOf } from "./mutants.ts";
 
@@ -110,7 +110,11 @@ async function allMutants(only: string): Promise<Mutant[]> {
   const { stdout } = await new Deno.Command("git", { args: ["ls-files", ...FOLDERS], cwd: clone }).output();
   for (const file of new TextDecoder().decode(stdout).split("\n")) {
     if (!file.endsWith(".ts") || !file.startsWith(only)) continue;
-    found.push(...mutantsOf(file, await Deno.readTextFile(`${clone}/${file}`)));
+    const source = await Deno.readTextFile(`${clone}/${file}`);
+    found.push(...mutantsOf(file, source));
+    for (const row of EQUIVALENT) {
+      if (row.file === file && isStale(row, source)) console.log(`no longer there: ${file} ${row.about}`);
+    }
   }
   return found;
 }

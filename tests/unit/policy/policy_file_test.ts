@@ -181,6 +181,7 @@ Deno.test("parsePolicyFile() says where and what is wrong", async (t) => {
     ["secret that is a text", secret("gh: ghp_abc"), "4:7: a secret: this is no map"],
     ["anchor", "version: 1\nclients: &x {}\n", "2:10: it has an anchor"],
     ["tag", "version: !!int 1\nclients: {}\n", "1:10: it has a tag"],
+    ["tag of the whole", "!!map\nversion: 1\nclients: {}\n", "1:1: it has a tag"],
     ["directive", "%YAML 1.2\n---\nversion: 1\nclients: {}\n", "1:1: it has a directive"],
     [
       "two documents",

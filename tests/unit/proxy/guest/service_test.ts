@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import type { DnsRecord } from "../../../../core/dns_record.ts";
 import { formatDnsQuery, parseDnsAnswer, RCODE, TYPE_A, TYPE_AAAA } from "../../../../core/dns_message.ts";
 import { basic, dialRaw, dialTls, type RawPeer } from "../../../support/raw_peer.ts";
+import { waitUntil } from "../../../support/sockets.ts";
 import { startTestProxy, type TestProxyOptions, TOKEN } from "../../../support/start_proxy.ts";
 
 const resolve: TestProxyOptions["resolve"] = (host) => {
@@ -183,6 +184,35 @@ Deno.test("serveDns() gives an address that leads nowhere for unknown names in a
   using peer = await dialTls(proxy.tlsPort, proxy.caPem);
   assertEquals((await ask(peer, "unknown.test")).answer().addresses, ["192.0.2.1"]);
   await proxy.waitLine(/^deny client=one method=DNS host=unknown\.test mode=audit reason=no-rule/);
+});
+
+Deno.test("serveDns() keeps a client to 64 look-ups at a time, and others to theirs", async () => {
+  const gate = Promise.withResolvers<void>();
+  let asked = 0;
+  await using proxy = await startTestProxy({
+    ...ALLOWED,
+    resolve: async (host) => {
+      asked++;
+      await gate.promise;
+      return await resolve(host);
+    },
+  });
+  const other = "slp_another-client-of-the-same-proxy-0000000000";
+  proxy.policy.addClient("two", other);
+  for (const client of ["one", "two"]) proxy.policy.allow(client, { host: "both.test" });
+  using stack = new DisposableStack();
+  const dial = async () => stack.use(await dialTls(proxy.tlsPort, proxy.caPem));
+  const peers = await Promise.all(Array.from({ length: 64 }, dial));
+  const waiting = peers.map((peer) => ask(peer, "both.test"));
+  await waitUntil("all of them are asked", () => asked === 64);
+  assertEquals((await ask(await dial(), "both.test")).status, 429);
+  assertEquals(asked, 64);
+  const others = ask(await dial(), "both.test", TYPE_A, other);
+  await waitUntil("the other's is asked", () => asked === 65);
+  gate.resolve();
+  const answers = await Promise.all([...waiting, others]);
+  assertEquals(new Set(answers.map(({ status }) => status)), new Set([200]));
+  assertEquals((await ask(await dial(), "both.test")).answer().addresses, ["203.0.113.7"]);
 });
 
 Deno.test("serveDns() answers nobody without a token, in clear, or with a bad message", async (t) => {
