@@ -8,6 +8,7 @@ import { dirname } from "node:path";
 import { SlicerProxy } from "../../sdk/slicer_proxy.ts";
 import { startEchoUpstream, type Upstream } from "../support/echo_upstream.ts";
 import { type Daemon, freePorts, Program } from "../support/program.ts";
+import { startHttp2Upstream } from "../support/http2_upstream.ts";
 import { hasProgram, type Outcome, runProgram } from "../support/programs.ts";
 import { upstreamAuthority } from "../support/test_authority.ts";
 
@@ -145,6 +146,39 @@ Deno.test({ ignore: !hasCurl, name: "the example of stages runs under Deno" }, a
     });
     assertEquals([code, stderr], [1, "error: Cannot start: LLM_KEY, the key of the API, is not set\n"]);
   });
+});
+
+Deno.test({ ignore: !hasCurl, name: "the example of stages runs over HTTP/2" }, async () => {
+  await using site = await startSite();
+  await using upstream = await startHttp2Upstream({ names: ["localhost"] });
+  const base = `https://localhost:${upstream.port}`;
+  const curl = (path: string, ...args: string[]) =>
+    [
+      "curl -sS -m 20 --http2 -w '%{http_version} %{http_code}\\n' -o /dev/null",
+      `--cacert ${site.dir}/.slicer/ca/sbox/ca.crt`,
+      ...args,
+      base + path,
+    ].join(" ");
+  const rights = ["--allow-net", "--allow-read", "--allow-write", "--allow-env", "--allow-run"];
+  const commands = [
+    `${curl("/left-pad")}; ${curl("/publish", "-X PUT")}`,
+    `${curl("/v1/messages", "-X POST")}; ${curl("/left-pad")}`,
+  ];
+  const { code, stdout, stderr } = await runProgram(
+    Deno.execPath(),
+    ["run", "--quiet", "--no-prompt", ...rights, EXAMPLE, ...commands],
+    {
+      env: {
+        ...site.access.socket,
+        ...{ REGISTRY: `localhost:${upstream.port}`, LLM: `localhost:${upstream.port}` },
+        ...{ LLM_KEY: KEY, LLM_HEADER: "authorization" },
+      },
+      cwd: ROOT,
+    },
+  );
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(stdout, /== install: .*\n2 200\n2 403\n[^]*== run: .*\n2 200\n2 403\n[^]*== what was denied\n/);
+  assertEquals(upstream.requests, ["GET /left-pad -", `POST /v1/messages ${KEY}`]);
 });
 
 Deno.test({ ignore: !hasNode || !hasCurl, name: "the packed package runs under Node" }, async (t) => {

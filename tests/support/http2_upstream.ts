@@ -1,11 +1,15 @@
 /** An HTTPS upstream that speaks HTTP/2, HTTP/1.1 or both, and says what it was asked. */
 import { Deadlines } from "../../core/deadlines.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
+import { hasNativeCalls } from "../../core/native.ts";
 import { startHttp2Server } from "../../proxy/http2/server.ts";
 import type { Http2ServerConnection, Http2ServerStream } from "../../proxy/http2/types.ts";
 import { ByteReader, closeQuietly } from "../../proxy/streams/byte_reader.ts";
 import { SocketStream } from "../../proxy/streams/socket_stream.ts";
 import { upstreamAuthority } from "./test_authority.ts";
+
+// Opens the C library here: it stays open for the process, which the sanitizer would count against the first test.
+hasNativeCalls();
 
 export interface Http2Upstream extends AsyncDisposable {
   readonly port: number;
@@ -15,9 +19,16 @@ export interface Http2Upstream extends AsyncDisposable {
   readonly requests: readonly string[];
 }
 
-/** Starts it for `up.test`. Without a handler it answers with the request line and its authorization. */
+/** Starts it. Without a handler it answers with the request line and its authorization. */
 export async function startHttp2Upstream(
-  { alpn = ["h2", "http/1.1"], handle = answer, port = 0, hasExtendedConnect = false, isClear = false }: {
+  {
+    alpn = ["h2", "http/1.1"],
+    handle = answer,
+    port = 0,
+    hasExtendedConnect = false,
+    isClear = false,
+    names = ["up.test"],
+  }: {
     readonly alpn?: readonly string[];
     readonly handle?: (stream: Http2ServerStream, connection: Http2ServerConnection) => Promise<void>;
     /** Where another one has listened before. */
@@ -25,9 +36,11 @@ export async function startHttp2Upstream(
     readonly hasExtendedConnect?: boolean;
     /** Without TLS: HTTP/2 is all that it speaks. */
     readonly isClear?: boolean;
+    /** Of its certificate. */
+    readonly names?: readonly string[];
   } = {},
 ): Promise<Http2Upstream> {
-  const { certPem: cert, keyPem: key } = await (await upstreamAuthority()).issue(["up.test"]);
+  const { certPem: cert, keyPem: key } = await (await upstreamAuthority()).issue([...names]);
   const place = { hostname: "127.0.0.1", port };
   const listener: Deno.Listener<Deno.TcpConn | Deno.TlsConn, Deno.NetAddr> = isClear
     ? Deno.listen(place)
