@@ -22,7 +22,7 @@ const createLink = createRoute({
   summary: "Make a link that opens the web page in one browser, once",
   tags: ["ui"],
   request: {
-    query: z.strictObject({ manage: flag.describe("The page may also revoke rules") }),
+    query: z.strictObject({ manage: flag.describe("The page may also revoke rules and suspend clients") }),
   },
   responses: {
     ...common,

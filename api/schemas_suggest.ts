@@ -142,7 +142,9 @@ function proposalBody({ rule, because, implied, otherSecrets }: Proposal): z.inf
 }
 
 /** A rule without any of its limits would be another one: all that it says has to be here. */
-function ruleFieldsOf({ host, methods, paths, ports, ...more }: RuleSpec): z.infer<typeof ProposalBody>["rule"] {
+function ruleFieldsOf(
+  { host, methods, paths, ports, ...more }: RuleSpec,
+): z.infer<typeof ProposalBody>["rule"] {
   return {
     host,
     ...(more.grpc ? {} : { methods: [...methods], paths: [...paths] }),

@@ -2151,7 +2151,7 @@ export interface operations {
   readonly createUiLink: {
     readonly parameters: {
       readonly query?: {
-        /** @description The page may also revoke rules */
+        /** @description The page may also revoke rules and suspend clients */
         readonly manage?: "0" | "1" | "true" | "false";
       };
       readonly header?: never;

@@ -64,6 +64,7 @@ export class Clients {
   async refresh() {
     const [clients, modes] = await Promise.all([call("GET", "clients"), call("GET", "mode")]);
     const names = namesIn(clients);
+    const suspended = suspendedIn(clients);
     for (const [name, { details }] of this.#rows) {
       if (names.includes(name)) continue;
       details.remove();
@@ -75,7 +76,9 @@ export class Clients {
         element("p", { class: "empty" }, "No client yet: slicer-proxy client create NAME"),
       );
     } else this.#container.querySelector(":scope > p")?.remove();
-    for (const [name, row] of this.#rows) this.#showMode(name, row, /** @type {Modes} */ (modes));
+    for (const [name, row] of this.#rows) {
+      this.#showMode(name, row, /** @type {Modes} */ (modes), suspended.has(name));
+    }
     await Promise.all(
       [...this.#rows].filter(([, { details }]) => details.open).map(([name]) => this.#fetchRules(name)),
     );
@@ -130,20 +133,21 @@ export class Clients {
    * @param {string} name
    * @param {Row} row
    * @param {Modes} modes
+   * @param {boolean} isSuspended
    */
-  #showMode(name, row, modes) {
+  #showMode(name, row, modes, isSuspended) {
     const { mode, until } = modeIn(modes, name);
-    const shown = JSON.stringify([mode, until]);
+    const shown = JSON.stringify([mode, until, isSuspended, this.#on.mayManage()]);
     if (row.shownMode === shown) return; // the focus stays where it is
     row.shownMode = shown;
-    row.badge.hidden = mode === "strict";
-    row.badge.textContent = "learning";
+    row.badge.hidden = mode === "strict" && !isSuspended;
+    row.badge.textContent = isSuspended ? "suspended" : "learning";
     const isFocused = row.mode.contains(document.activeElement);
     const change = mode === "audit"
       ? button("Back to strict", () => this.#on.switchMode(name, "strict", 0), {
         "aria-label": `Put ${name} back to strict`,
       })
-      : button("Learn for 15 minutes", () => this.#on.switchMode(name, "audit", LEARN_SECONDS), {
+      : button("Learn 15 minutes", () => this.#on.switchMode(name, "audit", LEARN_SECONDS), {
         "aria-label": `Let ${name} learn for 15 minutes`,
         title: "What it asks of unknown hosts is logged before it is denied, so that rules can be proposed",
       });
@@ -151,9 +155,37 @@ export class Clients {
       mode === "audit" ? "Learning" : "Strict",
       ...(until === undefined ? [] : [", ", element("time", { datetime: until, title: `ends ${until}` })]),
       change,
+      ...(this.#on.mayManage() ? [this.#stop(name, isSuspended)] : []),
     );
     if (isFocused) change.focus();
     this.tick();
+  }
+
+  /**
+   * The button that suspends a client, or lets it go on.
+   *
+   * @param {string} name
+   * @param {boolean} isSuspended
+   */
+  #stop(name, isSuspended) {
+    const [verb, path] = isSuspended
+      ? /** @type {const} */ (["Resume", "resume"])
+      : /** @type {const} */ (["Suspend", "suspend"]);
+    const about = isSuspended
+      ? "It may do again what its rules allow."
+      : "All that it has open ends at once, and it is refused everything until it is resumed.";
+    return button(verb, () =>
+      ask({
+        heading: `${verb} ${name}?`,
+        about: [element("p", {}, about)],
+        verb,
+        act: async () => {
+          await call("POST", `clients/${encodeURIComponent(name)}/${path}`);
+          this.#on.done(isSuspended ? `${name} may go on.` : `${name} is suspended.`);
+          await this.refresh().catch(() => {}); // it is done; the next refresh shows it
+        },
+        signedOut: this.#on.signedOut,
+      }), { "aria-label": `${verb} ${name}` });
   }
 
   /** @param {string} name */
@@ -239,6 +271,12 @@ function ruleWords(rule) {
 function withoutCountdown({ warnings = [], ...rule }) {
   const lasting = warnings.filter((words) => !words.startsWith("it ends in "));
   return lasting.length === 0 ? rule : { ...rule, warnings: lasting };
+}
+
+/** @param {unknown} answer */
+function suspendedIn(answer) {
+  const clients = /** @type {readonly { name: string, suspended_since?: string }[]} */ (answer);
+  return new Set(clients.flatMap(({ name, suspended_since: since }) => since === undefined ? [] : [name]));
 }
 
 /** @param {unknown} answer */

@@ -200,7 +200,10 @@ export const REVIEW_COMMANDS: readonly CommandSpec[] = [
     name: "ui",
     summary: "print the address of the web page, with a code that works once",
     flags: [
-      { name: "manage", description: "the page may also revoke rules, after it has asked" },
+      {
+        name: "manage",
+        description: "the page may also revoke rules and suspend clients, after it has asked",
+      },
       URL_FLAG,
     ],
     examples: ["slicer-proxy ui", "slicer-proxy ui --manage"],

@@ -31,7 +31,7 @@ Deno.test({ ignore, name: "a client learns for a while, and goes back to strict"
   await page.getByRole("button", { name: "Put ci-1 back to strict" }).press("Enter");
   const learn = page.getByRole("button", { name: "Let ci-1 learn for 15 minutes" });
   await learn.waitFor();
-  assertEquals(await learn.evaluate("document.activeElement?.textContent"), "Learn for 15 minutes");
+  assertEquals(await learn.evaluate("document.activeElement?.textContent"), "Learn 15 minutes");
   assertEquals(control.modeSwitches().map(({ client, mode }) => [client, mode]), [
     [undefined, "strict"],
     ["ci-1", "strict"],
@@ -281,6 +281,33 @@ Deno.test(
     await page.unroute("**/proxy/v1/status");
     await control.putSecret({ ...secret, name: "gone" }, { force: false });
     await page.locator("#attention").waitFor({ state: "hidden" });
+    assertEquals(complaints, []);
+  },
+);
+
+Deno.test(
+  { ignore, name: "suspend and resume: only in a session that may, and only after the question" },
+  async () => {
+    await using api = await startApi();
+    await api.control.createClient("ci-1");
+    await using browser = await startBrowser();
+    const usual = await browser.open([originOf(api)]);
+    await enter(usual.page, await linkOf(api));
+    await usual.page.getByRole("button", { name: "Let ci-1 learn" }).or(
+      usual.page.getByRole("button", { name: "Put ci-1 back" }),
+    ).waitFor();
+    assertEquals(await usual.page.getByRole("button", { name: "Suspend" }).count(), 0);
+    const { page, complaints } = await browser.open([originOf(api)]);
+    await enter(page, await linkOf(api, "manage"));
+    for (const [verb, isSuspended] of [["Suspend", true], ["Resume", false]] as const) {
+      await page.getByRole("button", { name: `${verb} ci-1` }).click();
+      const dialog = page.getByRole("dialog", { name: `${verb} ci-1?` });
+      assertEquals(api.control.suspensions().length, isSuspended ? 0 : 1);
+      await dialog.getByRole("button", { name: verb }).click();
+      await dialog.waitFor({ state: "hidden" });
+      assertEquals(api.control.suspensions().length, isSuspended ? 1 : 0);
+      if (isSuspended) await page.locator("#client-list summary", { hasText: "suspended" }).waitFor();
+    }
     assertEquals(complaints, []);
   },
 );

@@ -216,6 +216,12 @@ Deno.test("a session that may manage revokes a rule, and does nothing else that 
   const revoke = "/proxy/v1/allows/revoke";
   const rows: [name: string, session: typeof usual, path: string, options: CallOptions, status: number][] = [
     ["a rule", managing, "/proxy/v1/allows", { body: rule }, 201],
+    ["suspend, by another", usual, "/proxy/v1/clients/c/suspend", { method: "POST" }, 403],
+    ["suspend all", managing, "/proxy/v1/suspensions/all", { method: "POST" }, 403],
+    ["suspend", managing, "/proxy/v1/clients/c/suspend", { method: "POST" }, 204],
+    ["resume, by another", usual, "/proxy/v1/clients/c/resume", { method: "POST" }, 403],
+    ["resume", managing, "/proxy/v1/clients/c/resume", { method: "POST" }, 204],
+    ["rotate", managing, "/proxy/v1/clients/c/rotate", { method: "POST" }, 403],
     ["revoke, by another", usual, revoke, { body: rule }, 403],
     ["revoke, with the key of another", { ...managing, key: usual.key }, revoke, { body: rule }, 401],
     ["revoke, from another port", managing, revoke, {
