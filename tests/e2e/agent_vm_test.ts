@@ -222,6 +222,23 @@ Deno.test("the helper in a VM makes programs that know of no proxy just work", a
     assertEquals(await vm.ok("curl -sS https://api.example.com/", { user: "65534" }), "hello from outside\n");
   });
 
+  await step(
+    "curl",
+    "curl --http2, redirected and by the local proxy, each stream with its own line",
+    async () => {
+      const format = "-sS -o /dev/null -w '%{http_version} %{http_code}\\n' --http2";
+      const urls = "https://api.example.com/v1/models https://api.example.com/none";
+      const args = `${format} ${urls.split(" ")[0]} ${format.replace("-sS", "--next -sS")} -X POST ${
+        urls.split(" ")[1]
+      }`;
+      assertEquals(await vm.ok(`curl ${args}`), "2 200\n2 403\n");
+      const ran = await vm.run(`curl ${args}`, { login: true });
+      assertEquals(ran.stdout, "2 200\n2 403\n", ran.all);
+      await vm.waitLine(/^allow client=vm-1 method=GET .*path=\/v1\/models status=200 .*proto=h2/m);
+      await vm.waitLine(/^deny client=vm-1 method=POST .*path=\/none .*reason=no-rule .*proto=h2/m);
+    },
+  );
+
   await step("curl", "curl with the variables of the profile", async () => {
     for (const scheme of ["http", "https"]) {
       const ran = await vm.run(`curl -sSv ${scheme}://api.example.com/v1/models`, { login: true });
