@@ -62,7 +62,8 @@ export const AuditRecordBody = z.looseObject({
   ),
   says: text.optional().describe(
     "What words of rules saw of the request, for `test --against`: pieces between blanks, cut like a path. " +
-      "`query:NAME=VALUE` where a rule has the same, else `query:NAME` for none and `query:NAME=*`",
+      "`query:NAME=VALUE` where a rule has the same, else `query:NAME` for none and `query:NAME=*`; " +
+      "`lfs:download` and the like for what a body was about, with `!` the reason why it could not be read",
   ),
 }).describe(
   "One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential",

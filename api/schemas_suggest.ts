@@ -147,7 +147,8 @@ function ruleFieldsOf(
 ): z.infer<typeof ProposalBody>["rule"] {
   return {
     host,
-    ...(more.grpc ? {} : { methods: [...methods], paths: [...paths] }),
+    ...(methods.length === 0 ? {} : { methods: [...methods] }),
+    ...(paths.length === 0 ? {} : { paths: [...paths] }),
     ...(ports.length === 0 ? {} : { ports: [...ports] }),
     ...wordsToJson(wordsOf(more)),
   };

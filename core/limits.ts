@@ -51,6 +51,8 @@ export interface Limits {
   readonly handshakeTimeoutMs: number;
   /** Between requests of a keep-alive connection. */
   readonly keepAliveTimeoutMs: number;
+  /** From the head to the end of a body that is read before anything is decided: 1 MiB at 35 KB/s, on a bad line. */
+  readonly bodyReadTimeoutMs: number;
   /** Without a byte in either direction while a body is under way. */
   readonly bodyIdleTimeoutMs: number;
   /** From the end of the request to the head of the response; language models think for minutes. */
@@ -151,6 +153,7 @@ export const DEFAULT_LIMITS: Limits = {
   headTimeoutMs: 15_000,
   handshakeTimeoutMs: 15_000,
   keepAliveTimeoutMs: 300_000,
+  bodyReadTimeoutMs: 30_000,
   bodyIdleTimeoutMs: 600_000,
   responseTimeoutMs: 600_000,
   tunnelIdleTimeoutMs: 4 * 3_600_000,

@@ -20,8 +20,8 @@ import {
   mayAsk,
   mayRead,
   readsOf,
-  type Unreadable,
 } from "./words/conditions.ts";
+import { isUnreadable, type Unreadable } from "./words/body_text.ts";
 
 /** A CONNECT (or SOCKS) target. */
 export interface ConnectTarget {
@@ -172,10 +172,6 @@ function firstMatch(
 
 function coversHead(rule: Rule, { host, port, method }: RequestTarget): boolean {
   return matchHost(rule.host, host) && matchPort(rule.ports, port) && matchMethod(rule.methods, method);
-}
-
-function isUnreadable(found: Rule | Unreadable | undefined): found is Unreadable {
-  return found !== undefined && "why" in found;
 }
 
 function deny(reason: Reason, rules: readonly Rule[], target: ConnectTarget): Denial {

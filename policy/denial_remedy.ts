@@ -16,7 +16,9 @@ import { matchHost } from "./match.ts";
 import { readingsOf } from "./path.ts";
 import { type Reason, REASONS } from "./reason.ts";
 import { DEFAULT_PORTS, parseRule, type Rule, type RuleSpec } from "./rule.ts";
+import type { Content } from "./words/conditions.ts";
 import { callOf } from "./words/grpc.ts";
+import { parseSays, queryOf } from "./words/says.ts";
 
 /** A denied request, all of it known. */
 export interface DeniedRequest extends Denial {
@@ -28,6 +30,10 @@ export interface DeniedRequest extends Denial {
   readonly port: number;
   /** As sent, without the query. */
   readonly path: string;
+  /** As far as its record says: enough for the conditions that it names. */
+  readonly query?: string | undefined;
+  /** As far as its record says. */
+  readonly content?: Content | undefined;
 }
 
 /** What can be done. */
@@ -68,16 +74,25 @@ export function findRemedy(denial: Denial, rules: readonly Rule[]): Remedy {
   if (readingsOf(path).length > MAX_READINGS) {
     return { kind: "no-rule", why: "its path can be read in too many ways" };
   }
-  const decision = decideRequest(rules.filter((rule) => matchHost(rule.host, denial.host)), denial);
+  const request = { ...denial, ...askedOf(denial) };
+  const here = rules.filter((rule) => matchHost(rule.host, request.host));
+  const decision = decideRequest(here, request);
   if (decision.verdict === "allow") return { kind: "none-needed" };
   // Then a rule for some of its readings stands before whatever is added; or the path is suspect.
   if (decision.reason !== "no-rule") return { kind: "no-rule", why: REASONS[decision.reason] };
   if (isAddress) return { kind: "no-rule", why: NO_ADDRESSES };
-  const spec = exactRule(denial);
+  const spec = exactRule(request);
   if (!spec) {
-    return { kind: "no-rule", why: "its method or path cannot be written in a rule", request: denial };
+    return { kind: "no-rule", why: "its method or path cannot be written in a rule", request };
   }
-  return { kind: "rule", request: denial };
+  return { kind: "rule", request };
+}
+
+/** What a record says of the query and the body. */
+function askedOf({ says }: Denial): Pick<DeniedRequest, "query" | "content"> {
+  if (says === undefined || isCut(says)) return {};
+  const said = parseSays(says);
+  return { ...queryOf(said, []), content: said.content };
 }
 
 /**

@@ -29,6 +29,8 @@ export interface DeniedTarget extends Target {
   readonly client: string;
   /** It was sent as a gRPC call. */
   readonly isGrpc?: boolean;
+  /** One clause of ours about a body that could not be read. */
+  readonly why?: string | undefined;
 }
 
 /** A denial explained. No part holds control characters. */
@@ -58,7 +60,9 @@ export function explainDenial(
   const isForRules = reason === "no-rule" || reason === "path-ambiguous" || reason === "rule-denied";
   const remedy = isForRules ? findRemedy(denied, reason, rules, closest) : {};
   const isLong = reason === "path-encoding" && denied.path !== undefined && isTooLong(denied.path);
-  const why = isLong ? "its path is unusual and has more than 4,096 characters" : REASONS[reason];
+  const why = isLong
+    ? "its path is unusual and has more than 4,096 characters"
+    : denied.why ?? REASONS[reason];
   const advice = isLong
     ? "Send what is long in the query or the body."
     : "Send the path in its plain form, encoded once.";
@@ -66,6 +70,7 @@ export function explainDenial(
     `Client ${shown(denied.client)} may not ${describeTarget(denied)}: ${why}.`,
     ...(isForRules ? [describeClosest(denied, rules, closest)] : []),
     ...(reason === "path-encoding" ? [advice] : []),
+    ...(denied.why === undefined ? [] : ["A rule says what the body has to be about."]),
     ...(remedy.sendPath === undefined ? [] : [`Send the path as ${shown(remedy.sendPath)}.`]),
     "This is the proxy's policy, not a bad credential.",
   ];

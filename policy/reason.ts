@@ -32,6 +32,10 @@ export const REASONS = {
   "own-address": "the address is one of the proxy's own listeners",
   "revoked": "the client, rule or secret that admitted this is gone",
   "upgrade-not-allowed": "this protocol upgrade is not allowed by the rule",
+  "body-too-large": "a rule says what the body has to be about, and it is larger than the proxy reads",
+  "body-encoding":
+    "a rule says what the body has to be about, and it is compressed in a way that the proxy does not read",
+  "body-unreadable": "a rule says what the body has to be about, and it cannot be read in exactly one way",
   "method-refused": "no proxy forwards this method (TRACE, a CONNECT within a tunnel, PRI)",
 
   // Limits.

@@ -10,7 +10,14 @@
  * @module
  */
 import { isCut, type StoredRecord } from "./audit_record.ts";
-import { decideConnect, decideRequest, paramsNeeded, type RequestTarget, rulesThatReach } from "./decide.ts";
+import {
+  contentNeeded,
+  decideConnect,
+  decideRequest,
+  paramsNeeded,
+  type RequestTarget,
+  rulesThatReach,
+} from "./decide.ts";
 import { matchHost } from "./match.ts";
 import type { PolicyFile } from "./policy_file.ts";
 import type { Reason } from "./reason.ts";
@@ -81,6 +88,9 @@ const BY_RULES: ReadonlySet<Reason | undefined> = new Set(
     "path-ambiguous",
     "path-encoding",
     "secret-missing",
+    "body-too-large",
+    "body-encoding",
+    "body-unreadable",
   ] as const,
 );
 
@@ -213,11 +223,12 @@ function requestOf(
   rules: readonly Rule[],
 ): RequestTarget | undefined {
   const names = paramsNeeded(rules, request);
-  if (names.length === 0) return request;
-  if (query !== undefined) return isCut(query) ? undefined : { ...request, query };
-  if (says === undefined || isCut(says)) return undefined;
-  const known = queryOf(parseSays(says), names);
-  return known && { ...request, ...known };
+  const kinds = contentNeeded(rules, request);
+  if (names.length === 0 && kinds.length === 0) return request;
+  const said = parseSays(says === undefined || isCut(says) ? "" : says);
+  const asked = query === undefined || isCut(query) ? queryOf(said, names) : { query };
+  const isKnown = kinds.every((kind) => said.content[kind] !== undefined);
+  return asked && isKnown ? { ...request, ...asked, content: said.content } : undefined;
 }
 
 /** What rules said: `allowed` for a request, whatever the upstream made of it. */

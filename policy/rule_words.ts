@@ -11,6 +11,7 @@ import { formatExactDuration, parseDuration } from "../core/duration.ts";
 import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
 import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
+import { GIT_ACCESS, parseRepo } from "./words/git.ts";
 import { parseQueryCondition } from "./words/query.ts";
 import { parseGrpcCall } from "./words/grpc.ts";
 import { parseAwsRegion, parseAwsService } from "./words/aws_scope.ts";
@@ -33,6 +34,8 @@ interface RuleWordRow {
   readonly isCondition: boolean;
   /** True for a condition about the path: its rule counts as one with paths, where a path can be read in several ways. */
   readonly readsPath?: true;
+  /** The word that it says more about, and is nothing without. */
+  readonly needs?: string;
   /** What stands for the value in the help. */
   readonly placeholder?: string;
   /** One line, lower case, no full stop, without "not with passthrough", which holds for all. */
@@ -116,6 +119,27 @@ export const RULE_WORDS = [
     description:
       "only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path",
   },
+  {
+    field: "git",
+    name: "git",
+    shape: "text",
+    isCondition: true,
+    readsPath: true,
+    placeholder: "ACCESS",
+    choices: GIT_ACCESS,
+    description:
+      "only what git asks to read (clone, fetch), or to write too (push); git-lfs, archives and raw files likewise",
+  },
+  {
+    field: "repo",
+    name: "repo",
+    shape: "list",
+    isCondition: true,
+    needs: "git",
+    placeholder: "REPO",
+    parse: parseRepo,
+    description: "only these repositories: acme/web, or acme/* for all below; with git",
+  },
 ] as const satisfies readonly RuleWordRow[];
 
 /** A row with its own types. */
@@ -150,7 +174,18 @@ export const WORD_ROWS: readonly (RuleWordRow & { readonly field: keyof RuleWord
  * the word's own reader refuses
  */
 export function parseWords(input: RuleWordsInput): RuleWords {
-  return gather(({ field }) => input[field], parseWord);
+  const words = gather(({ field }) => input[field], parseWord);
+  for (const { field, name, needs } of WORD_ROWS) {
+    if (words[field] === undefined || needs === undefined || isSaid(words, needs)) continue;
+    throw new ProxyError("input.invalid", `Cannot use ${flagOf(name)} without ${flagOf(needs)}`, {
+      hint: `add ${flagOf(needs)}: slicer-proxy allow --help`,
+    });
+  }
+  return words;
+}
+
+function isSaid(words: RuleWords, name: string): boolean {
+  return WORD_ROWS.some((row) => row.name === name && words[row.field] !== undefined);
 }
 
 /** The words of a rule alone, without the rest of it: for copies and comparisons. */

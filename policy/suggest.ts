@@ -27,6 +27,7 @@ import { matchPath, upperEscapes } from "./path.ts";
 import { DEFAULT_PORTS, type Rule, type RuleSpec } from "./rule.ts";
 import { hasConditions } from "./rule_words.ts";
 import { callOf } from "./words/grpc.ts";
+import { suggestWords } from "./words/suggest_words.ts";
 
 /** A request behind a proposal. */
 export interface SeenRequest {
@@ -123,9 +124,16 @@ interface Place {
 export function suggestRules({ denials, rules, isExact = false }: SuggestOptions): Suggestion {
   const remedies = denials.map((denial) => ({ denial, remedy: findRemedy(denial, rules) }));
   const requests = remedies.flatMap(({ remedy }) => remedy.kind === "rule" ? [remedy.request] : []);
-  const drafts = [...placesOf(requests, rules, isExact).values()].flatMap((place) =>
-    proposalsFor(place, rules, isExact)
-  );
+  const { proposals, rest } = isExact ? { proposals: [], rest: requests } : suggestWords(requests);
+  const drafts = [
+    ...proposals.map(({ rule, implied }) => ({
+      rule,
+      implied,
+      because: [],
+      otherSecrets: secretsAt(rules, rule.host),
+    })),
+    ...[...placesOf(rest, rules, isExact).values()].flatMap((place) => proposalsFor(place, rules, isExact)),
+  ];
   const proposed = drafts.map(({ rule }) => asRule(rule));
   const skipped = new Map<string, Skipped>();
   for (const { denial, remedy } of remedies) {
@@ -211,7 +219,7 @@ function proposalsFor(
   isExact: boolean,
 ): Draft[] {
   const here = rules.filter((rule) => matchHost(rule.host, host));
-  const otherSecrets = [...new Set(here.flatMap(({ secret }) => secret === undefined ? [] : [secret]))];
+  const otherSecrets = secretsAt(rules, host);
   const byPaths = new Map<
     string,
     { paths: readonly string[]; methods: string[]; implied: ImpliedRequest[] }
@@ -240,6 +248,11 @@ function proposalsFor(
     return rule ? [{ rule, because: [], implied, otherSecrets }] : [];
   });
   return ofCalls ? [{ rule: ofCalls, because: [], implied: [], otherSecrets }, ...drafts] : drafts;
+}
+
+function secretsAt(rules: readonly Rule[], host: string): readonly string[] {
+  const here = rules.filter((rule) => matchHost(rule.host, host));
+  return [...new Set(here.flatMap(({ secret }) => secret === undefined ? [] : [secret]))];
 }
 
 /** True when a present rule allows a pattern for every port of it. Rules before it may still say otherwise; no harm. */
@@ -273,7 +286,7 @@ function assign(request: DeniedRequest, drafts: readonly Draft[]): boolean {
     if (rule.host !== host || !matchPort(rule.ports, port) || !matchMethod(rule.methods, method)) continue;
     // Further patterns of the same rule could only match as well.
     const paths = rule.paths.filter((pattern) => matchPath(pattern, path));
-    const [pattern = rule.grpc && path] = paths;
+    const [pattern = rule.grpc ? path : hasConditions(rule) ? "*" : undefined] = paths;
     if (pattern === undefined) continue;
     if (decideRequest([asRule({ ...rule, paths })], request).verdict !== "allow") continue;
     because.push({ method, path, count, lastMs, pattern });

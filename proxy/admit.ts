@@ -13,6 +13,7 @@ import { explainDenial } from "../policy/explain.ts";
 import { hostWithin, isLimited, type Rule } from "../policy/rule.ts";
 import { hasConditions } from "../policy/rule_words.ts";
 import { awsUnder } from "./aws_request.ts";
+import { type Content, mayRead } from "../policy/words/conditions.ts";
 import type { AdmittedExchange, AdmittedSecret, Exchange } from "./exchange.ts";
 import type { Refusal } from "./error_response.ts";
 import { findOverride } from "./message/fields.ts";
@@ -36,6 +37,7 @@ export function admit(
   exchange: Exchange,
   client: Client,
   target: RequestTarget,
+  content?: Content,
 ): AdmittedExchange | { readonly refusal: Refusal } {
   const { request: { head }, session: { context: { policy } } } = exchange;
   const what = `Client "${client.name}" may not ${head.method} ${target.scheme}://${
@@ -46,11 +48,14 @@ export function admit(
     return deny({ reason: "method-refused", why: "no proxy forwards this method" });
   }
   const { host, port, path, query } = target;
-  const asked = { host, port, method: head.method, path, query };
+  const asked = { host, port, method: head.method, path, query, content };
   const decision = decideRequest(policy.rulesFor(client, target.host), asked);
   if (decision.verdict === "deny") {
     const explanation = explainDenial(
-      { client: client.name, ...asked, isGrpc: head.version === "HTTP/2" && isGrpc(head.fields) },
+      {
+        ...{ client: client.name, ...asked, why: decision.why },
+        isGrpc: head.version === "HTTP/2" && isGrpc(head.fields),
+      },
       decision.reason,
       policy.rulesOf(client),
     );
@@ -93,10 +98,10 @@ function overrideUnder(rule: Rule, { request: { head } }: Exchange, { query }: R
 /** The upgrade that the request asks for, as far as it cannot leave what the rule has checked. */
 function upgradeUnder(rule: Rule, { request: { head, body } }: Exchange): Upgrade | undefined | Denial {
   const upgrade = parseUpgrade(head);
-  if (upgrade && upgrade.protocol !== "websocket" && isLimited(rule)) {
+  if (upgrade && (mayRead(rule) || (upgrade.protocol !== "websocket" && isLimited(rule)))) {
     return {
       reason: "upgrade-not-allowed",
-      why: "another protocol could leave the rule's methods and paths",
+      why: "another protocol could leave what the rule allows",
     };
   }
   if (head.protocol !== undefined && !upgrade) {

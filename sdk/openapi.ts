@@ -550,6 +550,13 @@ export interface components {
       /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
       readonly grpc?: readonly string[];
       /**
+       * @description Only what git asks to read (clone, fetch), or to write too (push); git-lfs, archives and raw files likewise
+       * @enum {string}
+       */
+      readonly git?: "read" | "write";
+      /** @description Only these repositories: acme/web, or acme/* for all below; with git */
+      readonly repo?: readonly string[];
+      /**
        * Format: date-time
        * @description RFC 3339, UTC
        */
@@ -712,6 +719,13 @@ export interface components {
       readonly query?: readonly string[];
       /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
       readonly grpc?: readonly string[];
+      /**
+       * @description Only what git asks to read (clone, fetch), or to write too (push); git-lfs, archives and raw files likewise
+       * @enum {string}
+       */
+      readonly git?: "read" | "write";
+      /** @description Only these repositories: acme/web, or acme/* for all below; with git */
+      readonly repo?: readonly string[];
       /** @description The place, from 1, of the rule before which it is put; behind all when left out */
       readonly before?: number;
       /** @description Seconds that the rule lives; 0, or nothing, for ever */
@@ -770,6 +784,13 @@ export interface components {
       readonly query?: readonly string[];
       /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
       readonly grpc?: readonly string[];
+      /**
+       * @description Only what git asks to read (clone, fetch), or to write too (push); git-lfs, archives and raw files likewise
+       * @enum {string}
+       */
+      readonly git?: "read" | "write";
+      /** @description Only these repositories: acme/web, or acme/* for all below; with git */
+      readonly repo?: readonly string[];
     };
     readonly Policy: {
       /** @enum {number} */
@@ -975,6 +996,9 @@ export interface components {
        *     - `own-address`: the address is one of the proxy's own listeners
        *     - `revoked`: the client, rule or secret that admitted this is gone
        *     - `upgrade-not-allowed`: this protocol upgrade is not allowed by the rule
+       *     - `body-too-large`: a rule says what the body has to be about, and it is larger than the proxy reads
+       *     - `body-encoding`: a rule says what the body has to be about, and it is compressed in a way that the proxy does not read
+       *     - `body-unreadable`: a rule says what the body has to be about, and it cannot be read in exactly one way
        *     - `method-refused`: no proxy forwards this method (TRACE, a CONNECT within a tunnel, PRI)
        *     - `quota`: this client or source holds as many connections or requests as it may
        *     - `new-hosts`: this client has asked for as many new hosts as it may within a minute
@@ -1040,6 +1064,9 @@ export interface components {
         | "own-address"
         | "revoked"
         | "upgrade-not-allowed"
+        | "body-too-large"
+        | "body-encoding"
+        | "body-unreadable"
         | "method-refused"
         | "quota"
         | "new-hosts"
@@ -1100,7 +1127,7 @@ export interface components {
        * @enum {string}
        */
       readonly tls?: "1.2" | "1.3";
-      /** @description What words of rules saw of the request, for `test --against`: pieces between blanks, cut like a path. `query:NAME=VALUE` where a rule has the same, else `query:NAME` for none and `query:NAME=*` */
+      /** @description What words of rules saw of the request, for `test --against`: pieces between blanks, cut like a path. `query:NAME=VALUE` where a rule has the same, else `query:NAME` for none and `query:NAME=*`; `lfs:download` and the like for what a body was about, with `!` the reason why it could not be read */
       readonly says?: string;
     } & {
       readonly [key: string]: unknown;
@@ -1174,6 +1201,13 @@ export interface components {
         readonly query?: readonly string[];
         /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
         readonly grpc?: readonly string[];
+        /**
+         * @description Only what git asks to read (clone, fetch), or to write too (push); git-lfs, archives and raw files likewise
+         * @enum {string}
+         */
+        readonly git?: "read" | "write";
+        /** @description Only these repositories: acme/web, or acme/* for all below; with git */
+        readonly repo?: readonly string[];
       };
       /** @description The denied requests that it lets through */
       readonly because: readonly {
@@ -1230,6 +1264,9 @@ export interface components {
           | "own-address"
           | "revoked"
           | "upgrade-not-allowed"
+          | "body-too-large"
+          | "body-encoding"
+          | "body-unreadable"
           | "method-refused"
           | "quota"
           | "new-hosts"

@@ -178,7 +178,8 @@ function offersFor(proposals, denied) {
  * @returns {Offer}
  */
 function offerOf({ rule, because, implied, other_secrets: secrets }, denied, rank) {
-  const paths = (rule.grpc?.map((call) => `/${call}`) ?? rule.paths ?? []).map((pattern) => {
+  // A rule in words of a protocol has none of its own.
+  const paths = (rule.grpc?.map((call) => `/${call}`) ?? rule.paths ?? ["*"]).map((pattern) => {
     const asked = because.filter((each) => each.pattern === pattern);
     const next = implied.filter(({ path }) => path === pattern);
     const isOwn = asked.some(({ method, path }) => method === denied.method && path === denied.path) ||

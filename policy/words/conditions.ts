@@ -6,10 +6,12 @@
  *
  * @module
  */
-import type { Reason } from "../reason.ts";
+import type { Unreadable } from "./body_text.ts";
 import type { RuleWords, RuleWordsInput } from "../rule_words.ts";
+import { coversRepo, type GitRequest, readGit, touchesRepo } from "./git.ts";
 import { callOf, coversCall } from "./grpc.ts";
-import { coversQuery, narrowQuery, readCondition } from "./query.ts";
+import type { LfsOperation } from "./lfs.ts";
+import { coversQuery, narrowQuery, readCondition, touchesQuery } from "./query.ts";
 
 /** What is known of a request beyond its host and port. */
 export interface Asked {
@@ -26,23 +28,21 @@ export interface Asked {
 }
 
 /** What a body says, by how it was read. */
-// deno-lint-ignore no-empty-interface
-export interface Content {}
+export interface Content {
+  /** What git-lfs is asked for. */
+  readonly lfs?: LfsOperation | Unreadable;
+}
 
 /** One way to read a body. */
 export type ContentKind = keyof Content;
 
-/** A body that could not be read: the request is denied, whatever rules stand behind. */
-export interface Unreadable {
-  readonly reason: Reason;
-  /** One clause of ours, lower case, no full stop. */
-  readonly why: string;
-}
-
 /** Whether conditions hold. */
 export type Verdict = boolean | Unreadable;
 
-/** What a word means. */
+/**
+ * What a word means. Under a rule that allows, a condition covers what is surely meant; under one that denies, whatever may
+ * be: else what servers disagree about would go on to the next rule.
+ */
 interface Condition {
   /** Whether a request falls under it. Called only for rules that have the word. */
   readonly covers: (rule: RuleWords, asked: Asked) => Verdict;
@@ -58,7 +58,7 @@ interface Condition {
 
 const CONDITIONS: { readonly [field in keyof RuleWords]?: Condition } = {
   query: {
-    covers: ({ query = [] }, asked) => coversQuery(query, asked.query),
+    covers: ({ query = [], deny }, asked) => (deny ? touchesQuery : coversQuery)(query, asked.query),
     asks: ({ query = [] }) => query.map((condition) => readCondition(condition).name),
     narrow: ({ query = [] }, asked) => ({ query: narrowQuery(query, asked.query) }),
     wants: ({ query = [] }) => `the query: it wants ${query.join(" or ")}, and of the same name nothing else`,
@@ -71,7 +71,42 @@ const CONDITIONS: { readonly [field in keyof RuleWords]?: Condition } = {
     },
     wants: ({ grpc = [] }) => `the gRPC method: it wants ${grpc.join(" or ")}`,
   },
+  git: {
+    covers: coversGit,
+    asks: (_, { path }) => path.endsWith("/info/refs") ? ["service"] : [],
+    reads: ({ git, deny }, asked) =>
+      (git === "read" || deny) && readGit(asked)?.access === "batch" ? "lfs" : undefined,
+    narrow: (_, asked) => {
+      const request = readGit(asked);
+      const access = request && accessOf(request, asked);
+      return access === "read" || access === "write"
+        ? { git: access, repo: [request?.repo ?? ""] }
+        : undefined;
+    },
+    wants: ({ git = "", repo = ["any repository"] }) =>
+      `what git asks: it allows to ${git} ${repo.join(", ")}`,
+  },
 };
+
+/** What a rule that denies says of writing is about writing alone, and what is unclear falls under it. */
+function coversGit({ git, repo, deny }: RuleWords, asked: Asked): Verdict {
+  const request = readGit(asked);
+  if (!request) return false;
+  if (!(deny ? touchesRepo(repo, request.repo) : coversRepo(repo, asked, request.repo))) return false;
+  if (git === "write" && !deny) return request.access !== "unclear";
+  const access = accessOf(request, asked);
+  if (typeof access !== "string") return access;
+  return access === "unclear" ? deny === true : access === git;
+}
+
+function accessOf({ access }: GitRequest, { content }: Asked): "read" | "write" | "unclear" | Unreadable {
+  if (access !== "batch") return access;
+  const lfs = content?.lfs ?? NOT_READ;
+  return lfs === "download" ? "read" : lfs === "upload" ? "write" : lfs;
+}
+
+/** A rule that came while the body was read; the next request will be read for it. */
+const NOT_READ: Unreadable = { reason: "body-unreadable", why: "its body was not read" };
 
 const ROWS = Object.entries(CONDITIONS) as readonly (readonly [keyof RuleWords, Condition])[];
 const ASKING = ROWS.filter(([, { asks }]) => asks);

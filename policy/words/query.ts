@@ -43,6 +43,25 @@ export function coversQuery(conditions: readonly string[], query: string | undef
   });
 }
 
+/** True when some server could take the query for one that has, of every name, one of the values: for rules that deny. */
+export function touchesQuery(conditions: readonly string[], query: string | undefined): boolean {
+  const wanted = conditions.map(readCondition);
+  return query !== undefined && wanted.every(({ name }) => {
+    const values = new Set(wanted.flatMap((each) => each.name === name ? [foldValue(each.value)] : []));
+    return [/&/, /[&;]/].some((separator) =>
+      namesakes(pairsOf(query, separator), name).some(({ value }) =>
+        values.has(foldValue(value)) || values.has(foldValue(decode(value)))
+      )
+    );
+  });
+}
+
+/** A value without what lenient servers drop. */
+function foldValue(value: string): string {
+  const [text = ""] = value.split("\0", 1);
+  return text.trim().toLowerCase();
+}
+
 /** True when the query has the parameter, and whatever could be taken for it is exactly it with one of the values. */
 export function hasOnly(query: string | undefined, name: string, values: readonly string[]): boolean {
   return query !== undefined && [/&/, /[&;]/].every((separator) => {

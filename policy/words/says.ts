@@ -6,19 +6,38 @@
  *     query:service=git-upload-pack   the parameter has this value
  *     query:page                      it has none
  *     query:page=*                    it has another one than rules name, or several
+ *     lfs:download                    what a body says: see `CONTENT`
+ *     lfs:!body-unreadable            why it could not be read
  *
  * Not here: how long it may be (`audit_record.ts`).
  *
  * @module
  */
 import type { Rule } from "../rule.ts";
-import { type Asked, asksOf, mayAsk } from "./conditions.ts";
+import { isReason, REASONS } from "../reason.ts";
+import { isUnreadable, type Unreadable } from "./body_text.ts";
+import { type Asked, asksOf, type Content, type ContentKind, mayAsk } from "./conditions.ts";
 import { formatCondition, hasAny, hasOnly, readCondition } from "./query.ts";
 
 /** What is known of a request from its record. */
 export interface Said {
   /** Parameters by name: the value, `none`, or `other`. */
   readonly query: ReadonlyMap<string, { readonly value: string } | "none" | "other">;
+  /** What its body said, as far as it was read. */
+  readonly content: Content;
+}
+
+/** How what a kind of body says is written: a text without blanks; undefined for a text that is none. */
+const CONTENT: { readonly [Kind in ContentKind]: Codec<Exclude<Content[Kind], Unreadable | undefined>> } = {
+  lfs: {
+    format: (operation) => operation,
+    parse: (text) => text === "download" || text === "upload" ? text : undefined,
+  },
+};
+
+interface Codec<T> {
+  readonly format: (value: T) => string;
+  readonly parse: (text: string) => T | undefined;
 }
 
 /** What git asks for before it reads or writes; not secret, so it is kept for whoever has no rule about it yet. */
@@ -40,8 +59,31 @@ export function formatSays(rules: readonly Rule[], asked: Asked): string | undef
       names.set(name, (names.get(name) ?? new Set()).add(value));
     }
   }
-  const pieces = [...names].map(([name, values]) => formatParameter(name, values, asked.query));
+  const pieces = [
+    ...[...names].map(([name, values]) => formatParameter(name, values, asked.query)),
+    ...formatContent(asked.content ?? {}),
+  ];
   return pieces.length === 0 ? undefined : pieces.join(" ");
+}
+
+function formatContent(content: Content): readonly string[] {
+  return (Object.keys(CONTENT) as ContentKind[]).flatMap((kind) => {
+    const said = content[kind];
+    if (said === undefined) return [];
+    // Each kind has a codec of its own type.
+    const { format } = CONTENT[kind] as Codec<unknown>;
+    return [`${kind}:${isUnreadable(said) ? `!${said.reason}` : format(said)}`];
+  });
+}
+
+function parseContent(kind: ContentKind, text: string): Content[ContentKind] {
+  const reason = text.slice(1);
+  if (!text.startsWith("!")) return CONTENT[kind].parse(text);
+  return isReason(reason) ? { reason, why: REASONS[reason] } : undefined;
+}
+
+function isKind(kind: string): kind is ContentKind {
+  return Object.hasOwn(CONTENT, kind);
 }
 
 function formatParameter(name: string, values: ReadonlySet<string>, query: string | undefined): string {
@@ -54,15 +96,18 @@ function formatParameter(name: string, values: ReadonlySet<string>, query: strin
 /** What a record says. Pieces of a kind that is not known are left out. */
 export function parseSays(text: string): Said {
   const query = new Map<string, { readonly value: string } | "none" | "other">();
+  const content: { -readonly [Kind in ContentKind]?: unknown } = {};
   for (const piece of text.split(" ")) {
     const colon = piece.indexOf(":");
     const rest = piece.slice(colon + 1);
-    if (piece.slice(0, Math.max(colon, 0)) === "query") {
+    const kind = piece.slice(0, Math.max(colon, 0));
+    if (isKind(kind)) content[kind] = parseContent(kind, rest);
+    else if (kind === "query") {
       const { name, value } = readCondition(rest);
       query.set(name, !rest.includes("=") ? "none" : rest.endsWith("=*") ? "other" : { value });
     }
   }
-  return { query };
+  return { query, content: content as Content };
 }
 
 /**

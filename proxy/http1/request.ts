@@ -39,7 +39,7 @@ export interface ClientConnection {
 /** See the module. */
 export class Http1Request implements IncomingRequest {
   readonly head: RequestHead;
-  readonly body: PulledBody;
+  body: MessageBody;
   readonly #connection: ClientConnection;
   #next: Next = "keep";
   /** The last byte of the answer is being written, or was. */

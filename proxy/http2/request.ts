@@ -25,7 +25,7 @@ import type { Http2ServerStream } from "./types.ts";
 /** See the module. */
 export class Http2Request implements IncomingRequest {
   readonly head: RequestHead;
-  readonly body: Http2Body;
+  body: MessageBody;
   readonly #stream: Http2ServerStream;
   readonly #context: { readonly limits: Limits; readonly deadlines: Deadlines };
 

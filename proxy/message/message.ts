@@ -93,7 +93,8 @@ export interface RawEnd {
 /** A request that a client has sent, and the one answer to it. Writes reject once the client is gone. */
 export interface IncomingRequest {
   readonly head: RequestHead;
-  readonly body: MessageBody;
+  /** Replaced by one that gives the same bytes once more where they had to be read before anything was decided. */
+  body: MessageBody;
   /**
    * Calls `onGone` when the client goes away before the last byte of its answer was on its way; with the reason, where it
    * has given one. Over HTTP/1.1 only behind the whole body.

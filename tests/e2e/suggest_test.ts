@@ -193,13 +193,11 @@ Deno.test({ ignore: !hasGit, name: "git clone: one pass of audit mode is enough"
   const clone = (repository: string, into: string) =>
     site.client("git", ["clone", "-q", `${server.url}${repository}`, into]);
   assertMatch((await clone("acme/widgets.git", "first")).stderr, /403/);
-  const shown = await site.apply(2);
+  const shown = await site.apply(1);
   assertEquals(shown.split("\n"), [
-    `slicer-proxy allow ci-1 --host localhost --port ${server.port} --method GET --path /acme/widgets.git/info/refs`,
+    `slicer-proxy allow ci-1 --host localhost --port ${server.port} --git read --repo acme/widgets`,
     "#   GET /acme/widgets.git/info/refs, once",
-    `slicer-proxy allow ci-1 --host localhost --port ${server.port} --method POST ` +
-    "--path /acme/widgets.git/git-upload-pack",
-    "#   POST /acme/widgets.git/git-upload-pack, implied by git",
+    "#   POST /acme/widgets/git-upload-pack, implied by git",
     "",
   ]);
   await site.restart("strict");

@@ -262,3 +262,51 @@ Deno.test("suggestRules() proposes no rule that the store refuses for its length
     ["one rule would list too many methods or paths: ", 900],
   ]);
 });
+
+Deno.test("suggestRules() speaks of git where a request is unmistakably git's", async (t) => {
+  const refs = (repo: string, service: string, more: Partial<Denial> = {}) =>
+    denial(`/${repo}/info/refs`, { says: `query:service=git-${service}-pack`, ...more });
+  const rows: readonly [string, readonly Denial[], readonly (readonly string[])[], (readonly Rule[])?][] = [
+    ["a clone", [refs("acme/web.git", "upload")], [["read", "acme/web"]]],
+    ["two of them", [refs("acme/web", "upload"), refs("acme/api", "upload")], [[
+      "read",
+      "acme/api",
+      "acme/web",
+    ]]],
+    ["a push", [refs("acme/web", "receive")], [["write", "acme/web"]]],
+    ["a clone and a push", [refs("acme/web", "upload"), refs("acme/web", "receive")], [[
+      "write",
+      "acme/web",
+    ]]],
+    ["one each", [refs("a/b", "upload"), refs("a/c", "receive")], [["read", "a/b"], ["write", "a/c"]]],
+    ["its second request", [denial("/acme/web/git-upload-pack", { method: "POST" })], [["read", "acme/web"]]],
+    [
+      "what a rule allows by now is left out",
+      [refs("acme/web", "upload")],
+      [],
+      [makeRule("1", { host: "a.test", git: "read" })],
+    ],
+    [
+      "a push beside a rule for reading",
+      [refs("acme/web", "receive")],
+      [["write", "acme/web"]],
+      [makeRule("1", { host: "a.test", git: "read" })],
+    ],
+    ["a log that does not say which", [denial("/acme/web/info/refs")], []],
+    ["two services at once", [denial("/a/b/info/refs", { says: "query:service=*" })], []],
+    ["a name that is no repository's", [refs("a/%2e%2e/b", "upload")], []],
+  ];
+  for (const [name, denials, expected, rules = []] of rows) {
+    await t.step(name, () => {
+      const { proposals } = suggestRules({ denials, rules });
+      assertEquals(
+        proposals.flatMap(({ rule }) => rule.git ? [[rule.git, ...rule.repo ?? []]] : []),
+        expected,
+      );
+    });
+  }
+  await t.step("--exact keeps to paths", () => {
+    const { proposals } = suggestRules({ denials: [refs("acme/web", "upload")], rules: [], isExact: true });
+    assertEquals(proposals.map(shown), ["GET a.test /acme/web/info/refs"]);
+  });
+});

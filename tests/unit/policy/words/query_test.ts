@@ -179,3 +179,28 @@ Deno.test("Replayer judges conditions on the query by what the record says, and 
     });
   }
 });
+
+Deno.test("a rule that denies falls on every spelling of its query", async (t) => {
+  const rules = [
+    makeRule("deny", { host: HOST, deny: true, query: ["service=git-receive-pack"] }),
+    makeRule("any", { host: HOST }),
+  ];
+  const rows: readonly [string | undefined, string][] = [
+    [undefined, "any"],
+    ["service=git-upload-pack", "any"],
+    ["service=git-receive-pack", "rule-denied"],
+    ["service=git-upload-pack&service=git-receive-pack", "rule-denied"],
+    ["a;SERVICE=git-receive-pack", "rule-denied"],
+    ["service%5B%5D=git-receive-pack", "rule-denied"],
+    ["service=git-receive-pack%00x", "rule-denied"],
+    ["service=%2567it-receive-pack", "rule-denied"],
+    ["service=Git-Receive-Pack", "rule-denied"],
+    ["x=service=git-receive-pack", "any"],
+  ];
+  for (const [query, expected] of rows) {
+    await t.step(String(query), () => {
+      const decision = decideRequest(rules, { host: HOST, port: 443, method: "GET", path: "/a", query });
+      assertEquals(decision.verdict === "allow" ? decision.rule.id : decision.reason, expected);
+    });
+  }
+});

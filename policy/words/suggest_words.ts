@@ -1,0 +1,83 @@
+/**
+ * Rules in the words of a protocol for denied requests that are unmistakably its own: git, where its first request names
+ * the service.
+ *
+ * Not here: rules of methods and paths (`suggest.ts`).
+ *
+ * @module
+ */
+import { type DeniedRequest, portsFor, tryRule } from "../denial_remedy.ts";
+import type { RuleSpec } from "../rule.ts";
+import type { ImpliedRequest } from "../suggest.ts";
+import { type GitAccess, parseRepo, readGit } from "./git.ts";
+import { isProxyError } from "../../core/errors.ts";
+
+/** A rule, and what it lets through that nobody asked for yet. */
+export interface WordProposal {
+  readonly rule: RuleSpec;
+  readonly implied: readonly ImpliedRequest[];
+}
+
+/** What words are found for, and the requests that none is found for. */
+export interface WordSuggestion {
+  readonly proposals: readonly WordProposal[];
+  readonly rest: readonly DeniedRequest[];
+}
+
+/** The repositories that were asked for at a host and port, with a request for each. */
+interface Place {
+  readonly host: string;
+  readonly ports: readonly number[];
+  readonly repos: Map<string, { readonly access: GitAccess; readonly after: string }>;
+}
+
+/** Repositories in one rule: it stays reviewable. */
+const MAX_REPOS = 50;
+
+/** Finds them. A request that is in no proposal is in the rest, whatever it was. */
+export function suggestWords(requests: readonly DeniedRequest[]): WordSuggestion {
+  const rest: DeniedRequest[] = [];
+  const places = new Map<string, Place>();
+  for (const request of requests) {
+    const asked = gitOf(request);
+    const key = JSON.stringify([request.host, portsFor(request.port)]);
+    const place: Place = places.get(key) ??
+      { host: request.host, ports: portsFor(request.port), repos: new Map() };
+    if (!asked || (place.repos.size >= MAX_REPOS && !place.repos.has(asked.repo))) {
+      rest.push(request);
+      continue;
+    }
+    places.set(key, place);
+    const isWrite = asked.access === "write" || place.repos.get(asked.repo)?.access === "write";
+    place.repos.set(asked.repo, { access: isWrite ? "write" : "read", after: request.path });
+  }
+  return { proposals: [...places.values()].flatMap(proposeGit), rest };
+}
+
+/** The service has to be said: a path alone may be anybody's. */
+function gitOf(request: DeniedRequest): { readonly repo: string; readonly access: GitAccess } | undefined {
+  const isService = request.path.endsWith("/info/refs")
+    ? request.query !== undefined
+    : /\/git-(?:upload|receive)-pack$/.test(request.path);
+  const asked = isService ? readGit(request) : undefined;
+  if (!asked || asked.access === "batch" || asked.access === "unclear") return undefined;
+  try {
+    return { repo: parseRepo(asked.repo), access: asked.access };
+  } catch (error) {
+    if (isProxyError(error, "input.invalid")) return undefined;
+    throw error;
+  }
+}
+
+function proposeGit({ host, ports, repos }: Place): readonly WordProposal[] {
+  return (["read", "write"] as const).flatMap((git) => {
+    const those = [...repos].filter(([, { access }]) => access === git);
+    const repo = those.map(([name]) => name);
+    const rule = repo.length === 0 ? undefined : tryRule({ host, ports, git, repo });
+    const implied = those.map(([name, { after }]) => ({
+      ...{ method: "POST", by: "git" as const, after },
+      path: `/${name}/git-${git === "read" ? "upload" : "receive"}-pack`,
+    }));
+    return rule ? [{ rule, implied }] : [];
+  });
+}
