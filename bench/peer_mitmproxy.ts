@@ -9,7 +9,7 @@ import type { Rig, Started } from "./rig.ts";
 import { TOKEN, UPSTREAM_PORT, USER } from "./settings.ts";
 
 /** Starts it, twice: what is not to be inspected is an option of the whole process. */
-export async function startMitmproxy(rig: Rig): Promise<Peer> {
+export async function startMitmproxy(rig: Rig, http2 = false): Promise<Peer> {
   const dir = await rig.folder("mitmproxy");
   await Deno.copyFile(`${rig.dir}/intercept/ca.pem`, `${dir}/mitmproxy-ca.pem`);
   const options = [
@@ -19,7 +19,7 @@ export async function startMitmproxy(rig: Rig): Promise<Peer> {
     "stream_large_bodies=64k",
     "tls_version_client_min=TLS1_3",
     "tls_version_server_min=TLS1_3",
-    "http2=false",
+    `http2=${http2}`,
     "flow_detail=1",
   ];
   const command = (port: number, more: readonly string[]) => [

@@ -7,7 +7,7 @@
 import { loadOrCreateAuthority } from "../ca/authority.ts";
 import { mintLeaf } from "../ca/leaf.ts";
 import { systemClock } from "../core/clock.ts";
-import { CIPHER, HOST, UPSTREAM_PORT } from "./settings.ts";
+import { CIPHER, HOST, UPSTREAM_H2_PORT, UPSTREAM_PORT } from "./settings.ts";
 
 /** A process that was started. */
 export interface Started {
@@ -161,7 +161,7 @@ http {
   access_log off; default_type application/octet-stream;
   keepalive_timeout 600s; keepalive_requests 1000000000;
   server {
-    listen 127.0.0.1:${UPSTREAM_PORT} ssl backlog=4096; root ${dir}/www;
+    listen 127.0.0.1:${UPSTREAM_PORT} ssl backlog=4096; listen 127.0.0.1:${UPSTREAM_H2_PORT} ssl http2; root ${dir}/www;
     ssl_certificate ${dir}/upstream/leaf.crt; ssl_certificate_key ${dir}/upstream/leaf.key;
     ssl_protocols TLSv1.3; ssl_conf_command Ciphersuites ${CIPHER}; ssl_session_tickets off;
     location /events { default_type text/event-stream; limit_rate_after 400; limit_rate 150; }

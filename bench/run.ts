@@ -45,7 +45,7 @@ const STARTS = [
     : []),
   { command: "squid", start: (rig: Rig) => startSquid(rig, "at-once") },
   { command: "squid", start: (rig: Rig) => startSquid(rig, "peek-first") },
-  { command: "mitmdump", start: startMitmproxy },
+  { command: "mitmdump", start: (rig: Rig) => startMitmproxy(rig) },
   { command: "haproxy", start: startHaproxy },
 ];
 

@@ -66,6 +66,8 @@ export function readSettings(): Settings {
 
 /** hey puts the port into the SNI when it is another than 443, which TLS servers may refuse (RFC 6066 §3). */
 export const UPSTREAM_PORT = 443;
+/** The same content over HTTP/2. */
+export const UPSTREAM_H2_PORT = 8_443;
 export const HOST = "localhost";
 /** The first suite of Go and one that every proxy has; nginx takes no other, so all upstream sides use it. */
 export const CIPHER = "TLS_AES_128_GCM_SHA256";
