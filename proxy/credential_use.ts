@@ -163,6 +163,8 @@ export class CredentialUse {
     const { status } = response;
     const refused = this.#credential;
     const isAws = refused?.aws !== undefined;
+    // What its file holds by now is for the next request: this one's secret may be replaced under it.
+    if (status === 401 && refused?.isFollowed) void policy.rejected(refused, { status });
     if (refused?.generation === undefined || !(isAws ? AWS_REFUSALS : REFUSALS).includes(status)) {
       return false;
     }

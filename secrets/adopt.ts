@@ -29,7 +29,7 @@ export async function adoptValue(
   const folder = sourceFile !== undefined && isAbsolute(sourceFile) ? dirname(sourceFile) : undefined;
   const whole = await kind?.resolveFiles?.(value, folder) ?? value;
   const parsed = parseSecretValue(type, whole, nowMs);
-  const sourceUid = kind && sourceFile !== undefined ? await ownerOf(sourceFile) : undefined;
+  const sourceUid = sourceFile !== undefined ? await ownerOf(sourceFile) : undefined;
   return {
     ...parsed,
     isAdopted: kind !== undefined,

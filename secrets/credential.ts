@@ -39,6 +39,8 @@ export interface Credential {
   readonly material: readonly string[];
   /** Requests are signed with these, last of all, in the place of the client's own signature (`proxy/aws_signing.ts`). */
   readonly aws?: AwsKeys;
+  /** It follows a file, which is read again when an upstream answers 401. */
+  readonly isFollowed?: boolean;
   /** Names the access token in use, and says nothing about it. Absent when there is nothing to renew. */
   readonly generation?: string;
 }

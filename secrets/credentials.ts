@@ -11,6 +11,7 @@ import { isProxyError, ProxyError } from "../core/errors.ts";
 import type { SecretRecord, SecretUpdate } from "../store/records.ts";
 import type { Credential, SecretInfo } from "./credential.ts";
 import { type ClosedEndpoints, ClosedPlaces, type Place } from "./endpoints.ts";
+import { FollowedFiles } from "./followed_files.ts";
 import { oauthKind, staticInjection } from "./kinds.ts";
 import { LiveLogin, type LoginParts, type RenewalOutcome } from "./login.ts";
 import type { CredentialRequest, TokenEndpoint, UpstreamAnswer } from "./oauth_kind.ts";
@@ -51,6 +52,7 @@ export class Credentials implements AsyncDisposable {
   readonly #prepared = new WeakMap<SecretRecord, Credential>();
   /** Where each login is renewed. Reading a login costs more than looking it up, and any change asks for all of them. */
   readonly #endpoints = new WeakMap<SecretRecord, readonly TokenEndpoint[]>();
+  readonly #files: FollowedFiles;
   readonly #logins = new Map<string, LiveLogin>();
   readonly #ending = new Set<Promise<void>>();
   readonly #outcomes: Record<RenewalOutcome, number> = { renewed: 0, adopted: 0, failed: 0, refused: 0 };
@@ -72,12 +74,14 @@ export class Credentials implements AsyncDisposable {
       update: (name, update) => source.updateSecret(name, update),
       onOutcome: (outcome) => this.#outcomes[outcome]++,
     };
+    this.#files = new FollowedFiles({ ...this.#parts, source });
     this.#unsubscribe = source.onChange(() => this.#follow());
   }
 
   /** Begins to renew in the background. Until then tokens are renewed when they are asked for. */
   start(): void {
     this.#isStarted = true;
+    this.#files.start();
     this.#follow();
   }
 
@@ -103,7 +107,15 @@ export class Credentials implements AsyncDisposable {
     if (login) return login.credential(request ?? { host: stored.record.host, method: "GET", path: "/" });
     const { version, host, cleartext, type } = stored.record;
     const injection = orUnavailable(stored.record, () => staticInjection(type, stored.value));
-    const credential = { secret: name, version, host, cleartext, ...injection };
+    const isFollowed = FollowedFiles.has(stored.record);
+    const credential = {
+      secret: name,
+      version,
+      host,
+      cleartext,
+      ...injection,
+      ...(isFollowed ? { isFollowed } : {}),
+    };
     this.#prepared.set(stored.record, credential);
     return credential;
   }
@@ -114,6 +126,7 @@ export class Credentials implements AsyncDisposable {
    * at most one renewal, and the waits between them grow, so that a client cannot burn refresh tokens. Never rejects.
    */
   async rejected(credential: Credential, answer: UpstreamAnswer): Promise<Credential | undefined> {
+    if (credential.isFollowed && answer.status === 401) this.#files.hurry(credential);
     const login = this.#logins.get(credential.secret);
     if (login?.version !== credential.version) return undefined;
     return await login.rejected(credential, answer);
@@ -152,6 +165,7 @@ export class Credentials implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     this.#unsubscribe();
+    await this.#files[Symbol.asyncDispose]();
     for (const name of [...this.#logins.keys()]) this.#end(name);
     await Promise.all(this.#ending);
   }
@@ -180,6 +194,7 @@ export class Credentials implements AsyncDisposable {
       if (this.#source.secretValue(name)?.record.version !== login.version) this.#end(name);
     }
     if (!this.#isStarted || this.#isClosed) return;
+    this.#files.arm();
     for (const { name, type } of this.#source.listSecrets()) {
       if (this.#logins.has(name) || !oauthKind(type)) continue;
       const stored = this.#source.secretValue(name);

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { basename, dirname, join } from "node:path";
 import { messageOf, ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
 
@@ -58,10 +59,54 @@ export async function readTrustedFile(path: string, what: string, ownerUid?: num
   }
 }
 
-/** Who owns a file now, where that is known: the owner that an operator vouches for by adopting it. */
+/** A Kubernetes volume takes two: of the key to `..data`, and of that to the folder of the moment. */
+const MAX_LINKS = 8;
+
+/**
+ * Where a path leads by links that may be followed: relative ones that stay in its folder, and whose owner is trusted as a
+ * file's is, since whoever places a link chooses which file is read. Kubernetes swaps such links. The file that is found is
+ * not looked at.
+ *
+ * @throws ProxyError `input.invalid`
+ */
+export async function followLinks(path: string, what: string, ownerUid?: number): Promise<string> {
+  const refuse = (problem: string): never => {
+    throw new ProxyError("input.invalid", `Cannot use the ${what} ${quoteText(path, 200)}: ${problem}`);
+  };
+  let at = dirname(path);
+  const rest = [basename(path)];
+  for (let links = 0; rest.length > 0;) {
+    const next = join(at, rest.shift() ?? "");
+    let named: Deno.FileInfo;
+    try {
+      named = await Deno.lstat(next);
+    } catch (error) {
+      return refuse(error instanceof Deno.errors.NotFound ? "there is no such file" : messageOf(error));
+    }
+    if (!named.isSymlink) {
+      at = next;
+      continue;
+    }
+    if (++links > MAX_LINKS) refuse("it is a link to a link to a link");
+    if (named.uid !== null && ![0, Deno.uid(), ownerUid].includes(named.uid)) {
+      refuse("it is a link of another user");
+    }
+    const parts = (await Deno.readLink(next)).split("/").filter((part) => part !== "" && part !== ".");
+    // `..data` is a name, and `..` is not.
+    if ((await Deno.readLink(next)).startsWith("/") || parts.includes("..")) {
+      refuse("it is a link out of its folder");
+    }
+    rest.unshift(...parts);
+  }
+  return at;
+}
+
+/**
+ * Who owns a file now, behind links too, where that is known: the owner that an operator vouches for by adopting it.
+ */
 export async function ownerOf(path: string): Promise<number | undefined> {
   try {
-    const { uid, isFile } = await Deno.lstat(path);
+    const { uid, isFile } = await Deno.stat(path);
     return isFile && uid !== null ? uid : undefined;
   } catch {
     return undefined; // the value may have come from another machine

@@ -56,12 +56,13 @@ export async function putSecret(writer: Writer, input: SecretInput, force: boole
 export async function updateSecret(
   writer: Writer,
   name: string,
-  { ifVersion, value, ...change }: SecretUpdate,
+  { ifVersion, value, isReplacement, ...change }: SecretUpdate,
 ): Promise<SecretRecord | undefined> {
   const old = writer.view.secret(name);
   if (old?.record.version !== ifVersion) return undefined;
   if (value !== undefined) checkStorable(value, undefined);
-  const fields = Object.entries({ ...old.record, ...change }).filter(([, field]) =>
+  const replaced = isReplacement ? { version: crypto.randomUUID(), updatedAt: writer.clock.now() } : {};
+  const fields = Object.entries({ ...old.record, ...change, ...replaced }).filter(([, field]) =>
     field !== null && field !== undefined
   );
   const record = Object.fromEntries(fields) as unknown as SecretRecord;

@@ -62,10 +62,12 @@ export interface SecretInput {
   readonly isRival?: (other: { readonly type: string; readonly value: string }) => boolean;
 }
 
-/** A change of a secret that is no replacement: its version, name, host and type stay. */
+/** A change of a secret whose name, host and type stay, and its version unless it is a replacement. */
 export interface SecretUpdate {
   /** The version that the change is for. Another one, or none, is left alone. */
   readonly ifVersion: string;
+  /** The value takes the place of the old one, and what was admitted with that ends. */
+  readonly isReplacement?: boolean;
   readonly value?: string;
   readonly adoptedAt?: number;
   readonly refreshedAt?: number;

@@ -19,7 +19,7 @@ export class Lent {
   /** A credential with its number, the same each time. */
   lend(credential: Credential | undefined): LentCredential | undefined {
     if (!credential) return undefined;
-    if (credential.generation === undefined) return { credential, ref: 0 }; // nothing to renew
+    if (credential.generation === undefined && !credential.isFollowed) return { credential, ref: 0 }; // nothing to renew
     const ref = this.#refs.get(credential) ?? this.#next++;
     this.#refs.set(credential, ref);
     this.#byRef.delete(ref); // so that it becomes the latest

@@ -204,7 +204,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       {
         name: "from-file",
         placeholder: "FILE",
-        description: "like --value-file, and let the proxy know where it came from",
+        description: "like --value-file, and follow the file: what is written to it later is used",
       },
       {
         name: "value",

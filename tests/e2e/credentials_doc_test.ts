@@ -21,6 +21,7 @@ function sourceFiles(): Record<string, string> {
   const pem = privateKey.export({ type: "pkcs1", format: "pem" }).toString();
   return {
     "llm-key.txt": "planted-llm-key\n",
+    "model-key.txt": "planted-model-key\n",
     "registry.txt": "robot:planted-password\n",
     "search.txt": "X-Api-Key: planted-search-key\n",
     "maps.txt": "key=planted-maps-key\n",
@@ -142,6 +143,7 @@ Deno.test("the commands of docs/CREDENTIALS.md work as typed, and no credential 
       assertEquals(list.map(({ type }: { type: string }) => type).sort(), [
         "aws",
         "basic",
+        "bearer",
         "bearer",
         "github-app",
         "github-app-user",
