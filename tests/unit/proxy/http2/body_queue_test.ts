@@ -19,3 +19,14 @@ Deno.test("BodyQueue.peek() copies the first bytes over all chunks, and takes no
   queue.clear();
   assertEquals(queue.peek(5).length, 0);
 });
+
+Deno.test("BodyQueue.isOneChunk is true only when first is all of it: the rest would be lost", () => {
+  const queue = new BodyQueue();
+  assertEquals(queue.isOneChunk, true);
+  queue.add(new Uint8Array(1_020).fill(1), false);
+  queue.add(new Uint8Array(3_000).fill(2), true);
+  for (const seen = []; queue.size > 0; queue.consume(queue.first.length)) {
+    seen.push(queue.first.length);
+    assertEquals(queue.isOneChunk, queue.first.length === queue.size, `${seen}`);
+  }
+});
