@@ -48,7 +48,6 @@ async function setUp(limits: Partial<Limits>, ...hello: readonly string[]) {
     frames,
     send,
     sendBytes: (bytes: Uint8Array) => far.write(bytes),
-    unread: () => stream.unread,
     /** From now on the peer reads. */
     reads: () => void read().catch(() => {}),
     async [Symbol.asyncDispose]() {
@@ -80,7 +79,7 @@ Deno.test("a frame that is begun and not finished: the connection ends when its 
 });
 
 Deno.test("windows that are opened byte by byte are no progress; by thousands they are", async (t) => {
-  for (const [step, isEnough] of [[1, false], [200, true]] as const) {
+  for (const [step, isEnough] of [[1, false], [2_000, true]] as const) {
     await t.step(`${step} bytes at a time`, async () => {
       const limits = { bodyIdleTimeoutMs: 1_000, minHttp2ProgressBytes: 4_096 };
       await using peer = await setUp(limits, "SETTINGS INITIAL_WINDOW_SIZE=1", "HEADERS 1 ES EH GET:/20000");
@@ -109,9 +108,8 @@ Deno.test("a peer that reads nothing is not read, what waits for it is bounded, 
   await using peer = await setUp(limits, "SETTINGS", "HEADERS 1 ES EH GET:/60000");
   // PINGs for 17 MB, each of which has to be answered.
   const pings = Buffer.concat(Array.from({ length: 3_000 }, () => parseFrameLine("PING")));
-  let sent = 0;
   const flooding = (async () => {
-    for (; sent < 300; sent++) {
+    for (let i = 0; i < 300; i++) {
       for (let at = 0; at < pings.length;) at += await peer.sendBytes(pings.subarray(at));
     }
   })().catch(() => {}); // it has been given up
@@ -119,9 +117,6 @@ Deno.test("a peer that reads nothing is not read, what waits for it is bounded, 
   assert(isProxyError(peer.connection.error, "client.timeout"), String(peer.connection.error));
   await peer.connection.closed;
   await flooding;
-  assert(sent < 20, `${sent} times 51,000 bytes were taken`);
-  assert(
-    peer.connection.counters.bytesOut < 200_000,
-    `${peer.connection.counters.bytesOut} bytes wait for it`,
-  );
+  const { bytesIn, bytesOut } = peer.connection.counters;
+  assert(bytesIn < 200_000 && bytesOut < 200_000, `${bytesIn} bytes were handled, ${bytesOut} waited for it`);
 });
