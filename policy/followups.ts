@@ -11,6 +11,18 @@
 /** A program whose next requests are known. */
 export type FollowUpName = "git" | "npm" | "pip" | "cargo" | "go" | "apt";
 
+/** A part of a proposal that nobody asked for yet. */
+export interface ImpliedRequest {
+  /** Upper case. */
+  readonly method: string;
+  /** An exact path or `<prefix>/*`. */
+  readonly path: string;
+  /** Whose next request it is. */
+  readonly by: FollowUpName;
+  /** The path of a request that it follows, as sent. */
+  readonly after: string;
+}
+
 /** A request that was denied. */
 export interface FirstRequest {
   /** Upper case. */

@@ -19,7 +19,7 @@ import {
   tryRule,
 } from "./denial_remedy.ts";
 import type { Denial } from "./denial_tally.ts";
-import { type FollowUp, type FollowUpName, followUpsOf } from "./followups.ts";
+import { type FollowUp, followUpsOf, type ImpliedRequest } from "./followups.ts";
 import { matchHost, matchMethod, matchPort } from "./match.ts";
 import { type ExpectedPasses, expectedPasses, wholeRegistry } from "./package_trees.ts";
 import { groupPaths, writePath } from "./path_groups.ts";
@@ -41,18 +41,6 @@ export interface SeenRequest {
   readonly lastMs: number;
   /** Which of the rule's paths lets it through. */
   readonly pattern: string;
-}
-
-/** A part of a proposal that nobody asked for yet. */
-export interface ImpliedRequest {
-  /** Upper case. */
-  readonly method: string;
-  /** An exact path or `<prefix>/*`. */
-  readonly path: string;
-  /** Whose next request it is. */
-  readonly by: FollowUpName;
-  /** The path of a request that it follows, as sent. */
-  readonly after: string;
 }
 
 /** A rule, and why. At least one of the two lists holds something. */

@@ -8,7 +8,7 @@
  */
 import { type DeniedRequest, portsFor, tryRule } from "../denial_remedy.ts";
 import type { RuleSpec } from "../rule.ts";
-import type { ImpliedRequest } from "../suggest.ts";
+import type { ImpliedRequest } from "../followups.ts";
 import { type GitAccess, parseRepo, readGit } from "./git.ts";
 import { isProxyError } from "../../core/errors.ts";
 

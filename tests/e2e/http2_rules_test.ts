@@ -30,6 +30,7 @@ Deno.test("a rule for gRPC calls: they pass with their credential, others are to
   const override = await client.ask("/p.S/Get", { ...GRPC, fields: overridden });
   assertEquals(override.fields["x-slicer-proxy-reason"], "method-override");
   await proxy.waitLine(/^deny .*method=POST .*path=\/p\.S\/Set .*reason=no-rule .*proto=h2 grpc-status=7/);
+  await proxy.waitLine(/^deny .*method=POST .*path=\/p\.S\/Get .*reason=method-override/); // the last one
   assertEquals(upstream.requests.length, 2);
   const tally = new DenialTally("one");
   for (const record of proxy.records) tally.add(record);
