@@ -12,6 +12,7 @@ import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
 import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import { GIT_ACCESS, parseRepo } from "./words/git.ts";
+import { OPERATIONS, parseDocumentHash, parseFieldName } from "./words/graphql_words.ts";
 import { parseQueryCondition } from "./words/query.ts";
 import { parseGrpcCall } from "./words/grpc.ts";
 import { parseAwsRegion, parseAwsService } from "./words/aws_scope.ts";
@@ -139,6 +140,35 @@ export const RULE_WORDS = [
     placeholder: "REPO",
     parse: parseRepo,
     description: "only these repositories: acme/web, or acme/* for all below; with git",
+  },
+  {
+    field: "graphql",
+    name: "graphql",
+    shape: "list",
+    isCondition: true,
+    placeholder: "TYPE",
+    choices: OPERATIONS,
+    description: "only GraphQL operations of this type; the body is read",
+  },
+  {
+    field: "graphqlField",
+    name: "graphql_field",
+    shape: "list",
+    isCondition: true,
+    needs: "graphql",
+    placeholder: "FIELD",
+    parse: parseFieldName,
+    description: "only operations that ask for nothing but these top-level fields; with graphql",
+  },
+  {
+    field: "graphqlHash",
+    name: "graphql_hash",
+    shape: "list",
+    isCondition: true,
+    needs: "graphql",
+    placeholder: "HASH",
+    parse: parseDocumentHash,
+    description: "also the operation that the server keeps under this hash or id; with graphql",
   },
 ] as const satisfies readonly RuleWordRow[];
 

@@ -556,6 +556,12 @@ export interface components {
       readonly git?: "read" | "write";
       /** @description Only these repositories: acme/web, or acme/* for all below; with git */
       readonly repo?: readonly string[];
+      /** @description Only GraphQL operations of this type; the body is read */
+      readonly graphql?: readonly ("query" | "mutation" | "subscription")[];
+      /** @description Only operations that ask for nothing but these top-level fields; with graphql */
+      readonly graphql_field?: readonly string[];
+      /** @description Also the operation that the server keeps under this hash or id; with graphql */
+      readonly graphql_hash?: readonly string[];
       /**
        * Format: date-time
        * @description RFC 3339, UTC
@@ -726,6 +732,12 @@ export interface components {
       readonly git?: "read" | "write";
       /** @description Only these repositories: acme/web, or acme/* for all below; with git */
       readonly repo?: readonly string[];
+      /** @description Only GraphQL operations of this type; the body is read */
+      readonly graphql?: readonly ("query" | "mutation" | "subscription")[];
+      /** @description Only operations that ask for nothing but these top-level fields; with graphql */
+      readonly graphql_field?: readonly string[];
+      /** @description Also the operation that the server keeps under this hash or id; with graphql */
+      readonly graphql_hash?: readonly string[];
       /** @description The place, from 1, of the rule before which it is put; behind all when left out */
       readonly before?: number;
       /** @description Seconds that the rule lives; 0, or nothing, for ever */
@@ -791,6 +803,12 @@ export interface components {
       readonly git?: "read" | "write";
       /** @description Only these repositories: acme/web, or acme/* for all below; with git */
       readonly repo?: readonly string[];
+      /** @description Only GraphQL operations of this type; the body is read */
+      readonly graphql?: readonly ("query" | "mutation" | "subscription")[];
+      /** @description Only operations that ask for nothing but these top-level fields; with graphql */
+      readonly graphql_field?: readonly string[];
+      /** @description Also the operation that the server keeps under this hash or id; with graphql */
+      readonly graphql_hash?: readonly string[];
     };
     readonly Policy: {
       /** @enum {number} */
@@ -1208,6 +1226,12 @@ export interface components {
         readonly git?: "read" | "write";
         /** @description Only these repositories: acme/web, or acme/* for all below; with git */
         readonly repo?: readonly string[];
+        /** @description Only GraphQL operations of this type; the body is read */
+        readonly graphql?: readonly ("query" | "mutation" | "subscription")[];
+        /** @description Only operations that ask for nothing but these top-level fields; with graphql */
+        readonly graphql_field?: readonly string[];
+        /** @description Also the operation that the server keeps under this hash or id; with graphql */
+        readonly graphql_hash?: readonly string[];
       };
       /** @description The denied requests that it lets through */
       readonly because: readonly {

@@ -6,10 +6,11 @@
  *
  * @module
  */
-import type { Unreadable } from "./body_text.ts";
+import { isUnreadable, type Unreadable } from "./body_text.ts";
 import type { RuleWords, RuleWordsInput } from "../rule_words.ts";
 import { coversRepo, type GitRequest, readGit, touchesRepo } from "./git.ts";
 import { callOf, coversCall } from "./grpc.ts";
+import { coversGraphql, type GraphqlOperation, narrowGraphql, touchesGraphql } from "./graphql_words.ts";
 import type { LfsOperation } from "./lfs.ts";
 import { coversQuery, narrowQuery, readCondition, touchesQuery } from "./query.ts";
 
@@ -31,6 +32,8 @@ export interface Asked {
 export interface Content {
   /** What git-lfs is asked for. */
   readonly lfs?: LfsOperation | Unreadable;
+  /** What a GraphQL server is asked for. */
+  readonly graphql?: readonly GraphqlOperation[] | Unreadable;
 }
 
 /** One way to read a body. */
@@ -86,7 +89,22 @@ const CONDITIONS: { readonly [field in keyof RuleWords]?: Condition } = {
     wants: ({ git = "", repo = ["any repository"] }) =>
       `what git asks: it allows to ${git} ${repo.join(", ")}`,
   },
+  graphql: {
+    covers: coversOperations,
+    reads: () => "graphql",
+    narrow: (_, { content }) =>
+      content?.graphql && !isUnreadable(content.graphql) ? narrowGraphql(content.graphql) : undefined,
+    wants: ({ graphql = [], graphqlField }) =>
+      `what GraphQL asks: it wants ${graphql.join(" or ")}${
+        graphqlField === undefined ? "" : ` of ${graphqlField.join(", ")} alone`
+      }`,
+  },
 };
+
+function coversOperations(rule: RuleWords, { content }: Asked): Verdict {
+  const asked = content?.graphql ?? NOT_READ;
+  return isUnreadable(asked) ? asked : (rule.deny ? touchesGraphql : coversGraphql)(rule, asked);
+}
 
 /** What a rule that denies says of writing is about writing alone, and what is unclear falls under it. */
 function coversGit({ git, repo, deny }: RuleWords, asked: Asked): Verdict {

@@ -17,6 +17,7 @@ import type { Rule } from "../rule.ts";
 import { isReason, REASONS } from "../reason.ts";
 import { isUnreadable, type Unreadable } from "./body_text.ts";
 import { type Asked, asksOf, type Content, type ContentKind, mayAsk } from "./conditions.ts";
+import { formatGraphql, parseGraphql } from "./graphql_words.ts";
 import { formatCondition, hasAny, hasOnly, readCondition } from "./query.ts";
 
 /** What is known of a request from its record. */
@@ -33,6 +34,7 @@ const CONTENT: { readonly [Kind in ContentKind]: Codec<Exclude<Content[Kind], Un
     format: (operation) => operation,
     parse: (text) => text === "download" || text === "upload" ? text : undefined,
   },
+  graphql: { format: formatGraphql, parse: parseGraphql },
 };
 
 interface Codec<T> {

@@ -1,0 +1,222 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { createHash } from "node:crypto";
+import { ProxyError } from "../../../../core/errors.ts";
+import { decideRequest } from "../../../../policy/decide.ts";
+import { parseRule } from "../../../../policy/rule.ts";
+import { isUnreadable } from "../../../../policy/words/body_text.ts";
+import type { BodyRead } from "../../../../policy/words/content.ts";
+import { readGraphql } from "../../../../policy/words/graphql.ts";
+import { formatGraphql, parseGraphql } from "../../../../policy/words/graphql_words.ts";
+import { makeRule } from "../../../support/make_rule.ts";
+
+const HOST = "api.example.com";
+const HASH = "e".repeat(64);
+
+function post(body: unknown, more: Partial<BodyRead> = {}): BodyRead {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  return {
+    method: "POST",
+    query: undefined,
+    types: ["application/json"],
+    bytes: new TextEncoder().encode(text),
+    ...more,
+  };
+}
+
+function get(query: string): BodyRead {
+  return { method: "GET", query, types: [], bytes: new Uint8Array(0) };
+}
+
+/** As the log has it, or `unreadable`. */
+function read(body: BodyRead): string {
+  const found = readGraphql(body);
+  return isUnreadable(found) ? "unreadable" : formatGraphql(found);
+}
+
+Deno.test("readGraphql() finds what runs, and its top-level fields", async (t) => {
+  const two = "query A { a } mutation B { b }";
+  const rows: readonly [string, BodyRead, string][] = [
+    ["a query", post({ query: "query { viewer { login } }" }), "query(viewer)"],
+    ["the short form", post({ query: "{ viewer { login } }" }), "query(viewer)"],
+    [
+      "a mutation",
+      post({ query: "mutation M($a: Int) { x(a: $a) { id } }", variables: { a: 1 } }),
+      "mutation(x)",
+    ],
+    ["a subscription", post({ query: "subscription { s }" }), "subscription(s)"],
+    ["an alias is no field", post({ query: "{ viewer: deleteAll }" }), "query(deleteAll)"],
+    ["a fragment", post({ query: "query { ...F } fragment F on Query { b a { c } }" }), "query(a,b)"],
+    [
+      "fragments in fragments",
+      post({ query: "{ ...F } fragment F on Q { ...G } fragment G on Q { x ...F }" }),
+      "query(x)",
+    ],
+    [
+      "an inline fragment",
+      post({ query: "{ ... on Query { a ... @include(if: true) { b } } }" }),
+      "query(a,b)",
+    ],
+    ["a skipped field counts", post({ query: "{ a @skip(if: true) }" }), "query(a)"],
+    ["comments and a mark before it", post({ query: "\ufeff# mutation { x }\n,, { a }" }), "query(a)"],
+    ["a mark before the JSON", post('\ufeff{"query":"{a}"}'), "query(a)"],
+    ["mutation in a text", post({ query: '{ a(x: "mutation { b }") }' }), "query(a)"],
+    ["the operation by its name", post({ query: two, operationName: "A" }), "query(a)"],
+    ["the other one", post({ query: two, operationName: "B" }), "mutation(b)"],
+    ["without a name all count", post({ query: two }), "query(a)+mutation(b)"],
+    ["an empty name is none", post({ query: two, operationName: "" }), "query(a)+mutation(b)"],
+    ["null is none", post({ query: two, operationName: null }), "query(a)+mutation(b)"],
+    ["a batch", post([{ query: "{a}" }, { query: "mutation {b}" }]), "query(a)+mutation(b)"],
+    ["as its own media type", post("mutation { x }", { types: ["application/graphql"] }), "mutation(x)"],
+    ["UTF-8 by name", post({ query: "{a}" }, { types: ['Application/JSON; charset="UTF-8"'] }), "query(a)"],
+    ["in the URL", get("query=%7Ba%7D&variables=%7B%7D&x=1"), "query(a)"],
+    ["a mutation in the URL", get("query=mutation+%7Ba%7D"), "mutation(a)"],
+    [
+      "kept by the server",
+      post({ extensions: { persistedQuery: { version: 1, sha256Hash: HASH } } }),
+      `hash(${HASH})`,
+    ],
+    [
+      "kept, in the URL",
+      get(`extensions=${encodeURIComponent(JSON.stringify({ persistedQuery: { sha256Hash: HASH } }))}`),
+      `hash(${HASH})`,
+    ],
+    ["kept, by an id", post({ documentId: "doc:1 +" }), "hash(doc%3A1%20%2B)"],
+    [
+      "registered under its hash",
+      post({
+        query: "{a}",
+        extensions: { persistedQuery: { sha256Hash: createHash("sha256").update("{a}").digest("hex") } },
+      }),
+      "query(a)",
+    ],
+    ["no GraphQL: another GET", get("page=1"), ""],
+    ["no GraphQL: another method", post({}, { method: "DELETE" }), ""],
+
+    [
+      "registered under another hash",
+      post({ query: "{a}", extensions: { persistedQuery: { sha256Hash: HASH } } }),
+      "unreadable",
+    ],
+    ["a member twice", post('{"query":"{a}","query":"mutation{b}"}'), "unreadable"],
+    ["a member twice, escaped", post('{"query":"{a}","\\u0071uery":"mutation{b}"}'), "unreadable"],
+    ["a member in another case", post('{"query":"{a}","Query":"mutation{b}"}'), "unreadable"],
+    ["a member in odd letters", post('{"query":"{a}","\uff51uery":"mutation{b}"}'), "unreadable"],
+    ["a member that is not known", post({ query: "{a}", mutation: "mutation{b}" }), "unreadable"],
+    ["an id beside a document", post({ query: "{a}", id: "other" }), "unreadable"],
+    ["two ids", post({ id: "a", doc_id: "b" }), "unreadable"],
+    ["also in the URL", post({ query: "{a}" }, { query: "query=mutation%7Bb%7D" }), "unreadable"],
+    [
+      "also in the URL, in another case",
+      post({ query: "{a}" }, { query: "Query=mutation%7Bb%7D" }),
+      "unreadable",
+    ],
+    [
+      "a name in the URL",
+      post({ query: two, operationName: "A" }, { query: "operationName=B" }),
+      "unreadable",
+    ],
+    ["a form", post("query=%7Ba%7D", { types: ["application/x-www-form-urlencoded"] }), "unreadable"],
+    ["an upload", post("--x", { types: ["multipart/form-data; boundary=x"] }), "unreadable"],
+    ["no media type", post({ query: "{a}" }, { types: [] }), "unreadable"],
+    [
+      "two media types",
+      post({ query: "{a}" }, { types: ["application/json", "application/graphql"] }),
+      "unreadable",
+    ],
+    ["UTF-7", post({ query: "{a}" }, { types: ["application/json; charset=utf-7"] }), "unreadable"],
+    ["no UTF-8", post("", { bytes: Uint8Array.of(0x22, 0xff, 0x22) }), "unreadable"],
+    ["a name that no operation has", post({ query: two, operationName: "C" }), "unreadable"],
+    ["two of the name", post({ query: "query A {a} mutation A {b}", operationName: "A" }), "unreadable"],
+    ["a list as document", post({ query: ["{a}"] }), "unreadable"],
+    ["a missing fragment", post({ query: "{ ...F }" }), "unreadable"],
+    ["a fragment twice", post({ query: "{...F} fragment F on Q {a} fragment F on Q {b}" }), "unreadable"],
+    ["a schema", post({ query: "type Query { a: Int } query { a }" }), "unreadable"],
+    ["only fragments", post({ query: "fragment F on Q {a}" }), "unreadable"],
+    ["no GraphQL", post({ query: "drop table" }), "unreadable"],
+    ["nothing", post({}), "unreadable"],
+    ["an empty batch", post([]), "unreadable"],
+    ["a batch of 51", post(Array(51).fill({ query: "{a}" })), "unreadable"],
+    ["a batch in a batch", post([[{ query: "{a}" }]]), "unreadable"],
+    ["10,001 tokens", post({ query: `{${"a ".repeat(10_000)}}` }), "unreadable"],
+    ["201 deep", post({ query: "{a".repeat(201) + "}".repeat(201) }), "unreadable"],
+    ["in the URL twice", get("query=%7Ba%7D&query=mutation%7Bb%7D"), "unreadable"],
+    ["in the URL, in another spelling", get("query=%7Ba%7D&Query=mutation%7Bb%7D"), "unreadable"],
+    ["in the URL, behind a semicolon", get("query=%7Ba%7D&a;query=mutation%7Bb%7D"), "unreadable"],
+    ["a GET with a body", { ...post({ query: "{a}" }), method: "GET" }, "unreadable"],
+  ];
+  for (const [name, body, expected] of rows) await t.step(name, () => assertEquals(read(body), expected));
+  await t.step("9,000 tokens, 100 deep", () => {
+    assertEquals(read(post({ query: `{${"a ".repeat(9_000)}}` })), "query(a)");
+    assertEquals(read(post({ query: "{a".repeat(100) + "}".repeat(100) })), "query(a)");
+  });
+  await t.step("a MiB of anything costs little", () => {
+    const before = performance.now();
+    for (const unit of ["{", "#", '"', "...F ", "fragment F on Q {a} ", "\\", "(", '"""', "{a}"]) {
+      read(post({ query: unit.repeat(1_000_000 / unit.length) }));
+    }
+    assert(performance.now() - before < 10_000);
+  });
+});
+
+Deno.test("decideRequest() goes by type and fields of every operation", async (t) => {
+  const rules = [makeRule("read", {
+    ...{ host: HOST, paths: ["/graphql"], graphql: ["query"] },
+    graphqlField: ["viewer", "repository"],
+    graphqlHash: [HASH],
+  })];
+  const rows: readonly [string, string, string][] = [
+    ["a field", "query(viewer)", "allow"],
+    ["both", "query(repository,viewer)", "allow"],
+    ["the one that is free", "query(__typename,viewer)", "allow"],
+    ["another field", "query(secrets,viewer)", "no-rule"],
+    ["introspection", "query(__schema)", "no-rule"],
+    ["a mutation of that name", "mutation(viewer)", "no-rule"],
+    ["one of a batch", "query(viewer)+mutation(x)", "no-rule"],
+    ["a hash", `hash(${HASH})`, "allow"],
+    ["another hash", `hash(${"f".repeat(64)})`, "no-rule"],
+    ["no operation", "", "no-rule"],
+  ];
+  for (const [name, text, expected] of rows) {
+    await t.step(name, () => {
+      const graphql = parseGraphql(text) ?? [];
+      const decision = decideRequest(rules, {
+        host: HOST,
+        port: 443,
+        method: "POST",
+        path: "/graphql",
+        content: { graphql },
+      });
+      assertEquals(decision.verdict === "allow" ? "allow" : decision.reason, expected);
+    });
+  }
+  await t.step("a rule that denies falls on any of them, and on what only the server has", () => {
+    const denying = [
+      makeRule("no", { host: HOST, deny: true, graphql: ["mutation"] }),
+      makeRule("any", { host: HOST }),
+    ];
+    const outcome = (text: string) => {
+      const content = { graphql: parseGraphql(text) ?? [] };
+      const decision = decideRequest(denying, {
+        host: HOST,
+        port: 443,
+        method: "POST",
+        path: "/graphql",
+        content,
+      });
+      return decision.verdict === "allow" ? "allow" : decision.reason;
+    };
+    assertEquals(
+      ["query(a)", "query(a)+mutation(b)", `hash(${HASH})`, ""].map(outcome),
+      ["allow", "rule-denied", "rule-denied", "allow"],
+    );
+  });
+});
+
+Deno.test("parseRule() refuses what is no word of GraphQL, and details without --graphql", () => {
+  for (
+    const input of [{ graphql: ["read"] }, { graphqlField: ["a"] }, { graphqlHash: [HASH] }, {
+      graphql: ["query"],
+      graphqlField: ["a b"],
+    }, { graphql: ["query"], graphqlHash: ["short"] }]
+  ) assertThrows(() => parseRule({ host: HOST, ...input }), ProxyError);
+});
