@@ -60,6 +60,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "the table has an entry for each of 256 numbers",
   },
   {
+    file: "proxy/streams/byte_reader.ts",
+    at: "} else if (this.#buffer.length - this.#end < 1_024) {",
+    about: "this.#buffer.length - this.#end < 1_024 ⇒ 1025",
+    why: "whether just so much room is enough for the next read changes no byte",
+  },
+  {
     file: "store/folder.ts",
     at: "this.isNew = false;",
     about: "this.isNew = false ⇒ true",

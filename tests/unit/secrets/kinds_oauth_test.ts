@@ -122,6 +122,12 @@ const GOOD: readonly Good[] = [
     is: { expires_at: undefined },
   },
   {
+    name: "Claude, the largest number of seconds is no time",
+    type: "oauth-claude",
+    value: { accessToken: "a", refreshToken: "r", expiresAt: 100_000_000_000 },
+    is: { expires_at: undefined },
+  },
+  {
     name: "Claude, seconds",
     type: "oauth-claude",
     value: { accessToken: "a", refreshToken: "r", expiresAt: IN_AN_HOUR / 1_000 },
