@@ -33,6 +33,8 @@ Deno.test({
     "127.0.0.0/8,::1/128",
     "--upstream-ca",
     "localhost=upstream.crt",
+    "--workers", // keys cross to their threads
+    "2",
   ]);
   const token = await program.ok(["client", "create", "vm"]);
   const create = ["secret", "create", "cloud", "--host", "localhost", "--type", "aws", "--value-file", "-"];

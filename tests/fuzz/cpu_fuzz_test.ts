@@ -11,6 +11,8 @@ import { parseAuthority, parseHost } from "../../core/host_port.ts";
 import { hasDotSegments, isSuspectPath, normalisePath } from "../../policy/path.ts";
 import { parseFields } from "../../proxy/http1/head_reader.ts";
 import { findBadNomination, listOf, makeField, removeHopByHop } from "../../proxy/message/fields.ts";
+import { awsErrorCode } from "../../secrets/aws/fault.ts";
+import { readSignature } from "../../secrets/aws/client_signature.ts";
 import { namesOtherMethod } from "../../proxy/message/method_parameter.ts";
 
 const NUM_RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 40);
@@ -22,6 +24,10 @@ const LONG = 4 * SHORT;
 type Parse = (text: string) => unknown;
 
 const PARSERS: Readonly<Record<string, Parse>> = {
+  awsAuthorization: (text) =>
+    readSignature({ query: undefined, fields: [{ key: "authorization", value: text }] }),
+  awsQuery: (text) => readSignature({ query: `X-Amz-Algorithm=AWS4-HMAC-SHA256&${text}`, fields: [] }),
+  awsErrorCode: (text) => awsErrorCode({ errorType: undefined, bodyStart: text }),
   escapeLogValue,
   escapeTerminal,
   parseAuthority,
