@@ -13,6 +13,7 @@ import { quoteText } from "../core/escape.ts";
 import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import { GIT_ACCESS, parseRepo } from "./words/git.ts";
 import { OPERATIONS, parseDocumentHash, parseFieldName } from "./words/graphql_words.ts";
+import { parseMcpName } from "./words/mcp.ts";
 import { parseQueryCondition } from "./words/query.ts";
 import { parseGrpcCall } from "./words/grpc.ts";
 import { parseAwsRegion, parseAwsService } from "./words/aws_scope.ts";
@@ -169,6 +170,25 @@ export const RULE_WORDS = [
     placeholder: "HASH",
     parse: parseDocumentHash,
     description: "also the operation that the server keeps under this hash or id; with graphql",
+  },
+  {
+    field: "mcpTool",
+    name: "mcp_tool",
+    shape: "list",
+    isCondition: true,
+    placeholder: "TOOL",
+    parse: parseMcpName,
+    description:
+      "only calls of this tool over MCP: read_file, or read_* for all that begin so; the body is read",
+  },
+  {
+    field: "mcpMethod",
+    name: "mcp_method",
+    shape: "list",
+    isCondition: true,
+    placeholder: "METHOD",
+    parse: parseMcpName,
+    description: "only messages of this method over MCP, such as resources/*; what any session needs is free",
   },
 ] as const satisfies readonly RuleWordRow[];
 

@@ -562,6 +562,10 @@ export interface components {
       readonly graphql_field?: readonly string[];
       /** @description Also the operation that the server keeps under this hash or id; with graphql */
       readonly graphql_hash?: readonly string[];
+      /** @description Only calls of this tool over MCP: read_file, or read_* for all that begin so; the body is read */
+      readonly mcp_tool?: readonly string[];
+      /** @description Only messages of this method over MCP, such as resources/*; what any session needs is free */
+      readonly mcp_method?: readonly string[];
       /**
        * Format: date-time
        * @description RFC 3339, UTC
@@ -738,6 +742,10 @@ export interface components {
       readonly graphql_field?: readonly string[];
       /** @description Also the operation that the server keeps under this hash or id; with graphql */
       readonly graphql_hash?: readonly string[];
+      /** @description Only calls of this tool over MCP: read_file, or read_* for all that begin so; the body is read */
+      readonly mcp_tool?: readonly string[];
+      /** @description Only messages of this method over MCP, such as resources/*; what any session needs is free */
+      readonly mcp_method?: readonly string[];
       /** @description The place, from 1, of the rule before which it is put; behind all when left out */
       readonly before?: number;
       /** @description Seconds that the rule lives; 0, or nothing, for ever */
@@ -809,6 +817,10 @@ export interface components {
       readonly graphql_field?: readonly string[];
       /** @description Also the operation that the server keeps under this hash or id; with graphql */
       readonly graphql_hash?: readonly string[];
+      /** @description Only calls of this tool over MCP: read_file, or read_* for all that begin so; the body is read */
+      readonly mcp_tool?: readonly string[];
+      /** @description Only messages of this method over MCP, such as resources/*; what any session needs is free */
+      readonly mcp_method?: readonly string[];
     };
     readonly Policy: {
       /** @enum {number} */
@@ -1232,6 +1244,10 @@ export interface components {
         readonly graphql_field?: readonly string[];
         /** @description Also the operation that the server keeps under this hash or id; with graphql */
         readonly graphql_hash?: readonly string[];
+        /** @description Only calls of this tool over MCP: read_file, or read_* for all that begin so; the body is read */
+        readonly mcp_tool?: readonly string[];
+        /** @description Only messages of this method over MCP, such as resources/*; what any session needs is free */
+        readonly mcp_method?: readonly string[];
       };
       /** @description The denied requests that it lets through */
       readonly because: readonly {

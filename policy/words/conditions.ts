@@ -12,6 +12,7 @@ import { coversRepo, type GitRequest, readGit, touchesRepo } from "./git.ts";
 import { callOf, coversCall } from "./grpc.ts";
 import { coversGraphql, type GraphqlOperation, narrowGraphql, touchesGraphql } from "./graphql_words.ts";
 import type { LfsOperation } from "./lfs.ts";
+import { coversMcp, type McpMessage, narrowMcp, touchesMcp } from "./mcp.ts";
 import { coversQuery, narrowQuery, readCondition, touchesQuery } from "./query.ts";
 
 /** What is known of a request beyond its host and port. */
@@ -34,6 +35,8 @@ export interface Content {
   readonly lfs?: LfsOperation | Unreadable;
   /** What a GraphQL server is asked for. */
   readonly graphql?: readonly GraphqlOperation[] | Unreadable;
+  /** What an MCP server is sent. */
+  readonly mcp?: readonly McpMessage[] | Unreadable;
 }
 
 /** One way to read a body. */
@@ -58,6 +61,21 @@ interface Condition {
   /** What it wants, as a clause behind "falls short in". */
   readonly wants: (rule: RuleWords) => string;
 }
+
+/** Both words of MCP are one condition: what one of them allows is allowed. */
+const MCP: Condition = {
+  covers: coversMessages,
+  reads: () => "mcp",
+  narrow: (_, { content }) => content?.mcp && !isUnreadable(content.mcp) ? narrowMcp(content.mcp) : undefined,
+  wants: ({ mcpTool, mcpMethod }) =>
+    `what is asked over MCP: it wants ${
+      [
+        ...(mcpTool ? [`tools ${mcpTool.join(", ")}`] : []),
+        ...(mcpMethod ? [`methods ${mcpMethod.join(", ")}`] : []),
+      ]
+        .join(" or ")
+    }`,
+};
 
 const CONDITIONS: { readonly [field in keyof RuleWords]?: Condition } = {
   query: {
@@ -89,6 +107,8 @@ const CONDITIONS: { readonly [field in keyof RuleWords]?: Condition } = {
     wants: ({ git = "", repo = ["any repository"] }) =>
       `what git asks: it allows to ${git} ${repo.join(", ")}`,
   },
+  mcpTool: MCP,
+  mcpMethod: MCP,
   graphql: {
     covers: coversOperations,
     reads: () => "graphql",
@@ -100,6 +120,11 @@ const CONDITIONS: { readonly [field in keyof RuleWords]?: Condition } = {
       }`,
   },
 };
+
+function coversMessages(rule: RuleWords, { content }: Asked): Verdict {
+  const sent = content?.mcp ?? NOT_READ;
+  return isUnreadable(sent) ? sent : (rule.deny ? touchesMcp : coversMcp)(rule, sent);
+}
 
 function coversOperations(rule: RuleWords, { content }: Asked): Verdict {
   const asked = content?.graphql ?? NOT_READ;
@@ -143,9 +168,10 @@ export function judgeConditions(rule: RuleWords, asked: Asked): Verdict {
 
 /** What the conditions want that the request does not have. */
 export function missedConditions(rule: RuleWords, asked: Asked): readonly string[] {
-  return ROWS.flatMap(([field, { covers, wants }]) =>
+  const missed = ROWS.flatMap(([field, { covers, wants }]) =>
     rule[field] === undefined || covers(rule, asked) === true ? [] : [wants(rule)]
   );
+  return [...new Set(missed)];
 }
 
 /** The conditions of a rule, those that the request does not have replaced by what it asks. */

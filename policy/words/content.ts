@@ -9,6 +9,7 @@ import { isUnreadable, type Unreadable } from "./body_text.ts";
 import type { Content, ContentKind } from "./conditions.ts";
 import { readGraphql } from "./graphql.ts";
 import { readLfs } from "./lfs.ts";
+import { readMcp } from "./mcp.ts";
 
 /** A request with its body, codings undone. */
 export interface BodyRead {
@@ -25,6 +26,7 @@ export interface BodyRead {
 const READERS: { readonly [Kind in ContentKind]: (body: BodyRead) => Content[Kind] } = {
   lfs: ({ bytes }) => readLfs(bytes),
   graphql: readGraphql,
+  mcp: readMcp,
 };
 
 /** Reads a body, or says of each kind why it cannot be read. */

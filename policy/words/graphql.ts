@@ -27,6 +27,7 @@ import {
 } from "./body_text.ts";
 import type { BodyRead } from "./content.ts";
 import type { GraphqlOperation } from "./graphql_words.ts";
+import { mediaTypeOf } from "./media_type.ts";
 import { hasAny, pairsOf } from "./query.ts";
 
 /** Requests of a batch. */
@@ -70,14 +71,6 @@ export function readGraphql(
     operations.push(...read);
   }
   return operations;
-}
-
-/** The media type, undefined unless there is one, in UTF-8. */
-export function mediaTypeOf(types: readonly string[]): string | undefined {
-  const [value = "", ...more] = types;
-  const [type = "", ...parameters] = value.split(";", 8).map((part) => part.trim().toLowerCase());
-  const isPlain = parameters.every((each) => !each.startsWith("charset") || /^charset="?utf-8"?$/.test(each));
-  return more.length === 0 && isPlain && parameters.length < 7 ? type : undefined;
 }
 
 function readUrl(query: string | undefined): readonly GraphqlOperation[] | Unreadable {

@@ -7,6 +7,7 @@
  */
 import { ProxyError } from "../../core/errors.ts";
 import { quoteText } from "../../core/escape.ts";
+import { decodeName, encodeName } from "./name_text.ts";
 
 /** The types of operations. */
 export const OPERATIONS = ["query", "mutation", "subscription"] as const;
@@ -87,7 +88,7 @@ export function narrowGraphql(operations: readonly GraphqlOperation[]): GraphqlL
 export function formatGraphql(operations: readonly GraphqlOperation[]): string {
   return operations.map((operation) =>
     "hash" in operation
-      ? `hash(${encodeAscii(operation.hash)})`
+      ? `hash(${encodeName(operation.hash)})`
       : `${operation.type}(${operation.fields.join(",")})`
   ).join("+");
 }
@@ -97,21 +98,9 @@ export function parseGraphql(text: string): readonly GraphqlOperation[] | undefi
   if (text === "") return [];
   const operations = text.split("+").map((piece): GraphqlOperation | undefined => {
     const [, kind = "", inside = ""] = /^([a-z]+)\(([^()]*)\)$/.exec(piece) ?? [];
-    if (kind === "hash") return /%(?![0-9A-F]{2})/.test(inside) ? undefined : { hash: decodeAscii(inside) };
+    if (kind === "hash") return /%(?![0-9A-F]{2})/.test(inside) ? undefined : { hash: decodeName(inside) };
     const type = OPERATIONS.find((each) => each === kind);
     return type && { type, fields: inside === "" ? [] : inside.split(",") };
   });
   return operations.every((each) => each !== undefined) ? operations : undefined;
-}
-
-/** Hashes are what a client sends: anything. */
-function encodeAscii(text: string): string {
-  return text.replace(
-    /[^A-Za-z0-9._-]/g,
-    (char) => `%${(char.charCodeAt(0) & 0xff).toString(16).toUpperCase().padStart(2, "0")}`,
-  );
-}
-
-function decodeAscii(text: string): string {
-  return text.replace(/%([0-9A-F]{2})/g, (_escape, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 }

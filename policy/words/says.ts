@@ -18,6 +18,7 @@ import { isReason, REASONS } from "../reason.ts";
 import { isUnreadable, type Unreadable } from "./body_text.ts";
 import { type Asked, asksOf, type Content, type ContentKind, mayAsk } from "./conditions.ts";
 import { formatGraphql, parseGraphql } from "./graphql_words.ts";
+import { formatMcp, parseMcp } from "./mcp.ts";
 import { formatCondition, hasAny, hasOnly, readCondition } from "./query.ts";
 
 /** What is known of a request from its record. */
@@ -35,6 +36,7 @@ const CONTENT: { readonly [Kind in ContentKind]: Codec<Exclude<Content[Kind], Un
     parse: (text) => text === "download" || text === "upload" ? text : undefined,
   },
   graphql: { format: formatGraphql, parse: parseGraphql },
+  mcp: { format: formatMcp, parse: parseMcp },
 };
 
 interface Codec<T> {
