@@ -137,6 +137,12 @@ function secretUnder(
       why: `the secret "${rule.secret}" is not sent over HTTP/2 without TLS; HTTP/1.1 and TLS can have it`,
     };
   }
+  if (target.scheme === "http" && secret.type === "mtls") {
+    return {
+      reason: "cleartext-secret",
+      why: `the secret "${rule.secret}" is a certificate, which only TLS shows`,
+    };
+  }
   const isClear = target.scheme === "http" && !secret.cleartext;
   if (isClear && cleartextSecrets === "never") {
     return { reason: "cleartext-secret", why: `the secret "${rule.secret}" is not sent without TLS` };

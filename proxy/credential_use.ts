@@ -9,7 +9,7 @@
 import { ProxyError } from "../core/errors.ts";
 import { matchPath } from "../policy/path.ts";
 import { hasSegmentPlace, SEGMENT_PLACEHOLDER } from "../policy/placeholder.ts";
-import type { Credential } from "../secrets/credential.ts";
+import type { ClientCertificate, Credential } from "../secrets/credential.ts";
 import { injectedForms } from "../secrets/injected_forms.ts";
 import { type AwsFault, awsFault } from "../secrets/aws/fault.ts";
 import { AwsSigning, type OutgoingHead, placeOf } from "./aws_signing.ts";
@@ -98,6 +98,11 @@ export class CredentialUse {
       target = fillSegment(target, segment);
     }
     return parameter ? setParameter(target, parameter) : target;
+  }
+
+  /** What the upstream is shown in the handshake. */
+  get certificate(): ClientCertificate | undefined {
+    return this.#credential?.clientCertificate;
   }
 
   /** Every text by which the credential would be known again in an answer. */

@@ -192,7 +192,12 @@ class Forwarding implements Course {
 
   async #connect(isRetry: boolean): Promise<UpstreamLeg> {
     const pooled = isRetry || this.#isLone ? undefined : takeLeg(this.#exchange, this.#isReplayable);
-    const leg = pooled ?? await dialLeg(this.#exchange, (this.#cancel = new AbortController()).signal);
+    const leg = pooled ??
+      await dialLeg(
+        this.#exchange,
+        (this.#cancel = new AbortController()).signal,
+        this.#credential.certificate,
+      );
     this.#leg = leg;
     if (this.#failure) {
       leg.close();

@@ -8,6 +8,8 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import type { HostPort } from "../core/host_port.ts";
+import { hostWithin } from "../policy/rule.ts";
+import type { ClientCertificate } from "../secrets/credential.ts";
 import { isHttp1Only } from "../policy/decide.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { Alpn, UpstreamConnection } from "./egress/dialler.ts";
@@ -87,8 +89,9 @@ async function ask(
     ));
   let connection: UpstreamConnection;
   try {
+    const clientCertificate = await certificateUnder(rule, { context, client, target });
     connection = await dialler.dial(
-      { scheme: "https", ...target, client, ruleHost: rule.host, alpn: offer },
+      { scheme: "https", ...target, client, ruleHost: rule.host, alpn: offer, clientCertificate },
       cancel.signal,
     );
   } finally {
@@ -98,4 +101,21 @@ async function ask(
   if (protocol === "h2") return { protocol, upstream: http2Pool.add(key, connection) };
   pool.put(key, connection);
   return { protocol };
+}
+
+/** The certificate that the rule's secret shows to this host and to no other. Other secrets are not fetched for this. */
+async function certificateUnder(
+  { host, secret }: Rule,
+  { context: { policy }, client, target }: {
+    readonly context: Pick<OpenSession["context"], "policy">;
+    readonly client: Client;
+    readonly target: HostPort;
+  },
+): Promise<ClientCertificate | undefined> {
+  const info = secret === undefined ? undefined : policy.secretInfo(secret);
+  if (secret === undefined || info?.type !== "mtls") return undefined;
+  if (!hostWithin(host, info.host) || !hostWithin(target.host, info.host)) return undefined;
+  const request = { client: client.name, host: target.host, method: "CONNECT", path: "/" };
+  const credential = await policy.credential(secret, request);
+  return credential?.version === info.version ? credential.clientCertificate : undefined;
 }

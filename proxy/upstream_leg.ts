@@ -7,6 +7,7 @@
  */
 import { isProxyError, ProxyError } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
+import type { ClientCertificate } from "../secrets/credential.ts";
 import type { Alpn, UpstreamConnection } from "./egress/dialler.ts";
 import { announcedIdleMs } from "./egress/idle_times.ts";
 import type { AdmittedExchange } from "./exchange.ts";
@@ -28,15 +29,19 @@ export function takeLeg(exchange: AdmittedExchange, isReplayable: boolean): Upst
  *
  * @throws ProxyError `upstream.*`, `limit.reached`, or the signal's reason
  */
-export async function dialLeg(exchange: AdmittedExchange, signal: AbortSignal): Promise<UpstreamLeg> {
+export async function dialLeg(
+  exchange: AdmittedExchange,
+  signal: AbortSignal,
+  clientCertificate?: ClientCertificate,
+): Promise<UpstreamLeg> {
   const { session: { context: { http2Pool } }, target, grant } = exchange;
   if (exchange.request.head.version !== "HTTP/2") {
-    return legOn(await dial(exchange, { signal, alpn: ["http/1.1"] }), exchange);
+    return legOn(await dial(exchange, { signal, alpn: ["http/1.1"], clientCertificate }), exchange);
   }
   const { connection, isReused, release } = await http2Pool.lease(
     { ...target, grant },
     signal,
-    () => dial(exchange, { signal, alpn: ["h2"] }),
+    () => dial(exchange, { signal, alpn: ["h2"], clientCertificate }),
   );
   const leg = new Http2Leg(connection, { isReused, onOver: release });
   try {
@@ -90,14 +95,18 @@ async function checkExtendedConnect(
 /** A new connection that speaks what the tunnel does. One that cannot be had may mean that this was a wrong choice. */
 async function dial(
   { session, target, rule, client, secret }: AdmittedExchange,
-  { signal, alpn }: { readonly signal: AbortSignal; readonly alpn: readonly [Alpn] },
+  { signal, ...how }: {
+    readonly signal: AbortSignal;
+    readonly alpn: readonly [Alpn];
+    readonly clientCertificate: ClientCertificate | undefined;
+  },
 ): Promise<UpstreamConnection> {
   const { context: { dialler, protocols, clock }, tunnel, state } = session;
   try {
     const failed = tunnel?.failedDial?.take(rule.host, clock.monotonic());
     if (failed) throw failed;
     const isOnlyNear = secret?.isOnlyNear ?? false;
-    return await dialler.dial({ ...target, client, ruleHost: rule.host, isOnlyNear, alpn }, signal);
+    return await dialler.dial({ ...target, client, ruleHost: rule.host, isOnlyNear, ...how }, signal);
   } catch (error) {
     if (error instanceof ProxyError && error.code.startsWith("upstream.")) protocols?.forget(target);
     // Only another tunnel can choose anew.

@@ -15,6 +15,13 @@ export interface AwsKeys {
   readonly sessionToken?: string;
 }
 
+/** What a host is shown in the handshake. `keyPem` is a live credential value: never log it. */
+export interface ClientCertificate {
+  /** The certificate, and those that signed it. */
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
 /** What a secret becomes on a request. `headers` are live credential values: never log them. */
 export interface Credential {
   /** The secret's name. */
@@ -35,6 +42,8 @@ export interface Credential {
   readonly parameter?: CredentialHeader;
   /** Put into the path where the client has written `{}`, as it stands in a URL. */
   readonly segment?: string;
+  /** Shown to the host in the handshake of TLS. */
+  readonly clientCertificate?: ClientCertificate;
   /** What of all this is secret, each as itself: an answer that holds one gives it away. */
   readonly material: readonly string[];
   /** Requests are signed with these, last of all, in the place of the client's own signature (`proxy/aws_signing.ts`). */

@@ -8,7 +8,10 @@ import { ProxyError } from "../core/errors.ts";
 import type { Credential, CredentialHeader } from "./credential.ts";
 
 /** What becomes of a request, as a {@linkcode Credential} says it. */
-export type StaticInjection = Pick<Credential, "headers" | "parameter" | "segment" | "material">;
+export type StaticInjection = Pick<
+  Credential,
+  "headers" | "parameter" | "segment" | "clientCertificate" | "material"
+>;
 
 /** One kind without renewal. `Parsed` is whatever `parse` makes of a value for `inject`. */
 export interface StaticKind<Parsed = unknown> {

@@ -13,6 +13,7 @@ import { CODEX } from "./kind_codex.ts";
 import { COPILOT } from "./kind_copilot.ts";
 import { GITHUB_APP } from "./kind_github_app.ts";
 import { GITHUB_APP_USER } from "./kind_github_app_user.ts";
+import { MTLS } from "./kind_mtls.ts";
 import { GOOGLE_SERVICE_ACCOUNT, JWT_BEARER } from "./kind_jwt_bearer.ts";
 import { REFRESH } from "./kind_refresh.ts";
 import { KEY_PARAMETER, KEY_SEGMENT } from "./kind_target.ts";
@@ -29,6 +30,7 @@ const STATIC = new Map<string, StaticKind>([
   ...STATIC_KINDS,
   ["query", KEY_PARAMETER],
   ["path", KEY_SEGMENT],
+  ["mtls", MTLS],
 ]);
 
 const OAUTH = new Map<string, OAuthKind>([

@@ -80,6 +80,7 @@ const SECRET_TYPES: readonly string[] = [
   "header",
   "query",
   "path",
+  "mtls",
   "oauth-claude",
   "oauth-codex",
   "oauth-github-copilot",
@@ -210,6 +211,11 @@ export const COMMANDS: readonly CommandSpec[] = [
         name: "value",
         placeholder: "VALUE",
         description: "the value itself; others on this machine can see it",
+      },
+      {
+        name: "passphrase-file",
+        placeholder: "FILE",
+        description: "opens the encrypted private key of a client certificate (mtls)",
       },
       { name: "force", description: "replace a secret of that name; rules go on using it" },
       {

@@ -3,13 +3,17 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { parseEnvNames } from "../../core/env_names.ts";
 import { parseName } from "../../core/names.ts";
 import { parseHostPattern } from "../../policy/rule.ts";
 import { apiClient, segment } from "../api/client.ts";
+import { expandHome } from "../api/url.ts";
+import { readFileBytes } from "../terminal/input_bytes.ts";
 import type { CommandArgs } from "../command/command.ts";
 import type { Io } from "../terminal/io.ts";
 import { usageError } from "../command/parse.ts";
+import { decryptKey } from "../../secrets/kind_mtls.ts";
 import { requireSecret } from "./secret_input.ts";
 import { cell } from "../api/values.ts";
 
@@ -30,13 +34,30 @@ export async function createSecret(args: CommandArgs, io: Io): Promise<void> {
     name,
     host,
     type: args.textOf("type"),
-    value: value.text,
+    value: await opened(args, io, value.text),
     ...(value.flag === "from-file" ? { source_file: value.path } : {}),
     ...(args.has("env") ? { env: parseEnvNames(args.list("env")) } : {}),
     ...(args.has("force") ? { force: true } : {}),
     ...(args.has("cleartext") ? { cleartext: true } : {}),
   });
   io.output.note(`stored secret ${name} for ${host}`);
+}
+
+/** Far more than anybody types. */
+const MAX_PASSPHRASE_BYTES = 4_096;
+
+/** A client certificate with its key decrypted: it is sealed by the proxy, which has no place for a passphrase. */
+async function opened(args: CommandArgs, io: Io, text: string): Promise<string> {
+  if (!args.has("passphrase-file")) return text;
+  if (args.has("from-file")) {
+    throw usageError(
+      "Cannot use --passphrase-file with --from-file: the file is read again, and the passphrase is not kept",
+      "write --value-file, or keep the key in the file unencrypted",
+    );
+  }
+  const path = resolve(expandHome(args.textOf("passphrase-file"), io.env("HOME")));
+  const passphrase = new TextDecoder().decode(await readFileBytes(path, MAX_PASSPHRASE_BYTES));
+  return decryptKey(text, passphrase.replace(/\r?\n$/, ""));
 }
 
 /** Lists secrets without values; STATUS says why one cannot be used. */

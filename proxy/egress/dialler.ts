@@ -14,12 +14,15 @@ import { formatHostPort, isIpLiteral } from "../../core/host_port.ts";
 import type { Limits } from "../../core/limits.ts";
 import { shutdownSocket } from "../../core/native.ts";
 import { type AddressOptions, checkAll, isNearAddress } from "../../policy/address.ts";
+import type { ClientCertificate } from "../../secrets/credential.ts";
 import type { Admission } from "../admission.ts";
 import { ByteReader, type ByteStream, closeQuietly } from "../streams/byte_reader.ts";
 import type { Client } from "../policy_source.ts";
 import { ClosedAddresses } from "./closed_addresses.ts";
 import { SocketStream } from "../streams/socket_stream.ts";
 import { upstreamTlsError } from "../tls/errors.ts";
+import { dialWithCertificate } from "./certificate_dial.ts";
+import { noCommonProtocol } from "./no_common_protocol.ts";
 import { interleave, race, Winners } from "./race.ts";
 
 /** All addresses of a name. Rejects when it has none. */
@@ -54,6 +57,8 @@ export interface DialTarget {
   readonly ruleHost: string;
   /** A credential goes along without TLS: only private, CGNAT and loopback addresses are dialled. */
   readonly isOnlyNear?: boolean;
+  /** Shown to the host, should it ask for one. */
+  readonly clientCertificate?: ClientCertificate | undefined;
   /** What is offered within TLS, in the order of preference. Default: HTTP/1.1 alone. */
   readonly alpn?: readonly Alpn[];
 }
@@ -106,6 +111,15 @@ export class Dialler {
     try {
       const addresses = await this.#resolve(target, signal);
       const tcp = await this.#connect(addresses, target, signal);
+      if (target.clientCertificate) {
+        const { hostname } = tcp.remoteAddr as Deno.NetAddr; // one that was checked, and answers
+        closeQuietly(tcp);
+        return await dialWithCertificate({ ...target, ...this.#options }, {
+          address: hostname,
+          certificate: target.clientCertificate,
+          signal,
+        });
+      }
       tcp.setNoDelay(true);
       const { conn, protocol } = target.scheme === "https"
         ? await this.#startTls(tcp, target, signal)
@@ -261,14 +275,6 @@ export class Dialler {
 
 function isNear(ip: IpBytes | undefined): boolean {
   return ip !== undefined && isNearAddress(ip);
-}
-
-function noCommonProtocol(host: string): ProxyError {
-  return new ProxyError(
-    "upstream.tls",
-    `Cannot connect to ${host}: it speaks no version of HTTP that the client offers`,
-    { reason: "protocol-mismatch" },
-  );
 }
 
 function connectError(where: string, error: unknown): ProxyError {

@@ -84,7 +84,9 @@ export async function testSecret(
     const ask = (used: Credential | undefined) => call(parts, { url, record, credential: used, signal });
     const answer = await ask(credential);
     // Of calls that we know it is known that they need one.
-    const bare = text !== undefined && answer.status < 300 ? (await ask(undefined)).status : undefined;
+    const bare = text !== undefined && answer.status < 300
+      ? await ask(undefined).then(({ status }) => status, () => undefined) // refused before HTTP
+      : undefined;
     return judgeAnswer(url, answer, { bare, material: credential.material });
   } catch (error) {
     return judgeFailure(error, url);
@@ -112,6 +114,7 @@ async function call(parts: ProbeParts, { url, record, credential, signal }: Call
   try {
     connection = await parts.dialler.dial({
       ...{ scheme, host, port, client: OURSELVES, ruleHost: host },
+      clientCertificate: credential?.clientCertificate,
       isOnlyNear: isClear && parts.cleartextSecrets === "private",
     }, signal);
     signal.throwIfAborted();

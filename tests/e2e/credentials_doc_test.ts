@@ -1,6 +1,7 @@
 /** The commands of docs/CREDENTIALS.md, as typed, against the real program; and no credential is found anywhere after. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { generateKeyPairSync } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync } from "node:crypto";
+import { upstreamAuthority } from "../support/test_authority.ts";
 import { Program } from "../support/program.ts";
 
 const DOCUMENT = new URL("../../docs/CREDENTIALS.md", import.meta.url);
@@ -15,11 +16,18 @@ function jwt(claims: Record<string, unknown>): string {
 }
 
 /** The files that the examples name, in their documented shapes. */
-function sourceFiles(): Record<string, string> {
+async function sourceFiles(): Promise<Record<string, string>> {
   const inADay = Date.now() + 86_400_000;
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2_048 });
   const pem = privateKey.export({ type: "pkcs1", format: "pem" }).toString();
+  const { certPem, keyPem } = await (await upstreamAuthority()).issue(["client.test"]);
+  const locked = createPrivateKey(keyPem).export({
+    ...{ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase: "planted-passphrase" },
+  });
   return {
+    "client.pem": certPem + keyPem,
+    "locked.pem": `${certPem}${locked}`,
+    "passphrase.txt": "planted-passphrase\n",
     "llm-key.txt": "planted-llm-key\n",
     "model-key.txt": "planted-model-key\n",
     "registry.txt": "robot:planted-password\n",
@@ -114,7 +122,7 @@ Deno.test("the commands of docs/CREDENTIALS.md work as typed, and no credential 
   assert(commands.length >= 32, "the examples are gone");
   const dir = await Deno.realPath(await Deno.makeTempDir({ prefix: "slicer-credentials-" }));
   try {
-    const files = sourceFiles();
+    const files = await sourceFiles();
     for (const [name, text] of Object.entries(files)) {
       await Deno.mkdir(`${dir}/${name}`.replace(/\/[^/]*$/, ""), { recursive: true });
       await Deno.writeTextFile(`${dir}/${name}`, text, { mode: 0o600 });
@@ -150,6 +158,8 @@ Deno.test("the commands of docs/CREDENTIALS.md work as typed, and no credential 
         "google-service-account",
         "google-service-account",
         "header",
+        "mtls",
+        "mtls",
         "oauth-claude",
         "oauth-client-creds",
         "oauth-codex",
@@ -164,7 +174,9 @@ Deno.test("the commands of docs/CREDENTIALS.md work as typed, and no credential 
         await program.ok(["rules", "client1"], { env });
       said += daemon.stdout.text + daemon.stderr.text;
     }
-    const found = (said + await everyByteIn(`${dir}/state`)).match(/.{0,20}(planted|BEGIN RSA).{0,20}/g);
+    const found = (said + await everyByteIn(`${dir}/state`)).match(
+      /.{0,20}(planted|BEGIN RSA|BEGIN PRIVATE).{0,20}/g,
+    );
     assertEquals(found, null);
   } finally {
     await Deno.remove(dir, { recursive: true });

@@ -1,0 +1,103 @@
+/**
+ * `mtls`: a certificate and its key, which the host is shown in the handshake of TLS. Nothing of it is in a request.
+ *
+ * @module
+ */
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import type { ClientCertificate } from "./credential.ts";
+import { invalid, type StaticKind } from "./kind_static.ts";
+
+const HINT =
+  "give the certificate, what signed it, and the private key in one PEM file: cat client.crt client.key";
+const CERTIFICATE = "CERTIFICATE";
+
+const MTLS_KIND: StaticKind<ClientCertificate> = {
+  parse(value) {
+    const blocks = blocksOf(value);
+    const certificates = blocks.filter(({ label }) => label === CERTIFICATE);
+    const keys = blocks.filter(({ label }) => label.endsWith("PRIVATE KEY"));
+    const [leaf] = certificates;
+    const [key, another] = keys;
+    if (!leaf) return refuse("it has no certificate");
+    if (!key) return refuse("it has no private key");
+    if (another) refuse("it has more than one private key");
+    if (isEncrypted(key.pem)) {
+      refuse("its private key is encrypted", "give --passphrase-file too");
+    }
+    const privateKey = readKey(key.pem);
+    let certificate: X509Certificate;
+    try {
+      certificate = new X509Certificate(leaf.pem);
+    } catch {
+      return refuse("its certificate cannot be read");
+    }
+    if (!certificate.checkPrivateKey(privateKey)) {
+      refuse("its private key is not that of its first certificate");
+    }
+    return {
+      certPem: certificates.map(({ pem }) => pem).join("\n"),
+      keyPem: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+    };
+  },
+  inject: (clientCertificate) => ({ headers: [], clientCertificate, material: [] }),
+};
+
+/** See the module. */
+export const MTLS = MTLS_KIND as StaticKind;
+
+/**
+ * The same PEM with its private key decrypted.
+ *
+ * @throws ProxyError `input.invalid`, without anything of the key or the passphrase
+ */
+export function decryptKey(pem: string, passphrase: string): string {
+  const key = blocksOf(pem).find(({ label }) => label.endsWith("PRIVATE KEY"));
+  if (!key || !isEncrypted(key.pem)) {
+    return refuse("it has no encrypted private key", "leave out --passphrase-file");
+  }
+  let plain: KeyObject;
+  try {
+    plain = createPrivateKey({ key: key.pem, passphrase });
+  } catch {
+    return refuse("the passphrase does not open its private key", "check the file of the passphrase");
+  }
+  return pem.replace(key.pem, () => plain.export({ type: "pkcs8", format: "pem" }).toString().trimEnd());
+}
+
+interface Block {
+  readonly label: string;
+  /** Its lines, first and last included. */
+  readonly pem: string;
+}
+
+/** The blocks of PEM (RFC 7468). What stands between them is left out. */
+function blocksOf(text: string): Block[] {
+  const blocks: Block[] = [];
+  let lines: string[] | undefined;
+  for (const line of text.split(/\r?\n/)) {
+    if (line.startsWith("-----BEGIN ")) lines = [];
+    lines?.push(line);
+    if (!lines || !line.startsWith("-----END ")) continue;
+    const label = line.slice("-----END ".length).replace(/-----\s*$/, "");
+    blocks.push({ label, pem: lines.join("\n") });
+    lines = undefined;
+  }
+  return blocks;
+}
+
+/** PKCS#8 (RFC 5958 §3), and what OpenSSL wrote before. */
+function isEncrypted(pem: string): boolean {
+  return pem.includes("ENCRYPTED");
+}
+
+function readKey(pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    return refuse("its private key cannot be read");
+  }
+}
+
+function refuse(problem: string, hint = HINT): never {
+  return invalid(`Cannot use this client certificate: ${problem}`, hint);
+}
