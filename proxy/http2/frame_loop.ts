@@ -6,12 +6,16 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import type { Deadline } from "../../core/deadlines.ts";
 import { H2 } from "./error.ts";
 import { Fault } from "./fault.ts";
 import { FRAME, type Frame, FRAME_HEAD_BYTES, frameAt, MAX_FRAME_BYTES, payloadLength } from "./frames.ts";
 import type { Output } from "./output.ts";
 import type { Http2Options } from "./types.ts";
+
+/** Heads that are handled without a turn for anybody else: one read may bring thousands, each of which is a request. */
+const HEADS_IN_TURN = 32;
 
 /** The connection, as its bytes drive it. */
 export interface Driven {
@@ -58,7 +62,10 @@ export class FrameLoop {
     const { reader } = this.#options;
     await Promise.resolve(); // whoever made the connection has it before its first request
     for (;;) {
-      this.#readFrames();
+      if (!this.#readFrames()) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        continue;
+      }
       if (!this.#to.isOver && this.#isCrowded) {
         await this.#waitForRoom();
         continue;
@@ -110,23 +117,28 @@ export class FrameLoop {
     deadline.stop();
   }
 
-  #readFrames(): void {
+  /** @returns false when there may be more frames here, which are for a later turn */
+  #readFrames(): boolean {
     const { reader } = this.#options;
     const bytes = reader.available;
     if (this.#to.isOver) {
       reader.consume(bytes.length);
-      return;
+      return true;
     }
     let at = 0;
+    let heads = 0;
     try {
       const preface = this.#to.readPreface(bytes);
       at = preface ?? bytes.length;
-      while (!this.#to.isOver && bytes.length - at >= FRAME_HEAD_BYTES && !this.#isCrowded) {
+      while (
+        !this.#to.isOver && bytes.length - at >= FRAME_HEAD_BYTES && !this.#isCrowded && heads < HEADS_IN_TURN
+      ) {
         const length = payloadLength(bytes, at);
         if (length > MAX_FRAME_BYTES) {
           throw new Fault("connection", H2.FRAME_SIZE_ERROR, "a frame above SETTINGS_MAX_FRAME_SIZE");
         }
         if (bytes.length - at < FRAME_HEAD_BYTES + length) break;
+        if (bytes[at + 3] === FRAME.HEADERS) heads++;
         this.#to.onFrame(frameAt(bytes, at));
         at += FRAME_HEAD_BYTES + length;
       }
@@ -138,6 +150,7 @@ export class FrameLoop {
     }
     this.#bytesIn += at;
     reader.consume(at);
+    return heads < HEADS_IN_TURN;
   }
 
   /** Heads and control frames have to come in one go; bodies may take their time. */

@@ -1,4 +1,5 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { setImmediate } from "node:timers";
 import { Deadlines } from "../../../../core/deadlines.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../../../core/limits.ts";
 import { Http2Error } from "../../../../proxy/http2/error.ts";
@@ -14,8 +15,10 @@ import {
   headers,
   INITIAL_WINDOW_SIZE,
   PREFACE,
+  RST_STREAM,
   setting,
   SETTINGS,
+  streamIds,
   WINDOW_UPDATE,
 } from "../../../attack/http2_frames.ts";
 import { soon, waitUntil } from "../../../support/sockets.ts";
@@ -105,6 +108,35 @@ Deno.test("one WINDOW_UPDATE lets a waiting HTTP/2 write go on to its end", asyn
   const more = [0, 8, 0, 0];
   await made.peer.write(bytes(frame(WINDOW_UPDATE, 0, 0, more), frame(WINDOW_UPDATE, 0, 1, more)));
   await soon("all of it", written.promise);
+});
+
+Deno.test("a burst of HTTP/2 streams in one read leaves others their turns", async () => {
+  let requests = 0;
+  const turns: number[] = [];
+  let isWatching = true;
+  const watch = () => {
+    if (turns.at(-1) !== requests) turns.push(requests);
+    if (isWatching) setImmediate(watch);
+  };
+  watch();
+  const burst = streamIds(400).flatMap((id) => [
+    frame(HEADERS, END_HEADERS | END_STREAM, id, GET),
+    frame(RST_STREAM, 0, id, [0, 0, 0, 8]),
+  ]);
+  await using _made = await startServer(
+    () => {
+      requests++;
+      return Promise.resolve();
+    },
+    {},
+    frame(SETTINGS, 0, 0, []),
+    ...burst,
+  );
+  await waitUntil("all of them came", () => requests === 400);
+  isWatching = false;
+  turns.push(requests);
+  const most = Math.max(...turns.map((count, i) => count - (turns[i - 1] ?? 0)));
+  assert(most <= 64, `${most} requests were handled in one turn`);
 });
 
 Deno.test("nothing that came behind it is read once an HTTP/2 connection is over", async () => {
