@@ -10,13 +10,13 @@ import { Buffer } from "node:buffer";
 import { brotliDecompressSync, gunzipSync, inflateSync } from "node:zlib";
 import { ProxyError } from "../core/errors.ts";
 import {
+  type BodyRead,
   isUnreadable,
   MAX_BODY_BYTES,
   textOf,
   type Unreadable,
   unreadable,
 } from "../policy/words/body_text.ts";
-import type { BodyRead } from "../policy/words/content.ts";
 import { clientGone } from "./course.ts";
 import type { Exchange } from "./exchange.ts";
 import { dechunk } from "./http1/body_text.ts";

@@ -15,6 +15,18 @@ export interface Unreadable {
   readonly why: string;
 }
 
+/** A request with its body, codings undone. */
+export interface BodyRead {
+  /** As sent, in any case. */
+  readonly method: string;
+  /** As sent, without the `?`. */
+  readonly query: string | undefined;
+  /** The values of all its Content-Type fields. */
+  readonly types: readonly string[];
+  /** At most `MAX_BODY_BYTES`. */
+  readonly bytes: Uint8Array;
+}
+
 /** Bytes of a body, before and after its coding is undone, that are read for a rule: what API clients send is far below. */
 export const MAX_BODY_BYTES = 1_048_576;
 

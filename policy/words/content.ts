@@ -5,23 +5,11 @@
  *
  * @module
  */
-import { isUnreadable, type Unreadable } from "./body_text.ts";
+import { type BodyRead, isUnreadable, type Unreadable } from "./body_text.ts";
 import type { Content, ContentKind } from "./conditions.ts";
 import { readGraphql } from "./graphql.ts";
 import { readLfs } from "./lfs.ts";
 import { readMcp } from "./mcp.ts";
-
-/** A request with its body, codings undone. */
-export interface BodyRead {
-  /** As sent, in any case. */
-  readonly method: string;
-  /** As sent, without the `?`. */
-  readonly query: string | undefined;
-  /** The values of all its Content-Type fields. */
-  readonly types: readonly string[];
-  /** At most `MAX_BODY_BYTES`. */
-  readonly bytes: Uint8Array;
-}
 
 const READERS: { readonly [Kind in ContentKind]: (body: BodyRead) => Content[Kind] } = {
   lfs: ({ bytes }) => readLfs(bytes),

@@ -16,6 +16,7 @@ import {
   type SelectionSetNode,
 } from "graphql";
 import {
+  type BodyRead,
   hasLookalike,
   isObject,
   isUnreadable,
@@ -25,7 +26,6 @@ import {
   type Unreadable,
   unreadable,
 } from "./body_text.ts";
-import type { BodyRead } from "./content.ts";
 import type { GraphqlOperation } from "./graphql_words.ts";
 import { mediaTypeOf } from "./media_type.ts";
 import { hasAny, pairsOf } from "./query.ts";

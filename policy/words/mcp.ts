@@ -10,6 +10,7 @@
 import { ProxyError } from "../../core/errors.ts";
 import { quoteText } from "../../core/escape.ts";
 import {
+  type BodyRead,
   hasLookalike,
   isObject,
   isUnreadable,
@@ -18,7 +19,6 @@ import {
   type Unreadable,
   unreadable,
 } from "./body_text.ts";
-import type { BodyRead } from "./content.ts";
 import { mediaTypeOf } from "./media_type.ts";
 import { decodeName, encodeName } from "./name_text.ts";
 

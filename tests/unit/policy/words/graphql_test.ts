@@ -4,7 +4,7 @@ import { ProxyError } from "../../../../core/errors.ts";
 import { decideRequest } from "../../../../policy/decide.ts";
 import { parseRule } from "../../../../policy/rule.ts";
 import { isUnreadable } from "../../../../policy/words/body_text.ts";
-import type { BodyRead } from "../../../../policy/words/content.ts";
+import type { BodyRead } from "../../../../policy/words/body_text.ts";
 import { readGraphql } from "../../../../policy/words/graphql.ts";
 import { formatGraphql, parseGraphql } from "../../../../policy/words/graphql_words.ts";
 import { makeRule } from "../../../support/make_rule.ts";

@@ -3,7 +3,7 @@ import { ProxyError } from "../../../../core/errors.ts";
 import { decideRequest } from "../../../../policy/decide.ts";
 import { explainDenial } from "../../../../policy/explain.ts";
 import { isUnreadable } from "../../../../policy/words/body_text.ts";
-import type { BodyRead } from "../../../../policy/words/content.ts";
+import type { BodyRead } from "../../../../policy/words/body_text.ts";
 import { formatMcp, parseMcp, parseMcpName, readMcp } from "../../../../policy/words/mcp.ts";
 import { formatSays, parseSays } from "../../../../policy/words/says.ts";
 import { makeRule } from "../../../support/make_rule.ts";

@@ -1,0 +1,210 @@
+/**
+ * Properties of the readers behind words of rules, over hostile inputs: what they take for something means the same to the
+ * reference. `FUZZ_RUNS` and `FUZZ_SEED` override the number of runs and the seed.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { parse, visit } from "graphql";
+import { isProxyError } from "../../core/errors.ts";
+import { matchPath } from "../../policy/path.ts";
+import { parseRule } from "../../policy/rule.ts";
+import { isUnreadable, parseJson } from "../../policy/words/body_text.ts";
+import { readGit } from "../../policy/words/git.ts";
+import { readGraphql } from "../../policy/words/graphql.ts";
+import { formatGraphql, parseGraphql } from "../../policy/words/graphql_words.ts";
+import { coversMcp, formatMcp, parseMcp, readMcp } from "../../policy/words/mcp.ts";
+import { hasOnly, parseQueryCondition } from "../../policy/words/query.ts";
+
+const NUM_RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 2_000);
+const SEED = Number(Deno.env.get("FUZZ_SEED") ?? 20_260_901);
+
+function property<T>(name: string, values: fc.Arbitrary<T>, holds: (value: T) => void): void {
+  Deno.test(`${name} [seed ${SEED}]`, () => {
+    fc.assert(fc.property(values, holds), { numRuns: NUM_RUNS, seed: SEED });
+  });
+}
+
+const piecesOf = (pieces: readonly string[], maxLength: number) =>
+  fc.array(fc.oneof({ weight: 9, arbitrary: fc.constantFrom(...pieces) }, fc.string({ maxLength: 3 })), {
+    maxLength,
+  })
+    .map((parts) => parts.join(""));
+
+const post = (text: string) => ({
+  ...{ method: "POST", query: undefined, types: ["application/json"] },
+  bytes: new TextEncoder().encode(text),
+});
+
+property(
+  "JSON that is taken is what JSON.parse() reads, and is the same read by the first and by the last of a name",
+  piecesOf(['{"a":', '"b":', '"a":', "1", "}", "{", "[", "]", ",", '"\\u0061":', '"', "\\", " ", ":"], 14),
+  (text) => {
+    const read = parseJson(text);
+    if (isUnreadable(read)) return;
+    assertEquals(read.value, JSON.parse(text));
+    // Written again it has as many names as the text had: none was twice.
+    const names = (JSON.stringify(read.value).match(/":/g) ?? []).length;
+    const separators = text.replace(/"(?:[^"\\]|\\.)*"/g, "").match(/:/g)?.length ?? 0;
+    assert(names >= separators, text);
+  },
+);
+
+property(
+  "a GraphQL document has no operation and no top-level field that was not found",
+  piecesOf(
+    [
+      "query ",
+      "mutation ",
+      "A ",
+      "{ ",
+      "} ",
+      "a ",
+      "b: c ",
+      "...F ",
+      "... on T ",
+      "fragment F on T ",
+      "# x\n",
+      '"',
+      "@s ",
+      ",",
+    ],
+    16,
+  ),
+  (text) => {
+    const found = readGraphql(post(JSON.stringify({ query: text })));
+    if (isUnreadable(found)) return;
+    const document = parse(text);
+    const types: string[] = [];
+    const names = new Set<string>();
+    visit(document, {
+      OperationDefinition: (node) => {
+        types.push(node.operation);
+        for (const each of node.selectionSet.selections) {
+          if (each.kind === "Field") names.add(each.name.value);
+        }
+      },
+    });
+    const known = found.flatMap((each) => "hash" in each ? [] : [each]);
+    assertEquals(known.map(({ type }) => type), types);
+    const fields = new Set(known.flatMap(({ fields }) => fields));
+    for (const name of names) assert(fields.has(name), text);
+    assertEquals(parseGraphql(formatGraphql(found)), found);
+  },
+);
+
+property(
+  "an MCP message that one tool's rule allows calls no other to whoever reads its JSON",
+  piecesOf(
+    [
+      '{"jsonrpc":"2.0",',
+      '"method":"tools/call"',
+      '"method":"ping"',
+      ',"params":{',
+      '"name":"a"',
+      '"name":"b"',
+      '"Name":"b"',
+      "}",
+      "}",
+      "[",
+      "]",
+      ",",
+      '"id":1',
+    ],
+    10,
+  ),
+  (text) => {
+    const found = readMcp(post(text));
+    if (isUnreadable(found)) return;
+    assertEquals(parseMcp(formatMcp(found)), found);
+    if (!coversMcp({ mcpTool: ["a"] }, found)) return;
+    const value = JSON.parse(text);
+    for (const message of Array.isArray(value) ? value : [value]) {
+      if (message.method === "tools/call") assertEquals(message.params.name, "a");
+    }
+  },
+);
+
+property(
+  "a query that a condition takes has nothing else of its name to URLSearchParams",
+  piecesOf([
+    "service",
+    "Service",
+    "=",
+    "&",
+    ";",
+    "git-upload-pack",
+    "git-receive-pack",
+    "%73",
+    "%00",
+    "[]",
+    "+",
+    "%3D",
+    "%26",
+  ], 12),
+  (query) => {
+    if (!hasOnly(query, "service", ["git-upload-pack"])) return;
+    const values = new URLSearchParams(query).getAll("service");
+    assert(values.length > 0 && values.every((value) => value === "git-upload-pack"), query);
+  },
+);
+
+property(
+  "a path and query that git's own routing takes for a push are never reading",
+  fc.tuple(
+    fc.constantFrom("GET", "POST", "PUT"),
+    piecesOf([
+      "/acme",
+      "/web",
+      ".git",
+      "/info/refs",
+      "/git-receive-pack",
+      "/git-upload-pack",
+      "/",
+      "/info/lfs/objects/batch",
+    ], 6),
+    piecesOf(["service=", "git-receive-pack", "git-upload-pack", "&", "a"], 6),
+  ),
+  ([method, path, query]) => {
+    const found = readGit({ host: "git.test", method, path, query });
+    // As http-backend.c has it: the service by the end of the path, or by the last of the parameter.
+    const isPush = (method === "POST" && path.endsWith("/git-receive-pack")) ||
+      (method === "GET" && path.endsWith("/info/refs") &&
+        new URLSearchParams(query).getAll("service").includes("git-receive-pack"));
+    if (isPush) assert(found?.access !== "read", `${method} ${path}?${query}`);
+  },
+);
+
+property(
+  "a pattern with stars inside covers what the same expression does",
+  fc.tuple(piecesOf(["/a", "/b", "/*", "/**", "/"], 6), piecesOf(["/a", "/b", "/c", "/"], 8)),
+  ([pattern, path]) => {
+    try {
+      parseRule({ host: "a.test", paths: [pattern] });
+    } catch (error) {
+      assert(isProxyError(error, "input.invalid"));
+      return;
+    }
+    if (pattern === "*") return;
+    const source = pattern.split("/").slice(1).map((segment, i, all) =>
+      segment === "*" && i === all.length - 1
+        ? "/.*"
+        : segment === "**"
+        ? "(?:/[^/]+)*"
+        : segment === "*"
+        ? "/[^/]+"
+        : `/${segment.replace(/[^\w]/g, "\\$&")}`
+    ).join("");
+    assertEquals(matchPath(pattern, path), new RegExp(`^${source}$`).test(path), `${pattern} ${path}`);
+  },
+);
+
+property("a condition on the query has one spelling", fc.string({ maxLength: 12 }), (text) => {
+  try {
+    const condition = parseQueryCondition(`a${text}=b${text}`);
+    assertEquals(parseQueryCondition(condition), condition);
+  } catch (error) {
+    assert(isProxyError(error, "input.invalid"));
+  }
+});
