@@ -7,11 +7,12 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { AuditSlots } from "./audit_slots.ts";
-import type { ApiLog, AuditSource, ControlPlane, SecretDesk, StatusReport } from "./control.ts";
+import type { ApiLog, AuditSource, BudgetDesk, ControlPlane, SecretDesk, StatusReport } from "./control.ts";
 import { errorResponse, invalidBody, refuse } from "./errors.ts";
 import { pathOf } from "./request_url.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
 import { addAuditRoutes, AUDIT_LIMITS, type AuditLimits } from "./routes_audit.ts";
+import { addBudgetRoutes } from "./routes_budget.ts";
 import { addClientRoutes } from "./routes_clients.ts";
 import { addModeRoutes } from "./routes_mode.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
@@ -29,6 +30,8 @@ export interface AppOptions {
   readonly status: () => StatusReport | Promise<StatusReport>;
   readonly audit: AuditSource;
   readonly secrets: SecretDesk;
+  /** Without it there are no budgets. */
+  readonly budgets?: BudgetDesk;
   /** Resolves when all that was decided before is among the audit records. Without it, it always is. */
   readonly auditSettled?: () => Promise<void>;
   readonly log: ApiLog;
@@ -65,6 +68,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addPolicyRoutes(app, control);
   addModeRoutes(app, control, status);
   addSuspendRoutes(app, control);
+  addBudgetRoutes(app, control, options.budgets ?? { usesOf: () => [] });
   addExplainRoute(app, control);
   const limits = options.auditLimits ?? AUDIT_LIMITS;
   const readers = new AuditSlots("readers", limits.maxReaders);

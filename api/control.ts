@@ -31,6 +31,8 @@ export type ControlPlane = Pick<
   | "suspend"
   | "resume"
   | "suspensions"
+  | "getClient"
+  | "setBudget"
   | "addRule"
   | "moveRule"
   | "revokeHost"
@@ -70,6 +72,23 @@ export interface SecretDesk {
    * @throws ProxyError `input.invalid`, `input.not-found`
    */
   test(secret: SecretRecord, url: string | undefined): Promise<SecretTest>;
+}
+
+/** How one budget stands. */
+export interface BudgetUse {
+  /** As `policy/budget.ts` writes it. */
+  readonly budget: string;
+  /** Of the rule whose budget it is; the client's own without. */
+  readonly ruleHost?: string;
+  readonly used: number;
+  /** When its hour or day is over, epoch milliseconds. */
+  readonly freeAtMs: number;
+}
+
+/** What the running proxy knows of budgets beside the state. */
+export interface BudgetDesk {
+  /** Of a client that there is: its own, then those of its rules. */
+  usesOf(client: string): readonly BudgetUse[];
 }
 
 /** What the running proxy says of itself. Counters start at 0 with the process and never fall. */
@@ -112,6 +131,8 @@ export interface StatusReport {
   readonly setupDuration: HistogramData;
   /** Renewals of credentials so far, by how they ended: `renewed`, `adopted` from a source file, `failed`, `refused`. */
   readonly renewals: Readonly<Record<"renewed" | "adopted" | "failed" | "refused", number>>;
+  /** Budgets that were used up to 80 % so far, each counted once an hour or day. */
+  readonly budgetWarnings: number;
   /** Body and tunnel bytes from clients so far. */
   readonly sentBytes: number;
   /** Body and tunnel bytes to clients so far. */

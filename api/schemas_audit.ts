@@ -65,6 +65,9 @@ export const AuditRecordBody = z.looseObject({
       "`query:NAME=VALUE` where a rule has the same, else `query:NAME` for none and `query:NAME=*`; " +
       "`lfs:download` and the like for what a body was about, with `!` the reason why it could not be read",
   ),
+  budget: text.optional().describe(
+    "On a `change` of the method BUDGET: the budget that is used up to 80 %, as `requests=1000/h`",
+  ),
 }).describe(
   "One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential",
 ).openapi("AuditRecord");

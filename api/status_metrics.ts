@@ -69,6 +69,11 @@ function trafficMetrics(report: StatusReport): Metric[] {
       "From a request's head until the upstream was asked: policy, credential, connection.",
       report.setupDuration,
     ),
+    counter(
+      "budget_warnings",
+      "Budgets that were used up to 80 %, each counted once an hour or day.",
+      report.budgetWarnings,
+    ),
     counter("sent_bytes", "Body and tunnel bytes from clients.", report.sentBytes),
     counter("received_bytes", "Body and tunnel bytes to clients.", report.receivedBytes),
   ];

@@ -76,6 +76,8 @@ export interface ErrorDetails {
   readonly hint?: string;
   /** The audit reason, where it is finer than the code (`tls-expired`, `address-denied`). */
   readonly reason?: string;
+  /** When the same may be asked again, where that is known. */
+  readonly retryAfterSeconds?: number;
 }
 
 /** An expected failure. `message` is "Cannot <verb> <thing>: <state>" and never holds a credential. */
@@ -88,6 +90,8 @@ export class ProxyError extends Error {
   readonly hint: string | undefined;
   /** The audit reason, where it is finer than the code. */
   readonly reason: string | undefined;
+  /** When the same may be asked again. */
+  readonly retryAfterSeconds: number | undefined;
 
   /** An error to be thrown. */
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
@@ -95,6 +99,7 @@ export class ProxyError extends Error {
     this.code = code;
     this.hint = details.hint;
     this.reason = details.reason;
+    this.retryAfterSeconds = details.retryAfterSeconds;
   }
 }
 

@@ -62,6 +62,8 @@ export interface AuditRecord {
   readonly secret?: string | undefined;
   /** Said of HTTP/2. */
   readonly proto?: "h2" | undefined;
+  /** The budget that is used up to 80 %, as `parseBudget` reads it. */
+  readonly budget?: string | undefined;
   /** What a gRPC call ended with: 0 is OK. */
   readonly grpcStatus?: number | undefined;
   /** True when the secret was sent without TLS. */
@@ -214,6 +216,7 @@ function textLine(record: AuditRecord, repeated: number | undefined): string {
     add("tls", origin.tls);
   }
   add("says", record.says);
+  add("budget", record.budget);
   return line;
 }
 
@@ -247,6 +250,7 @@ function jsonLine(record: AuditRecord, timeMs: number, repeated: number | undefi
     proxy_port: origin?.proxyPort,
     tls: origin?.tls,
     says: record.says,
+    budget: record.budget,
   });
 }
 
@@ -292,6 +296,7 @@ export function parseRecord(line: string): StoredRecord | undefined {
     path: text("path"),
     query: text("query"),
     ...(text("says") === undefined ? {} : { says: text("says") }),
+    ...(text("budget") === undefined ? {} : { budget: text("budget") }),
     status: number("status"),
     secret: text("secret"),
     ...(row["proto"] === "h2" ? { proto: "h2" as const } : {}),

@@ -40,6 +40,7 @@ export const REASONS = {
 
   // Limits.
   "quota": "this client or source holds as many connections or requests as it may",
+  "budget": "a budget of this client or of the rule is used up for the hour or the day",
   "new-hosts": "this client has asked for as many new hosts as it may within a minute",
   "overload": "the proxy as a whole is at a limit",
   "audit-write-failed": "the audit log cannot be written, so nothing new is admitted",

@@ -14,6 +14,7 @@ import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import { GIT_ACCESS, parseRepo } from "./words/git.ts";
 import { OPERATIONS, parseDocumentHash, parseFieldName } from "./words/graphql_words.ts";
 import { parseMcpName } from "./words/mcp.ts";
+import { parseBudgetText } from "./budget.ts";
 import { parseQueryCondition } from "./words/query.ts";
 import { parseGrpcCall } from "./words/grpc.ts";
 import { parseAwsRegion, parseAwsService } from "./words/aws_scope.ts";
@@ -99,6 +100,16 @@ export const RULE_WORDS = [
     placeholder: "NAME",
     parse: parseAwsRegion,
     description: "deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-*",
+  },
+  {
+    field: "budget", // proxy/budgets.ts
+    name: "budget",
+    shape: "list",
+    isCondition: false,
+    placeholder: "BUDGET",
+    parse: parseBudgetText,
+    description:
+      "deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day",
   },
   {
     field: "query", // from here on policy/words/conditions.ts

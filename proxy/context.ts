@@ -11,6 +11,7 @@ import type { Origin } from "../policy/audit_record.ts";
 import type { UpstreamClocks } from "../secrets/aws/clocks.ts";
 import type { Admission } from "./admission.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
+import type { Meters } from "./records/meters.ts";
 import type { ByteStream } from "./streams/byte_reader.ts";
 import type { Grants } from "./grants.ts";
 import type { Interceptor, ServerCertificate } from "./tls/loopback.ts";
@@ -69,6 +70,8 @@ export interface ProxyContext {
   /** What upstreams have picked. Undefined: HTTP/1.1 is all that is spoken. */
   readonly protocols: ProtocolMemory | undefined;
   readonly awsClocks: UpstreamClocks;
+  /** What is used of budgets, in all threads. */
+  readonly meters: Meters;
   readonly audit: AuditTrail;
   /** Takes what must not happen. Never given anything that a client or upstream sent. */
   readonly reportBug: (error: unknown) => void;

@@ -21,6 +21,8 @@ export interface Refusal {
   readonly reason: Reason;
   /** One sentence: what did not happen, and why. */
   readonly detail: string;
+  /** When the same may be asked again. */
+  readonly retryAfterSeconds?: number | undefined;
   /** For policy denials. */
   readonly explanation?: Explanation | undefined;
 }
@@ -62,9 +64,12 @@ export function refusalOf(error: unknown): Refusal {
   }
   const [status, usual] = row;
   const reason = error.reason !== undefined && isReason(error.reason) ? error.reason : usual;
-  const isOfOne = reason === "quota" || reason === "auth-throttled"; // the limit of who asks, not of the proxy
-  return { status: isOfOne ? 429 : status, reason, detail: error.message };
+  const { message: detail, retryAfterSeconds } = error;
+  return { status: OF_ONE.has(reason) ? 429 : status, reason, detail, retryAfterSeconds };
 }
+
+/** The limits of who asks, not of the proxy. */
+const OF_ONE: ReadonlySet<Reason> = new Set(["quota", "auth-throttled", "budget"]);
 
 /**
  * The answer, in the form that a request with these fields prefers: text or JSON.
@@ -85,7 +90,8 @@ export function answerOf(
     ["Cache-Control", "no-store"],
     ["X-Slicer-Proxy-Reason", refusal.reason],
   ];
-  if (PER_MINUTE.has(refusal.reason)) own.push(["Retry-After", "60"]); // RFC 6585 §4
+  const retryAfter = refusal.retryAfterSeconds ?? (PER_MINUTE.has(refusal.reason) ? 60 : undefined);
+  if (retryAfter !== undefined) own.push(["Retry-After", String(retryAfter)]); // RFC 6585 §4
   if (refusal.status === 407) own.push(["Proxy-Authenticate", 'Basic realm="slicer-proxy"']);
   return {
     status: refusal.status,

@@ -11,6 +11,7 @@ import type { Rule } from "../policy/rule.ts";
 import type { AuditRecord, Origin } from "../policy/audit_record.ts";
 import { authenticate } from "./auth.ts";
 import type { AwsRequest } from "./aws_request.ts";
+import type { Meter } from "./budgets.ts";
 import { type ByteReader, closeWriteQuietly } from "./streams/byte_reader.ts";
 import { type ClientStream, type ConnectionState, modeOf, type ProxyContext } from "./context.ts";
 import { answerOf, type Refusal } from "./error_response.ts";
@@ -75,6 +76,8 @@ export interface AdmittedExchange extends Exchange {
   /** Its AWS signature, which is to be replaced. */
   readonly aws: AwsRequest | undefined;
   readonly upgrade: Upgrade | undefined;
+  /** What counts its bytes, where it is under a budget. */
+  readonly meter?: Meter;
   /** All of it has to stay in force until the request is over. */
   readonly grant: Grant;
 }

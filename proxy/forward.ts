@@ -89,6 +89,7 @@ class Forwarding implements Course {
       grant,
       (why) => this.fail(why === "shutdown" ? stopping() : revoked()),
     );
+    this.#exchange.meter?.watch((failure) => this.fail(failure));
     const deadline = context.deadlines.start(responseTimeoutOf(this.#exchange), () => this.#onIdle());
     this.touch = (ms) => deadline.restart(ms);
     // A stream says when it is gone, though the upstream takes nothing of its body; a connection of HTTP/1 has to be read

@@ -15,6 +15,7 @@ import { type ReadRequest, readRequestBody } from "./body_reader.ts";
 import { answerOf, refusalOf } from "./error_response.ts";
 import { checkSuspension, describeTarget, type Exchange, identify, refuseExchange } from "./exchange.ts";
 import { forward } from "./forward.ts";
+import { metered } from "./metered.ts";
 import { parseTarget } from "./message/target.ts";
 
 /** Serves it. Never rejects. */
@@ -40,7 +41,7 @@ export async function serveRequest(exchange: Exchange): Promise<void> {
     if (says !== undefined) known = { ...known, says };
     const admitted = admit(exchange, client, target, content);
     if ("refusal" in admitted) await refuseExchange(exchange, admitted.refusal, known);
-    else await forward(admitted);
+    else await forward(metered(admitted));
   } catch (error) {
     if (!(error instanceof ProxyError)) context.reportBug(error);
     await refuseExchange(exchange, refusalOf(error), known);

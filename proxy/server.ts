@@ -20,6 +20,7 @@ import { type Arrival, Arrivals } from "./arrivals.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
 import { closeQuietly } from "./streams/byte_reader.ts";
 import { serveConnection } from "./connection.ts";
+import { Meters } from "./records/meters.ts";
 import { countersIn, type Counts, LocalCounts } from "./records/counts.ts";
 import type {
   Certificates,
@@ -73,6 +74,8 @@ export interface ProxyOptions {
   readonly reportBug: (error: unknown) => void;
   /** What limits are measured by, where several threads share them. */
   readonly counts?: Counts;
+  /** What is used of budgets, likewise. */
+  readonly meters?: Meters;
   /** The ports of loopback listeners, likewise. */
   readonly tlsPorts?: PortSet;
 }
@@ -165,6 +168,7 @@ export function startProxy(options: ProxyOptions): LocalProxy {
     http2Pool,
     protocols,
     awsClocks: new UpstreamClocks(),
+    meters: options.meters ?? new Meters(),
     resolveRecords: options.resolveRecords ?? recordLookup(),
   };
   const server = new Server(context, listeners, { listen: options.listen, counts });

@@ -11,7 +11,9 @@ import type { Rule } from "../policy/rule.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import { type ByteReader, type ByteStream, closeQuietly } from "./streams/byte_reader.ts";
+import { openMeter } from "./budgets.ts";
 import { namesHost } from "./inspect.ts";
+import { meteredStream } from "./metered.ts";
 import type { Client } from "./policy_source.ts";
 import type { OpenSession } from "./exchange.ts";
 import { splice } from "./streams/splice.ts";
@@ -38,6 +40,7 @@ export async function passThrough(session: OpenSession, tunnel: PassthroughTunne
   const { client, rule, target, startedAt } = tunnel;
   const { limits, deadlines, grants, dialler, policy } = context;
   const grant = { client, rule };
+  const meter = openMeter(context, { client, rule, host: target.host });
   const cancel = new AbortController();
   const releaseDial = grants.hold(grant, (why) => cancel.abort(ended(why)));
   const upstream = await dialler.dial(
@@ -58,6 +61,7 @@ export async function passThrough(session: OpenSession, tunnel: PassthroughTunne
     stream.abort();
     closeQuietly(upstream.stream);
   };
+  meter?.watch(() => stop("budget"));
   try {
     await tunnel.admit();
   } catch {
@@ -70,7 +74,7 @@ export async function passThrough(session: OpenSession, tunnel: PassthroughTunne
     refuse: stop,
   });
   const joined = splice(
-    new GuardedClient(stream, reader, watch),
+    meteredStream(new GuardedClient(stream, reader, watch), meter),
     new WatchedUpstream(upstream.stream, watch),
     {
       deadlines,

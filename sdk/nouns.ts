@@ -8,6 +8,7 @@ import type {
   AllowRule,
   AppliedPolicy,
   ApplyOptions,
+  BudgetUses,
   CallOptions,
   Client,
   ClientWithToken,
@@ -61,6 +62,21 @@ export class Clients {
   /** Gives a client a new token. The old one, and what it had opened, ends at once. */
   rotate(name: string, options?: CallOptions): Promise<ClientWithToken> {
     return this.#api.call("post", "/proxy/v1/clients/{name}/rotate", { names: { name } }, options);
+  }
+
+  /** How the budgets of a client stand: its own, then those of its rules. */
+  budget(name: string, options?: CallOptions): Promise<BudgetUses> {
+    return this.#api.call("get", "/proxy/v1/clients/{name}/budget", { names: { name } }, options);
+  }
+
+  /** Says what a client has for an hour or a day (`requests=1000/h`), in the place of what it had. */
+  setBudget(name: string, budget: readonly string[], options?: CallOptions): Promise<void> {
+    return this.#api.call(
+      "put",
+      "/proxy/v1/clients/{name}/budget",
+      { names: { name }, body: { budget } },
+      options,
+    );
   }
 
   /** Ends all that a client has open, and refuses it everything until it is resumed. */

@@ -302,6 +302,24 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/clients/{name}/budget": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** How the budgets of a client and of its rules stand */
+    readonly get: operations["getBudget"];
+    /** Say how many requests and bytes a client has for an hour or a day */
+    readonly put: operations["setBudget"];
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/clients/{name}/explain": {
     readonly parameters: {
       readonly query?: never;
@@ -545,6 +563,8 @@ export interface components {
       readonly aws_service?: readonly string[];
       /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
       readonly aws_region?: readonly string[];
+      /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
+      readonly budget?: readonly string[];
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
       /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
@@ -725,6 +745,8 @@ export interface components {
       readonly aws_service?: readonly string[];
       /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
       readonly aws_region?: readonly string[];
+      /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
+      readonly budget?: readonly string[];
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
       /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
@@ -800,6 +822,8 @@ export interface components {
       readonly aws_service?: readonly string[];
       /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
       readonly aws_region?: readonly string[];
+      /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
+      readonly budget?: readonly string[];
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
       /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
@@ -916,6 +940,26 @@ export interface components {
       /** Format: date-time */
       readonly since: string;
     }[];
+    readonly BudgetUses: readonly {
+      /**
+       * @description `requests=1000/h`, `bytes-up=100M/d`, `bytes-down=1G/d`
+       * @example requests=1000/h
+       */
+      readonly budget: string;
+      /** @description Of the rule whose budget it is; the client's own without */
+      readonly rule_host?: string;
+      /** @description In this hour or day */
+      readonly used: number;
+      /**
+       * Format: date-time
+       * @description When the hour or day is over
+       */
+      readonly free_at: string;
+    }[];
+    readonly BudgetRequest: {
+      /** @description In the place of what it had; none ends that */
+      readonly budget: readonly string[];
+    };
     readonly Verdict: {
       /** @description The request as it was read */
       readonly request: string;
@@ -1031,6 +1075,7 @@ export interface components {
        *     - `body-unreadable`: a rule says what the body has to be about, and it cannot be read in exactly one way
        *     - `method-refused`: no proxy forwards this method (TRACE, a CONNECT within a tunnel, PRI)
        *     - `quota`: this client or source holds as many connections or requests as it may
+       *     - `budget`: a budget of this client or of the rule is used up for the hour or the day
        *     - `new-hosts`: this client has asked for as many new hosts as it may within a minute
        *     - `overload`: the proxy as a whole is at a limit
        *     - `audit-write-failed`: the audit log cannot be written, so nothing new is admitted
@@ -1099,6 +1144,7 @@ export interface components {
         | "body-unreadable"
         | "method-refused"
         | "quota"
+        | "budget"
         | "new-hosts"
         | "overload"
         | "audit-write-failed"
@@ -1159,6 +1205,8 @@ export interface components {
       readonly tls?: "1.2" | "1.3";
       /** @description What words of rules saw of the request, for `test --against`: pieces between blanks, cut like a path. `query:NAME=VALUE` where a rule has the same, else `query:NAME` for none and `query:NAME=*`; `lfs:download` and the like for what a body was about, with `!` the reason why it could not be read */
       readonly says?: string;
+      /** @description On a `change` of the method BUDGET: the budget that is used up to 80 %, as `requests=1000/h` */
+      readonly budget?: string;
     } & {
       readonly [key: string]: unknown;
     };
@@ -1227,6 +1275,8 @@ export interface components {
         readonly aws_service?: readonly string[];
         /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
         readonly aws_region?: readonly string[];
+        /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
+        readonly budget?: readonly string[];
         /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
         readonly query?: readonly string[];
         /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
@@ -1309,6 +1359,7 @@ export interface components {
           | "body-unreadable"
           | "method-refused"
           | "quota"
+          | "budget"
           | "new-hosts"
           | "overload"
           | "audit-write-failed"
@@ -2009,6 +2060,52 @@ export interface operations {
       readonly cookie?: never;
     };
     readonly requestBody?: never;
+    readonly responses: {
+      /** @description It is in force everywhere */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  readonly getBudget: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The client's own, then those of its rules */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["BudgetUses"];
+        };
+      };
+    };
+  };
+  readonly setBudget: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly name: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["BudgetRequest"];
+      };
+    };
     readonly responses: {
       /** @description It is in force everywhere */
       readonly 204: {

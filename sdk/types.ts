@@ -33,6 +33,8 @@ export type Mode = Schemas["Mode"];
 export type ModeSwitch = Schemas["ModeSwitchRequest"];
 /** Who is suspended; all clients where none is named. */
 export type Suspensions = Schemas["Suspensions"];
+/** How the budgets of a client and of its rules stand. */
+export type BudgetUses = Schemas["BudgetUses"];
 /** What would be decided about a request. */
 export type Verdict = Schemas["Verdict"];
 /** What the running proxy says of itself. */

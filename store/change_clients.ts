@@ -6,6 +6,7 @@
  * @module
  */
 import { parseName } from "../core/names.ts";
+import { parseBudgetText } from "../policy/budget.ts";
 import {
   digestToken,
   makeToken,
@@ -14,7 +15,7 @@ import {
   type StoredClient,
   writeClient,
 } from "./clients.ts";
-import { MAX_CLIENTS } from "./limits.ts";
+import { MAX_BUDGETS_PER_CLIENT, MAX_CLIENTS } from "./limits.ts";
 import type { NewClient } from "./records.ts";
 import { checkRoom, quoted, refuseConflict, refuseNotFound } from "./refuse.ts";
 import { removeRule } from "./rules.ts";
@@ -54,6 +55,15 @@ export async function deleteClient(writer: Writer, name: string): Promise<void> 
     [removeClient(name), ...writer.view.storedRules(name).map(removeRule)],
     () => writer.view.deleteClient(name),
   );
+}
+
+/** See `State.setBudget`. */
+export async function setBudget(writer: Writer, name: string, texts: readonly string[]): Promise<void> {
+  const { budget: _, ...record } = requireClient(writer.view, name, "give a budget to").record;
+  const budget = [...new Set(texts.map(parseBudgetText))].sort();
+  checkRoom(`budget of client ${name}`, budget.length - 1, MAX_BUDGETS_PER_CLIENT);
+  const stored = requireClient(writer.view, name, "give a budget to");
+  await commitClient(writer, { ...stored, record: budget.length === 0 ? record : { ...record, budget } });
 }
 
 /**

@@ -2,7 +2,7 @@
  * Clients as rows, and their tokens. A token is known only while it is made; what is kept is its HMAC-SHA-256 under a
  * key of the store, so that neither the state file nor memory gives a token away, nor lets one be tested offline.
  *
- *     ["client", name] → { id, version, digest, createdAt, suspendedSince? }
+ *     ["client", name] → { id, version, digest, createdAt, suspendedSince?, budget? }
  *
  * Not here: who may have which name or token at the moment (`state.ts`).
  *
@@ -71,6 +71,7 @@ export function removeClient(name: string): Mutation {
 export function readClient({ key, value }: Row): StoredClient {
   const name = String(key[1]);
   const row = new RowReader(`client ${name}`, value);
+  const budget = row.optionalStrings("budget");
   const suspendedSince = row.optionalNumber("suspendedSince");
   return {
     record: {
@@ -78,6 +79,7 @@ export function readClient({ key, value }: Row): StoredClient {
       version: row.string("version"),
       createdAt: row.number("createdAt"),
       ...(suspendedSince === undefined ? {} : { suspendedSince }),
+      ...(budget === undefined ? {} : { budget }),
     },
     id: row.string("id"),
     digest: row.string("digest"),

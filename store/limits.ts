@@ -12,6 +12,9 @@ export const MAX_CLIENTS = 10_000;
 /** One atomic commit of Deno KV takes 1,000 mutations, and deleting a client drops its row and all its rules in one. */
 export const MAX_RULES_PER_CLIENT = 999;
 
+/** Each kind of budget by the hour and by the day, with room. */
+export const MAX_BUDGETS_PER_CLIENT = 16;
+
 /** Ten times the 10,000 rules that the policy benchmark runs with: 60 MB of heap where it was measured. */
 export const MAX_RULES = 100_000;
 

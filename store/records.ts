@@ -12,6 +12,8 @@ export interface ClientRecord {
   readonly createdAt: number;
   /** Since when it is refused everything. */
   readonly suspendedSince?: number;
+  /** What it has for an hour or a day, as `policy/budget.ts` writes it. Never empty. */
+  readonly budget?: readonly string[];
 }
 
 /** A client at the only moments when its token is known: creation and rotation. */

@@ -26,6 +26,7 @@ import { loadState, openKeys } from "./load.ts";
 import type { ClientRecord, NewClient, SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
 import type { StoredSecret } from "./secrets.ts";
 import type { Suspension } from "./suspensions.ts";
+import { readUse, type SavedUse, writeUse } from "./used_budgets.ts";
 import type { Admission, ClientRef, PolicyView, ViewChange } from "./view.ts";
 import { type CopyTo, Writer } from "./writer.ts";
 
@@ -119,6 +120,25 @@ export class State implements AsyncDisposable {
   /** Revokes a client's token and drops its rules, in one commit. @throws ProxyError `input.not-found` */
   deleteClient(name: string): Promise<void> {
     return this.#writer.write(() => clients.deleteClient(this.#writer, name));
+  }
+
+  /**
+   * Says what a client has for an hour or a day (`policy/budget.ts`), in the place of what it had; nothing ends that.
+   *
+   * @throws ProxyError `input.not-found`, `input.invalid`, `limit.reached`
+   */
+  setBudget(name: string, budget: readonly string[]): Promise<void> {
+    return this.#writer.write(() => clients.setBudget(this.#writer, name, budget));
+  }
+
+  /** What was used of budgets when it was last saved, as far as its hour or day is not over. */
+  savedUse(): Promise<readonly SavedUse[]> {
+    return readUse(this.#writer);
+  }
+
+  /** Keeps what was used of budgets. */
+  saveUse(used: readonly SavedUse[]): Promise<void> {
+    return this.#writer.write(() => writeUse(this.#writer, used));
   }
 
   /** All secrets without values, by name. */

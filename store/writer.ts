@@ -8,7 +8,7 @@
  */
 import { callAt, type Clock } from "../core/clock.ts";
 import { Histogram, type HistogramData } from "../core/histogram.ts";
-import type { Database, Mutation } from "./kv.ts";
+import type { Database, Mutation, Row } from "./kv.ts";
 import { SWEEP_BATCH } from "./limits.ts";
 import { removeRule } from "./rules.ts";
 import type { StoreKeys } from "./seal.ts";
@@ -81,7 +81,7 @@ export class Writer implements AsyncDisposable {
    * @throws ProxyError `state.write-failed` or `state.damaged`; memory is as before then
    */
   async commit(mutations: readonly Mutation[], apply: () => void): Promise<void> {
-    if (mutations.length > 0) await this.#commitRows(mutations);
+    if (mutations.length > 0) await this.commitRows(mutations);
     apply();
     this.#notify();
     await this.#copy();
@@ -104,7 +104,7 @@ export class Writer implements AsyncDisposable {
    */
   async commitAhead(batches: readonly (readonly Mutation[])[]): Promise<void> {
     try {
-      for (const batch of batches) await this.#commitRows(batch);
+      for (const batch of batches) await this.commitRows(batch);
     } catch (error) {
       this.sweepLater(batches.flat());
       throw error;
@@ -119,6 +119,11 @@ export class Writer implements AsyncDisposable {
   /** How writing goes: commits, those that failed among them. */
   figures(): { readonly writeDuration: HistogramData; readonly writeFailures: number } {
     return { writeDuration: this.#writeDuration.data(), writeFailures: this.#writeFailures };
+  }
+
+  /** All rows below a prefix. @throws ProxyError `state.damaged` */
+  rows(prefix: Deno.KvKey): AsyncIterable<Row> {
+    return this.#db.rows(prefix);
   }
 
   /** Bytes on the disk. */
@@ -152,7 +157,8 @@ export class Writer implements AsyncDisposable {
     this.#db[Symbol.dispose]();
   }
 
-  async #commitRows(mutations: readonly Mutation[]): Promise<void> {
+  /** Puts rows on the disk that are no part of the view. Within {@linkcode write}. @throws ProxyError `state.write-failed` */
+  async commitRows(mutations: readonly Mutation[]): Promise<void> {
     const startedAt = this.clock.monotonic();
     try {
       await this.#db.commit(mutations);
@@ -186,7 +192,7 @@ export class Writer implements AsyncDisposable {
     while (this.#meaninglessRows.length > 0) {
       const batch = this.#meaninglessRows.slice(0, SWEEP_BATCH);
       try {
-        await this.#commitRows(batch);
+        await this.commitRows(batch);
       } catch {
         return; // nothing is granted by these rows, and the next change meets the same disk and reports it
       }

@@ -11,6 +11,7 @@ import { isProxyError, messageOf } from "../core/errors.ts";
 import { startLog } from "../core/log.ts";
 import { hasNativeCalls } from "../core/native.ts";
 import { type LocalProxy, startProxy } from "../proxy/server.ts";
+import { Meters } from "../proxy/records/meters.ts";
 import { systemResolve } from "../proxy/egress/dialler.ts";
 import { certificatesFor } from "../proxy/egress/trust.ts";
 import {
@@ -134,6 +135,7 @@ class DataPlane {
           }),
         counts: new SharedCounts(memory.counts, memory.seeds, plane, () => signals.isCondemned),
         tlsPorts: new SharedPorts(memory.ports, plane),
+        meters: new Meters(memory.meters),
       });
     } catch (error) {
       if (!isProxyError(error)) throw error; // the main thread is told how this worker died

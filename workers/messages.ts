@@ -50,6 +50,8 @@ export interface SharedMemory {
   readonly ports: SharedArrayBuffer;
   readonly signals: SharedArrayBuffer;
   readonly exchanges: SharedArrayBuffer;
+  /** Of `proxy/records/meters.ts`. */
+  readonly meters: SharedArrayBuffer;
 }
 
 /** What a worker asks the main thread for. */

@@ -76,6 +76,8 @@ export interface WorkersOptions {
   readonly follow: (replicate: Replicate) => void;
   readonly policy: Pick<PolicySource, "credential" | "rejected">;
   readonly certificates: Certificates;
+  /** The memory of `Meters`. */
+  readonly metersMemory: SharedArrayBuffer;
   readonly audit: AuditLog;
   /** Takes lines of the operational log. */
   readonly note: (line: string) => void;
@@ -135,6 +137,7 @@ class Pool implements Workers {
       counts: makeCountsMemory(planes),
       seeds: makeSeeds(),
       ports: makePortsMemory(planes),
+      meters: options.metersMemory,
     };
     this.#counts = new SharedCounts(memory.counts, memory.seeds, 0);
     this.#ports = new SharedPorts(memory.ports, 0);

@@ -108,6 +108,10 @@ export class PolicyReplica implements PolicySource {
     return this.#view.isSuspended(client);
   }
 
+  budgetOf(client: string): readonly string[] | undefined {
+    return this.#view.client(client)?.record.budget;
+  }
+
   isLive(grant: Grant): boolean {
     return !this.#options.isCondemned() && this.#view.isLive(grant, this.#options.clock.now());
   }

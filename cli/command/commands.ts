@@ -150,6 +150,42 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("../rules/cmd_client.ts")).deleteClient,
   },
   {
+    name: "client budget",
+    summary: "say what a client has for an hour or a day, or show how its budgets stand",
+    arguments: [CLIENT_NAME],
+    flags: [
+      {
+        name: "requests",
+        placeholder: "N/h",
+        description: "so many requests and tunnels an hour (h) or a day (d), such as 1000/h",
+        isRepeatable: true,
+        split: splitCommas,
+      },
+      {
+        name: "bytes-up",
+        placeholder: "N/d",
+        description: "so many bytes of bodies and tunnels from the client, such as 100M/d",
+        isRepeatable: true,
+        split: splitCommas,
+      },
+      {
+        name: "bytes-down",
+        placeholder: "N/d",
+        description: "so many bytes to the client, such as 1G/d",
+        isRepeatable: true,
+        split: splitCommas,
+      },
+      { name: "none", description: "end what was said before" },
+      JSON_FLAG,
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy client budget ci-1 --requests 1000/h --bytes-up 100M/d",
+      "slicer-proxy client budget ci-1",
+    ],
+    load: async () => (await import("../rules/cmd_budget.ts")).run,
+  },
+  {
     name: "client suspend",
     summary: "end all that a client has open, and refuse it everything until it is resumed",
     arguments: [CLIENT_NAME],

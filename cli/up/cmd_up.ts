@@ -19,6 +19,7 @@ import { formatHostPort } from "../../core/host_port.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { logger, startLog } from "../../core/log.ts";
 import { Admission } from "../../proxy/admission.ts";
+import { makeMetersMemory, Meters } from "../../proxy/records/meters.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Certificates } from "../../proxy/context.ts";
 import { providerCall } from "../../proxy/egress/provider_call.ts";
@@ -28,6 +29,7 @@ import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
 import { Credentials } from "../../secrets/credentials.ts";
 import { State } from "../../store/state.ts";
 import { openAuditPlaces } from "./audit_places.ts";
+import { BudgetKeeper } from "./budget_keeper.ts";
 import { ensureBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { dropProgramRights, lockDownProcess } from "./environment.ts";
@@ -100,14 +102,21 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const { credentials, dialler } = openCredentials(config, { state, clock, trusted }, stack);
     const startedAt = clock.now();
     const note = (line: string) => io.output.note(line);
+    const metersMemory = makeMetersMemory();
+    const budgets = stack.use(
+      await BudgetKeeper.start({ state, meters: new Meters(metersMemory), clock, log: logger("budgets") }),
+    );
     const proxy = stack.use(
-      await startDataPlane(config, { state, credentials, certificates, trusted, audit, clock, note }),
+      await startDataPlane(config, {
+        ...{ state, credentials, certificates, trusted, audit, clock, note, metersMemory },
+      }),
     );
     const api = stack.use(
       await startApi({
         control: state,
         status: () => statusReport(config, { clock, startedAt, proxy, audit, leaves, credentials, state }),
         audit: places.store,
+        budgets,
         secrets: {
           lastUse: (name) => audit.lastUse(name),
           test: (secret, url) =>

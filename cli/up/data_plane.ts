@@ -8,6 +8,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { logger } from "../../core/log.ts";
 import type { AuditLog } from "../../proxy/records/audit_log.ts";
+import { Meters } from "../../proxy/records/meters.ts";
 import type { Certificates } from "../../proxy/context.ts";
 import type { PolicySource } from "../../proxy/policy_source.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
@@ -27,6 +28,8 @@ export interface DataPlaneParts {
   readonly trusted: readonly TrustedFor[];
   readonly audit: AuditLog;
   readonly clock: Clock;
+  /** The memory of `Meters`, for all threads. */
+  readonly metersMemory: SharedArrayBuffer;
   /** Takes lines of the operational log of other threads. */
   readonly note: (line: string) => void;
 }
@@ -69,7 +72,7 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
 // deno-lint-ignore require-await -- so that what it throws is a rejection, as from the other
 async function startHere(
   settings: WorkerConfig,
-  { state, credentials, certificates, audit, clock }: DataPlaneParts,
+  { state, credentials, certificates, audit, clock, metersMemory }: DataPlaneParts,
 ): Promise<DataPlane> {
   const ownPorts: number[] = [];
   const proxy = startProxy({
@@ -80,6 +83,7 @@ async function startHere(
     resolve: systemResolve,
     caCertsFor: (host) => certificatesFor(settings.trusted, host),
     ownPorts: () => ownPorts,
+    meters: new Meters(metersMemory),
     audit,
     reportBug,
   });
@@ -112,6 +116,7 @@ async function startThreads(
       }),
     policy: policyOf(state, credentials),
     certificates,
+    metersMemory: parts.metersMemory,
     audit,
     note,
     log: logger("workers"),
@@ -144,6 +149,7 @@ function policyOf(state: State, credentials: Credentials): PolicySource {
     isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
     closedHosts: () => credentials.closedHosts(),
     isSuspended: (client) => state.isSuspended(client),
+    budgetOf: (client) => state.getClient(client)?.budget,
     isLive: (grant) => state.isLive(grant),
     onChange: (listener) => state.onChange(listener),
   };

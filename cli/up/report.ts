@@ -57,6 +57,7 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     requestDuration: traffic.requestDuration,
     setupDuration: traffic.setupDuration,
     renewals: credentials.outcomes(),
+    budgetWarnings: traffic.budgetWarnings,
     sentBytes: traffic.sentBytes,
     receivedBytes: traffic.receivedBytes,
     certificates: leaves.figures(),

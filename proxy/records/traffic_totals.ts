@@ -22,6 +22,8 @@ export interface TrafficFigures {
   /** Body and tunnel bytes from clients, and to them. */
   readonly sentBytes: number;
   readonly receivedBytes: number;
+  /** Budgets that were used up to 80 %, each counted once an hour or day. */
+  readonly budgetWarnings: number;
   /** Denials by reason; together they are `deny`. */
   readonly denials: Readonly<Record<Reason, number>>;
   /** What was allowed or passed through and ended badly, by reason. */
@@ -44,13 +46,17 @@ export class TrafficTotals {
   readonly #responses: Record<StatusClass, number> = { "1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 0 };
   readonly #requestDuration = new Histogram();
   readonly #setupDuration = new Histogram();
+  #budgetWarnings = 0;
   #sentBytes = 0;
   #receivedBytes = 0;
 
   /** Counts a record. Allocates nothing. */
   add(record: AuditRecord): void {
     const { verdict, reason, status, durationMs, setupMs, repeated = 1 } = record;
-    if (verdict === "change") return; // no traffic
+    if (verdict === "change") { // no traffic
+      if (record.budget !== undefined) this.#budgetWarnings++;
+      return;
+    }
     this.#verdicts[verdict] += repeated;
     this.#sentBytes += record.sent ?? 0;
     this.#receivedBytes += record.received ?? 0;
@@ -73,6 +79,7 @@ export class TrafficTotals {
   figures(): TrafficFigures {
     return {
       ...this.#verdicts,
+      budgetWarnings: this.#budgetWarnings,
       sentBytes: this.#sentBytes,
       receivedBytes: this.#receivedBytes,
       denials: { ...this.#denials },

@@ -180,6 +180,7 @@ function withCredentials(
     isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
     closedHosts: () => credentials.closedHosts(),
     isSuspended: (client) => policy.isSuspended(client),
+    budgetOf: (client) => policy.budgetOf(client),
     isLive: ({ client, rule, credential }) =>
       policy.isLive({ client, ...(rule ? { rule } : {}) }) &&
       (!credential || credentials.secretInfo(credential.secret)?.version === credential.version),

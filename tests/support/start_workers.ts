@@ -6,6 +6,7 @@ import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
 import type { StoredRecord } from "../../policy/audit_record.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
+import { makeMetersMemory } from "../../proxy/records/meters.ts";
 import type { Listen } from "../../proxy/server.ts";
 import { State } from "../../store/state.ts";
 import type { ViewChange } from "../../store/view.ts";
@@ -109,6 +110,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
         forProxy: () => ca.issue(["localhost"]),
         forTrust: () => Promise.resolve(ca.caPem),
       },
+      metersMemory: makeMetersMemory(),
       audit,
       note: () => {},
       log: { warn: () => {}, error: (line) => errors.push(line) },

@@ -11,6 +11,7 @@ export class TestPolicy implements PolicySource {
   readonly #credentials = new Map<string, Credential>();
   readonly #listeners = new Set<() => void>();
   readonly #suspended = new Set<string>();
+  readonly #budgets = new Map<string, readonly string[]>();
   #serial = 0;
 
   addClient(name: string, token: string): Client {
@@ -112,6 +113,14 @@ export class TestPolicy implements PolicySource {
 
   closedHosts(): readonly string[] {
     return [];
+  }
+
+  budgetOf(name: string): readonly string[] | undefined {
+    return this.#budgets.get(name);
+  }
+
+  setBudget(name: string, budget: readonly string[]): void {
+    this.#budgets.set(name, budget);
   }
 
   isLive({ client, rule, credential }: Grant): boolean {

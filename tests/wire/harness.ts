@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Meters } from "../../proxy/records/meters.ts";
 import { systemClock } from "../../core/clock.ts";
 import { Deadlines } from "../../core/deadlines.ts";
 import { ProxyError } from "../../core/errors.ts";
@@ -81,6 +82,7 @@ export class Engine implements AsyncDisposable {
       admission,
       grants,
       resolveRecords: () => Promise.resolve([]),
+      meters: new Meters(),
       awsClocks: new UpstreamClocks(),
       interceptor: new Interceptor({ limits, deadlines, now }),
       dialler: new PipeDialler({ limits, deadlines, admission }, (target) => {

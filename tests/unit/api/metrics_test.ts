@@ -100,6 +100,7 @@ Deno.test("GET /metrics gives the figures of the status in Prometheus' text form
       'slicer_proxy_responses_total{code="5xx"} 5',
       ...histogram("request_duration"),
       ...histogram("setup_duration"),
+      "slicer_proxy_budget_warnings_total 6",
       "slicer_proxy_sent_bytes_total 100",
       "slicer_proxy_received_bytes_total 200",
       "slicer_proxy_secret_errors 0",

@@ -362,6 +362,7 @@ const FULL: Required<Omit<AuditRecord, "setupMs" | "opened" | "repeated">> = {
   status: 403,
   says: "query:service=git-upload-pack",
   grpcStatus: 7,
+  budget: "requests=1000/h",
   secret: "s",
   cleartext: true,
   mode: "audit",

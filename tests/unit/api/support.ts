@@ -56,6 +56,7 @@ export const REPORT: StatusReport = {
   requestDuration: DURATIONS,
   setupDuration: DURATIONS,
   renewals: { renewed: 14, adopted: 15, failed: 16, refused: 17 },
+  budgetWarnings: 6,
   sentBytes: 100,
   receivedBytes: 200,
   certificates: { entries: 21, hits: 22, misses: 23, mintFailures: 24, mintDuration: DURATIONS },

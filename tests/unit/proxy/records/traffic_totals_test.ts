@@ -14,7 +14,14 @@ function figuresOf(...records: readonly AuditRecord[]) {
 
 Deno.test("figures() has every reason and class from the start, at 0", () => {
   const { denials, failures, responses, requestDuration, setupDuration, ...rest } = figuresOf();
-  assertEquals(rest, { allow: 0, deny: 0, passthrough: 0, sentBytes: 0, receivedBytes: 0 });
+  assertEquals(rest, {
+    allow: 0,
+    deny: 0,
+    passthrough: 0,
+    sentBytes: 0,
+    receivedBytes: 0,
+    budgetWarnings: 0,
+  });
   for (const counts of [denials, failures]) {
     assertEquals(Object.keys(counts), Object.keys(REASONS));
     assertEquals(new Set(Object.values(counts)), new Set([0]));

@@ -1,0 +1,78 @@
+import { assertEquals } from "@std/assert";
+import { BudgetKeeper } from "../../../../cli/up/budget_keeper.ts";
+import { accountsOfClient, accountsOfRule } from "../../../../proxy/budgets.ts";
+import { periodOf } from "../../../../policy/budget.ts";
+import { Meters } from "../../../../proxy/records/meters.ts";
+import { HandClock, openState, rule, tempFolder } from "../../store/support.ts";
+
+Deno.test("what is used of budgets outlives a restart, as long as its hour or day", async () => {
+  await using folder = await tempFolder();
+  const clock = new HandClock();
+  const log = { warn: () => {} };
+  const period = (per: "h" | "d") => periodOf({ per }, clock.nowMs);
+  {
+    await using state = await openState(folder.state, clock);
+    const meters = new Meters();
+    await state.createClient("one");
+    await state.setBudget("one", ["requests=10/h", "requests=100/d"]);
+    const added = await state.addRule("one", rule("a.test", { budget: ["bytes-up=1000/d"] }));
+    await using _keeper = await BudgetKeeper.start({ state, meters, clock, log });
+    const [hour, day] = accountsOfClient("one", state.getClient("one")?.budget ?? []);
+    const [bytes] = accountsOfRule(added);
+    meters.add(hour?.key ?? 0n, 7, { period: period("h"), limit: 10 });
+    meters.add(day?.key ?? 0n, 7, { period: period("d"), limit: 100 });
+    meters.add(bytes?.key ?? 0n, 900, { period: period("d"), limit: 1_000 });
+  }
+  {
+    await using state = await openState(folder.state, clock);
+    await using keeper = await BudgetKeeper.start({ state, meters: new Meters(), clock, log });
+    assertEquals(keeper.usesOf("one").map(({ budget, ruleHost, used }) => [budget, ruleHost, used]), [
+      ["requests=10/h", undefined, 7],
+      ["requests=100/d", undefined, 7],
+      ["bytes-up=1K/d", "a.test", 900],
+    ]);
+  }
+  clock.nowMs += 3_600_000;
+  await using state = await openState(folder.state, clock);
+  await using keeper = await BudgetKeeper.start({ state, meters: new Meters(), clock, log });
+  assertEquals(keeper.usesOf("one").map(({ used }) => used), [0, 7, 900]);
+  assertEquals((await state.savedUse()).length, 2);
+});
+
+Deno.test("save() writes only what has changed, lets go of what is gone, and outlives a disk that fails", async () => {
+  await using folder = await tempFolder();
+  await using state = await openState(folder.state);
+  await state.createClient("one");
+  await state.setBudget("one", ["requests=10/d"]);
+  const meters = new Meters();
+  const written: number[] = [];
+  const warnings: string[] = [];
+  let isBroken = true;
+  await using keeper = await BudgetKeeper.start({
+    state: {
+      listClients: () => state.listClients(),
+      listRules: (client) => state.listRules(client),
+      savedUse: () => state.savedUse(),
+      saveUse: (used) => {
+        if (isBroken) return Promise.reject(new Error("no space"));
+        written.push(used.length);
+        return state.saveUse(used);
+      },
+    },
+    meters,
+    clock: { now: Date.now, monotonic: () => performance.now() },
+    log: { warn: (line) => warnings.push(line) },
+  });
+  await keeper.save(); // nothing was used
+  const [account] = accountsOfClient("one", state.getClient("one")?.budget ?? []);
+  const period = periodOf({ per: "d" }, Date.now());
+  meters.add(account?.key ?? 0n, 1, { period, limit: 10 });
+  meters.add(12_345n, 1, { period, limit: 10 }); // of a rule that is gone
+  await keeper.save();
+  assertEquals([written, warnings.length], [[], 1]);
+  isBroken = false;
+  await keeper.save();
+  await keeper.save();
+  assertEquals(written, [1]);
+  assertEquals(meters.used(12_345n, period), 0);
+});
