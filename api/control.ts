@@ -137,6 +137,8 @@ export interface StatusReport {
   readonly sentBytes: number;
   /** Body and tunnel bytes to clients so far. */
   readonly receivedBytes: number;
+  /** Credentials that were found in answers so far. */
+  readonly echoes: number;
   /** Certificates of inspected hosts: kept now, and so far found, not found, made and not made. */
   readonly certificates: {
     readonly entries: number;

@@ -146,6 +146,7 @@ function statusBody(
     renewals: { ...report.renewals },
     sent_bytes: report.sentBytes,
     received_bytes: report.receivedBytes,
+    credential_echoes: report.echoes,
     certificates: {
       entries: certificates.entries,
       hits: certificates.hits,

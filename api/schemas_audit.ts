@@ -39,6 +39,7 @@ export const AuditRecordBody = z.looseObject({
   query: text.optional().describe("Only with `--log-query`; cut like a path"),
   status: z.int().min(100).max(599).optional().describe("What the client was answered"),
   proto: z.literal("h2").optional().describe("The version of HTTP, where it is 2"),
+  echoed: z.int().min(1).optional().describe("How often the answer held the credential of its request"),
   grpc_status: z.int().min(0).max(99).optional().describe("What a gRPC call ended with: 0 is OK"),
   secret: text.optional().describe("The name of the secret that was injected"),
   cleartext: z.literal(true).optional().describe("The secret was sent without TLS"),

@@ -51,6 +51,7 @@ export const StatusBody = z.strictObject({
     .openapi({ description: "Renewals of credentials, by how they ended" }),
   sent_bytes: count,
   received_bytes: count,
+  credential_echoes: count.openapi({ description: "Credentials that were found in answers" }),
   certificates: z.strictObject({
     entries: count,
     hits: count,

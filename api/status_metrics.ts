@@ -76,6 +76,7 @@ function trafficMetrics(report: StatusReport): Metric[] {
     ),
     counter("sent_bytes", "Body and tunnel bytes from clients.", report.sentBytes),
     counter("received_bytes", "Body and tunnel bytes to clients.", report.receivedBytes),
+    counter("credential_echoes", "Credentials that were found in answers.", report.echoes),
   ];
 }
 

@@ -53,6 +53,7 @@ export type ErrorCode =
   | "upstream.tls"
   | "upstream.malformed"
   | "upstream.closed"
+  | "upstream.echo"
   /** A credential is needed and cannot be had. */
   | "credential.unavailable"
   /** Policy refuses on the way: names that disagree, an admission that is gone, a credential that must not leave, a client that is suspended. */

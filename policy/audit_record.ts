@@ -66,6 +66,8 @@ export interface AuditRecord {
   readonly budget?: string | undefined;
   /** What a gRPC call ended with: 0 is OK. */
   readonly grpcStatus?: number | undefined;
+  /** How often the answer held the credential of its request. */
+  readonly echoed?: number | undefined;
   /** True when the secret was sent without TLS. */
   readonly cleartext?: true | undefined;
   /** How the proxy treats what no rule allows; said of denials. */
@@ -210,6 +212,7 @@ function textLine(record: AuditRecord, repeated: number | undefined): string {
   add("repeated", repeated);
   add("proto", record.proto); // what came later stands behind: lines are read by the order that was documented
   add("grpc-status", record.grpcStatus);
+  add("echoed", record.echoed);
   if (origin) {
     add("src", origin.src);
     add("proxy-port", origin.proxyPort);
@@ -238,6 +241,7 @@ function jsonLine(record: AuditRecord, timeMs: number, repeated: number | undefi
     proto: record.proto,
     status: record.status,
     grpc_status: record.grpcStatus,
+    echoed: record.echoed,
     secret: record.secret,
     cleartext: record.cleartext,
     mode: record.mode,
@@ -301,6 +305,7 @@ export function parseRecord(line: string): StoredRecord | undefined {
     secret: text("secret"),
     ...(row["proto"] === "h2" ? { proto: "h2" as const } : {}),
     ...(number("grpc_status") === undefined ? {} : { grpcStatus: number("grpc_status") }),
+    ...(number("echoed") === undefined ? {} : { echoed: number("echoed") }),
     cleartext: row["cleartext"] === true ? true : undefined,
     mode: mode === "strict" || mode === "audit" ? mode : undefined,
     reason: reason !== undefined && isReason(reason) ? reason : undefined,

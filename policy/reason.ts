@@ -80,6 +80,7 @@ export const REASONS = {
   "protocol-mismatch": "the upstream speaks no version of HTTP that the client offers",
   "tls-protocol": "the TLS handshake with the upstream failed",
   "upstream-closed": "the upstream closed the connection before its answer was complete",
+  "credential-echo": "the upstream's answer holds the credential that its request was sent with",
   "upstream-malformed": "the upstream's answer cannot be read safely",
   "upstream-timeout": "the upstream did not answer in time",
   "aws-key": "AWS does not take the secret's access key: it is unknown, wrong or expired",

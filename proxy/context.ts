@@ -9,6 +9,7 @@ import type { Deadlines } from "../core/deadlines.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Origin } from "../policy/audit_record.ts";
 import type { UpstreamClocks } from "../secrets/aws/clocks.ts";
+import type { OnEcho } from "./echo/echo_guard.ts";
 import type { Admission } from "./admission.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
 import type { Meters } from "./records/meters.ts";
@@ -57,6 +58,8 @@ export interface ProxyContext {
   readonly cleartextSecrets: CleartextSecrets;
   readonly explain: Explain;
   readonly logQuery: boolean;
+  /** What becomes of an answer that holds the credential of its request. */
+  readonly onEcho: OnEcho;
   readonly limits: Limits;
   readonly clock: Clock;
   readonly deadlines: Deadlines;

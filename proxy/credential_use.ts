@@ -10,10 +10,11 @@ import { ProxyError } from "../core/errors.ts";
 import { matchPath } from "../policy/path.ts";
 import { hasSegmentPlace, SEGMENT_PLACEHOLDER } from "../policy/placeholder.ts";
 import type { ClientCertificate, Credential } from "../secrets/credential.ts";
-import { injectedForms } from "../secrets/injected_forms.ts";
 import { type AwsFault, awsFault } from "../secrets/aws/fault.ts";
 import { AwsSigning, type OutgoingHead, placeOf } from "./aws_signing.ts";
 import { revoked } from "./course.ts";
+import type { EchoGuard } from "./echo/echo_guard.ts";
+import { guardFor } from "./echo_watch.ts";
 import type { AdmittedExchange } from "./exchange.ts";
 import { type HeaderField, injectCredential, valuesOf } from "./message/fields.ts";
 import type { ResponseHead, UpstreamLeg } from "./message/message.ts";
@@ -105,9 +106,9 @@ export class CredentialUse {
     return this.#credential?.clientCertificate;
   }
 
-  /** Every text by which the credential would be known again in an answer. */
-  get injected(): readonly string[] {
-    return this.#credential ? injectedForms(this.#credential) : [];
+  /** A watch over the next answer, which may hold the credential in use. */
+  watch(): EchoGuard | undefined {
+    return guardFor(this.#credential, this.#exchange.session.context);
   }
 
   /** True when {@linkcode target} is a credential: it must be kept out of compression tables. */

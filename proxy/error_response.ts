@@ -45,6 +45,7 @@ const STATUS: Readonly<Partial<Record<ErrorCode, readonly [status: number, reaso
   "upstream.unreachable": [502, "connect-unreachable"],
   "upstream.tls": [502, "tls-protocol"],
   "upstream.closed": [502, "upstream-closed"],
+  "upstream.echo": [502, "credential-echo"],
   "upstream.malformed": [502, "upstream-malformed"],
   "upstream.timeout": [504, "upstream-timeout"],
   "credential.unavailable": [502, "secret-unavailable"],

@@ -141,7 +141,8 @@ class Forwarding implements Course {
     const known = { method: request.head.method, ...describeTarget(target, context), client: client.name };
     const isOurs = refusal.status === 403 || refusal.status === 400;
     // Where policy said yes and the upstream failed, the line says both.
-    const both = { ...known, verdict: "allow", ...this.#measures() } as const;
+    const echoed = this.#relay.echoed === 0 ? {} : { echoed: this.#relay.echoed };
+    const both = { ...known, verdict: "allow", ...echoed, ...this.#measures() } as const;
     await refuseExchange(this.#exchange, refusal, isOurs ? { ...known, opened: this.#opened } : both);
   }
 
@@ -264,13 +265,18 @@ class Forwarding implements Course {
   /** The client's fields less those of the hop, with the credential in use. */
   #upstreamFields(): HeaderField[] {
     const { request: { head }, target, upgrade } = this.#exchange;
-    const fields = this.#credential.inject(removeHopByHop(head));
+    const fields = this.#credential.inject(removeHopByHop(head)).filter(({ key }) => this.#mayPass(key));
     if (head.version === "HTTP/2") return fields;
     // Only HTTP/1.0 may lack it: without one the upstream could pick a site that no rule was asked about.
     if (!fields.some(({ key }) => key === "host")) fields.unshift(makeField("Host", authorityOf(target)));
     if (upgrade) fields.push(makeField("Connection", "Upgrade"), ...upgrade.fields);
     if (this.#isLone && !upgrade) fields.push(makeField("Connection", "close"));
     return fields;
+  }
+
+  /** Compressed messages of a WebSocket could not be looked at for the credential (RFC 7692). */
+  #mayPass(key: string): boolean {
+    return key !== "sec-websocket-extensions" || this.#exchange.secret === undefined;
   }
 
   #letGo(leg: UpstreamLeg): void {
@@ -286,7 +292,7 @@ class Forwarding implements Course {
     leg: UpstreamLeg,
     head: Parameters<typeof upgrade>[1]["head"],
   ): Promise<Partial<AuditRecord>> {
-    const passed = await upgrade(this.#exchange, { leg, head, course: this });
+    const passed = await upgrade(this.#exchange, { leg, head, course: this, guard: this.#relay.guard });
     leg.close(); // over already; a stream gives its place back
     this.#upgraded = passed;
     const reason = this.#failure
@@ -331,6 +337,7 @@ class Forwarding implements Course {
       ...(secret === undefined ? {} : { secret }),
       ...(secret !== undefined && target.scheme === "http" ? { cleartext: true as const } : {}),
       ...(fault === undefined ? {} : { reason: fault }),
+      ...(this.#relay.echoed === 0 ? {} : { echoed: this.#relay.echoed }),
       ...more,
       ...this.#measures(),
       origin,

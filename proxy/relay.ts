@@ -9,6 +9,7 @@
 import { ProxyError } from "../core/errors.ts";
 import { clientGone, type Course } from "./course.ts";
 import type { CredentialUse } from "./credential_use.ts";
+import type { EchoGuard } from "./echo/echo_guard.ts";
 import { type AdmittedExchange, idleTimeoutOf } from "./exchange.ts";
 import { type HeaderField, listOf, removeHopByHop } from "./message/fields.ts";
 import { grpcStatusIn } from "./message/grpc.ts";
@@ -26,6 +27,8 @@ export class Relay {
   #received = 0;
   #wasEarly = false;
   #grpcStatus: number | undefined;
+  #guard: EchoGuard | undefined;
+  #echoed = 0;
 
   constructor(exchange: AdmittedExchange, course: Course, credential: CredentialUse) {
     this.#exchange = exchange;
@@ -48,6 +51,16 @@ export class Relay {
     return this.#grpcStatus;
   }
 
+  /** How many times the credential was in an answer. */
+  get echoed(): number {
+    return this.#echoed + (this.#guard?.echoed ?? 0);
+  }
+
+  /** The watch over what the upstream sends. */
+  get guard(): EchoGuard | undefined {
+    return this.#guard;
+  }
+
   /** True when the upstream answered before it was sent the whole request. */
   get wasEarly(): boolean {
     return this.#wasEarly;
@@ -56,6 +69,8 @@ export class Relay {
   /** @throws ProxyError `upstream.*`, `client.closed`, and whatever the upstream's connection throws */
   async run(leg: UpstreamLeg): Promise<Relayed> {
     const { session: { context: { limits } }, request, upgrade } = this.#exchange;
+    this.#echoed = this.echoed;
+    this.#guard = this.#credential.watch();
     for (let interim = 0;; interim++) {
       const head = await leg.readHead();
       const body = leg.bodyOf(head); // an interim response must not announce one
@@ -73,7 +88,7 @@ export class Relay {
       }
       if (head.status >= 200) return await this.#final(leg, head, body);
       if (interim >= limits.maxInterimResponses) throw malformed("too many interim responses");
-      await this.#toClient(request.inform({ ...head, fields: cleanFields(head) }));
+      await this.#toClient(request.inform(this.#clean(head)));
     }
   }
 
@@ -88,28 +103,36 @@ export class Relay {
     this.#credential.drop(); // an answer may take minutes, and what was kept is not needed any more
     if (this.#course.failure) throw this.#course.failure;
     // A body that is malformed from its start can still be answered: nothing of the response has left yet.
-    const first = body.takeFirst();
+    const clean = this.#clean(head);
+    const seen = this.#guard?.body(head, body) ?? body;
+    const first = seen.takeFirst();
     this.#received += first.length;
     this.#status = status;
     this.#course.touch(idleTimeoutMs);
-    await this.#toClient(request.begin({ ...head, fields: cleanFields(head) }, first, body));
-    while (!body.done) {
-      const piece = body.take();
+    await this.#toClient(request.begin(clean, first, seen));
+    while (!seen.done) {
+      const piece = seen.take();
       if (piece.length > 0) {
-        await this.#toClient(request.write(piece, body.done && body.trailers === undefined));
-        body.release();
+        await this.#toClient(request.write(piece, seen.done && seen.trailers === undefined));
+        seen.release();
         this.#received += piece.length;
         this.#course.touch(idleTimeoutMs);
-      } else if (!body.done && !await body.fill()) {
+      } else if (!seen.done && !await seen.fill()) {
         throw new ProxyError(
           "upstream.closed",
           "Cannot complete the response: upstream closed inside its body",
         );
       }
     }
-    request.end(body.trailers);
-    this.#grpcStatus = grpcStatusIn(body.trailers ?? head.fields);
+    request.end(seen.trailers && (this.#guard?.fields(seen.trailers) ?? seen.trailers));
+    this.#grpcStatus = grpcStatusIn(seen.trailers ?? head.fields);
     return "whole";
+  }
+
+  /** The head as the client may have it. @throws ProxyError `upstream.echo` */
+  #clean(head: ResponseHead): ResponseHead {
+    const clean = { ...head, fields: cleanFields(head) };
+    return this.#guard?.head(clean) ?? clean;
   }
 
   async #toClient(write: Promise<void>): Promise<void> {

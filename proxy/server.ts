@@ -40,6 +40,7 @@ import { Http2Pool } from "./egress/http2_pool.ts";
 import { recordLookup, type ResolveRecords } from "./egress/record_lookup.ts";
 import { UpstreamPool } from "./egress/pool.ts";
 import { ProtocolMemory } from "./egress/protocol_memory.ts";
+import type { OnEcho } from "./echo/echo_guard.ts";
 
 /** A port to listen on. Port 0 takes a free one. */
 export interface Listen {
@@ -57,6 +58,7 @@ export interface ProxyOptions {
   readonly socksAuth: "optional" | "required";
   readonly cleartextSecrets: CleartextSecrets;
   readonly explain: Explain;
+  readonly onEcho: OnEcho;
   readonly limits: Limits;
   readonly clock: Clock;
   readonly resolve: Resolve;

@@ -6,6 +6,7 @@
  * @module
  */
 import { clientGone, type Course } from "./course.ts";
+import type { EchoGuard } from "./echo/echo_guard.ts";
 import type { AdmittedExchange } from "./exchange.ts";
 import { type HeaderField, makeField } from "./message/fields.ts";
 import type { ResponseHead, UpstreamLeg } from "./message/message.ts";
@@ -21,22 +22,27 @@ export interface Upgraded {
 
 /** Answers with the upstream's head and serves both connections until they have ended. */
 export async function upgrade(
-  { session: { context }, request, grant }: AdmittedExchange,
-  { leg, head, course }: {
+  { session: { context }, request, grant, upgrade: protocol }: AdmittedExchange,
+  { leg, head, course, guard }: {
     readonly leg: UpstreamLeg;
     readonly head: ResponseHead;
     readonly course: Course;
+    /** Looks at what the upstream sends. */
+    readonly guard: EchoGuard | undefined;
   },
 ): Promise<Upgraded> {
   const { limits, deadlines, grants } = context;
-  const client = await request.switchProtocols({ ...head, fields: fieldsOf(head) }).catch(() => {
+  const clean = { ...head, fields: fieldsOf(head) };
+  const client = await request.switchProtocols(guard?.head(clean) ?? clean).catch(() => {
     throw course.failure ?? clientGone();
   });
   const upstream = leg.takeOver();
-  const joined = splice(client.stream, upstream.stream, {
+  const isWebSocket = protocol?.protocol === "websocket";
+  const guarded = guard?.socket(upstream.stream, { first: upstream.first, isWebSocket });
+  const joined = splice(client.stream, guarded ?? upstream.stream, {
     deadlines,
     firstToB: client.first,
-    firstToA: upstream.first,
+    ...(guarded ? {} : { firstToA: upstream.first }),
     idleTimeoutMs: limits.tunnelIdleTimeoutMs,
     afterATimeoutMs: limits.halfCloseTimeoutMs,
     afterBTimeoutMs: limits.halfCloseTimeoutMs,

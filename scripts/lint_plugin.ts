@@ -38,6 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/streams": ["core"],
   "proxy/message": ["core", "proxy/streams"],
+  "proxy/echo": ["core", "proxy/streams", "proxy/message"],
   "proxy/http1": ["core", "proxy/streams", "proxy/message"],
   "proxy/http2": ["core", "proxy/streams", "proxy/message"],
   "proxy/tls": ["core", "policy", "proxy/streams"],

@@ -1035,6 +1035,8 @@ export interface components {
        * @enum {string}
        */
       readonly proto?: "h2";
+      /** @description How often the answer held the credential of its request */
+      readonly echoed?: number;
       /** @description What a gRPC call ended with: 0 is OK */
       readonly grpc_status?: number;
       /** @description The name of the secret that was injected */
@@ -1109,6 +1111,7 @@ export interface components {
        *     - `protocol-mismatch`: the upstream speaks no version of HTTP that the client offers
        *     - `tls-protocol`: the TLS handshake with the upstream failed
        *     - `upstream-closed`: the upstream closed the connection before its answer was complete
+       *     - `credential-echo`: the upstream's answer holds the credential that its request was sent with
        *     - `upstream-malformed`: the upstream's answer cannot be read safely
        *     - `upstream-timeout`: the upstream did not answer in time
        *     - `aws-key`: AWS does not take the secret's access key: it is unknown, wrong or expired
@@ -1178,6 +1181,7 @@ export interface components {
         | "protocol-mismatch"
         | "tls-protocol"
         | "upstream-closed"
+        | "credential-echo"
         | "upstream-malformed"
         | "upstream-timeout"
         | "aws-key"
@@ -1393,6 +1397,7 @@ export interface components {
           | "protocol-mismatch"
           | "tls-protocol"
           | "upstream-closed"
+          | "credential-echo"
           | "upstream-malformed"
           | "upstream-timeout"
           | "aws-key"
@@ -1506,6 +1511,8 @@ export interface components {
       };
       readonly sent_bytes: number;
       readonly received_bytes: number;
+      /** @description Credentials that were found in answers */
+      readonly credential_echoes: number;
       /** @description Certificates of inspected hosts */
       readonly certificates: {
         readonly entries: number;

@@ -10,6 +10,7 @@ import { type ErrorCode, isProxyError, ProxyError } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import type { CleartextSecrets, Explain } from "../proxy/context.ts";
+import type { OnEcho } from "../proxy/echo/echo_guard.ts";
 import type { Mode } from "../policy/mode.ts";
 import type { ServerCertificate } from "../proxy/tls/loopback.ts";
 import type { CredentialRequest, UpstreamAnswer } from "../proxy/policy_source.ts";
@@ -26,6 +27,7 @@ export interface WorkerConfig {
   readonly socksAuth: "optional" | "required";
   readonly cleartextSecrets: CleartextSecrets;
   readonly explain: Explain;
+  readonly onEcho: OnEcho;
   readonly limits: Limits;
   readonly denyCidrs: readonly Cidr[];
   readonly allowCidrs: readonly Cidr[];

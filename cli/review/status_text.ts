@@ -51,12 +51,19 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["denied", topReasons(status.denials)],
     ["failed", topReasons(status.failures)],
     ["bytes", `${bytes(status.sent_bytes)} from clients, ${bytes(status.received_bytes)} to clients`],
+    ["echoes", echoes(status)],
     ["renewals", counted(renewals, ["renewed", "adopted", "failed", "refused"].map((key) => [key, key]))],
     ["audit log", auditLog(status.audit_log)],
     ["state", state(status.store)],
     ["workers", workers(status)],
     ["process", process(status.process)],
   ];
+}
+
+function echoes({ credential_echoes: found }: JsonObject): string {
+  return number(found) === 0
+    ? ""
+    : `${plural(found, "credential")} in answers of upstreams: logs show them as echoed=…`;
 }
 
 function suspended({ suspended_clients: clients }: JsonObject): string {

@@ -12,6 +12,7 @@ import { quoteText } from "../../core/escape.ts";
 import { formatHostPort, type HostPort, parseAuthority } from "../../core/host_port.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { CLEARTEXT_SECRETS, type CleartextSecrets, type Explain } from "../../proxy/context.ts";
+import { ON_ECHO, type OnEcho } from "../../proxy/echo/echo_guard.ts";
 import { type BindAddress, parseBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { type ApiTarget, parseApiUrl } from "../api/url.ts";
@@ -34,6 +35,7 @@ export interface UpConfig {
   readonly socksAuth: "optional" | "required";
   readonly cleartextSecrets: CleartextSecrets;
   readonly explain: Explain;
+  readonly onEcho: OnEcho;
   readonly stateDir: string;
   readonly sealKeyFile: string | undefined;
   readonly apiSocket: string;
@@ -85,6 +87,7 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     socksAuth: args.textOf("socks-auth") === "required" ? "required" : "optional",
     cleartextSecrets: CLEARTEXT_SECRETS.find((each) => each === args.textOf("cleartext-secrets")) ??
       "private",
+    onEcho: ON_ECHO.find((each) => each === args.textOf("on-echo")) ?? "mask",
     explain: args.textOf("explain") === "inside" ? "inside" : "connect",
     stateDir,
     sealKeyFile: args.text("seal-key-file"),

@@ -59,6 +59,7 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
     socksAuth: config.socksAuth,
     cleartextSecrets: config.cleartextSecrets,
     explain: config.explain,
+    onEcho: config.onEcho,
     limits: config.limits,
     denyCidrs: config.denyCidrs,
     allowCidrs: config.allowCidrs,

@@ -6,6 +6,7 @@
  * @module
  */
 import { CLEARTEXT_SECRETS, EXPLAIN } from "../../proxy/context.ts";
+import { ON_ECHO } from "../../proxy/echo/echo_guard.ts";
 import { type FlagSpec, splitCommas } from "../command/command.ts";
 
 /** In the order of the help: where, what may be dialled, how it decides, state, API, log. */
@@ -90,6 +91,15 @@ export const UP_FLAGS: readonly FlagSpec[] = [
       "loopback), always, or never; secret create --cleartext allows it for one secret anywhere",
     choices: CLEARTEXT_SECRETS,
     default: "private",
+  },
+  {
+    name: "on-echo",
+    placeholder: "WHAT",
+    description:
+      "an answer that holds the credential which its request was sent with: mask it (and cut off " +
+      "compressed answers before its end), cut the answer off, or only log it",
+    choices: ON_ECHO,
+    default: "mask",
   },
   {
     name: "response-timeout",

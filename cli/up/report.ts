@@ -60,6 +60,7 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     budgetWarnings: traffic.budgetWarnings,
     sentBytes: traffic.sentBytes,
     receivedBytes: traffic.receivedBytes,
+    echoes: traffic.echoes,
     certificates: leaves.figures(),
     auditLog: audit.health,
     store: await state.figures(),

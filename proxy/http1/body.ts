@@ -11,6 +11,12 @@ import type { RequestHead, ResponseHead } from "../message/message.ts";
 import { isForbiddenTrailer } from "../message/trailer.ts";
 import { latin1, parseFields } from "./head_reader.ts";
 
+/** Bytes that are no framing; the end is behind them. */
+export interface ContentSpan {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** A body under way. */
 export interface Body {
   /**
@@ -24,6 +30,10 @@ export interface Body {
   readonly done: boolean;
   /** True when the end of the stream is the end of the body. */
   readonly closeDelimited: boolean;
+  /** From now on {@linkcode content} is kept; there is framing among the bytes. */
+  recordContent?(): void;
+  /** Where in the bytes of the last {@linkcode take} content lies; undefined when it is all of them. */
+  readonly content?: readonly ContentSpan[] | undefined;
 }
 
 type BodyLimits = Pick<Limits, "maxChunkLineBytes" | "maxTrailerBytes" | "maxHeaderCount">;
@@ -133,6 +143,7 @@ class ChunkedBody implements Body {
   #dataLeft = 0;
   #trailerBytes = 0;
   #trailerCount = 0;
+  #content: ContentSpan[] | undefined;
 
   constructor(limits: BodyLimits, code: ErrorCode) {
     this.#limits = limits;
@@ -143,11 +154,23 @@ class ChunkedBody implements Body {
     return this.#state === "done";
   }
 
+  /** Trailers are among it: what is looked for in content must not stand there either. */
+  get content(): readonly ContentSpan[] | undefined {
+    return this.#content;
+  }
+
+  recordContent(): void {
+    this.#content ??= [];
+  }
+
   take(bytes: Uint8Array): number {
+    if (this.#content) this.#content = [];
     let taken = 0;
     while (this.#state !== "done") {
+      const isContent = this.#state === "data" || this.#state === "trailer";
       const step = this.#step(bytes, taken);
       if (step === 0) break;
+      if (isContent) this.#content?.push({ start: taken, end: taken + step });
       taken += step;
     }
     return taken;

@@ -7,7 +7,7 @@
  */
 import type { MessageBody } from "../message/message.ts";
 import type { ByteReader } from "../streams/byte_reader.ts";
-import type { Body } from "./body.ts";
+import type { Body, ContentSpan } from "./body.ts";
 
 const NOTHING = new Uint8Array(0);
 /** A body up to this size leaves in one write with its head. */
@@ -39,6 +39,14 @@ export class PulledBody implements MessageBody {
 
   get trailers(): undefined {
     return undefined;
+  }
+
+  get content(): readonly ContentSpan[] | undefined {
+    return this.#framing.content;
+  }
+
+  recordContent(): void {
+    this.#framing.recordContent?.();
   }
 
   takeFirst(): Uint8Array {

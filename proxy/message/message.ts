@@ -51,6 +51,10 @@ export interface MessageBody {
   readonly closeDelimited: boolean;
   /** The fields behind it, once it is done; HTTP/1 has them among its bytes. */
   readonly trailers: readonly HeaderField[] | undefined;
+  /** Where there is framing among the bytes: from now on {@linkcode content} says where the content of what was taken lies. */
+  recordContent?(): void;
+  /** In what was taken last, the bytes that are not framing; undefined when all of them are. */
+  readonly content?: readonly { readonly start: number; readonly end: number }[] | undefined;
   /**
    * What is here and should leave in one write with the head; it is released already. HTTP/2 puts frames together itself.
    *

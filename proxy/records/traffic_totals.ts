@@ -24,6 +24,8 @@ export interface TrafficFigures {
   readonly receivedBytes: number;
   /** Budgets that were used up to 80 %, each counted once an hour or day. */
   readonly budgetWarnings: number;
+  /** Credentials that were found in answers. */
+  readonly echoes: number;
   /** Denials by reason; together they are `deny`. */
   readonly denials: Readonly<Record<Reason, number>>;
   /** What was allowed or passed through and ended badly, by reason. */
@@ -49,6 +51,7 @@ export class TrafficTotals {
   #budgetWarnings = 0;
   #sentBytes = 0;
   #receivedBytes = 0;
+  #echoes = 0;
 
   /** Counts a record. Allocates nothing. */
   add(record: AuditRecord): void {
@@ -60,6 +63,7 @@ export class TrafficTotals {
     this.#verdicts[verdict] += repeated;
     this.#sentBytes += record.sent ?? 0;
     this.#receivedBytes += record.received ?? 0;
+    this.#echoes += record.echoed ?? 0;
     if (setupMs !== undefined) this.#setupDuration.observe(setupMs);
     if (verdict === "deny") {
       this.#denials[reason ?? "internal"] += repeated;
@@ -82,6 +86,7 @@ export class TrafficTotals {
       budgetWarnings: this.#budgetWarnings,
       sentBytes: this.#sentBytes,
       receivedBytes: this.#receivedBytes,
+      echoes: this.#echoes,
       denials: { ...this.#denials },
       failures: { ...this.#failures },
       responses: { ...this.#responses },

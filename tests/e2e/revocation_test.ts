@@ -454,6 +454,7 @@ Deno.test("expiry in the real state ends a tunnel and a request under way", asyn
       socksAuth: "optional",
       cleartextSecrets: "private",
       explain: "connect",
+      onEcho: "mask",
       limits: { ...DEFAULT_LIMITS, drainTimeoutMs: 300 },
       clock,
       resolve: () => Promise.resolve(["127.0.0.1"]),

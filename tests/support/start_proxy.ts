@@ -7,6 +7,7 @@ import { hasNativeCalls } from "../../core/native.ts";
 import { formatStored, type StoredRecord } from "../../policy/audit_record.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Certificates, CleartextSecrets, Explain } from "../../proxy/context.ts";
+import type { OnEcho } from "../../proxy/echo/echo_guard.ts";
 import type { Mode } from "../../policy/mode.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import type { Resolve } from "../../proxy/egress/dialler.ts";
@@ -44,6 +45,7 @@ export interface TestProxyOptions {
   readonly socksAuth?: "optional" | "required";
   readonly cleartextSecrets?: CleartextSecrets;
   readonly explain?: Explain;
+  readonly onEcho?: OnEcho;
   /** Default: a new leaf of the test CA for each call. */
   readonly certificates?: Partial<Certificates>;
 }
@@ -109,6 +111,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     socksAuth: options.socksAuth ?? "optional",
     cleartextSecrets: options.cleartextSecrets ?? "private",
     explain: options.explain ?? "connect",
+    onEcho: options.onEcho ?? "log",
     limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 300, ...options.limits },
     clock,
     resolve: options.resolve ?? resolveTestNames,

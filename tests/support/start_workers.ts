@@ -88,6 +88,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
         socksAuth: "optional",
         cleartextSecrets: "private",
         explain: "connect",
+        onEcho: "mask",
         limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 500, ...options.limits },
         denyCidrs: [],
         allowCidrs: [parseCidr("127.0.0.0/8"), parseCidr("::1/128")],

@@ -64,6 +64,7 @@ export class Engine implements AsyncDisposable {
     const grants = new Grants(this.policy);
     const now = () => clock.now();
     this.context = {
+      onEcho: "mask",
       policy: this.policy,
       certificates: {
         forHost: noCertificate,

@@ -388,6 +388,7 @@ Deno.test("status says what runs and what it holds", async () => {
     renewals: { renewed: 14, adopted: 15, failed: 16, refused: 17 },
     sent_bytes: 100,
     received_bytes: 200,
+    credential_echoes: 0,
     certificates: { entries: 21, hits: 22, misses: 23, minted: 3, mint_failures: 24 },
     audit_log: { writable: true, queued: 31, write_failures: 32, coalesced: 33 },
     store: { writes: 3, write_failures: 41, database_bytes: 42 },

@@ -59,6 +59,7 @@ export const REPORT: StatusReport = {
   budgetWarnings: 6,
   sentBytes: 100,
   receivedBytes: 200,
+  echoes: 0,
   certificates: { entries: 21, hits: 22, misses: 23, mintFailures: 24, mintDuration: DURATIONS },
   auditLog: { isWritable: true, queued: 31, writeFailures: 32, coalesced: 33 },
   store: {

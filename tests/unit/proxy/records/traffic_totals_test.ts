@@ -21,6 +21,7 @@ Deno.test("figures() has every reason and class from the start, at 0", () => {
     sentBytes: 0,
     receivedBytes: 0,
     budgetWarnings: 0,
+    echoes: 0,
   });
   for (const counts of [denials, failures]) {
     assertEquals(Object.keys(counts), Object.keys(REASONS));

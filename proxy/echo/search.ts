@@ -1,0 +1,42 @@
+/**
+ * A search through a text that leaves in pieces: what began in a piece that has left is found as well.
+ *
+ * @module
+ */
+import type { Found, Needles } from "./needles.ts";
+
+/** See the module. */
+export class Search {
+  readonly #needles: Needles;
+  readonly #overlap: number;
+  /** The end of what has left. */
+  #left = "";
+
+  constructor(needles: Needles) {
+    this.#needles = needles;
+    this.#overlap = Math.max(0, needles.longest - 1);
+  }
+
+  /** What is found in a text, and the ends in it of what began before. */
+  find(text: string): readonly Found[] {
+    const shift = this.#left.length;
+    const found = this.#needles.find(text);
+    if (shift === 0) return found;
+    const across = this.#needles.find(this.#left + text.slice(0, this.#overlap))
+      .filter(({ start, end }) => start < shift && end > shift)
+      .map(({ end }) => ({ start: 0, end: end - shift }));
+    return [...across, ...found];
+  }
+
+  /** How many characters at the end of a text may belong to one that is not yet there as a whole. */
+  begun(text: string): number {
+    const known = text.length < this.#overlap ? this.#left + text : text;
+    return Math.min(text.length, this.#needles.begun(known));
+  }
+
+  /** This much of a text leaves. */
+  leave(text: string): void {
+    if (this.#overlap === 0) return;
+    this.#left = (text.length < this.#overlap ? this.#left + text : text).slice(-this.#overlap);
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * A compressed body that passes as it is while it is decoded beside: a piece leaves once what it decodes to was looked at.
+ * Nothing can be masked in it, so it ends before the piece that completes a text, and a piece with the beginning of one waits.
+ *
+ * Not here: bodies without a coding (`masked_body.ts`).
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { MessageBody } from "../message/message.ts";
+import { wholeOf } from "./content.ts";
+import { Decoder, type MakeDecoder } from "./decoder.ts";
+import type { EchoParts } from "./masked_body.ts";
+import { Patience } from "./patience.ts";
+import { Search } from "./search.ts";
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+/** So much waits for the rest of what has begun in it. */
+const MAX_HELD_BYTES = 262_144;
+
+/** See the module. */
+export class WatchedBody implements MessageBody {
+  readonly #inner: MessageBody;
+  readonly #search: Search;
+  readonly #onEcho: EchoParts["onEcho"];
+  readonly #decoder: Decoder;
+  readonly #patience: Patience;
+  /** Copies of what was looked at and waits. */
+  #held: Uint8Array = NOTHING;
+  /** What may leave. */
+  #ready: Uint8Array = NOTHING;
+  #isAllSeen: boolean;
+
+  constructor(inner: MessageBody, makeDecoder: MakeDecoder, { needles, deadlines, onEcho }: EchoParts) {
+    this.#inner = inner;
+    this.#search = new Search(needles);
+    this.#onEcho = onEcho;
+    this.#patience = new Patience(deadlines);
+    this.#decoder = new Decoder(makeDecoder, (text) => this.#look(text));
+    this.#isAllSeen = inner.done;
+    inner.recordContent?.();
+  }
+
+  get done(): boolean {
+    return this.#isAllSeen && this.#ready.length === 0;
+  }
+
+  get isReleased(): boolean {
+    return this.#inner.isReleased && this.done;
+  }
+
+  get closeDelimited(): boolean {
+    return this.#inner.closeDelimited;
+  }
+
+  get trailers() {
+    return this.#inner.trailers;
+  }
+
+  /** Nothing was looked at yet. */
+  takeFirst(): Uint8Array {
+    return NOTHING;
+  }
+
+  take(): Uint8Array {
+    const piece = this.#ready;
+    this.#ready = NOTHING;
+    return piece;
+  }
+
+  release(): void {
+    if (!this.#patience.isWaiting) this.#inner.release();
+  }
+
+  async fill(): Promise<boolean> {
+    let piece = this.#patience.isWaiting || this.#inner.done ? NOTHING : this.#inner.take();
+    if (piece.length === 0 && !this.#inner.done) {
+      if (!await this.#patience.fill(this.#inner, this.#held.length > 0)) return false;
+      if (this.#patience.takeLate()) {
+        this.#ready = this.#takeHeld();
+        return true;
+      }
+      piece = this.#inner.done ? NOTHING : this.#inner.take();
+    }
+    this.#begun = 0;
+    for (const { start, end } of this.#inner.content ?? wholeOf(piece)) {
+      await this.#decoder.write(piece.subarray(start, end));
+    }
+    this.#isAllSeen = this.#inner.done;
+    if (this.#isAllSeen) this.#decoder.close();
+    const isWaiting = !this.#isAllSeen && this.#begun > 0 &&
+      this.#held.length + piece.length <= MAX_HELD_BYTES;
+    const all = this.#held.length === 0 ? piece : Buffer.concat([this.#held, piece]);
+    this.#held = isWaiting ? Uint8Array.from(all) : NOTHING;
+    this.#ready = isWaiting ? NOTHING : all;
+    if (isWaiting) this.#inner.release();
+    return true;
+  }
+
+  #takeHeld(): Uint8Array {
+    const held = this.#held;
+    this.#held = NOTHING;
+    return held;
+  }
+
+  #begun = 0;
+
+  #look(text: string): void {
+    const found = this.#search.find(text);
+    if (found.length > 0) this.#onEcho(found.length);
+    this.#search.leave(text);
+    this.#begun = this.#search.begun(text);
+  }
+}
