@@ -8,14 +8,18 @@
 import { ProxyError } from "../core/errors.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
 import { contentNeeded } from "../policy/decide.ts";
+import { isUnreadable } from "../policy/words/body_text.ts";
 import { readContent } from "../policy/words/content.ts";
 import { formatSays } from "../policy/words/says.ts";
 import { admit } from "./admit.ts";
 import { type ReadRequest, readRequestBody } from "./body_reader.ts";
-import { answerOf, refusalOf } from "./error_response.ts";
+import { modeOf } from "./context.ts";
+import { answerOf, type Refusal, refusalOf } from "./error_response.ts";
 import { checkSuspension, describeTarget, type Exchange, identify, refuseExchange } from "./exchange.ts";
 import { forward } from "./forward.ts";
+import { listOf } from "./message/fields.ts";
 import { metered } from "./metered.ts";
+import type { Client } from "./policy_source.ts";
 import { parseTarget } from "./message/target.ts";
 
 /** Serves it. Never rejects. */
@@ -40,12 +44,37 @@ export async function serveRequest(exchange: Exchange): Promise<void> {
     const target = says === undefined ? place : { ...place, says };
     if (says !== undefined) known = { ...known, says };
     const admitted = admit(exchange, client, target, content);
-    if ("refusal" in admitted) await refuseExchange(exchange, admitted.refusal, known);
-    else await forward(metered(admitted));
+    if ("refusal" in admitted) {
+      if (read === undefined && isLearnt(exchange, client, admitted.refusal)) {
+        const asked = { ...place, method: head.method };
+        read = await readRequestBody(exchange, client.name, place.query).catch(() => undefined);
+        const content = read && readContent(["mcp"], read.body);
+        // What is no message of MCP is nobody's business.
+        if (content && !isUnreadable(content.mcp)) {
+          known = { ...known, says: formatSays(rules, { ...asked, content }) };
+        }
+      }
+      await refuseExchange(exchange, admitted.refusal, known);
+    } else await forward(metered(admitted));
   } catch (error) {
     if (!(error instanceof ProxyError)) context.reportBug(error);
     await refuseExchange(exchange, refusalOf(error), known);
   } finally {
     read?.drop();
   }
+}
+
+/**
+ * True for a denied message to an MCP server while the client learns: which tool it was about stands in the body alone, and
+ * `suggest` names it. Streamable HTTP has the client accept both media types.
+ */
+function isLearnt(
+  { request: { head }, session: { context } }: Exchange,
+  client: Client,
+  refusal: Refusal,
+): boolean {
+  return refusal.reason === "no-rule" && head.method === "POST" &&
+    modeOf(context, client.name) === "audit" &&
+    listOf(head.fields, "content-type").some((type) => type.startsWith("application/json")) &&
+    listOf(head.fields, "accept").some((type) => type.startsWith("text/event-stream"));
 }

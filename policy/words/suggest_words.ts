@@ -1,6 +1,6 @@
 /**
  * Rules in the words of a protocol for denied requests that are unmistakably its own: git, where its first request names
- * the service.
+ * the service, and MCP, where the log says which tools and methods a message was about.
  *
  * Not here: rules of methods and paths (`suggest.ts`).
  *
@@ -9,6 +9,8 @@
 import { type DeniedRequest, portsFor, tryRule } from "../denial_remedy.ts";
 import type { RuleSpec } from "../rule.ts";
 import type { ImpliedRequest } from "../followups.ts";
+import { isUnreadable } from "./body_text.ts";
+import { type McpLimits, type McpMessage, narrowMcp } from "./mcp.ts";
 import { type GitAccess, parseRepo, readGit } from "./git.ts";
 import { isProxyError } from "../../core/errors.ts";
 
@@ -34,11 +36,24 @@ interface Place {
 /** Repositories in one rule: it stays reviewable. */
 const MAX_REPOS = 50;
 
+/** What was sent to an MCP server at one path. */
+interface McpPlace {
+  readonly host: string;
+  readonly ports: readonly number[];
+  readonly path: string;
+  readonly messages: McpMessage[];
+}
+
+/** Messages that one rule is made of: it stays reviewable. */
+const MAX_MESSAGES = 100;
+
 /** Finds them. A request that is in no proposal is in the rest, whatever it was. */
 export function suggestWords(requests: readonly DeniedRequest[]): WordSuggestion {
   const rest: DeniedRequest[] = [];
   const places = new Map<string, Place>();
+  const servers = new Map<string, McpPlace>();
   for (const request of requests) {
+    if (addMcp(servers, request)) continue;
     const asked = gitOf(request);
     const key = JSON.stringify([request.host, portsFor(request.port)]);
     const place: Place = places.get(key) ??
@@ -51,7 +66,36 @@ export function suggestWords(requests: readonly DeniedRequest[]): WordSuggestion
     const isWrite = asked.access === "write" || place.repos.get(asked.repo)?.access === "write";
     place.repos.set(asked.repo, { access: isWrite ? "write" : "read", after: request.path });
   }
-  return { proposals: [...places.values()].flatMap(proposeGit), rest };
+  return {
+    proposals: [...[...places.values()].flatMap(proposeGit), ...[...servers.values()].flatMap(proposeMcp)],
+    rest,
+  };
+}
+
+/** True when the request is a message to an MCP server that a rule can be made of. */
+function addMcp(servers: Map<string, McpPlace>, request: DeniedRequest): boolean {
+  const { host, path, method } = request;
+  const sent = request.content?.mcp;
+  const ports = portsFor(request.port);
+  if (method !== "POST" || !sent || isUnreadable(sent)) return false;
+  if (!tryRule({ host, paths: [path], ...wordsFor(sent) })) return false;
+  const key = JSON.stringify([host, ports, path]);
+  const place = servers.get(key) ?? { host, ports, path, messages: [] };
+  if (place.messages.length + sent.length > MAX_MESSAGES) return false;
+  servers.set(key, place);
+  place.messages.push(...sent);
+  return true;
+}
+
+/** A session that was denied as it began says nothing of what it is for: with the list of tools it goes on to that. */
+function wordsFor(messages: readonly McpMessage[]): McpLimits {
+  const words = narrowMcp(messages);
+  return Object.keys(words).length === 0 ? { mcpMethod: ["tools/list"] } : words;
+}
+
+function proposeMcp({ host, ports, path, messages }: McpPlace): readonly WordProposal[] {
+  const rule = tryRule({ host, ports, paths: [path], ...wordsFor(messages) });
+  return rule ? [{ rule, implied: [] }] : [];
 }
 
 /** The service has to be said: a path alone may be anybody's. */

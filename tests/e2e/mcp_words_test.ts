@@ -124,3 +124,21 @@ for (const form of ["streamable HTTP", "HTTP with SSE"] as const) {
     }
   });
 }
+
+Deno.test("in audit mode the log says what a denied message was about, and nothing of other bodies", async () => {
+  await using proxy = await startTestProxy({ mode: "audit" });
+  using http = Deno.createHttpClient({
+    proxy: { url: `http://proxy:${TOKEN}@127.0.0.1:${proxy.httpPort}` },
+    caCerts: [proxy.caPem],
+  });
+  for (const accept of ["application/json, text/event-stream", "application/json"]) {
+    const response = await fetch(`https://mcp.test/${accept.length}`, {
+      ...{ client: http, method: "POST", headers: { accept, "content-type": "application/json" } },
+      body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "read_file" } }),
+    });
+    assertEquals(response.status, 403);
+    await response.body?.cancel();
+  }
+  assertMatch(await proxy.waitLine(/path=\/35 /), /reason=no-rule .*says=mcp:tools\/call\(read_file\)/);
+  assertEquals((await proxy.waitLine(/path=\/16 /)).includes("says="), false);
+});

@@ -310,3 +310,21 @@ Deno.test("suggestRules() speaks of git where a request is unmistakably git's", 
     assertEquals(proposals.map(shown), ["GET a.test /acme/web/info/refs"]);
   });
 });
+
+Deno.test("suggestRules() names the tools and methods of MCP that the log names", () => {
+  const sent = (says: string, more: Partial<Denial> = {}) =>
+    denial("/mcp", { method: "POST", says, ...more });
+  const wordsOf = (denials: readonly Denial[], rules: readonly Rule[] = []) =>
+    suggestRules({ denials, rules }).proposals.map(({ rule, because }) => [
+      ...[rule.paths.join(), rule.mcpTool?.join(), rule.mcpMethod?.join(), because.length],
+    ]);
+  const before = makeRule("1", { host: "a.test", paths: ["/mcp"], mcpTool: ["read"] });
+  assertEquals(wordsOf([sent("mcp:tools/call(write)"), sent("mcp:prompts/get")], [before]), [
+    ["/mcp", "write", "prompts/get", 2],
+  ]);
+  assertEquals(wordsOf([sent("mcp:tools/call(read)")], [before]), []);
+  assertEquals(wordsOf([sent("mcp:!body-unreadable", { reason: "body-unreadable" })], [before]), []);
+  assertEquals(wordsOf([sent("mcp:initialize")]), [["/mcp", undefined, "tools/list", 1]]);
+  // A name that cannot be typed in a rule.
+  assertEquals(wordsOf([sent("mcp:tools/call(a%2Cb)")], [before]).map(([, tool]) => tool), [undefined]);
+});
