@@ -16,6 +16,7 @@ import { addBudgetRoutes } from "./routes_budget.ts";
 import { addClientRoutes } from "./routes_clients.ts";
 import { addModeRoutes } from "./routes_mode.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
+import { addProfileRoutes } from "./routes_profiles.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
 import { addStatusRoutes } from "./routes_status.ts";
 import { addExplainRoute } from "./routes_explain.ts";
@@ -65,6 +66,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addClientRoutes(app, control);
   addSecretRoutes(app, control, options.secrets);
   addAllowRoutes(app, control);
+  addProfileRoutes(app, control);
   addPolicyRoutes(app, control);
   addModeRoutes(app, control, status);
   addSuspendRoutes(app, control);

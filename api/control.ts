@@ -34,6 +34,7 @@ export type ControlPlane = Pick<
   | "getClient"
   | "setBudget"
   | "addRule"
+  | "addRules"
   | "moveRule"
   | "revokeHost"
   | "revokeRule"

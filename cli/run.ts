@@ -11,7 +11,7 @@ import { COMMANDS } from "./command/commands.ts";
 import { refuseLeakyEnvironment } from "./up/environment.ts";
 import { commandHelp, overview } from "./command/help.ts";
 import { type Io, systemIo } from "./terminal/io.ts";
-import { nearest } from "./command/nearest.ts";
+import { nearest } from "../core/nearest.ts";
 import { type Output, OutputClosed } from "./terminal/output.ts";
 import { asksForHelp, HELP_FLAG, parseCommandLine, usageError } from "./command/parse.ts";
 

@@ -5,6 +5,7 @@
  */
 import type { Api } from "./api.ts";
 import type {
+  AddedProfile,
   AllowRule,
   AppliedPolicy,
   ApplyOptions,
@@ -15,9 +16,11 @@ import type {
   Mode,
   ModeSwitch,
   NewAllowRule,
+  NewProfile,
   NewSecret,
   Policy,
   PolicyTest,
+  Profile,
   ReplayOptions,
   RevokedRule,
   Secret,
@@ -170,6 +173,16 @@ export class Allows {
   /** Adds a rule behind the client's others. 409 when the client has that rule. */
   add(rule: NewAllowRule, options?: CallOptions): Promise<AllowRule> {
     return this.#api.call("post", "/proxy/v1/allows", { body: rule }, options);
+  }
+
+  /** Adds the rules of a profile, such as `npm@1`: all or none. 409 when the client has one of them. */
+  addProfile(profile: NewProfile, options?: CallOptions): Promise<AddedProfile> {
+    return this.#api.call("post", "/proxy/v1/allows/profile", { body: profile }, options);
+  }
+
+  /** The profiles that the proxy has, in all their versions. */
+  profiles(options?: CallOptions): Promise<readonly Profile[]> {
+    return this.#api.call("get", "/proxy/v1/profiles", {}, options);
   }
 
   /** Puts rule `from` of a client, counted from 1, before rule `before`, or behind all. What it has admitted goes on. */

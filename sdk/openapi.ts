@@ -178,6 +178,43 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/profiles": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** Named sets of rules that this version of the program has, in all their versions */
+    readonly get: operations["listProfiles"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/allows/profile": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /**
+     * Add the rules of a profile to a client: all of them or none
+     * @description They are ordinary rules from then on: another version of the program does not change them.
+     */
+    readonly post: operations["addProfile"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/policy": {
     readonly parameters: {
       readonly query?: never;
@@ -845,6 +882,53 @@ export interface components {
       readonly mcp_tool?: readonly string[];
       /** @description Only messages of this method over MCP, such as resources/*; what any session needs is free */
       readonly mcp_method?: readonly string[];
+    };
+    readonly Profile: {
+      /**
+       * @description Name and version
+       * @example npm@1
+       */
+      readonly profile: string;
+      /** @example npm */
+      readonly name: string;
+      readonly version: number;
+      /** @description What its rules let a client do, and what not */
+      readonly summary: string;
+      /** @description Public pages that it was made from */
+      readonly sources: readonly string[];
+      /** @description In the order in which they are tried */
+      readonly rules: readonly (components["schemas"]["AllowRule"] & {
+        /**
+         * @description `must`: the rule is left out when no secret for its host is given
+         * @enum {string}
+         */
+        readonly takes_secret?: "may" | "must";
+      })[];
+    };
+    readonly AddedProfile: {
+      /**
+       * @description Name and version
+       * @example npm@1
+       */
+      readonly profile: string;
+      readonly rules: readonly components["schemas"]["AllowRule"][];
+    };
+    readonly AddProfileRequest: {
+      /** @example ci-1 */
+      readonly client: string;
+      /**
+       * @description `npm@1`, or `npm` for its last version
+       * @example npm@1
+       */
+      readonly profile: string;
+      /** @description Each goes to the rules that take one at the host that it is bound to */
+      readonly secrets?: readonly string[];
+      /** @description Seconds that the rules live; 0, or nothing, for ever */
+      readonly ttl_seconds?: number;
+      /** @description The place, from 1, of the rule before which they are put; behind all when left out */
+      readonly before?: number;
+      /** @description Only say what would be added */
+      readonly dry_run?: boolean;
     };
     readonly Policy: {
       /** @enum {number} */
@@ -1887,6 +1971,59 @@ export interface operations {
           readonly [name: string]: unknown;
         };
         content?: never;
+      };
+    };
+  };
+  readonly listProfiles: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The profiles, by name and version */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": readonly components["schemas"]["Profile"][];
+        };
+      };
+    };
+  };
+  readonly addProfile: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["AddProfileRequest"];
+      };
+    };
+    readonly responses: {
+      /** @description For a dry run: the rules that would be added */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["AddedProfile"];
+        };
+      };
+      /** @description The rules, in order */
+      readonly 201: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["AddedProfile"];
+        };
       };
     };
   };

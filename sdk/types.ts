@@ -27,6 +27,12 @@ export type AllowRule = Schemas["AllowRule"];
 export type NewAllowRule = Schemas["NewAllowRuleRequest"];
 /** The fields that say which rule is meant. */
 export type RevokedRule = Schemas["RevokeRequest"];
+/** A named set of rules in one of its versions. */
+export type Profile = Schemas["Profile"];
+/** A profile whose rules are to be added, or with `dry_run` shown. */
+export type NewProfile = Schemas["AddProfileRequest"];
+/** The rules that a profile became. */
+export type AddedProfile = Schemas["AddedProfile"];
 /** The mode that the proxy was started with, and the switches in force. */
 export type Mode = Schemas["Mode"];
 /** A switch of the mode to be made. */

@@ -38,33 +38,65 @@ export interface NewRule extends RuleOptions {
   readonly spec: RuleSpec;
 }
 
+/** Rules that are to be added, one behind the other. */
+export interface NewRules extends RuleOptions {
+  /** The owner's name. */
+  readonly client: string;
+  /** From `parseRule`, no two alike. */
+  readonly specs: readonly RuleSpec[];
+  /** Only checks what adding them would check. */
+  readonly isDryRun?: boolean | undefined;
+}
+
 /** See `State.addRule`. */
-export async function addRule(writer: Writer, { client, spec, ttlMs, place }: NewRule): Promise<Rule> {
+export async function addRule(writer: Writer, { spec, ...options }: NewRule): Promise<Rule> {
+  const [rule] = await addRules(writer, { specs: [spec], ...options });
+  return rule ?? refuseInvalid("Cannot add a rule: there is none", "write its host");
+}
+
+/** See `State.addRules`. */
+export async function addRules(
+  writer: Writer,
+  { client, specs, ttlMs, place, isDryRun = false }: NewRules,
+): Promise<Rule[]> {
   const { view } = writer;
   const owner = view.client(client) ??
     refuseInvalid(`Cannot add a rule: unknown client ${quoted(client)}`, "create the client first");
-  checkSecretOf(view, spec);
   checkTtl(ttlMs);
+  for (const spec of specs) checkNew(view, client, spec);
+  checkRoom("rule", view.ruleCount + specs.length - 1, MAX_RULES);
+  const present = [...view.storedRules(client)];
+  checkRoom(`rule of client ${client}`, present.length + specs.length - 1, MAX_RULES_PER_CLIENT);
+  const now = writer.clock.now();
+  const expiresAt = ttlMs === undefined ? {} : { expiresAt: now + ttlMs };
+  const added = specs.map((spec, i): StoredRule => {
+    const rule = { ...spec, id: crypto.randomUUID(), client, ...expiresAt };
+    if (place === undefined) return { rule, clientId: owner.id, sequence: writer.takeSequence() };
+    const stored = { rule, clientId: owner.id, sequence: sequenceAt(present, place + i) };
+    present.splice(place + i - 1, 0, stored);
+    return stored;
+  });
+  const rules = added.map(({ rule }) => rule);
+  if (isDryRun) return rules;
+  await writer.commit(added.map((stored) => writeRule(stored, now)), () => {
+    for (const stored of added) view.addRule(stored);
+  });
+  if (ttlMs !== undefined) writer.armTimer();
+  return rules;
+}
+
+function checkNew(view: PolicyView, client: string, spec: RuleSpec): void {
+  checkSecretOf(view, spec);
   if (JSON.stringify(spec).length > MAX_RULE_CHARS) {
     refuseInvalid("Cannot add a rule: it is too long", "split its paths over several rules");
   }
-  if (findRule(view, client, spec)) {
-    refuseConflict(`Cannot add a rule: client ${client} has this rule already`, "revoke it first");
-  }
-  checkRoom("rule", view.ruleCount, MAX_RULES);
-  checkRoom(`rule of client ${client}`, view.storedRules(client).length, MAX_RULES_PER_CLIENT);
-  const now = writer.clock.now();
-  const rule: Rule = {
-    ...spec,
-    id: crypto.randomUUID(),
-    client,
-    ...(ttlMs === undefined ? {} : { expiresAt: now + ttlMs }),
-  };
-  const sequence = place === undefined ? writer.takeSequence() : sequenceAt(view.storedRules(client), place);
-  const stored: StoredRule = { rule, clientId: owner.id, sequence };
-  await writer.commit([writeRule(stored, now)], () => view.addRule(stored));
-  if (rule.expiresAt !== undefined) writer.armTimer();
-  return rule;
+  const twin = findRule(view, client, spec);
+  if (!twin) return;
+  const place = view.storedRules(client).indexOf(twin) + 1;
+  refuseConflict(
+    `Cannot add a rule: client ${client} has this rule already, as rule ${place} for ${spec.host}`,
+    "revoke it first",
+  );
 }
 
 /** See `State.moveRule`. */

@@ -259,6 +259,20 @@ export class State implements AsyncDisposable {
   }
 
   /**
+   * The same for several rules, no two alike, which stand one behind the other: all of them or none.
+   *
+   * @param options `isDryRun` only says what would be added, or refused
+   * @throws ProxyError as {@linkcode State.addRule}
+   */
+  addRules(
+    client: string,
+    specs: readonly RuleSpec[],
+    options: Omit<rules.NewRules, "client" | "specs"> = {},
+  ): Promise<Rule[]> {
+    return this.#writer.write(() => rules.addRules(this.#writer, { client, specs, ...options }));
+  }
+
+  /**
    * Puts a rule of a client before another, or behind all, and returns it. What it has admitted goes on.
    *
    * @throws ProxyError `input.not-found`, `input.invalid`

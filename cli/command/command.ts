@@ -27,6 +27,8 @@ export interface FlagSpec {
   readonly split?: (value: string) => readonly string[];
   /** The only values that are accepted. */
   readonly choices?: readonly string[];
+  /** Values that a shell offers, among others. */
+  readonly offers?: readonly string[];
   /** The value when the flag is absent. */
   readonly default?: string;
   readonly isRequired?: boolean;
@@ -39,6 +41,8 @@ export interface ArgumentSpec {
   readonly description: string;
   /** The only values that are accepted. */
   readonly choices?: readonly string[];
+  /** Values that a shell offers, among others. */
+  readonly offers?: readonly string[];
   /** May be left out; only the last one can. */
   readonly isOptional?: boolean;
 }

@@ -7,6 +7,7 @@ import { CONDITION_FLAGS, WORD_FLAGS } from "../api/rule_words.ts";
 import { AGENT_COMMANDS, PLACED_CA } from "../agent/commands.ts";
 import { type CommandSpec, type FlagSpec, splitCommas, splitPaths } from "./command.ts";
 import { JSON_FLAG, URL_FLAG } from "./common_flags.ts";
+import { PROFILES } from "../../policy/profile.ts";
 import { REVIEW_COMMANDS } from "../review/commands.ts";
 import { UP_FLAGS } from "../up/flags.ts";
 
@@ -49,6 +50,14 @@ const RULE_FLAGS: readonly FlagSpec[] = [
     description: "pass the bytes through uninspected; not with --method, --path or --secret",
   },
 ];
+
+/** `allow --profile` needs no host, and takes a secret for each host of the profile. */
+function allowFlag(flag: FlagSpec): FlagSpec {
+  if (flag.name === "host") return { ...flag, isRequired: false };
+  return flag.name === "secret" ? { ...flag, isRepeatable: true, split: splitCommas } : flag;
+}
+
+const PROFILE_NAMES = PROFILES.map(({ name }) => name);
 
 const ALL_FLAG: FlagSpec = { name: "all", description: "every client, also those that are made later" };
 
@@ -320,7 +329,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: "add a rule to a client, after those that it has or before one; the first that matches decides",
     arguments: [RULE_CLIENT],
     flags: [
-      ...RULE_FLAGS,
+      ...RULE_FLAGS.map(allowFlag),
+      {
+        name: "profile",
+        placeholder: "PROFILE",
+        description:
+          "add the rules of a profile (npm, or npm@1) instead of one; see slicer-proxy profiles list",
+        offers: PROFILE_NAMES,
+      },
+      { name: "yes", description: "with --profile: add its rules without asking" },
+      { name: "dry-run", description: "with --profile: only show its rules" },
       {
         name: "ttl",
         placeholder: "DURATION",
@@ -336,6 +354,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       "slicer-proxy allow ci-1 --host llm.example.com --secret llm-key",
       "slicer-proxy allow ci-1 --host ssh.example.com --port 22 --passthrough",
       "slicer-proxy allow ci-1 --host api.example.com --path '/admin/*' --secret admin-key --first",
+      "slicer-proxy allow ci-1 --profile npm --ttl 1h",
     ],
     load: async () => (await import("../rules/cmd_allow.ts")).run,
   },
@@ -396,6 +415,21 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: [JSON_FLAG, URL_FLAG],
     examples: ["slicer-proxy rules ci-1"],
     load: async () => (await import("../rules/cmd_rules.ts")).run,
+  },
+  {
+    name: "profiles list",
+    summary: "list the profiles: named sets of rules for well-known programs",
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: ["slicer-proxy profiles list"],
+    load: async () => (await import("../rules/cmd_profiles.ts")).list,
+  },
+  {
+    name: "profiles show",
+    summary: "show the rules of a profile, and where they come from",
+    arguments: [{ name: "PROFILE", description: "npm, or npm@1 for a version", offers: PROFILE_NAMES }],
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: ["slicer-proxy profiles show npm"],
+    load: async () => (await import("../rules/cmd_profiles.ts")).show,
   },
   {
     name: "env",

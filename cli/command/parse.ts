@@ -11,7 +11,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { ProxyError } from "../../core/errors.ts";
 import { CommandArgs, type CommandSpec, type FlagSpec, PROGRAM } from "./command.ts";
 import { usageLine } from "./help.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../../core/nearest.ts";
 
 /** Every command understands it; the caller looks for it before the strict reading. */
 export const HELP_FLAG: FlagSpec = { name: "help", short: "h", description: "show this help" };

@@ -60,8 +60,8 @@ function nextWords(commands: readonly CommandSpec[], path: string): readonly Cho
 }
 
 function argumentWords(spec: CommandSpec | undefined): readonly Choice[] {
-  return (spec?.arguments ?? []).flatMap(({ choices = [], description }) =>
-    choices.map((word) => ({ word, description }))
+  return (spec?.arguments ?? []).flatMap(({ choices = [], offers = choices, description }) =>
+    offers.map((word) => ({ word, description }))
   );
 }
 
@@ -69,7 +69,7 @@ function flagChoices(flag: FlagSpec): readonly FlagChoice[] {
   const { name, short, description, placeholder } = flag;
   const value = placeholder === undefined
     ? {}
-    : { value: flag.choices ?? VALUES_BY_PLACEHOLDER[placeholder] ?? "text" as const };
+    : { value: flag.choices ?? flag.offers ?? VALUES_BY_PLACEHOLDER[placeholder] ?? "text" as const };
   const long = { word: `--${name}`, description, ...value };
   return short === undefined ? [long] : [long, { ...long, word: `-${short}` }];
 }

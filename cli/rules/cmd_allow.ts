@@ -8,13 +8,30 @@ import { parseName } from "../../core/names.ts";
 import { apiClient } from "../api/client.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
-import { placeOf } from "./place.ts";
+import { addProfile } from "./cmd_profiles.ts";
+import { wantedPlace } from "./place.ts";
 import type { RuleSpec } from "../../policy/rule.ts";
 import type { Io } from "../terminal/io.ts";
 import { ruleBody, ruleOf, ttlSecondsOf, warningsOf } from "../api/values.ts";
 
-/** Adds the rule that the flags describe, after the client's other rules or before one, and says what is wrong with it. */
-export async function run(args: CommandArgs, io: Io): Promise<void> {
+/**
+ * Adds the rule that the flags describe, after the client's other rules or before one, and says what is wrong with it; or
+ * the rules of a profile.
+ */
+export async function run(args: CommandArgs, io: Io): Promise<number | void> {
+  if (args.has("profile")) return await addProfile(args, io);
+  for (const flag of ["yes", "dry-run"]) {
+    if (args.has(flag)) throw usageError(`Cannot use --${flag} without --profile`);
+  }
+  if (!args.has("host")) {
+    throw usageError(
+      'Cannot run "allow": --host is missing',
+      "usage: slicer-proxy allow CLIENT --host HOST [flags], or allow CLIENT --profile PROFILE",
+    );
+  }
+  if (args.list("secret").length > 1) {
+    throw usageError("Cannot use --secret more than once without --profile", "a rule injects one secret");
+  }
   await add(args, io, ruleOf(args));
 }
 
@@ -40,15 +57,4 @@ async function add(args: CommandArgs, io: Io, rule: RuleSpec): Promise<void> {
       : `allowed ${client} to reach ${rule.host}${howLong}`,
   );
   for (const warning of warningsOf(added)) io.output.note(`warning: ${warning}`);
-}
-
-/** The place before which the rule is put. @throws ProxyError `cli.usage` */
-function wantedPlace(args: CommandArgs): number | undefined {
-  const text = args.text("before");
-  if (args.has("first")) {
-    if (text !== undefined) throw usageError("Cannot use --first and --before together");
-    return 1;
-  }
-  if (text === undefined) return undefined;
-  return placeOf(text, "--before");
 }

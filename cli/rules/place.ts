@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
 
 /**
@@ -17,4 +18,15 @@ export function placeOf(text: string | undefined, what: string): number {
     `Cannot use ${what} with this value`,
     "it takes a rule's number, as slicer-proxy rules lists them",
   );
+}
+
+/** The place before which `--first` or `--before` puts a rule. @throws ProxyError `cli.usage` */
+export function wantedPlace(args: CommandArgs): number | undefined {
+  const text = args.text("before");
+  if (args.has("first")) {
+    if (text !== undefined) throw usageError("Cannot use --first and --before together");
+    return 1;
+  }
+  if (text === undefined) return undefined;
+  return placeOf(text, "--before");
 }

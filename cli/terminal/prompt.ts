@@ -1,5 +1,5 @@
 /**
- * Asking for a secret on a terminal without showing it.
+ * Asking on a terminal: for a secret, without showing it, and for a yes.
  *
  * @module
  */
@@ -23,6 +23,19 @@ export async function promptSecret(question: string, io: Io): Promise<string> {
     io.input.setRaw(false);
     io.output.note("");
   }
+}
+
+/** True when the user answers `y` or `yes`; anything else, and the end of the input, means no. */
+export async function confirm(question: string, io: Io): Promise<boolean> {
+  io.output.prompt(`${question} [y/N] `);
+  const buffer = new Uint8Array(256);
+  let answer = "";
+  while (!answer.includes("\n") && answer.length < buffer.length) {
+    const count = await io.input.read(buffer);
+    if (count === null) break;
+    answer += new TextDecoder().decode(buffer.subarray(0, count));
+  }
+  return /^(?:y|yes)\r?\n?$/i.test(answer);
 }
 
 async function readLine(io: Io): Promise<string> {

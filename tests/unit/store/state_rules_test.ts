@@ -404,3 +404,28 @@ Deno.test("judgeRules() knows which secrets are there, and the figures count wha
   assertEquals(state.judgeRules("ci-1").map(({ warnings }) => warnings.length), [1]);
   assertEquals((await state.figures()).rulesWithWarnings, 1);
 });
+
+Deno.test("addRules() adds all of them in order at a place, or none", async () => {
+  await using folder = await tempFolder();
+  const clock = new HandClock();
+  {
+    await using state = await openState(folder.state, clock);
+    await state.createClient("ci-1");
+    for (const host of ["a.test", "b.test"]) await state.addRule("ci-1", rule(host));
+    const three = ["x.test", "y.test", "z.test"].map((host) => rule(host));
+    const shown = await state.addRules("ci-1", three, { place: 2, ttlMs: 1_000, isDryRun: true });
+    assertEquals(hosts(shown), ["x.test", "y.test", "z.test"]);
+    assertEquals(hosts(state.listRules("ci-1")), ["a.test", "b.test"]);
+    const added = await state.addRules("ci-1", three, { place: 2, ttlMs: 1_000 });
+    assertEquals(added.map(({ expiresAt }) => expiresAt), Array(3).fill(clock.nowMs + 1_000));
+    const again = [rule("new.test"), rule("y.test")];
+    const error = await assertRejects(() => state.addRules("ci-1", again), ProxyError);
+    assertEquals(error.code, "input.conflict");
+    assertStringIncludes(error.message, "as rule 3 for y.test");
+    const unknown = [rule("new.test"), rule("other.test", { secret: "none" })];
+    await assertRejects(() => state.addRules("ci-1", unknown), ProxyError);
+    await assertRejects(() => state.addRules("ci-1", [rule("new.test")], { place: 9 }), ProxyError);
+  }
+  await using state = await openState(folder.state, clock);
+  assertEquals(hosts(state.listRules("ci-1")), ["a.test", "x.test", "y.test", "z.test", "b.test"]);
+});

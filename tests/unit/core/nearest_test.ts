@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { editDistance, nearest } from "../../../../cli/command/nearest.ts";
+import { editDistance, nearest } from "../../../core/nearest.ts";
 
 Deno.test("editDistance() counts single edits and swaps", async (t) => {
   const rows: readonly (readonly [string, string, number])[] = [
