@@ -17,7 +17,7 @@ import { isTlsRecord, peekClientHello } from "./streams/client_hello.ts";
 import { type ClientStream, modeOf } from "./context.ts";
 import { type Refusal, refusalOf } from "./error_response.ts";
 import type { OpenSession } from "./exchange.ts";
-import type { Alpn } from "./egress/dialler.ts";
+import type { Alpn } from "./egress/upstream_connection.ts";
 import { beginsWithPreface } from "./http2/preface.ts";
 import { serveHttp2 } from "./http2_session.ts";
 import type { Client } from "./policy_source.ts";

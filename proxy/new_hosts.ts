@@ -7,7 +7,7 @@
  * @module
  */
 import type { ProxyContext } from "./context.ts";
-import type { Alpn } from "./egress/dialler.ts";
+import type { Alpn } from "./egress/upstream_connection.ts";
 import type { Refusal } from "./error_response.ts";
 import type { Client } from "./policy_source.ts";
 

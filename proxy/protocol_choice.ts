@@ -12,7 +12,7 @@ import { hostWithin } from "../policy/rule.ts";
 import type { ClientCertificate } from "../secrets/credential.ts";
 import { isHttp1Only } from "../policy/decide.ts";
 import type { Rule } from "../policy/rule.ts";
-import type { Alpn, UpstreamConnection } from "./egress/dialler.ts";
+import type { Alpn, UpstreamConnection } from "./egress/upstream_connection.ts";
 import { FailedDial } from "./egress/failed_dial.ts";
 import type { PoolKey } from "./egress/pool.ts";
 import type { OpenSession } from "./exchange.ts";

@@ -8,7 +8,7 @@
 import { isProxyError, ProxyError } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
 import type { ClientCertificate } from "../secrets/credential.ts";
-import type { Alpn, UpstreamConnection } from "./egress/dialler.ts";
+import type { Alpn, UpstreamConnection } from "./egress/upstream_connection.ts";
 import { announcedIdleMs } from "./egress/idle_times.ts";
 import type { AdmittedExchange } from "./exchange.ts";
 import { Http1Leg } from "./http1/upstream.ts";

@@ -13,7 +13,7 @@ import type { ClientCertificate } from "../../secrets/credential.ts";
 import { ByteReader } from "../streams/byte_reader.ts";
 import { NodeStream } from "../streams/node_stream.ts";
 import { upstreamTlsError } from "../tls/errors.ts";
-import type { Alpn, UpstreamConnection } from "./dialler.ts";
+import type { Alpn, UpstreamConnection } from "./upstream_connection.ts";
 import { noCommonProtocol } from "./no_common_protocol.ts";
 
 /** Where to, and with what. */

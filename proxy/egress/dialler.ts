@@ -16,12 +16,13 @@ import { shutdownSocket } from "../../core/native.ts";
 import { type AddressOptions, checkAll, isNearAddress } from "../../policy/address.ts";
 import type { ClientCertificate } from "../../secrets/credential.ts";
 import type { Admission } from "../admission.ts";
-import { ByteReader, type ByteStream, closeQuietly } from "../streams/byte_reader.ts";
+import { ByteReader, closeQuietly } from "../streams/byte_reader.ts";
 import type { Client } from "../policy_source.ts";
 import { ClosedAddresses } from "./closed_addresses.ts";
 import { SocketStream } from "../streams/socket_stream.ts";
 import { upstreamTlsError } from "../tls/errors.ts";
 import { dialWithCertificate } from "./certificate_dial.ts";
+import type { Alpn, UpstreamConnection } from "./upstream_connection.ts";
 import { noCommonProtocol } from "./no_common_protocol.ts";
 import { interleave, race, Winners } from "./race.ts";
 
@@ -61,19 +62,6 @@ export interface DialTarget {
   readonly clientCertificate?: ClientCertificate | undefined;
   /** What is offered within TLS, in the order of preference. Default: HTTP/1.1 alone. */
   readonly alpn?: readonly Alpn[];
-}
-
-/** The protocols that the proxy speaks, as TLS names them (RFC 7301). */
-export type Alpn = "h2" | "http/1.1";
-
-/** A connection to an upstream, with the reader that knows what has been read of it. */
-export interface UpstreamConnection {
-  readonly stream: ByteStream;
-  readonly reader: ByteReader;
-  /** True when requests were sent on it before. */
-  isReused: boolean;
-  /** What the upstream has picked; without an answer it is HTTP/1.1. */
-  readonly protocol: Alpn;
 }
 
 /** A name may have many more addresses than anyone should wait for; big sites have up to eight of each family. */

@@ -12,7 +12,7 @@ import type { Grants } from "../grants.ts";
 import { startHttp2Client } from "../http2/client.ts";
 import type { Http2ClientConnection } from "../http2/types.ts";
 import { type Counts, IDLE_UPSTREAMS, LocalCounts } from "../records/counts.ts";
-import type { UpstreamConnection } from "./dialler.ts";
+import type { UpstreamConnection } from "./upstream_connection.ts";
 import { keyOf, type PoolKey } from "./pool.ts";
 import type { ProtocolMemory } from "./protocol_memory.ts";
 

@@ -10,7 +10,7 @@ import { closeQuietly } from "../streams/byte_reader.ts";
 import { type Counts, IDLE_UPSTREAMS, LocalCounts } from "../records/counts.ts";
 import type { Grants } from "../grants.ts";
 import type { Grant } from "../policy_source.ts";
-import type { UpstreamConnection } from "./dialler.ts";
+import type { UpstreamConnection } from "./upstream_connection.ts";
 import { IdleTimes } from "./idle_times.ts";
 
 /** What must be equal for a connection to be used again. */

@@ -5,7 +5,7 @@
  */
 import { formatHostPort, type HostPort } from "../../core/host_port.ts";
 import { RecentMap } from "../../core/recent_map.ts";
-import type { Alpn } from "./dialler.ts";
+import type { Alpn } from "./upstream_connection.ts";
 
 /** Clients may name places without end; one that was forgotten costs a dial that its first request needs anyway. */
 const MAX_REMEMBERED = 4_096;

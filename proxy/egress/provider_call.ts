@@ -17,7 +17,8 @@ import { closeQuietly, writeAll } from "../streams/byte_reader.ts";
 import { makeField, valuesOf } from "../message/fields.ts";
 import { readResponseHead } from "../http1/head_reader.ts";
 import { formatRequestHead } from "../http1/head_writer.ts";
-import type { Dialler, UpstreamConnection } from "./dialler.ts";
+import type { Dialler } from "./dialler.ts";
+import type { UpstreamConnection } from "./upstream_connection.ts";
 
 /** A token endpoint's answer is a few KiB. */
 const MAX_BODY_BYTES = 1_048_576;

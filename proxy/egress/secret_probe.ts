@@ -31,7 +31,8 @@ import { formatRequestHead } from "../http1/head_writer.ts";
 import { type HeaderField, injectCredential, makeField, valuesOf } from "../message/fields.ts";
 import { fillSegment, setParameter } from "../message/target_credential.ts";
 import { closeQuietly, writeAll } from "../streams/byte_reader.ts";
-import type { Dialler, UpstreamConnection } from "./dialler.ts";
+import type { Dialler } from "./dialler.ts";
+import type { UpstreamConnection } from "./upstream_connection.ts";
 
 /** A person waits for it. */
 const TEST_TIMEOUT_MS = 15_000;

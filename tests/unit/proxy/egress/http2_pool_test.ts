@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Deadlines } from "../../../../core/deadlines.ts";
 import { isProxyError, ProxyError } from "../../../../core/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../../../core/limits.ts";
-import type { UpstreamConnection } from "../../../../proxy/egress/dialler.ts";
+import type { UpstreamConnection } from "../../../../proxy/egress/upstream_connection.ts";
 import { Http2Pool } from "../../../../proxy/egress/http2_pool.ts";
 import type { PoolKey } from "../../../../proxy/egress/pool.ts";
 import { Grants } from "../../../../proxy/grants.ts";

@@ -4,7 +4,7 @@ import { DEFAULT_LIMITS, type Limits } from "../../../../core/limits.ts";
 import { ByteReader, type ByteStream } from "../../../../proxy/streams/byte_reader.ts";
 import { Grants } from "../../../../proxy/grants.ts";
 import { type PoolKey, UpstreamPool } from "../../../../proxy/egress/pool.ts";
-import type { UpstreamConnection } from "../../../../proxy/egress/dialler.ts";
+import type { UpstreamConnection } from "../../../../proxy/egress/upstream_connection.ts";
 import { waitUntil } from "../../../support/sockets.ts";
 import { TestPolicy } from "../../../support/test_policy.ts";
 

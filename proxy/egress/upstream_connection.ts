@@ -1,0 +1,19 @@
+/**
+ * A connection to an upstream, as whoever dialled it hands it on.
+ *
+ * @module
+ */
+import type { ByteReader, ByteStream } from "../streams/byte_reader.ts";
+
+/** The protocols that the proxy speaks, as TLS names them (RFC 7301). */
+export type Alpn = "h2" | "http/1.1";
+
+/** A connection to an upstream, with the reader that knows what has been read of it. */
+export interface UpstreamConnection {
+  readonly stream: ByteStream;
+  readonly reader: ByteReader;
+  /** True when requests were sent on it before. */
+  isReused: boolean;
+  /** What the upstream has picked; without an answer it is HTTP/1.1. */
+  readonly protocol: Alpn;
+}
