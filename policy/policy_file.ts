@@ -13,6 +13,7 @@
  *             paths: [/repos/*]
  *             secret: gh
  *             ttl: 1h # or expires: 2026-12-01T00:00:00Z
+ *         profiles: [npm@1] # rules of profiles, behind those
  *
  * `docs/policy.schema.json` says the same to editors.
  *
@@ -20,7 +21,7 @@
  *
  * @module
  */
-import { formatExactDuration, parseDuration } from "../core/duration.ts";
+import { formatExactDuration } from "../core/duration.ts";
 import { parseName } from "../core/names.ts";
 import { hostWithin, parseHostPattern, parseRule, ruleKey, type RuleSpec } from "./rule.ts";
 import {
@@ -31,7 +32,9 @@ import {
   wordTexts,
   type WordValue,
 } from "./rule_words.ts";
+import { readProfile } from "./policy_file_profiles.ts";
 import { type KnownKeys, YamlFields } from "./yaml_fields.ts";
+import { type Lifetime, readLifetime } from "./yaml_lifetime.ts";
 import { isAmbiguousPlain, type YamlNode, YamlSource } from "./yaml_tree.ts";
 
 /** What a policy file says. */
@@ -42,14 +45,10 @@ export interface PolicyFile {
   readonly secrets: ReadonlyMap<string, PolicySecret>;
 }
 
-/** A rule, and how long it lives. At most one of `ttlMs` and `expiresAt` is there. */
-export interface PolicyRule {
+/** A rule, and how long it lives. */
+export interface PolicyRule extends Lifetime {
   /** What it allows. */
   readonly spec: RuleSpec;
-  /** Milliseconds from when the rule is added, whole seconds. */
-  readonly ttlMs?: number;
-  /** Epoch milliseconds. */
-  readonly expiresAt?: number;
 }
 
 /** What a secret has to be for the file to be about it. */
@@ -64,7 +63,9 @@ export interface PolicySecret {
 
 const POLICY: KnownKeys = { what: "a policy", required: ["version", "clients"], optional: ["secrets"] };
 const SECRET: KnownKeys = { what: "a secret", required: ["host"], optional: ["type"] };
-const CLIENT: KnownKeys = { what: "a client", required: ["allow"], optional: [] };
+const CLIENT: KnownKeys = { what: "a client", required: ["allow"], optional: ["profiles"] };
+/** One that has profiles needs no rules of its own. */
+const CLIENT_WITH_PROFILES: KnownKeys = { what: "a client", required: ["profiles"], optional: ["allow"] };
 const RULE: KnownKeys = {
   what: "a rule",
   required: ["host"],
@@ -73,9 +74,6 @@ const RULE: KnownKeys = {
     ...WORD_ROWS.map(({ name }) => name),
   ],
 };
-
-/** RFC 3339 §5.6, with the parts of a second that a clock here has. */
-const TIME = /^(\d{4})-(\d\d)-(\d\d)T\d\d:\d\d:\d\d(?:\.\d{1,3})?(?:Z|[+-]\d\d:\d\d)$/;
 
 /**
  * Reads a policy file. A rule's secret must be listed under `secrets`, and the rule's host lie within the secret's.
@@ -168,25 +166,37 @@ function readSecret(source: YamlSource, node: YamlNode): PolicySecret {
   return { host, type: type === "basic-auth" ? "basic" : type, place: source.place(node.at) };
 }
 
+/** Its own rules, and behind them those of its profiles. */
 function readRules(
   source: YamlSource,
   node: YamlNode,
   secrets: ReadonlyMap<string, PolicySecret>,
 ): readonly PolicyRule[] {
+  const hasProfiles = node.kind === "map" && node.entries.some(({ key }) => key.text === "profiles");
+  const fields = new YamlFields(source, node, hasProfiles ? CLIENT_WITH_PROFILES : CLIENT);
   const seen = new Set<string>();
-  return new YamlFields(source, node, CLIENT).items("allow").map((item) => {
-    const rule = readRule(new YamlFields(source, item, RULE), secrets);
-    const key = ruleKey(rule.spec);
+  const checkNew = (at: number, { spec }: PolicyRule, what: string) => {
+    const key = ruleKey(spec);
     if (seen.has(key)) {
       source.refuse(
-        item.at,
-        "this client has the same rule above",
+        at,
+        `this client has the same rule above${what}`,
         "leave one of them out; secret, ttl, expires and options do not tell rules apart",
       );
     }
     seen.add(key);
+  };
+  const own = fields.items("allow").map((item) => {
+    const rule = readRule(new YamlFields(source, item, RULE), secrets);
+    checkNew(item.at, rule, "");
     return rule;
   });
+  const profiles = fields.items("profiles").flatMap((item) => {
+    const rules = readProfile(source, item, secrets);
+    for (const rule of rules) checkNew(item.at, rule, `, for ${rule.spec.host}`);
+    return rules;
+  });
+  return [...own, ...profiles];
 }
 
 function readRule(fields: YamlFields, secrets: ReadonlyMap<string, PolicySecret>): PolicyRule {
@@ -255,33 +265,6 @@ function readSecretOf(
     );
   }
   return name;
-}
-
-function readLifetime(fields: YamlFields): { readonly ttlMs?: number; readonly expiresAt?: number } {
-  const ttlMs = fields.text("ttl", parseDuration);
-  const expires = fields.text("expires", (text) => text);
-  if (ttlMs !== undefined && expires !== undefined) {
-    fields.refuse("expires", "a rule has both ttl and expires", "leave one of them out");
-  }
-  if (ttlMs !== undefined && ttlMs % 1_000 !== 0) {
-    fields.refuse("ttl", "a ttl has no parts of a second", "write whole seconds, such as 90s");
-  }
-  if (ttlMs !== undefined) return { ttlMs };
-  if (expires === undefined) return {};
-  const expiresAt = parseTime(expires);
-  if (expiresAt === undefined) {
-    fields.refuse("expires", "this is no time", "write it like 2026-12-01T00:00:00Z (RFC 3339)");
-  }
-  return { expiresAt };
-}
-
-function parseTime(text: string): number | undefined {
-  const [, year, month, day] = TIME.exec(text) ?? [];
-  const at = Date.parse(text);
-  if (day === undefined || Number.isNaN(at)) return undefined;
-  // Date.parse takes 30 February for 2 March.
-  const date = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)));
-  return date.getUTCDate() === Number(day) ? at : undefined;
 }
 
 /** A scalar that every YAML reader takes for this text: plain where that is certain, else as JSON writes it. */

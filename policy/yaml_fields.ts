@@ -122,8 +122,13 @@ function mapOf(source: YamlSource, node: YamlNode, what: string, hint: string): 
   return node.kind === "map" ? node : source.refuse(node.at, `${what}: this is no map`, hint);
 }
 
-/** Plain text that some YAML reader takes for a number, a boolean or null is refused: `no` could mean false. */
-function readText<Value>(
+/**
+ * The text of a scalar, through a reader whose refusals get its place. Plain text that some YAML reader takes for a number, a
+ * boolean or null is refused: `no` could mean false.
+ *
+ * @throws ProxyError `input.invalid`
+ */
+export function readText<Value>(
   source: YamlSource,
   node: YamlNode,
   what: string,
@@ -139,8 +144,12 @@ function readText<Value>(
   return located(source, node.at, () => read(node.text));
 }
 
-/** Runs a reader that knows nothing of files, and adds to its refusal where in the file that is. */
-function located<Value>(source: YamlSource, at: number, read: () => Value): Value {
+/**
+ * Runs a reader that knows nothing of files, and adds to its refusal where in the file that is.
+ *
+ * @throws ProxyError `input.invalid`
+ */
+export function located<Value>(source: YamlSource, at: number, read: () => Value): Value {
   try {
     return read();
   } catch (error) {

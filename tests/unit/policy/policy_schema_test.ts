@@ -38,7 +38,7 @@ Deno.test("policy.schema.json and parsePolicyFile() take the example of docs/POL
 Deno.test("policy.schema.json and parsePolicyFile() refuse the same mistakes", async (t) => {
   const rule = (more: object) => ({ version: 1, clients: { a: { allow: [{ host: "a.test", ...more }] } } });
   const secret = (more: object) => ({ version: 1, clients: {}, secrets: { s: { host: "a.test", ...more } } });
-  const rows: readonly [string, unknown][] = [
+  const rows: [string, unknown][] = [
     ["no version", { clients: {} }],
     ["another version", { version: 2, clients: {} }],
     ["no clients", { version: 1 }],
@@ -66,6 +66,14 @@ Deno.test("policy.schema.json and parsePolicyFile() refuse the same mistakes", a
     ["ttl without a unit", rule({ ttl: "60" })],
     ["date without a time", rule({ expires: "2026-12-01" })],
   ];
+  const profiles = (...profiles: unknown[]) => ({ version: 1, clients: { a: { profiles } } });
+  rows.push(
+    ["profile without a version", profiles("npm")],
+    ["profile of version 0", profiles("npm@0")],
+    ["profile without a name", profiles({ ttl: "1h" })],
+    ["profile with an unknown key", profiles({ profile: "npm@1", secret: "s" })],
+    ["profile with no secrets", profiles({ profile: "npm@1", secrets: [] })],
+  );
   for (const [name, value] of rows) {
     await t.step(name, () => {
       assert(!validator.safeParse(value).success, "the schema takes it");
@@ -73,6 +81,8 @@ Deno.test("policy.schema.json and parsePolicyFile() refuse the same mistakes", a
     });
   }
   const right = [
+    profiles(),
+    profiles("npm@1", { profile: "pip@1", ttl: "1h" }),
     rule({}),
     secret({}),
     rule({ methods: ["GET"], ports: [443], paths: ["*", "/a"], ttl: "1h30m" }),
