@@ -5,9 +5,18 @@
  *
  * @module
  */
+import { ProxyError } from "../core/errors.ts";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { AuditSlots } from "./audit_slots.ts";
-import type { ApiLog, AuditSource, BudgetDesk, ControlPlane, SecretDesk, StatusReport } from "./control.ts";
+import type {
+  ApiLog,
+  AuditSource,
+  BudgetDesk,
+  ControlPlane,
+  RequestDesk,
+  SecretDesk,
+  StatusReport,
+} from "./control.ts";
 import { errorResponse, invalidBody, refuse } from "./errors.ts";
 import { pathOf } from "./request_url.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
@@ -17,12 +26,22 @@ import { addClientRoutes } from "./routes_clients.ts";
 import { addModeRoutes } from "./routes_mode.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
 import { addProfileRoutes } from "./routes_profiles.ts";
+import { addRequestRoutes } from "./routes_requests.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
 import { addStatusRoutes } from "./routes_status.ts";
 import { addExplainRoute } from "./routes_explain.ts";
 import { addSuggestRoutes } from "./routes_suggest.ts";
 import { addSuspendRoutes } from "./routes_suspend.ts";
 import { addUiRoutes, type UiLinks } from "./routes_ui.ts";
+
+const NOTHING_WAITS: RequestDesk = {
+  list: () => [],
+  approve: (id) =>
+    Promise.reject(new ProxyError("input.not-found", `Cannot approve ${JSON.stringify(id)}: nothing waits`)),
+  deny: (id) => {
+    throw new ProxyError("input.not-found", `Cannot deny ${JSON.stringify(id)}: nothing waits`);
+  },
+};
 
 /** What the API serves. */
 export interface AppOptions {
@@ -33,6 +52,8 @@ export interface AppOptions {
   readonly secrets: SecretDesk;
   /** Without it there are no budgets. */
   readonly budgets?: BudgetDesk;
+  /** Without it nothing ever waits for a person. */
+  readonly requests?: RequestDesk;
   /** Resolves when all that was decided before is among the audit records. Without it, it always is. */
   readonly auditSettled?: () => Promise<void>;
   readonly log: ApiLog;
@@ -71,6 +92,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addModeRoutes(app, control, status);
   addSuspendRoutes(app, control);
   addBudgetRoutes(app, control, options.budgets ?? { usesOf: () => [] });
+  addRequestRoutes(app, options.requests ?? NOTHING_WAITS);
   addExplainRoute(app, control);
   const limits = options.auditLimits ?? AUDIT_LIMITS;
   const readers = new AuditSlots("readers", limits.maxReaders);

@@ -8,6 +8,7 @@
  */
 import type { HistogramData } from "../core/histogram.ts";
 import type { RecordFilter, StoredRecord } from "../policy/audit_record.ts";
+import type { Rule } from "../policy/rule.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { SecretTest } from "../secrets/probe.ts";
 import type { SecretRecord } from "../store/records.ts";
@@ -90,6 +91,38 @@ export interface BudgetUse {
 export interface BudgetDesk {
   /** Of a client that there is: its own, then those of its rules. */
   usesOf(client: string): readonly BudgetUse[];
+}
+
+/** A request that waits for a person. What its client has chosen is to be escaped where it is shown. */
+export interface WaitingRequest {
+  readonly id: string;
+  readonly client: string;
+  readonly method: string;
+  readonly scheme: "http" | "https";
+  readonly host: string;
+  readonly port: number;
+  readonly path: string;
+  readonly query?: string | undefined;
+  /** Epoch milliseconds: since when it waits, and when it is refused by itself. */
+  readonly sinceMs: number;
+  readonly untilMs: number;
+}
+
+/** How far an approval goes: this request, or a rule for exactly what it asks for. */
+export type Approval = "once" | "always" | { readonly forMs: number };
+
+/** Where people decide about requests that wait. */
+export interface RequestDesk {
+  list(): readonly WaitingRequest[];
+  /**
+   * Lets one go on.
+   *
+   * @returns the rule that was added
+   * @throws ProxyError `input.not-found`, `input.invalid`, `input.conflict`, `limit.reached`
+   */
+  approve(id: string, approval: Approval): Promise<Rule | undefined>;
+  /** @throws ProxyError `input.not-found` */
+  deny(id: string): void;
 }
 
 /** What the running proxy says of itself. Counters start at 0 with the process and never fall. */

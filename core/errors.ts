@@ -56,12 +56,13 @@ export type ErrorCode =
   | "upstream.echo"
   /** A credential is needed and cannot be had. */
   | "credential.unavailable"
-  /** Policy refuses on the way: names that disagree, an admission that is gone, a credential that must not leave, a client that is suspended. */
+  /** Policy refuses on the way: names that disagree, an admission that is gone, a credential that must not leave, a client that is suspended, a person who was asked. */
   | "policy.mismatch"
   | "policy.revoked"
   | "policy.placeholder"
   | "policy.signature"
   | "policy.suspended"
+  | "policy.asked"
   /** A limit of `core/limits.ts` refuses new work. */
   | "limit.reached"
   | "audit.write-failed"

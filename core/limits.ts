@@ -191,6 +191,19 @@ export const DEFAULT_LIMITS: Limits = {
 /** The longest time-out for responses that anybody may ask for: a day, as batch endpoints promise their answers. */
 export const MAX_RESPONSE_TIMEOUT_MS = 86_400_000;
 
+/** The longest that a request may wait for a person. */
+export const MAX_ASK_TIMEOUT_MS = 86_400_000;
+
+/** Requests that wait for a person (`allow --ask`). Each holds a connection, or a stream, and is a line that somebody reads. */
+export const ASK_LIMITS = {
+  /** In all. */
+  max: 256,
+  /** Of one client: more than a person looks through, and few enough that some clients leave room for others. */
+  maxPerClient: 16,
+  /** Programs wait for minutes at most, and so do people who were just asked. */
+  defaultTimeoutMs: 300_000,
+} as const;
+
 /** Members of all `Connection` fields of a request. Clients send three; each is looked up, and costs the server something. */
 export const MAX_CONNECTION_MEMBERS = 64;
 

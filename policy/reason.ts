@@ -13,6 +13,8 @@ export const REASONS = {
   "no-rule": "no allow rule of this client matches",
   "rule-denied": "a deny rule of this client matches before any other",
   "client-suspended": "the client, or every client, is suspended until somebody resumes it",
+  "ask-denied": "the rule asks a person first, who said no",
+  "ask-timeout": "the rule asks a person first, and nobody decided in time",
   "path-ambiguous":
     "servers read the path in more than one way, and the readings are not all allowed with the same effect",
   "path-encoding": "the path is encoded twice, or hides a dot segment, a NUL or an overlong character",

@@ -172,11 +172,20 @@ export function hostWithin(inner: string, outer: string): boolean {
   return inner !== "*" && inner.endsWith(outer.slice(1)) && inner !== outer.slice(1);
 }
 
-/** The identity of a rule within its client: secret, TTL and how its requests are sent are no part of it. */
+/** The identity of a rule within its client: secret, TTL and how its requests are sent are no part of it, but that it asks first is. */
 export function ruleKey(spec: RuleSpec): string {
   const paths = spec.paths.map(upperEscapes); // older stores keep escapes as they were typed
   const conditions = hasConditions(spec) ? [conditionsOf(spec)] : [];
-  return JSON.stringify([spec.host, spec.methods, paths, spec.ports, spec.passthrough, ...conditions]);
+  const asks = spec.ask ? ["ask"] : []; // so that what was approved can stand beside it
+  return JSON.stringify([
+    spec.host,
+    spec.methods,
+    paths,
+    spec.ports,
+    spec.passthrough,
+    ...conditions,
+    ...asks,
+  ]);
 }
 
 function parseMethod(text: string): string {

@@ -10,7 +10,7 @@
 import { formatExactDuration, parseDuration } from "../core/duration.ts";
 import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
-import { MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
+import { MAX_ASK_TIMEOUT_MS, MAX_RESPONSE_TIMEOUT_MS } from "../core/limits.ts";
 import { GIT_ACCESS, parseRepo } from "./words/git.ts";
 import { OPERATIONS, parseDocumentHash, parseFieldName } from "./words/graphql_words.ts";
 import { parseMcpName } from "./words/mcp.ts";
@@ -59,6 +59,22 @@ export const RULE_WORDS = [
     shape: "switch",
     isCondition: false,
     description: "deny what the rule matches, whatever later rules say; as the command deny does",
+  },
+  {
+    field: "ask", // proxy/asking.ts
+    name: "ask",
+    shape: "switch",
+    isCondition: false,
+    description: "hold what the rule matches until a person approves it: slicer-proxy requests",
+  },
+  {
+    field: "askTimeoutMs", // proxy/asking.ts
+    name: "ask_timeout",
+    shape: "duration",
+    isCondition: false,
+    needs: "ask",
+    maxMs: MAX_ASK_TIMEOUT_MS,
+    description: "how long it may wait for that, instead of 5m",
   },
   {
     field: "oneRequestPerConnection", // proxy/lone_request.ts

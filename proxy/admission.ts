@@ -5,7 +5,7 @@
  * @module
  */
 import { formatHostPort, type HostPort } from "../core/host_port.ts";
-import type { Limits } from "../core/limits.ts";
+import { ASK_LIMITS, type Limits } from "../core/limits.ts";
 import type { KeptBytes } from "./message/sent_body.ts";
 import { CONNECTIONS, type Counts, LocalCounts, TUNNELS } from "./records/counts.ts";
 import { TokenGuesses } from "./token_guesses.ts";
@@ -68,6 +68,17 @@ export class Admission {
   /** A request on an HTTP/2 stream of a client: many of them share one connection. */
   tryStream(client: string): Release | undefined {
     return this.#try(`streams of ${client}`, this.#limits.maxHttp2StreamsPerClient);
+  }
+
+  /** A request of a client that waits for a person. */
+  tryAsk(client: string): Release | undefined {
+    const ofClient = this.#try(`asks of ${client}`, ASK_LIMITS.maxPerClient);
+    const ofAll = ofClient && this.#try("asks", ASK_LIMITS.max);
+    if (!ofAll) ofClient?.();
+    return ofAll && once(() => {
+      ofClient();
+      ofAll();
+    });
   }
 
   /** A connection that SOCKS admitted without credentials. */

@@ -11,6 +11,7 @@ import type { Origin } from "../policy/audit_record.ts";
 import type { UpstreamClocks } from "../secrets/aws/clocks.ts";
 import type { OnEcho } from "./echo/echo_guard.ts";
 import type { Admission } from "./admission.ts";
+import type { Asks } from "./asking.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
 import type { Meters } from "./records/meters.ts";
 import type { ByteStream } from "./streams/byte_reader.ts";
@@ -75,6 +76,8 @@ export interface ProxyContext {
   readonly awsClocks: UpstreamClocks;
   /** What is used of budgets, in all threads. */
   readonly meters: Meters;
+  /** Where requests wait for a person. */
+  readonly asks: Asks;
   readonly audit: AuditTrail;
   /** Takes what must not happen. Never given anything that a client or upstream sent. */
   readonly reportBug: (error: unknown) => void;

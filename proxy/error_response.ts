@@ -39,6 +39,7 @@ const STATUS: Readonly<Partial<Record<ErrorCode, readonly [status: number, reaso
   "policy.placeholder": [403, "placeholder"],
   "policy.signature": [403, "aws-signature"],
   "policy.suspended": [403, "client-suspended"],
+  "policy.asked": [403, "ask-denied"],
   "upstream.address-denied": [403, "address-denied"],
   "upstream.dns": [502, "dns"],
   "upstream.refused": [502, "connect-refused"],

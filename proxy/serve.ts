@@ -12,6 +12,7 @@ import { isUnreadable } from "../policy/words/body_text.ts";
 import { readContent } from "../policy/words/content.ts";
 import { formatSays } from "../policy/words/says.ts";
 import { admit } from "./admit.ts";
+import { askFirst, asksFirst } from "./asking.ts";
 import { type ReadRequest, readRequestBody } from "./body_reader.ts";
 import { modeOf } from "./context.ts";
 import { answerOf, type Refusal, refusalOf } from "./error_response.ts";
@@ -43,7 +44,9 @@ export async function serveRequest(exchange: Exchange): Promise<void> {
     const says = formatSays(rules, { ...place, method: head.method, content });
     const target = says === undefined ? place : { ...place, says };
     if (says !== undefined) known = { ...known, says };
-    const admitted = admit(exchange, client, target, content);
+    const decide = () => admit(exchange, client, target, content);
+    let admitted = decide();
+    if (asksFirst(admitted)) admitted = await askFirst(admitted, decide);
     if ("refusal" in admitted) {
       if (read === undefined && isLearnt(exchange, client, admitted.refusal)) {
         const asked = { ...place, method: head.method };

@@ -15,6 +15,8 @@ import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
 import { cutAt } from "../core/text.ts";
 import { UpstreamClocks } from "../secrets/aws/clocks.ts";
+import { AskBook } from "./ask_book.ts";
+import type { Asks } from "./asking.ts";
 import { Admission } from "./admission.ts";
 import { type Arrival, Arrivals } from "./arrivals.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
@@ -78,6 +80,8 @@ export interface ProxyOptions {
   readonly counts?: Counts;
   /** What is used of budgets, likewise. */
   readonly meters?: Meters;
+  /** Where requests wait for a person, likewise. */
+  readonly asks?: Asks;
   /** The ports of loopback listeners, likewise. */
   readonly tlsPorts?: PortSet;
 }
@@ -171,6 +175,7 @@ export function startProxy(options: ProxyOptions): LocalProxy {
     protocols,
     awsClocks: new UpstreamClocks(),
     meters: options.meters ?? new Meters(),
+    asks: options.asks ?? new AskBook(),
     resolveRecords: options.resolveRecords ?? recordLookup(),
   };
   const server = new Server(context, listeners, { listen: options.listen, counts });

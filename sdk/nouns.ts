@@ -9,6 +9,8 @@ import type {
   AllowRule,
   AppliedPolicy,
   ApplyOptions,
+  Approval,
+  Approved,
   BudgetUses,
   CallOptions,
   Client,
@@ -29,6 +31,7 @@ import type {
   SecretTestRequest,
   Suspensions,
   Verdict,
+  WaitingRequests,
 } from "./types.ts";
 
 /** Who may use the proxy. */
@@ -268,4 +271,37 @@ function textOf(policy: Policy | string): string {
 export function formatSince(since: Date | string | undefined): { readonly since?: string } {
   if (since === undefined) return {};
   return { since: typeof since === "string" ? since : since.toISOString() };
+}
+
+/** Requests that wait for a person, under rules that ask first. */
+export class Requests {
+  readonly #api: Api;
+
+  constructor(api: Api) {
+    this.#api = api;
+  }
+
+  /** Those that wait, the first first. What clients have chosen is as they sent it: escape it where it is shown. */
+  list(options?: CallOptions): Promise<WaitingRequests> {
+    return this.#api.call("get", "/proxy/v1/requests", {}, options);
+  }
+
+  /**
+   * Lets one go on: this request alone, or with a rule for exactly what it asks for.
+   *
+   * @param approval `for_seconds` for such a rule that ends, `always` for one that does not
+   */
+  approve(id: string, approval: Approval = {}, options?: CallOptions): Promise<Approved> {
+    return this.#api.call(
+      "post",
+      "/proxy/v1/requests/{id}/approve",
+      { names: { id }, body: approval },
+      options,
+    );
+  }
+
+  /** Refuses one. */
+  deny(id: string, options?: CallOptions): Promise<void> {
+    return this.#api.call("post", "/proxy/v1/requests/{id}/deny", { names: { id } }, options);
+  }
 }

@@ -357,6 +357,57 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/requests": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** The requests that wait for a person, the first first */
+    readonly get: operations["listRequests"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/requests/{id}/approve": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** Let a waiting request go on, and for a while or for good those like it */
+    readonly post: operations["approveRequest"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/requests/{id}/deny": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** Refuse a waiting request */
+    readonly post: operations["denyRequest"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/clients/{name}/explain": {
     readonly parameters: {
       readonly query?: never;
@@ -590,6 +641,10 @@ export interface components {
       readonly passthrough?: boolean;
       /** @description Deny what the rule matches, whatever later rules say; as the command deny does */
       readonly deny?: boolean;
+      /** @description Hold what the rule matches until a person approves it: slicer-proxy requests */
+      readonly ask?: boolean;
+      /** @description How long it may wait for that, instead of 5m */
+      readonly ask_timeout_seconds?: number;
       /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
@@ -772,6 +827,10 @@ export interface components {
       readonly passthrough?: boolean;
       /** @description Deny what the rule matches, whatever later rules say; as the command deny does */
       readonly deny?: boolean;
+      /** @description Hold what the rule matches until a person approves it: slicer-proxy requests */
+      readonly ask?: boolean;
+      /** @description How long it may wait for that, instead of 5m */
+      readonly ask_timeout_seconds?: number;
       /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
@@ -849,6 +908,10 @@ export interface components {
       readonly passthrough?: boolean;
       /** @description Deny what the rule matches, whatever later rules say; as the command deny does */
       readonly deny?: boolean;
+      /** @description Hold what the rule matches until a person approves it: slicer-proxy requests */
+      readonly ask?: boolean;
+      /** @description How long it may wait for that, instead of 5m */
+      readonly ask_timeout_seconds?: number;
       /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
@@ -1044,6 +1107,33 @@ export interface components {
       /** @description In the place of what it had; none ends that */
       readonly budget: readonly string[];
     };
+    readonly WaitingRequests: readonly {
+      readonly id: string;
+      readonly client: string;
+      readonly method: string;
+      /** @enum {string} */
+      readonly scheme: "http" | "https";
+      readonly host: string;
+      readonly port: number;
+      readonly path: string;
+      readonly query?: string;
+      /** Format: date-time */
+      readonly since: string;
+      /**
+       * Format: date-time
+       * @description When it is refused by itself
+       */
+      readonly until: string;
+    }[];
+    readonly Approved: {
+      readonly rule?: components["schemas"]["AllowRule"] & unknown;
+    };
+    readonly Approval: {
+      /** @description Adds a rule for exactly this method, host, port and path that lives so long */
+      readonly for_seconds?: number;
+      /** @description Adds such a rule for good. Neither: this request alone */
+      readonly always?: boolean;
+    };
     readonly Verdict: {
       /** @description The request as it was read */
       readonly request: string;
@@ -1088,7 +1178,7 @@ export interface components {
        */
       readonly time: string;
       /**
-       * @description `change` is no request: an operator switched the mode, for `client` or `*`, for `duration_ms`
+       * @description `change` is no request: an operator switched the mode, for `client` or `*`, for `duration_ms`; or, by `method`, SUSPEND, RESUME, APPROVE or DENY of what waited for a person, and BUDGET for a budget that is used up to 80 %
        * @enum {string}
        */
       readonly verdict: "allow" | "deny" | "passthrough" | "change";
@@ -1140,6 +1230,8 @@ export interface components {
        *     - `no-rule`: no allow rule of this client matches
        *     - `rule-denied`: a deny rule of this client matches before any other
        *     - `client-suspended`: the client, or every client, is suspended until somebody resumes it
+       *     - `ask-denied`: the rule asks a person first, who said no
+       *     - `ask-timeout`: the rule asks a person first, and nobody decided in time
        *     - `path-ambiguous`: servers read the path in more than one way, and the readings are not all allowed with the same effect
        *     - `path-encoding`: the path is encoded twice, or hides a dot segment, a NUL or an overlong character
        *     - `secret-missing`: the rule names a secret that does not exist
@@ -1210,6 +1302,8 @@ export interface components {
         | "no-rule"
         | "rule-denied"
         | "client-suspended"
+        | "ask-denied"
+        | "ask-timeout"
         | "path-ambiguous"
         | "path-encoding"
         | "secret-missing"
@@ -1353,6 +1447,10 @@ export interface components {
         readonly passthrough?: boolean;
         /** @description Deny what the rule matches, whatever later rules say; as the command deny does */
         readonly deny?: boolean;
+        /** @description Hold what the rule matches until a person approves it: slicer-proxy requests */
+        readonly ask?: boolean;
+        /** @description How long it may wait for that, instead of 5m */
+        readonly ask_timeout_seconds?: number;
         /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
         readonly one_request_per_connection?: boolean;
         /** @description How long its upstreams may think, instead of what up --response-timeout says */
@@ -1426,6 +1524,8 @@ export interface components {
           | "no-rule"
           | "rule-denied"
           | "client-suspended"
+          | "ask-denied"
+          | "ask-timeout"
           | "path-ambiguous"
           | "path-encoding"
           | "secret-missing"
@@ -2252,6 +2352,72 @@ export interface operations {
     };
     readonly responses: {
       /** @description It is in force everywhere */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  readonly listRequests: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The requests. What clients have chosen is as they sent it */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["WaitingRequests"];
+        };
+      };
+    };
+  };
+  readonly approveRequest: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly id: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["Approval"];
+      };
+    };
+    readonly responses: {
+      /** @description It goes on */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Approved"];
+        };
+      };
+    };
+  };
+  readonly denyRequest: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path: {
+        readonly id: string;
+      };
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description It is refused */
       readonly 204: {
         headers: {
           readonly [name: string]: unknown;

@@ -19,7 +19,7 @@
  * @module
  */
 import { Api } from "./api.ts";
-import { Allows, Clients, formatSince, Modes, Policies, Secrets } from "./nouns.ts";
+import { Allows, Clients, formatSince, Modes, Policies, Requests, Secrets } from "./nouns.ts";
 import { Stage, type StageOptions } from "./stage.ts";
 import { type SlicerProxyOptions, withEnvironment } from "./target.ts";
 import type {
@@ -35,13 +35,14 @@ import type {
 export { type ErrorDetails, SlicerProxyError } from "./error.ts";
 export type { components, operations, paths } from "./openapi.ts";
 export type * from "./types.ts";
-export type { Allows, Clients, Modes, Policies, Secrets, SlicerProxyOptions, Stage, StageOptions };
+export type { Allows, Clients, Modes, Policies, Requests, Secrets, SlicerProxyOptions, Stage, StageOptions };
 
 /** One proxy. It holds no connection, so there is nothing to close. */
 export class SlicerProxy {
   readonly clients: Clients;
   readonly secrets: Secrets;
   readonly allows: Allows;
+  readonly requests: Requests;
   readonly policy: Policies;
   readonly mode: Modes;
   readonly #api: Api;
@@ -52,6 +53,7 @@ export class SlicerProxy {
     this.clients = new Clients(this.#api);
     this.secrets = new Secrets(this.#api);
     this.allows = new Allows(this.#api);
+    this.requests = new Requests(this.#api);
     this.policy = new Policies(this.#api);
     this.mode = new Modes(this.#api);
   }

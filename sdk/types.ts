@@ -115,3 +115,10 @@ export interface SuggestOptions extends ReplayOptions {
   /** Only the paths that were asked for, without prefixes and what well-known programs ask for next. */
   readonly exact?: boolean | undefined;
 }
+
+/** The requests that wait for a person. */
+export type WaitingRequests = Schemas["WaitingRequests"];
+/** How far an approval goes. */
+export type Approval = Schemas["Approval"];
+/** What an approval did. */
+export type Approved = Schemas["Approved"];

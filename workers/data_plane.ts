@@ -136,6 +136,12 @@ class DataPlane {
         counts: new SharedCounts(memory.counts, memory.seeds, plane, () => signals.isCondemned),
         tlsPorts: new SharedPorts(memory.ports, plane),
         meters: new Meters(memory.meters),
+        asks: {
+          hold: (ask) => ({
+            decided: this.#ask({ kind: "ask", ask }),
+            end: () => void this.#ask({ kind: "ask-end", id: ask.id }),
+          }),
+        },
       });
     } catch (error) {
       if (!isProxyError(error)) throw error; // the main thread is told how this worker died

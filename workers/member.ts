@@ -22,6 +22,8 @@ export interface Member {
   hasPolicy: boolean;
   /** What it was told and has not said to have done. */
   readonly waiting: Map<number, () => void>;
+  /** Its requests that wait for a person, by their ids: how to end that. */
+  readonly asks: Map<string, () => void>;
   /** The first worker in this place listens. */
   readonly listening: PromiseWithResolvers<void>;
   stopped: PromiseWithResolvers<void>;
@@ -58,6 +60,7 @@ export function emptyPlace(memory: Omit<SharedMemory, "signals" | "exchanges">):
   return {
     memory: { ...memory, ...ownMemory() },
     waiting: new Map(),
+    asks: new Map(),
     worker: undefined,
     hasPolicy: false,
     listening: Promise.withResolvers(),

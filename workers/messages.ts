@@ -9,6 +9,7 @@ import type { Cidr } from "../core/cidr.ts";
 import { type ErrorCode, isProxyError, ProxyError } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
+import type { Ask, AskDecision } from "../proxy/asking.ts";
 import type { CleartextSecrets, Explain } from "../proxy/context.ts";
 import type { OnEcho } from "../proxy/echo/echo_guard.ts";
 import type { Mode } from "../policy/mode.ts";
@@ -64,6 +65,9 @@ export type Question =
   | { readonly kind: "own-certificate" }
   | { readonly kind: "trust" }
   | { readonly kind: "credential"; readonly secret: string; readonly request: CredentialRequest }
+  | { readonly kind: "ask"; readonly ask: Ask }
+  /** Whoever waited for that has gone, or has its answer. */
+  | { readonly kind: "ask-end"; readonly id: string }
   | { readonly kind: "rejected"; readonly ref: number; readonly answer: UpstreamAnswer };
 
 /** A credential, and how the main thread knows it again when an upstream has refused it. */
@@ -81,6 +85,8 @@ export interface Answers {
   readonly "trust": string;
   readonly "credential": LentCredential | undefined;
   readonly "rejected": LentCredential | undefined;
+  readonly "ask": AskDecision;
+  readonly "ask-end": undefined;
 }
 
 /** To a worker. */

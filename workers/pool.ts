@@ -14,6 +14,7 @@ import { ProxyError } from "../core/errors.ts";
 import { fitLimits } from "../core/limits.ts";
 import { descriptorLimit, findListeners } from "../core/native.ts";
 import type { AuditLog } from "../proxy/records/audit_log.ts";
+import type { Asks } from "../proxy/asking.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
 import { countersIn } from "../proxy/records/counts.ts";
@@ -78,6 +79,8 @@ export interface WorkersOptions {
   readonly certificates: Certificates;
   /** The memory of `Meters`. */
   readonly metersMemory: SharedArrayBuffer;
+  /** Where requests wait for a person. */
+  readonly asks: Asks;
   readonly audit: AuditLog;
   /** Takes lines of the operational log. */
   readonly note: (line: string) => void;
@@ -300,14 +303,14 @@ class Pool implements Workers {
       if (member.worker === worker) post(member, message);
     };
     try {
-      reply({ type: "answer", id, value: await this.#find(question) });
+      reply({ type: "answer", id, value: await this.#find(member, question) });
     } catch (error) {
       if (!(error instanceof ProxyError)) this.#options.reportBug(error);
       reply({ type: "answer", id, error: sendableError(error) });
     }
   }
 
-  async #find(question: Question): Promise<unknown> {
+  async #find(member: Member, question: Question): Promise<unknown> {
     const { certificates, policy } = this.#options;
     switch (question.kind) {
       case "certificate":
@@ -320,6 +323,15 @@ class Pool implements Workers {
         return await certificates.forTrust();
       case "credential":
         return this.#lent.lend(await policy.credential(question.secret, question.request));
+      case "ask": {
+        const { decided, end } = this.#options.asks.hold(question.ask);
+        member.asks.set(question.ask.id, end);
+        return await decided;
+      }
+      case "ask-end":
+        member.asks.get(question.id)?.();
+        member.asks.delete(question.id);
+        return undefined;
       case "rejected": {
         const credential = this.#lent.of(question.ref);
         return credential && this.#lent.lend(await policy.rejected(credential, question.answer));
@@ -370,6 +382,8 @@ class Pool implements Workers {
     member.worker = undefined;
     for (const record of exchangesOf(member).lost()) this.#options.audit.write(record);
     member.hasPolicy = false;
+    for (const end of member.asks.values()) end();
+    member.asks.clear();
     for (const resolve of member.waiting.values()) resolve();
     member.waiting.clear();
     this.#counts.clear(member.memory.plane);

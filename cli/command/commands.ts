@@ -13,6 +13,7 @@ import { UP_FLAGS } from "../up/flags.ts";
 
 const CLIENT_NAME = { name: "NAME", description: "the client" };
 const SECRET_NAME = { name: "NAME", description: "the secret" };
+const REQUEST_ID = { name: "ID", description: "the request, as requests list has it" };
 const RULE_CLIENT = { name: "CLIENT", description: "the client that owns the rule" };
 
 /** What makes a rule the rule it is; `allow` and `revoke` share it. */
@@ -209,6 +210,41 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: [URL_FLAG],
     examples: ["slicer-proxy client resume ci-1"],
     load: async () => (await import("../rules/cmd_client.ts")).resumeClient,
+  },
+  {
+    name: "requests list",
+    summary: "list the requests that wait for a person (allow --ask)",
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: ["slicer-proxy requests list"],
+    load: async () => (await import("../rules/cmd_requests.ts")).listRequests,
+  },
+  {
+    name: "requests approve",
+    summary: "let a waiting request go on, and for a while or for good those like it",
+    arguments: [REQUEST_ID],
+    flags: [
+      { name: "once", description: "this request alone, as without any of these" },
+      {
+        name: "for",
+        placeholder: "DURATION",
+        description: "add a rule for exactly this request, for so long",
+      },
+      { name: "always", description: "add such a rule for good" },
+      URL_FLAG,
+    ],
+    examples: [
+      "slicer-proxy requests approve 3f9a1c2b7d40",
+      "slicer-proxy requests approve 3f9a1c2b7d40 --for 15m",
+    ],
+    load: async () => (await import("../rules/cmd_requests.ts")).approveRequest,
+  },
+  {
+    name: "requests deny",
+    summary: "refuse a waiting request",
+    arguments: [REQUEST_ID],
+    flags: [URL_FLAG],
+    examples: ["slicer-proxy requests deny 3f9a1c2b7d40"],
+    load: async () => (await import("../rules/cmd_requests.ts")).denyRequest,
   },
   {
     name: "suspend",

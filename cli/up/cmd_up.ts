@@ -20,6 +20,7 @@ import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { logger, startLog } from "../../core/log.ts";
 import { Admission } from "../../proxy/admission.ts";
 import { makeMetersMemory, Meters } from "../../proxy/records/meters.ts";
+import { AskBook } from "../../proxy/ask_book.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Certificates } from "../../proxy/context.ts";
 import { providerCall } from "../../proxy/egress/provider_call.ts";
@@ -29,6 +30,7 @@ import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
 import { Credentials } from "../../secrets/credentials.ts";
 import { State } from "../../store/state.ts";
 import { openAuditPlaces } from "./audit_places.ts";
+import { Approvals } from "./approvals.ts";
 import { BudgetKeeper } from "./budget_keeper.ts";
 import { ensureBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
@@ -102,13 +104,14 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const { credentials, dialler } = openCredentials(config, { state, clock, trusted }, stack);
     const startedAt = clock.now();
     const note = (line: string) => io.output.note(line);
+    const asks = new AskBook();
     const metersMemory = makeMetersMemory();
     const budgets = stack.use(
       await BudgetKeeper.start({ state, meters: new Meters(metersMemory), clock, log: logger("budgets") }),
     );
     const proxy = stack.use(
       await startDataPlane(config, {
-        ...{ state, credentials, certificates, trusted, audit, clock, note, metersMemory },
+        ...{ state, credentials, certificates, trusted, audit, clock, note, metersMemory, asks },
       }),
     );
     const api = stack.use(
@@ -117,6 +120,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         status: () => statusReport(config, { clock, startedAt, proxy, audit, leaves, credentials, state }),
         audit: places.store,
         budgets,
+        requests: new Approvals({ book: asks, state, audit, clock }),
         secrets: {
           lastUse: (name) => audit.lastUse(name),
           test: (secret, url) =>

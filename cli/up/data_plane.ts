@@ -8,6 +8,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { logger } from "../../core/log.ts";
 import type { AuditLog } from "../../proxy/records/audit_log.ts";
+import type { Asks } from "../../proxy/asking.ts";
 import { Meters } from "../../proxy/records/meters.ts";
 import type { Certificates } from "../../proxy/context.ts";
 import type { PolicySource } from "../../proxy/policy_source.ts";
@@ -30,6 +31,8 @@ export interface DataPlaneParts {
   readonly clock: Clock;
   /** The memory of `Meters`, for all threads. */
   readonly metersMemory: SharedArrayBuffer;
+  /** Where requests wait for a person. */
+  readonly asks: Asks;
   /** Takes lines of the operational log of other threads. */
   readonly note: (line: string) => void;
 }
@@ -73,7 +76,7 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
 // deno-lint-ignore require-await -- so that what it throws is a rejection, as from the other
 async function startHere(
   settings: WorkerConfig,
-  { state, credentials, certificates, audit, clock, metersMemory }: DataPlaneParts,
+  { state, credentials, certificates, audit, clock, metersMemory, asks }: DataPlaneParts,
 ): Promise<DataPlane> {
   const ownPorts: number[] = [];
   const proxy = startProxy({
@@ -85,6 +88,7 @@ async function startHere(
     caCertsFor: (host) => certificatesFor(settings.trusted, host),
     ownPorts: () => ownPorts,
     meters: new Meters(metersMemory),
+    asks,
     audit,
     reportBug,
   });
@@ -118,6 +122,7 @@ async function startThreads(
     policy: policyOf(state, credentials),
     certificates,
     metersMemory: parts.metersMemory,
+    asks: parts.asks,
     audit,
     note,
     log: logger("workers"),

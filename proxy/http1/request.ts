@@ -61,12 +61,12 @@ export class Http1Request implements IncomingRequest {
     return this.#next;
   }
 
-  watch(onGone: () => void): void {
+  watch(onGone: () => void, mayReadAhead = false): void {
     const { reader } = this.#connection;
-    if (reader.size > 0) return;
+    if (reader.size > 0 && !mayReadAhead) return;
     const gone = () => {
       // A client may close as soon as it has the last byte, which we may learn before our write resolves.
-      if (!this.#isLastWrite && (reader.ended || reader.size === 0)) onGone();
+      if (!this.#isLastWrite && (mayReadAhead || reader.ended || reader.size === 0)) onGone();
     };
     const wholeAt = this.#wholeAt ??= performance.now();
     reader.fill().then((hasMore) => {

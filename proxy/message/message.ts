@@ -101,9 +101,10 @@ export interface IncomingRequest {
   body: MessageBody;
   /**
    * Calls `onGone` when the client goes away before the last byte of its answer was on its way; with the reason, where it
-   * has given one. Over HTTP/1.1 only behind the whole body.
+   * has given one. Over HTTP/1.1 only behind the whole body, unless `mayReadAhead`: then one more piece of the body may be
+   * read before it is asked for, and nothing is noticed behind that.
    */
-  watch(onGone: (why?: ProxyError) => void): void;
+  watch(onGone: (why?: ProxyError) => void, mayReadAhead?: boolean): void;
   /** Passes an interim response (1xx) on, to clients that may get one. */
   inform(head: ResponseHead): Promise<void>;
   /** Begins the answer. `first` is what was taken of `body` already. */

@@ -5,6 +5,7 @@ import { Deadlines } from "../../core/deadlines.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
 import { formatStored, type StoredRecord } from "../../policy/audit_record.ts";
+import type { Asks } from "../../proxy/asking.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Certificates, CleartextSecrets, Explain } from "../../proxy/context.ts";
 import type { OnEcho } from "../../proxy/echo/echo_guard.ts";
@@ -34,6 +35,8 @@ export interface TestProxyOptions {
   /** Default: loopback, so that test upstreams can be dialled. */
   readonly allowCidrs?: readonly string[];
   readonly ownPorts?: readonly number[];
+  /** Where requests wait for a person. */
+  readonly asks?: Asks;
   readonly logQuery?: boolean;
   readonly http2?: boolean;
   /** Real credentials, in place of those of the test policy. */
@@ -120,6 +123,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     allowCidrs: (options.allowCidrs ?? ["127.0.0.0/8"]).map(parseCidr),
     caCertsFor: () => [upstreamCa.caPem],
     ownPorts: () => options.ownPorts ?? [],
+    ...(options.asks ? { asks: options.asks } : {}),
     audit,
     logQuery: options.logQuery ?? false,
     http2: options.http2 ?? true,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { AskBook } from "../../proxy/ask_book.ts";
 import { Meters } from "../../proxy/records/meters.ts";
 import { systemClock } from "../../core/clock.ts";
 import { Deadlines } from "../../core/deadlines.ts";
@@ -85,6 +86,7 @@ export class Engine implements AsyncDisposable {
       grants,
       resolveRecords: () => Promise.resolve([]),
       meters: new Meters(),
+      asks: new AskBook(),
       awsClocks: new UpstreamClocks(),
       interceptor: new Interceptor({ limits, deadlines, now }),
       dialler: new PipeDialler({ limits, deadlines, admission }, (target) => {

@@ -1,3 +1,5 @@
+import type { RequestDesk } from "../../../api/control.ts";
+import { type ErrorCode, ProxyError } from "../../../core/errors.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createApp } from "../../../api/app.ts";
 import { type CallOptions, NO_DESK, REPORT, TestApi, TOKEN } from "./support.ts";
@@ -55,6 +57,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "GET /proxy/v1/openapi.json",
     "GET /proxy/v1/policy",
     "GET /proxy/v1/profiles",
+    "GET /proxy/v1/requests",
     "GET /proxy/v1/secrets",
     "GET /proxy/v1/secrets/{name}",
     "GET /proxy/v1/status",
@@ -70,6 +73,8 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "POST /proxy/v1/clients/{name}/suspend",
     "POST /proxy/v1/policy/apply",
     "POST /proxy/v1/policy/test",
+    "POST /proxy/v1/requests/{id}/approve",
+    "POST /proxy/v1/requests/{id}/deny",
     "POST /proxy/v1/secrets",
     "POST /proxy/v1/secrets/{name}/test",
     "POST /proxy/v1/suspensions/all",
@@ -151,6 +156,14 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["addProfile", 201, "/allows/profile", { body: { client: "c", profile: "pip@1" } }],
   ["addProfile", 400, "/allows/profile", { body: { client: "c", profile: "pip@9" } }],
   ["addProfile", 409, "/allows/profile", { body: { client: "c", profile: "pip@1" } }],
+  ["listRequests", 200, "/requests"],
+  ["approveRequest", 200, "/requests/waits/approve", { body: {} }],
+  ["approveRequest", 400, "/requests/waits/approve", { body: { for_seconds: 5, always: true } }],
+  ["approveRequest", 507, "/requests/full/approve", { body: { for_seconds: 5 } }],
+  ["approveRequest", 404, "/requests/gone/approve", { body: {} }],
+  ["approveRequest", 409, "/requests/taken/approve", { body: { always: true } }],
+  ["denyRequest", 204, "/requests/waits/deny", { method: "POST" }],
+  ["denyRequest", 404, "/requests/gone/deny", { method: "POST" }],
   ["suspendClient", 204, "/clients/c/suspend", { method: "POST" }],
   ["suspendClient", 404, "/clients/nobody/suspend", { method: "POST" }],
   ["suspendAll", 204, "/suspensions/all", { method: "POST" }],
@@ -200,8 +213,29 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["getOpenApi", 304, "/openapi.json", { headers: { "if-none-match": "*" } }],
 ];
 
+/** How a desk fails, by the id that is asked for. */
+const FAULTS: Readonly<Record<string, ErrorCode>> = {
+  gone: "input.not-found",
+  taken: "input.conflict",
+  full: "state.write-failed",
+};
+
+function failFor(id: string): void {
+  const code = FAULTS[id];
+  if (code) throw new ProxyError(code, "Cannot decide about it");
+}
+
+const DESK: RequestDesk = {
+  list: () => [{
+    ...{ id: "waits", client: "c", method: "GET", scheme: "https", host: "x.example", port: 443, path: "/" },
+    ...{ query: "a=b", sinceMs: 0, untilMs: 1 },
+  }],
+  approve: (id) => Promise.resolve().then(() => failFor(id)).then(() => undefined),
+  deny: failFor,
+};
+
 Deno.test("openapi.json: every response that is described is given, in the type that is described", async () => {
-  await using api = await TestApi.start({ tcp: {} });
+  await using api = await TestApi.start({ tcp: {}, requests: DESK });
   const document = await documentOf(api);
   const operations = new Map(
     Object.entries(document.paths).flatMap(([path, methods]) =>

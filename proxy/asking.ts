@@ -1,0 +1,118 @@
+/**
+ * Rules that ask first: a request that falls under one is held until a person has decided, for a bounded time, and of a client
+ * only so many at once. Nobody is asked about what would be refused anyway, and after the answer everything is decided once
+ * more: an approval lifts nothing that came in between, no deny rule, no check of addresses.
+ *
+ * Not here: who waits (`ask_book.ts`), and what an approval may do beyond this one request (`cli/up/approvals.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import { ASK_LIMITS, RECORD_LIMITS } from "../core/limits.ts";
+import { cutText } from "../policy/audit_record.ts";
+import { clientGone, revoked, stopping } from "./course.ts";
+import type { AdmittedExchange } from "./exchange.ts";
+import type { Refusal } from "./error_response.ts";
+
+/** A request that waits. Everything that a client has chosen is bounded, and is to be escaped where it is shown. */
+export interface Ask {
+  /** Unguessable enough that nobody approves another by a typing error. */
+  readonly id: string;
+  readonly client: string;
+  /** Of the rule that asks. */
+  readonly ruleId: string;
+  readonly method: string;
+  readonly scheme: "http" | "https";
+  readonly host: string;
+  readonly port: number;
+  readonly path: string;
+  readonly query?: string | undefined;
+  /** Epoch milliseconds: when it began to wait, and when it is refused by itself. */
+  readonly sinceMs: number;
+  readonly untilMs: number;
+}
+
+/** What came of asking; `ended` when whoever asked has gone. */
+export type AskDecision = "approved" | "denied" | "ended";
+
+/** Where requests wait for a person. */
+export interface Asks {
+  hold(ask: Ask): { readonly decided: Promise<AskDecision>; readonly end: () => void };
+}
+
+/** What `admit` says. */
+export type Admitted = AdmittedExchange | { readonly refusal: Refusal };
+
+/** True when a person has to be asked. */
+export function asksFirst(admitted: Admitted): admitted is AdmittedExchange {
+  return !("refusal" in admitted) && admitted.rule.ask === true;
+}
+
+/**
+ * Holds a request until it is approved.
+ *
+ * @param again decides once more
+ * @throws ProxyError `policy.asked`, `policy.revoked`, `client.closed`, `limit.reached`
+ */
+export async function askFirst(exchange: AdmittedExchange, again: () => Admitted): Promise<Admitted> {
+  const { session: { context }, client: { name }, rule, request, grant } = exchange;
+  const { asks, admission, deadlines, grants } = context;
+  const release = admission.tryAsk(name);
+  if (!release) {
+    throw new ProxyError(
+      "limit.reached",
+      `Cannot ask about the request: client "${name}" has as many as it may that wait for a person`,
+      { reason: "quota" },
+    );
+  }
+  const timeoutMs = rule.askTimeoutMs ?? ASK_LIMITS.defaultTimeoutMs;
+  const { promise: ended, reject } = Promise.withResolvers<never>();
+  const waiting = asks.hold(askOf(exchange, timeoutMs));
+  const deadline = deadlines.start(
+    timeoutMs,
+    () => reject(refused("nobody approved it in time", "ask-timeout")),
+  );
+  const letGo = grants.hold(grant, (why) => reject(why === "shutdown" ? stopping() : revoked()));
+  request.watch((why) => reject(why ?? clientGone()), true);
+  try {
+    const decision = await Promise.race([waiting.decided, ended]);
+    if (decision !== "approved") throw refused("a person denied it", "ask-denied");
+  } finally {
+    ended.catch(() => {}); // it may end later, when nobody waits any more
+    waiting.end();
+    deadline.stop();
+    letGo();
+    release();
+  }
+  const admitted = again();
+  // It was shown under this rule; another one that asks would have to be asked about.
+  if (asksFirst(admitted) && admitted.rule.id !== rule.id) throw revoked();
+  return admitted;
+}
+
+function askOf(
+  { session: { context }, client, rule, request, target }: AdmittedExchange,
+  timeoutMs: number,
+): Ask {
+  const { scheme, host, port, path, query } = target;
+  const sinceMs = context.clock.now();
+  const cut = (text: string) => cutText(text, RECORD_LIMITS.maxPathChars);
+  return {
+    id: crypto.randomUUID().replaceAll("-", "").slice(0, 12),
+    ...{ client: client.name, ruleId: rule.id, scheme, host, port, sinceMs },
+    method: cutText(request.head.method, RECORD_LIMITS.maxTextChars),
+    path: cut(path),
+    ...(query === undefined ? {} : { query: cut(query) }),
+    untilMs: sinceMs + timeoutMs,
+  };
+}
+
+function refused(why: string, reason: "ask-denied" | "ask-timeout"): ProxyError {
+  return new ProxyError(
+    "policy.asked",
+    `Cannot forward the request: its rule asks a person first, and ${why}`,
+    {
+      reason,
+    },
+  );
+}
