@@ -10,8 +10,8 @@
 import { type ClosestRule, closestRule, matchHost, matchMethod, matchPaths, matchPort } from "./match.ts";
 import { isSuspectPath, type PathReading, readingsOf, readLiterally } from "./path.ts";
 import type { Reason } from "./reason.ts";
-import { isLimited, limitsPaths, type Rule } from "./rule.ts";
-import { hasConditions, wordsOf } from "./rule_words.ts";
+import { isLimited, type Rule } from "./rule.ts";
+import { anyConditions, hasConditions, hasPathCondition, wordsOf } from "./rule_words.ts";
 import {
   asksOf,
   type Content,
@@ -102,25 +102,32 @@ export function isHttp1Only(rules: readonly Rule[], { host, port }: ConnectTarge
  * effect (reason `path-ambiguous` otherwise); a suspect path is denied as soon as any rule for the host has paths (`path-encoding`).
  */
 export function decideRequest(rules: readonly Rule[], request: RequestTarget): RequestDecision {
-  const hasPathRule = rules.some((rule) => limitsPaths(rule) && matchHost(rule.host, request.host));
+  const isPlain = !anyConditions(rules); // most are, and what follows is for each request
+  const hasPathRule = rules.some((rule) =>
+    (rule.paths.length > 0 || (!isPlain && hasPathCondition(rule))) && matchHost(rule.host, request.host)
+  );
   if (hasPathRule && isSuspectPath(request.path)) return deny("path-encoding", rules, request);
   // Without path rules every reading has the same first match, so none needs to be computed.
   const readings = hasPathRule ? readingsOf(request.path) : [readLiterally(request.path)];
   const found = readings.map((reading) => firstMatch(rules, request, reading));
-  const unreadable = found.find(isUnreadable);
+  const unreadable = isPlain ? undefined : found.find(isUnreadable);
   if (unreadable) return { ...deny(unreadable.reason, rules, request), why: unreadable.why };
   const [first, ...others] = found as readonly (Rule | undefined)[];
-  const rest = [...new Set(others)].filter((rule) => rule !== first);
+  const rest = others.length === 0 ? others : [...new Set(others)].filter((rule) => rule !== first);
   if (!first) return deny(rest.length > 0 ? "path-ambiguous" : "no-rule", rules, request);
-  const alike = rest.flatMap((rule) => rule && hasEffectOf(first, rule) ? [rule] : []);
+  const alike = rest.length === 0
+    ? []
+    : rest.flatMap((rule) => rule && hasEffectOf(first, rule) ? [rule] : []);
   if (alike.length < rest.length) return deny("path-ambiguous", rules, request);
   if (first.deny) return { verdict: "deny", reason: "rule-denied", closest: { rule: first, missed: [] } };
-  return { verdict: "allow", rule: first, ...(alike.length > 0 ? { others: alike } : {}) };
+  return alike.length > 0
+    ? { verdict: "allow", rule: first, others: alike }
+    : { verdict: "allow", rule: first };
 }
 
 /** The parameters of the query that rules look at which the request may fall under. */
 export function paramsNeeded(rules: readonly Rule[], request: RequestTarget): readonly string[] {
-  if (!rules.some(mayAsk)) return [];
+  if (!anyConditions(rules)) return [];
   return [...new Set(ofReadings(rules.filter(mayAsk), request, asksOf))];
 }
 
@@ -129,7 +136,7 @@ export function paramsNeeded(rules: readonly Rule[], request: RequestTarget): re
  * may fall under says what bodies have to be about.
  */
 export function contentNeeded(rules: readonly Rule[], request: RequestTarget): readonly ContentKind[] {
-  if (!rules.some(mayRead)) return [];
+  if (!anyConditions(rules)) return [];
   return [...new Set(ofReadings(rules.filter(mayRead), request, readsOf))];
 }
 

@@ -16,7 +16,6 @@ import {
   conditionsOf,
   flagOf,
   hasConditions,
-  hasPathCondition,
   parseWords,
   type RuleWords,
   type RuleWordsInput,
@@ -132,11 +131,6 @@ function checkDeny(secret: string | undefined, words: RuleWords): void {
 /** True when the rule limits requests at a host and port: what would change a request afterwards is refused then. */
 export function isLimited(rule: Pick<Rule, "methods" | "paths"> & RuleWords): boolean {
   return rule.methods.length > 0 || rule.paths.length > 0 || hasConditions(rule);
-}
-
-/** True when the rule limits paths: there a path may have only readings that mean the same. */
-export function limitsPaths(rule: Pick<Rule, "paths"> & RuleWords): boolean {
-  return rule.paths.length > 0 || hasPathCondition(rule);
 }
 
 /**

@@ -275,14 +275,32 @@ export function conditionsOf(words: RuleWords): RuleWords {
   return gather(({ field, isCondition }) => isCondition ? words[field] : undefined, (_, value) => value);
 }
 
-/** True when a rule says any of the words that limit it. Asked at every request: makes nothing. */
+/** True when a rule says any of the words that limit it. Asked several times at every request: found out once for a rule. */
 export function hasConditions(words: RuleWords): boolean {
-  return CONDITIONS.some(({ field }) => words[field] !== undefined);
+  let has = CONDITIONED.get(words);
+  if (has === undefined) {
+    has = CONDITIONS.some(({ field }) => words[field] !== undefined);
+    CONDITIONED.set(words, has);
+  }
+  return has;
 }
 
-/** True when a rule has a condition about the path. Asked at every request: makes nothing. */
+/**
+ * True when any of the rules has a condition: all that the request path asks where none has. Found out once for a list that
+ * is frozen, as those are that are kept for requests.
+ */
+export function anyConditions(rules: readonly RuleWords[]): boolean {
+  let any = ANY_CONDITIONED.get(rules);
+  if (any === undefined) {
+    any = rules.some(hasConditions);
+    if (Object.isFrozen(rules)) ANY_CONDITIONED.set(rules, any);
+  }
+  return any;
+}
+
+/** True when a rule has a condition about the path. */
 export function hasPathCondition(words: RuleWords): boolean {
-  return PATH_CONDITIONS.some(({ field }) => words[field] !== undefined);
+  return hasConditions(words) && PATH_CONDITIONS.some(({ field }) => words[field] !== undefined);
 }
 
 /** A value as policy files and flags write it; none for a switch. */
@@ -304,6 +322,9 @@ export function readWordTexts({ shape }: RuleWordRow, texts: readonly string[]):
   return text === undefined || shape === "text" ? text : parseDuration(text);
 }
 
+/** Rules are never changed, only replaced: what was found out of one stays true. */
+const CONDITIONED = new WeakMap<RuleWords, boolean>();
+const ANY_CONDITIONED = new WeakMap<readonly RuleWords[], boolean>();
 const CONDITIONS = WORD_ROWS.filter(({ isCondition }) => isCondition);
 const PATH_CONDITIONS = WORD_ROWS.filter(({ readsPath }) => readsPath);
 

@@ -53,7 +53,7 @@ interface ClientEntry {
   readonly remembered: Map<string, Remembered>;
 }
 
-const NO_RULES: readonly Rule[] = [];
+const NO_RULES: readonly Rule[] = Object.freeze([]);
 
 /** All clients, rules and secrets. Changed only by `State`, after the change is on the disk. */
 export class PolicyView {
@@ -216,7 +216,7 @@ export class PolicyView {
     }
     // The client chooses the hosts, so their number is bounded.
     if (entry.remembered.size >= MAX_REMEMBERED_HOSTS) entry.remembered.clear();
-    entry.remembered.set(host, { rules, untilMs });
+    entry.remembered.set(host, { rules: Object.freeze(rules), untilMs });
     return rules;
   }
 

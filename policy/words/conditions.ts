@@ -7,7 +7,7 @@
  * @module
  */
 import { isUnreadable, type Unreadable } from "./body_text.ts";
-import type { RuleWords, RuleWordsInput } from "../rule_words.ts";
+import { hasConditions, type RuleWords, type RuleWordsInput } from "../rule_words.ts";
 import { coversRepo, type GitRequest, readGit, touchesRepo } from "./git.ts";
 import { callOf, coversCall } from "./grpc.ts";
 import { coversGraphql, type GraphqlOperation, narrowGraphql, touchesGraphql } from "./graphql_words.ts";
@@ -191,14 +191,14 @@ export function asksOf(rule: RuleWords, asked: Asked): readonly string[] {
   );
 }
 
-/** True when a rule may look at the query. Asked at every request: makes nothing. */
+/** True when a rule may look at the query. */
 export function mayAsk(rule: RuleWords): boolean {
-  return ASKING.some(([field]) => rule[field] !== undefined);
+  return hasConditions(rule) && ASKING.some(([field]) => rule[field] !== undefined);
 }
 
-/** True when a rule may ask for what a body says. Asked at every request: makes nothing. */
+/** True when a rule may ask for what a body says. */
 export function mayRead(rule: RuleWords): boolean {
-  return READING.some(([field]) => rule[field] !== undefined);
+  return hasConditions(rule) && READING.some(([field]) => rule[field] !== undefined);
 }
 
 /** How the body of a request has to be read for a rule that it falls under but for its conditions. */

@@ -16,7 +16,8 @@
 import type { Rule } from "../rule.ts";
 import { isReason, REASONS } from "../reason.ts";
 import { isUnreadable, type Unreadable } from "./body_text.ts";
-import { type Asked, asksOf, type Content, type ContentKind, mayAsk } from "./conditions.ts";
+import { anyConditions } from "../rule_words.ts";
+import { type Asked, asksOf, type Content, type ContentKind } from "./conditions.ts";
 import { formatGraphql, parseGraphql } from "./graphql_words.ts";
 import { formatMcp, parseMcp } from "./mcp.ts";
 import { formatCondition, hasAny, hasOnly, readCondition } from "./query.ts";
@@ -54,7 +55,7 @@ const GIT_SERVICES = ["git-upload-pack", "git-receive-pack"];
  */
 export function formatSays(rules: readonly Rule[], asked: Asked): string | undefined {
   const isGit = asked.path.endsWith("/info/refs");
-  if (!isGit && asked.content === undefined && !rules.some(mayAsk)) return undefined;
+  if (!isGit && asked.content === undefined && !anyConditions(rules)) return undefined;
   const names = new Map<string, Set<string>>(isGit ? [["service", new Set(GIT_SERVICES)]] : []);
   for (const rule of rules) {
     for (const name of asksOf(rule, asked)) names.set(name, names.get(name) ?? new Set());

@@ -1,6 +1,14 @@
 import { assertEquals } from "@std/assert";
-import { decideConnect, decideRequest, type RequestTarget, rulesThatReach } from "../../../policy/decide.ts";
+import {
+  contentNeeded,
+  decideConnect,
+  decideRequest,
+  type RequestTarget,
+  rulesThatReach,
+} from "../../../policy/decide.ts";
 import type { Rule } from "../../../policy/rule.ts";
+import { WORD_ROWS } from "../../../policy/rule_words.ts";
+import { formatSays } from "../../../policy/words/says.ts";
 import { makeRule } from "../../support/make_rule.ts";
 
 const HOST = "api.example.com";
@@ -293,4 +301,23 @@ Deno.test("decideRequest() wants a star inside to be one segment in every readin
   for (const [path, expected] of rows) {
     await t.step(path, () => assertEquals(outcome(rules, get(path)), expected));
   }
+});
+
+Deno.test("decisions by rules without words look at no word again", () => {
+  const read = new Set<string | symbol>();
+  const watched = (rule: Rule) =>
+    new Proxy(rule, { get: (rule, key) => (read.add(key), Reflect.get(rule, key)) });
+  const rules = Object.freeze([
+    watched(makeRule("1", { host: "a.test", methods: ["POST"] })),
+    watched(makeRule("2", { host: "a.test", paths: ["/v1/*"] })),
+  ]);
+  const request = { host: "a.test", port: 443, method: "GET", path: "/v1/x" };
+  const decide =
+    () => [contentNeeded(rules, request), formatSays(rules, request), decideRequest(rules, request)];
+  decide();
+  assertEquals(read.has("graphql"), true);
+  read.clear();
+  decide();
+  const beside = WORD_ROWS.filter(({ field }) => field !== "deny" && read.has(field)); // `deny` says what a match means
+  assertEquals(beside, []);
 });

@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
 import { parseRule, ruleKey, type RuleSpec } from "../../../policy/rule.ts";
 import {
+  anyConditions,
   parseWords,
   RULE_WORDS,
   type RuleWordsInput,
@@ -55,4 +56,14 @@ Deno.test("parseRule() names the words that do not go with passthrough", () => {
     error.message,
     "Cannot use passthrough with --response-timeout: passed-through bytes are not inspected",
   );
+});
+
+Deno.test("anyConditions() knows of a list what it holds, however it came to hold it", () => {
+  const [plain, conditioned] = [parseRule({ host: "a.test" }), parseRule({ host: "a.test", git: "read" })];
+  const rules = [plain];
+  assertEquals(anyConditions(rules), false);
+  rules.push(conditioned);
+  assertEquals([anyConditions(rules), anyConditions(rules.slice(0, 1))], [true, false]);
+  const frozen = Object.freeze([plain, conditioned]);
+  assertEquals([anyConditions(frozen), anyConditions(frozen)], [true, true]);
 });

@@ -60,6 +60,7 @@ Deno.test("rulesFor() forgets an answer at the instant when a rule in it expires
   const view = viewOf(1, 1);
   const client = { name: "c0", version: "v0" };
   assertEquals(view.rulesFor(client, "h0.test", 999).length, 1);
+  assertEquals(Object.isFrozen(view.rulesFor(client, "h0.test", 999)), true); // policy/rule_words.ts counts on it
   assertEquals(view.rulesFor(client, "h0.test", 1_000).length, 0);
 });
 
