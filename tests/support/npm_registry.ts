@@ -50,7 +50,12 @@ export async function startNpmRegistry(packages: readonly TestPackage[]): Promis
   };
 }
 
-async function documentOf({ name, needs = [] }: TestPackage, tarball: Uint8Array<ArrayBuffer>, base: string) {
+/** What npm is told of a package; `base` is the registry's address, with a slash at its end. */
+export async function documentOf(
+  { name, needs = [] }: TestPackage,
+  tarball: Uint8Array<ArrayBuffer>,
+  base: string,
+) {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-512", tarball));
   return {
     name,
@@ -77,7 +82,7 @@ function manifestOf({ name, needs = [] }: TestPackage) {
 }
 
 /** `npm pack` without npm: a ustar archive of the two files. */
-async function pack(each: TestPackage): Promise<Uint8Array<ArrayBuffer>> {
+export async function pack(each: TestPackage): Promise<Uint8Array<ArrayBuffer>> {
   const files: [string, string][] = [
     ["package/package.json", JSON.stringify(manifestOf(each))],
     ["package/index.js", `module.exports = ${JSON.stringify(each.name)};\n`],

@@ -8,6 +8,7 @@
  * @module
  */
 import { serveGit } from "./git_server.ts";
+import { REGISTRY_HOSTS, serveRegistryFile } from "./registry_files.ts";
 
 /** What only the host has: by variable, as the document's commands read them. */
 export const REAL: Readonly<Record<string, string>> = {
@@ -32,6 +33,7 @@ export const HOSTS = [
   "chatgpt.com",
   "api.individual.githubcopilot.com",
   "api.example.com",
+  ...REGISTRY_HOSTS,
 ] as const;
 
 /** The access tokens in the logins that the host adopts. */
@@ -54,7 +56,7 @@ type Serve = (request: Request, url: URL) => Response | Promise<Response>;
 
 const [folder = "", hostname = "", certFile = "", keyFile = ""] = import.meta.main ? Deno.args : [];
 
-const SERVED: Readonly<Record<typeof HOSTS[number], Serve>> = {
+const SERVED: Readonly<Record<string, Serve>> = {
   "github.com": (request) =>
     has(request, `Basic ${btoa(`x-access-token:${REAL.GITHUB_PAT}`)}`)
       ? serveGit(`${folder}/git`, request)
@@ -101,7 +103,13 @@ const SERVED: Readonly<Record<typeof HOSTS[number], Serve>> = {
       : challenge("Bearer"),
   "api.example.com": (request, url) =>
     has(request, `Bearer ${REAL.LLM_KEY}`) ? exampleAnswer(url) : challenge("Bearer"),
+  ...Object.fromEntries(REGISTRY_HOSTS.map((host) => [host, serveFile])),
 };
+
+/** The public registries, as `makeRegistries` wrote them. */
+function serveFile(_request: Request, url: URL): Promise<Response> {
+  return serveRegistryFile(`${folder}/registries`, url);
+}
 
 /** For programs that want a registry: npm's document of a package, cargo's index and search. */
 function exampleAnswer({ pathname, origin }: URL): Response {
@@ -204,19 +212,23 @@ const manifest = new TextEncoder().encode(JSON.stringify({
 }));
 const manifestDigest = await digestOf(manifest);
 
+async function serveOutside(request: Request): Promise<Response> {
+  const url = new URL(request.url);
+  const serve = Object.hasOwn(SERVED, url.hostname) ? SERVED[url.hostname] : undefined;
+  const answer = await serve?.(request, url) ?? new Response("", { status: 404 });
+  const line = `${request.method} ${url.hostname}${url.pathname} ${answer.status}\n`;
+  await Deno.writeTextFile(`${folder}/seen.log`, line, { append: true });
+  return answer;
+}
+
 if (import.meta.main) {
+  // For apt, which speaks HTTP in clear.
+  Deno.serve({ hostname, port: 80, onListen: () => {} }, serveOutside);
   Deno.serve({
     hostname,
     port: 443,
     cert: await Deno.readTextFile(certFile),
     key: await Deno.readTextFile(keyFile),
     onListen: () => Deno.stdout.writeSync(new TextEncoder().encode("ready\n")),
-  }, async (request) => {
-    const url = new URL(request.url);
-    const serve = Object.entries(SERVED).find(([host]) => host === url.hostname)?.[1];
-    const answer = await serve?.(request, url) ?? new Response("", { status: 404 });
-    const line = `${request.method} ${url.hostname}${url.pathname} ${answer.status}\n`;
-    await Deno.writeTextFile(`${folder}/seen.log`, line, { append: true });
-    return answer;
-  });
+  }, serveOutside);
 }
