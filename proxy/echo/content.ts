@@ -9,6 +9,8 @@ import { Buffer } from "node:buffer";
 export interface Span {
   readonly start: number;
   readonly end: number;
+  /** Fields behind a body: in no content coding. */
+  readonly isTrailer?: boolean;
 }
 
 /** All of it. */
@@ -51,6 +53,20 @@ export function spansBehind(spans: readonly Span[], cut: number): readonly Span[
     start: Math.max(0, start - cut),
     end: end - cut,
   }));
+}
+
+/** The longest framing between chunks that says nothing else: CRLF, a size, CRLF. */
+const PLAIN_GAP = 16;
+
+/** What of the framing may hold a text: chunk extensions (RFC 9112 §7.1.1). */
+export function extensionsAmong(length: number, spans: readonly Span[]): readonly Span[] {
+  const gaps: Span[] = [];
+  let start = 0;
+  for (const span of [...spans, { start: length, end: length }]) {
+    if (span.start - start > PLAIN_GAP) gaps.push({ start, end: span.start });
+    start = span.end;
+  }
+  return gaps;
 }
 
 /** The first place of a number above `least` in a rising list. */

@@ -8,25 +8,34 @@ import type { Transform } from "node:stream";
 import * as zlib from "node:zlib";
 import { ProxyError } from "../../core/errors.ts";
 
-/** Makes what decodes a body that begins with these bytes. */
-export type MakeDecoder = (first: Uint8Array) => Transform;
+/** What decodes, and says how much of its input it has used. */
+type Decoding = Transform & { readonly bytesWritten: number };
+
+/** Makes what decodes a body that begins with these bytes; undefined when they are not in the coding. */
+export type MakeDecoder = (first: Uint8Array) => Decoding | undefined;
 
 /** Decoded bytes that are always looked at, and how many for each that was received beyond: looking costs time. */
 const FREE_BYTES = 64 * 1_048_576;
 const MAX_RATIO = 100;
+/** So many bytes tell what it is. */
+const MAGIC_BYTES = 4;
+/** A body of zstd may be many frames. Each costs a decoder, and the smallest is nine bytes. */
+const MAX_FRAMES = 4_096;
+
+const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** What decodes a content coding; undefined for one that is not known here. */
 export function decoderOf(coding: string): MakeDecoder | undefined {
   switch (coding) {
     case "gzip":
     case "x-gzip":
-      return () => zlib.createGunzip();
+      return ([id1, id2]) => id1 === 0x1f && id2 === 0x8b ? zlib.createGunzip() : undefined;
     case "deflate":
       return (first) => isZlib(first) ? zlib.createInflate() : zlib.createInflateRaw();
     case "br":
       return () => zlib.createBrotliDecompress();
     case "zstd":
-      return () => zlib.createZstdDecompress();
+      return (first) => isZstd(first) ? zlib.createZstdDecompress() : undefined;
     default:
       return undefined;
   }
@@ -37,14 +46,25 @@ function isZlib([cmf = 0, flags = 0]: Uint8Array): boolean {
   return (cmf & 0x0f) === 8 && (cmf * 256 + flags) % 31 === 0;
 }
 
+/** RFC 8878 §3.1: a frame, or one to be skipped. */
+function isZstd([a = 0, b, c, d]: Uint8Array): boolean {
+  return a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd ||
+    a >> 4 === 5 && b === 0x2a && c === 0x4d && d === 0x18;
+}
+
 /** See the module. */
 export class Decoder {
   readonly #make: MakeDecoder;
   readonly #onText: (text: string) => void;
-  #transform: Transform | undefined;
+  #transform: Decoding | undefined;
+  /** Bytes that do not tell yet what they begin. */
+  #first: Uint8Array = NOTHING;
+  #frames = 0;
   #received = 0;
   #decoded = 0;
+  #hasFrameEnded = false;
   #isOver = false;
+  #isBroken = false;
   #failure: unknown;
 
   /** @param onText called with the decoded bytes as Latin-1; what it throws ends the decoding */
@@ -53,22 +73,28 @@ export class Decoder {
     this.#onText = onText;
   }
 
+  /** True once something could not be decoded: what it holds was not looked at, though a client may get a part of it. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
   /**
-   * Decodes a piece and has all of it looked at. What cannot be decoded no client can read either, and is not looked at.
+   * Decodes a piece and has all of it looked at. What is not in the coding, or behind its end, is not looked at.
    *
    * @throws ProxyError `upstream.malformed` for what becomes too much, and whatever `onText` throws
    */
   async write(piece: Uint8Array): Promise<void> {
     if (this.#isOver || piece.length === 0) return;
-    const transform = this.#transform ??= this.#open(piece);
     this.#received += piece.length;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const stop = () => resolve();
-    transform.once("close", stop);
-    transform.write(Uint8Array.from(piece), stop);
-    await promise;
-    transform.off("close", stop);
-    if (this.#failure) throw this.#failure;
+    let rest: Uint8Array = this.#first.length === 0 ? piece : Buffer.concat([this.#first, piece]);
+    this.#first = NOTHING;
+    while (!this.#isOver && rest.length > 0) {
+      if (!this.#transform && rest.length < MAGIC_BYTES) {
+        this.#first = Uint8Array.from(rest);
+        return;
+      }
+      rest = await this.#decode(rest);
+    }
   }
 
   close(): void {
@@ -76,11 +102,37 @@ export class Decoder {
     this.#transform?.destroy();
   }
 
-  #open(first: Uint8Array): Transform {
+  /** @returns what is behind the end of a frame */
+  async #decode(bytes: Uint8Array): Promise<Uint8Array> {
+    const transform = this.#transform ??= this.#open(bytes);
+    if (!transform) return NOTHING;
+    const before = transform.bytesWritten;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stop = () => resolve();
+    transform.once("close", stop);
+    transform.write(Uint8Array.from(bytes), stop);
+    await promise;
+    transform.off("close", stop);
+    if (this.#failure) throw this.#failure;
+    if (!this.#hasFrameEnded) return NOTHING;
+    this.#hasFrameEnded = false;
+    this.#transform = undefined;
+    transform.destroy();
+    return bytes.subarray(transform.bytesWritten - before);
+  }
+
+  #open(first: Uint8Array): Decoding | undefined {
+    if (++this.#frames > MAX_FRAMES) {
+      throw new ProxyError("upstream.malformed", "Cannot pass the response on: it has too many frames");
+    }
     const transform = this.#make(first);
-    transform.on("data", (bytes: Uint8Array) => this.#take(bytes));
-    transform.on("error", () => this.close());
-    transform.on("end", () => this.#isOver = true);
+    this.#isOver = transform === undefined;
+    transform?.on("data", (bytes: Uint8Array) => this.#take(bytes));
+    transform?.on("error", () => {
+      this.#isBroken = true;
+      this.close();
+    });
+    transform?.on("end", () => this.#hasFrameEnded = true);
     return transform;
   }
 

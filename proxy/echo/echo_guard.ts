@@ -58,13 +58,18 @@ export class EchoGuard {
   }
 
   /** The body of an answer as the client may have it. */
-  body({ fields }: ResponseHead, body: MessageBody): MessageBody {
+  body({ status, fields }: ResponseHead, body: MessageBody): MessageBody {
     if (body.done) return body;
     const parts = { needles: this.#needles, deadlines: this.#deadlines };
     const codings = listOf(fields, "content-encoding").filter((coding) => coding !== "identity");
     const makeDecoder = codings.length === 1 ? decoderOf(codings[0] ?? "") : undefined;
     if (!makeDecoder) return new MaskedBody(body, { ...parts, onEcho: (count) => this.#found(count, true) });
-    return new WatchedBody(body, makeDecoder, { ...parts, onEcho: (count) => this.#found(count, false) });
+    const isPart = status === 206 || this.#onEcho === "log";
+    return new WatchedBody(body, makeDecoder, {
+      ...parts,
+      isPart,
+      onEcho: (count) => this.#found(count, false),
+    });
   }
 
   /** What an upstream sends after a change of protocol, as the client may have it. */

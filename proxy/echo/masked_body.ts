@@ -9,7 +9,7 @@
 import { Buffer } from "node:buffer";
 import type { Deadlines } from "../../core/deadlines.ts";
 import type { MessageBody } from "../message/message.ts";
-import { contentText, movedBy, type Span, spansBehind, wholeOf } from "./content.ts";
+import { contentText, extensionsAmong, movedBy, type Span, spansBehind, wholeOf } from "./content.ts";
 import type { Found, Needles } from "./needles.ts";
 import { Patience } from "./patience.ts";
 import { Search } from "./search.ts";
@@ -31,6 +31,7 @@ export interface EchoParts {
 export class MaskedBody implements MessageBody {
   readonly #inner: MessageBody;
   readonly #onEcho: EchoParts["onEcho"];
+  readonly #needles: Needles;
   readonly #search: Search;
   readonly #patience: Patience;
   /** A copy of what was searched and not passed on. */
@@ -40,6 +41,7 @@ export class MaskedBody implements MessageBody {
   constructor(inner: MessageBody, { needles, deadlines, onEcho }: EchoParts) {
     this.#inner = inner;
     this.#onEcho = onEcho;
+    this.#needles = needles;
     this.#search = new Search(needles);
     this.#patience = new Patience(deadlines);
     inner.recordContent?.();
@@ -83,10 +85,11 @@ export class MaskedBody implements MessageBody {
   }
 
   /** What of the held bytes and a piece may leave. */
-  #pass(piece: Uint8Array): Uint8Array {
-    if (piece.length === 0) return this.#inner.done ? this.#takeHeld() : NOTHING;
+  #pass(taken: Uint8Array): Uint8Array {
+    if (taken.length === 0) return this.#inner.done ? this.#takeHeld() : NOTHING;
     const shift = this.#held.length;
-    const own = this.#inner.content ?? wholeOf(piece);
+    const own = this.#inner.content ?? wholeOf(taken);
+    const piece = this.#withoutExtensions(taken, own);
     const bytes = shift === 0 ? piece : Buffer.concat([this.#held, piece]);
     const spans = shift === 0 ? own : [...this.#heldSpans, ...movedBy(own, shift)];
     const { text, at } = contentText(bytes, spans);
@@ -101,6 +104,16 @@ export class MaskedBody implements MessageBody {
       cut: begun === 0 ? out.length : at(text.length - begun),
       text: text.slice(0, text.length - begun),
     });
+  }
+
+  /** Chunk extensions masked: a line of framing never comes in two pieces. */
+  #withoutExtensions(piece: Uint8Array, spans: readonly Span[]): Uint8Array {
+    const gaps = this.#inner.content ? extensionsAmong(piece.length, spans) : [];
+    return gaps.reduce((bytes, gap) => {
+      const { text, at } = contentText(bytes, [gap]);
+      const found = this.#needles.find(text);
+      return found.length > 0 && this.#onEcho(found.length) ? masked(bytes, found, at) : bytes;
+    }, piece);
   }
 
   /** Keeps what is behind `cut`, and gives what is before it. */

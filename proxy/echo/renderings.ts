@@ -26,10 +26,17 @@ function render(text: string): readonly string[] {
     percent,
     percent.replace(/%../g, (escape) => escape.toLowerCase()),
     percent.replaceAll("%20", "+"),
+    percent.replaceAll("%2F", "/"), // Python's quote()
+    encodeURI(text),
+    percent.replace(/[!'()*]/g, percentOf), // RFC 3986 to the letter
+    percent.replace(/[!'()*~]/g, percentOf).replaceAll("%20", "+"), // Java's and PHP's forms
     json,
     json.replaceAll("/", "\\/"),
-    json.replace(/[^\x20-\x7e]|[<>&'+=]/g, escapeUnit),
-    text.replace(/[&<>"']/g, (char) => HTML[char] ?? char),
+    ...ESCAPED.flatMap((chars) => {
+      const escaped = json.replace(chars, escapeUnit);
+      return [escaped, escaped.replace(UNIT, (unit) => `\\u${unit.slice(2).toUpperCase()}`)];
+    }),
+    ...["&#39;", "&#x27;", "&#039;", "&apos;"].map((quote) => html(text, quote)),
   ];
   return [...texts.map((each) => Buffer.from(each, "utf8").toString("latin1")), ...base64Of(text)];
 }
@@ -46,12 +53,29 @@ function base64Of(text: string): readonly string[] {
   });
 }
 
+/** What writers of JSON escape that need not be: Python; Go and Ruby; Gson; .NET; everything that is not plain. */
+const ESCAPED = [
+  /[^\x20-\x7e]/g,
+  /[<>&]/g,
+  /[<>&'=]/g,
+  /[^\x20-\x7e]|[<>&'+`]/g,
+  /[^\x20-\x7e]|[<>&'+=]/g,
+];
+const UNIT = /\\u[0-9a-f]{4}/g;
+
+function percentOf(char: string): string {
+  return `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
+}
+
+function html(text: string, quote: string): string {
+  return text.replace(/[&<>"']/g, (char) => char === "'" ? quote : HTML[char] ?? char);
+}
+
 const HTML: Readonly<Record<string, string>> = {
   "&": "&amp;",
   "<": "&lt;",
   ">": "&gt;",
   '"': "&quot;",
-  "'": "&#39;",
 };
 
 function escapeUnit(char: string): string {

@@ -1,16 +1,19 @@
 /**
  * A compressed body that passes as it is while it is decoded beside: a piece leaves once what it decodes to was looked at.
  * Nothing can be masked in it, so it ends before the piece that completes a text, and a piece with the beginning of one waits.
+ * The bytes themselves are looked at too: not everything that says that it is compressed is.
  *
  * Not here: bodies without a coding (`masked_body.ts`).
  *
  * @module
  */
 import { Buffer } from "node:buffer";
+import { ProxyError } from "../../core/errors.ts";
 import type { MessageBody } from "../message/message.ts";
-import { wholeOf } from "./content.ts";
+import { contentText, extensionsAmong, wholeOf } from "./content.ts";
 import { Decoder, type MakeDecoder } from "./decoder.ts";
 import type { EchoParts } from "./masked_body.ts";
+import type { Needles } from "./needles.ts";
 import { Patience } from "./patience.ts";
 import { Search } from "./search.ts";
 
@@ -21,7 +24,11 @@ const MAX_HELD_BYTES = 262_144;
 /** See the module. */
 export class WatchedBody implements MessageBody {
   readonly #inner: MessageBody;
+  readonly #needles: Needles;
+  readonly #isPart: boolean;
+  /** In what it decodes to, and in the bytes as they are. */
   readonly #search: Search;
+  readonly #plain: Search;
   readonly #onEcho: EchoParts["onEcho"];
   readonly #decoder: Decoder;
   readonly #patience: Patience;
@@ -31,9 +38,19 @@ export class WatchedBody implements MessageBody {
   #ready: Uint8Array = NOTHING;
   #isAllSeen: boolean;
 
-  constructor(inner: MessageBody, makeDecoder: MakeDecoder, { needles, deadlines, onEcho }: EchoParts) {
+  constructor(
+    inner: MessageBody,
+    makeDecoder: MakeDecoder,
+    { needles, deadlines, onEcho, isPart = false }: EchoParts & {
+      /** It need not decode: it may begin anywhere in what does. */
+      readonly isPart?: boolean;
+    },
+  ) {
     this.#inner = inner;
+    this.#needles = needles;
+    this.#isPart = isPart;
     this.#search = new Search(needles);
+    this.#plain = new Search(needles);
     this.#onEcho = onEcho;
     this.#patience = new Patience(deadlines);
     this.#decoder = new Decoder(makeDecoder, (text) => this.#look(text));
@@ -72,6 +89,7 @@ export class WatchedBody implements MessageBody {
     if (!this.#patience.isWaiting) this.#inner.release();
   }
 
+  /** @throws ProxyError `upstream.malformed` for what does not decode, and whatever `onEcho` throws */
   async fill(): Promise<boolean> {
     let piece = this.#patience.isWaiting || this.#inner.done ? NOTHING : this.#inner.take();
     if (piece.length === 0 && !this.#inner.done) {
@@ -82,10 +100,7 @@ export class WatchedBody implements MessageBody {
       }
       piece = this.#inner.done ? NOTHING : this.#inner.take();
     }
-    this.#begun = 0;
-    for (const { start, end } of this.#inner.content ?? wholeOf(piece)) {
-      await this.#decoder.write(piece.subarray(start, end));
-    }
+    await this.#lookAt(piece);
     this.#isAllSeen = this.#inner.done;
     if (this.#isAllSeen) this.#decoder.close();
     const isWaiting = !this.#isAllSeen && this.#begun > 0 &&
@@ -103,7 +118,31 @@ export class WatchedBody implements MessageBody {
     return held;
   }
 
+  /** How much of a text has begun in what was looked at. */
   #begun = 0;
+
+  async #lookAt(piece: Uint8Array): Promise<void> {
+    const spans = this.#inner.content ?? wholeOf(piece);
+    for (const gap of extensionsAmong(piece.length, spans)) {
+      const found = this.#needles.find(contentText(piece, [gap]).text);
+      if (found.length > 0) this.#onEcho(found.length);
+    }
+    const { text } = contentText(piece, spans);
+    const found = this.#plain.find(text);
+    if (found.length > 0) this.#onEcho(found.length);
+    this.#plain.leave(text);
+    this.#begun = 0;
+    for (const { start, end, isTrailer } of spans) {
+      if (!isTrailer) await this.#decoder.write(piece.subarray(start, end));
+    }
+    this.#begun = Math.max(this.#begun, this.#plain.begun(text));
+    if (this.#decoder.isBroken && !this.#isPart) {
+      throw new ProxyError(
+        "upstream.malformed",
+        "Cannot pass the response on: it is not in the coding that it says",
+      );
+    }
+  }
 
   #look(text: string): void {
     const found = this.#search.find(text);

@@ -15,6 +15,8 @@ import { latin1, parseFields } from "./head_reader.ts";
 export interface ContentSpan {
   readonly start: number;
   readonly end: number;
+  /** Of the trailer section. */
+  readonly isTrailer?: boolean;
 }
 
 /** A body under way. */
@@ -167,10 +169,11 @@ class ChunkedBody implements Body {
     if (this.#content) this.#content = [];
     let taken = 0;
     while (this.#state !== "done") {
-      const isContent = this.#state === "data" || this.#state === "trailer";
+      const isTrailer = this.#state === "trailer";
+      const isContent = this.#state === "data" || isTrailer;
       const step = this.#step(bytes, taken);
       if (step === 0) break;
-      if (isContent) this.#content?.push({ start: taken, end: taken + step });
+      if (isContent) this.#content?.push({ start: taken, end: taken + step, isTrailer });
       taken += step;
     }
     return taken;

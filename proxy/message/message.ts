@@ -54,7 +54,9 @@ export interface MessageBody {
   /** Where there is framing among the bytes: from now on {@linkcode content} says where the content of what was taken lies. */
   recordContent?(): void;
   /** In what was taken last, the bytes that are not framing; undefined when all of them are. */
-  readonly content?: readonly { readonly start: number; readonly end: number }[] | undefined;
+  readonly content?:
+    | readonly { readonly start: number; readonly end: number; readonly isTrailer?: boolean }[]
+    | undefined;
   /**
    * What is here and should leave in one write with the head; it is released already. HTTP/2 puts frames together itself.
    *

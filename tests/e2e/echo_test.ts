@@ -125,6 +125,33 @@ Deno.test("a compressed answer without the credential passes byte for byte, also
   await proxy.waitLine(/^allow client=one .*status=200 secret=key (?!.*echoed)/);
 });
 
+Deno.test("what says that it is compressed and is not, or is a part of what is, passes byte for byte", async (t) => {
+  const whole = zlib.gzipSync(Buffer.from("nothing to see here ".repeat(2_000)));
+  const rows: readonly [name: string, status: number, coding: string, bytes: Uint8Array][] = [
+    ["plain text as gzip", 200, "gzip", Buffer.from("plain text")],
+    ["plain text as zstd", 200, "zstd", Buffer.from("plain text")],
+    ["three bytes", 200, "deflate", Buffer.from("abc")],
+    ["the middle of gzip", 206, "gzip", whole.subarray(20, 90)],
+    ["what looks like the beginning of gzip", 206, "gzip", Buffer.concat([whole.subarray(0, 30), whole])],
+    ["the middle of br", 206, "br", zlib.brotliCompressSync(whole).subarray(7)],
+    ["the first half of gzip", 200, "gzip", whole.subarray(0, 90)],
+  ];
+  for (const [name, status, coding, bytes] of rows) {
+    await t.step(name, async () => {
+      await using upstream = await answering(async (peer) => {
+        await peer.send(
+          `HTTP/1.1 ${status} X\r\nContent-Encoding: ${coding}\r\nContent-Length: ${bytes.length}\r\n` +
+            "Connection: close\r\n\r\n",
+        );
+        await peer.sendBytes(bytes);
+      });
+      await using proxy = await proxyFor(upstream.port);
+      const answer = await ask(proxy, upstream.port);
+      assertEquals(answer.slice(answer.indexOf("\r\n\r\n") + 4), Buffer.from(bytes).toString("latin1"));
+    });
+  }
+});
+
 Deno.test("--on-echo=cut ends the answer, --on-echo=log only says it", async () => {
   const text = `Authorization: Bearer ${SECRET}`;
   const respond = async (peer: RawPeer) =>
