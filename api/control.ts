@@ -103,6 +103,8 @@ export interface WaitingRequest {
   readonly port: number;
   readonly path: string;
   readonly query?: string | undefined;
+  /** Why the client asks for a rule; of a request that waits under a rule there is none. */
+  readonly reason?: string;
   /** Epoch milliseconds: since when it waits, and when it is refused by itself. */
   readonly sinceMs: number;
   readonly untilMs: number;

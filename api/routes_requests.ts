@@ -25,6 +25,9 @@ const WaitingBody = z.array(z.strictObject({
   port: z.int(),
   path: z.string(),
   query: z.string().optional(),
+  reason: z.string().optional().openapi({
+    description: "The client asks for a rule, and says so: text of an untrusted program",
+  }),
   since: z.iso.datetime(),
   until: z.iso.datetime().openapi({ description: "When it is refused by itself" }),
 })).openapi("WaitingRequests");
@@ -88,9 +91,12 @@ const deny = createRoute({
 export function addRequestRoutes(app: OpenAPIHono, desk: RequestDesk): void {
   app.openapi(list, (c) =>
     c.json(
-      desk.list().map(({ id, client, method, scheme, host, port, path, query, sinceMs, untilMs }) => ({
+      desk.list().map((
+        { id, client, method, scheme, host, port, path, query, reason, sinceMs, untilMs },
+      ) => ({
         ...{ id, client, method, scheme, host, port, path },
         ...(query === undefined ? {} : { query }),
+        ...(reason === undefined ? {} : { reason }),
         since: rfc3339(sinceMs),
         until: rfc3339(untilMs),
       })),

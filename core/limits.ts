@@ -202,6 +202,10 @@ export const ASK_LIMITS = {
   maxPerClient: 16,
   /** Programs wait for minutes at most, and so do people who were just asked. */
   defaultTimeoutMs: 300_000,
+  /** Characters of the reason that a program gives for a rule it asks for. */
+  maxReasonChars: 500,
+  /** Bytes of the body that holds it, with the longest URL. */
+  maxBodyBytes: 8_192,
 } as const;
 
 /** Members of all `Connection` fields of a request. Clients send three; each is looked up, and costs the server something. */

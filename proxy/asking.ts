@@ -12,15 +12,18 @@ import { ASK_LIMITS, RECORD_LIMITS } from "../core/limits.ts";
 import { cutText } from "../policy/audit_record.ts";
 import { clientGone, revoked, stopping } from "./course.ts";
 import type { AdmittedExchange } from "./exchange.ts";
+import type { ProxyContext } from "./context.ts";
+import type { IncomingRequest } from "./message/message.ts";
+import type { Grant } from "./policy_source.ts";
 import type { Refusal } from "./error_response.ts";
 
 /** A request that waits. Everything that a client has chosen is bounded, and is to be escaped where it is shown. */
 export interface Ask {
-  /** Unguessable enough that nobody approves another by a typing error. */
   readonly id: string;
   readonly client: string;
-  /** Of the rule that asks. */
-  readonly ruleId: string;
+  /** Of the rule that asks; without one the client asks for a rule, and says why in `reason`. */
+  readonly ruleId?: string;
+  readonly reason?: string;
   readonly method: string;
   readonly scheme: "http" | "https";
   readonly host: string;
@@ -52,22 +55,47 @@ export function asksFirst(admitted: Admitted): admitted is AdmittedExchange {
  * Holds a request until it is approved.
  *
  * @param again decides once more
- * @throws ProxyError `policy.asked`, `policy.revoked`, `client.closed`, `limit.reached`
+ * @throws ProxyError as {@linkcode waitForPerson}
  */
 export async function askFirst(exchange: AdmittedExchange, again: () => Admitted): Promise<Admitted> {
-  const { session: { context }, client: { name }, rule, request, grant } = exchange;
+  const { session: { context }, rule, request, grant } = exchange;
+  const timeoutMs = rule.askTimeoutMs ?? ASK_LIMITS.defaultTimeoutMs;
+  await waitForPerson({ context, request, grant }, askOf(exchange, timeoutMs), timeoutMs);
+  const admitted = again();
+  // It was shown under this rule; another one that asks would have to be asked about.
+  if (asksFirst(admitted) && admitted.rule.id !== rule.id) throw revoked();
+  return admitted;
+}
+
+/** Who waits, and under which permission. */
+export interface Waiter {
+  readonly context: ProxyContext;
+  readonly request: Pick<IncomingRequest, "watch">;
+  readonly grant: Grant;
+}
+
+/**
+ * Resolves when a person has approved it.
+ *
+ * @throws ProxyError `policy.asked`, `policy.revoked`, `client.closed`, `limit.reached`
+ */
+export async function waitForPerson(
+  { context, request, grant }: Waiter,
+  ask: Ask,
+  timeoutMs: number,
+): Promise<void> {
   const { asks, admission, deadlines, grants } = context;
-  const release = admission.tryAsk(name);
+  const release = admission.tryAsk(ask.client);
   if (!release) {
     throw new ProxyError(
       "limit.reached",
-      `Cannot ask about the request: client "${name}" has as many as it may that wait for a person`,
+      `Cannot ask about the request: client "${ask.client}" has as many as it may that wait for a person`,
       { reason: "quota" },
     );
   }
-  const timeoutMs = rule.askTimeoutMs ?? ASK_LIMITS.defaultTimeoutMs;
   const { promise: ended, reject } = Promise.withResolvers<never>();
-  const waiting = asks.hold(askOf(exchange, timeoutMs));
+  ended.catch(() => {}); // it may end when nobody waits any more
+  const waiting = asks.hold(ask);
   const deadline = deadlines.start(
     timeoutMs,
     () => reject(refused("nobody approved it in time", "ask-timeout")),
@@ -78,16 +106,16 @@ export async function askFirst(exchange: AdmittedExchange, again: () => Admitted
     const decision = await Promise.race([waiting.decided, ended]);
     if (decision !== "approved") throw refused("a person denied it", "ask-denied");
   } finally {
-    ended.catch(() => {}); // it may end later, when nobody waits any more
     waiting.end();
     deadline.stop();
     letGo();
     release();
   }
-  const admitted = again();
-  // It was shown under this rule; another one that asks would have to be asked about.
-  if (asksFirst(admitted) && admitted.rule.id !== rule.id) throw revoked();
-  return admitted;
+}
+
+/** Unguessable enough that nobody approves another by a typing error. */
+export function askId(): string {
+  return crypto.randomUUID().replaceAll("-", "").slice(0, 12);
 }
 
 function askOf(
@@ -98,7 +126,7 @@ function askOf(
   const sinceMs = context.clock.now();
   const cut = (text: string) => cutText(text, RECORD_LIMITS.maxPathChars);
   return {
-    id: crypto.randomUUID().replaceAll("-", "").slice(0, 12),
+    id: askId(),
     ...{ client: client.name, ruleId: rule.id, scheme, host, port, sinceMs },
     method: cutText(request.head.method, RECORD_LIMITS.maxTextChars),
     path: cut(path),
@@ -110,7 +138,7 @@ function askOf(
 function refused(why: string, reason: "ask-denied" | "ask-timeout"): ProxyError {
   return new ProxyError(
     "policy.asked",
-    `Cannot forward the request: its rule asks a person first, and ${why}`,
+    `Cannot go on: a person has to be asked first, and ${why}`,
     {
       reason,
     },

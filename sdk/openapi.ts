@@ -1117,6 +1117,8 @@ export interface components {
       readonly port: number;
       readonly path: string;
       readonly query?: string;
+      /** @description The client asks for a rule, and says so: text of an untrusted program */
+      readonly reason?: string;
       /** Format: date-time */
       readonly since: string;
       /**

@@ -16,13 +16,14 @@ export async function listRequests(args: CommandArgs, io: Io): Promise<void> {
   if (args.has("json")) return io.output.json(requests);
   if (requests.length === 0) return io.output.note("nothing waits for a person");
   io.output.table(
-    ["ID", "CLIENT", "METHOD", "URL", "UNTIL"],
-    requests.map(({ id, client, method, scheme, host, port, path, query, until }) => [
+    ["ID", "CLIENT", "METHOD", "URL", "UNTIL", "ASKS FOR A RULE"],
+    requests.map(({ id, client, method, scheme, host, port, path, query, until, reason }) => [
       ...[cell(id), cell(client), cell(method)],
       `${cell(scheme)}://${cell(host)}:${cell(port)}${cell(path)}${
         query === undefined ? "" : `?${cell(query)}`
       }`,
       cell(until),
+      reason === undefined ? "-" : cell(reason),
     ]),
   );
 }

@@ -41,6 +41,11 @@ export class Approvals implements RequestDesk {
   async approve(id: string, approval: Approval): Promise<Rule | undefined> {
     const { book } = this.#parts;
     const ask = this.#waiting(id);
+    if (ask.ruleId === undefined && approval === "once") {
+      throw new ProxyError("input.invalid", "Cannot approve a rule for one request", {
+        hint: "approve it --for 15m, or --always",
+      });
+    }
     const rule = approval === "once" ? undefined : await this.#allow(ask, approval);
     if (!book.settle(id, "approved") && !rule) throw gone(id);
     this.#note("APPROVE", ask, approval);
@@ -62,6 +67,11 @@ export class Approvals implements RequestDesk {
   /** Adds the rule for exactly what was asked for. It ends no later than the rule that asked. */
   async #allow(ask: Ask, approval: Exclude<Approval, "once">): Promise<Rule> {
     const { state, clock } = this.#parts;
+    if (ask.ruleId === undefined) {
+      const { host, port, method, path } = ask;
+      const spec = parseRule({ host, ports: [port], methods: [method], paths: [path] });
+      return await state.addRule(ask.client, spec, approval === "always" ? {} : { ttlMs: approval.forMs });
+    }
     const rules = state.listRules(ask.client);
     const at = rules.findIndex(({ id }) => id === ask.ruleId);
     const asking = rules[at];

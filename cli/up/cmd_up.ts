@@ -31,6 +31,7 @@ import { Credentials } from "../../secrets/credentials.ts";
 import { State } from "../../store/state.ts";
 import { openAuditPlaces } from "./audit_places.ts";
 import { Approvals } from "./approvals.ts";
+import { AskWebhook } from "./ask_webhook.ts";
 import { BudgetKeeper } from "./budget_keeper.ts";
 import { ensureBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
@@ -105,6 +106,11 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const startedAt = clock.now();
     const note = (line: string) => io.output.note(line);
     const asks = new AskBook();
+    const webhook = await openAskWebhook(config, dialler, clock);
+    if (webhook) {
+      stack.use(webhook);
+      asks.onAsk = (ask) => webhook.tell(ask);
+    }
     const metersMemory = makeMetersMemory();
     const budgets = stack.use(
       await BudgetKeeper.start({ state, meters: new Meters(metersMemory), clock, log: logger("budgets") }),
@@ -252,6 +258,23 @@ async function apiTcp(
     names: apiNames(config),
     onPort: (port) => proxy.addOwnPort(port),
   };
+}
+
+/** Who is told of requests that wait for a person. Its secret is read once, at the start. */
+async function openAskWebhook(
+  { askWebhook }: UpConfig,
+  dialler: Dialler,
+  clock: Clock,
+): Promise<AskWebhook | undefined> {
+  if (!askWebhook) return undefined;
+  const bytes = await readFileBytes(askWebhook.secretFile, MAX_TOKEN_FILE_BYTES);
+  return new AskWebhook({
+    url: askWebhook.url,
+    secret: new TextDecoder().decode(bytes).trim(),
+    call: providerCall(dialler, DEFAULT_LIMITS),
+    now: () => clock.now(),
+    log: logger("ask-webhook"),
+  });
 }
 
 /** The way to slicerd, when there is to be one. Its token is read once, at the start. */

@@ -44,6 +44,8 @@ export interface UpConfig {
   /** Where calls of the API go that are not ours. */
   readonly slicerd: ApiTarget | undefined;
   readonly slicerdTokenFile: string | undefined;
+  /** Is told of requests that wait for a person, with signatures by the key in the file. */
+  readonly askWebhook: { readonly url: string; readonly secretFile: string } | undefined;
   readonly logFormat: "text" | "json";
   readonly logFile: string;
   readonly logQuery: boolean;
@@ -96,6 +98,7 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     apiTokenFile: args.text("api-token-file") ?? join(stateDir, "api-token"),
     slicerd: parseSlicerd(args.text("slicerd"), { apiSocket, apiBind }),
     slicerdTokenFile: args.text("slicerd-token-file"),
+    askWebhook: askWebhookOf(args),
     logFormat: args.textOf("log-format") === "json" ? "json" : "text",
     logFile: args.text("log-file") ?? join(stateDir, "audit.log"),
     logQuery: args.has("log-query"),
@@ -111,6 +114,17 @@ function readLimits(args: CommandArgs): Limits {
     responseTimeoutMs: responseTimeoutOf(args) ?? DEFAULT_LIMITS.responseTimeoutMs,
     maxMintsPerClientPerMinute: newHostsOf(args.textOf("new-hosts-per-minute")),
   };
+}
+
+/** @throws ProxyError `cli.usage` for one of the two flags without the other */
+function askWebhookOf(args: CommandArgs): UpConfig["askWebhook"] {
+  const [url, secretFile] = [args.text("ask-webhook"), args.text("ask-webhook-secret-file")];
+  if (url === undefined && secretFile === undefined) return undefined;
+  if (url !== undefined && secretFile !== undefined) return { url, secretFile };
+  throw usageError(
+    "Cannot use one of --ask-webhook and --ask-webhook-secret-file alone",
+    "openssl rand -hex 32 > FILE makes a secret",
+  );
 }
 
 /** Making one takes four milliseconds: so many take a core for most of the minute. */

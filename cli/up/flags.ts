@@ -150,6 +150,16 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     description: "slicerd's token, for callers over TCP, whose own token is the API's and goes no further",
   },
   {
+    name: "ask-webhook",
+    placeholder: "URL",
+    description: "tell this https URL of every request that waits for a person (allow --ask), signed",
+  },
+  {
+    name: "ask-webhook-secret-file",
+    placeholder: "FILE",
+    description: "the key of those signatures (HMAC-SHA-256), 16 characters or more",
+  },
+  {
     name: "log-format",
     placeholder: "FORMAT",
     description: "how the audit log is written",

@@ -1,5 +1,5 @@
 /**
- * What the proxy itself answers to the helper inside a VM: name resolution, and its CA certificate. Both are requests in
+ * What the proxy itself answers to the helper inside a VM: name resolution, and its CA certificate; and to programs that ask for a rule. All are requests in
  * origin-form, which no client of a proxy sends.
  *
  * Not here: DNS (`dns_service.ts`), forwarding.
@@ -8,6 +8,7 @@
  */
 import { Buffer } from "node:buffer";
 import { isDnsRequest, serveDns } from "./dns_service.ts";
+import { isRuleRequest, serveRuleRequest } from "./rule_request.ts";
 import type { Exchange } from "../exchange.ts";
 import { makeField } from "../message/fields.ts";
 
@@ -20,6 +21,7 @@ import { makeField } from "../message/fields.ts";
 export async function serveGuest(exchange: Exchange): Promise<boolean> {
   const { request: { head }, session } = exchange;
   if (isDnsRequest(exchange)) await serveDns(exchange);
+  else if (isRuleRequest(exchange)) await serveRuleRequest(exchange);
   else if (head.method === "GET" && head.target === "/ca.crt" && session.tunnel === undefined) {
     await serveCa(exchange);
   } else return false;

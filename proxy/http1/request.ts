@@ -72,7 +72,8 @@ export class Http1Request implements IncomingRequest {
     reader.fill().then((hasMore) => {
       if (hasMore || this.#isHalfClosed) return;
       const { isTls, context: { limits } } = this.#connection;
-      this.#isHalfClosed = !isTls && performance.now() - wholeAt < limits.endWithRequestMs;
+      // Nobody half-closes and then waits for a person.
+      this.#isHalfClosed = !isTls && !mayReadAhead && performance.now() - wholeAt < limits.endWithRequestMs;
       if (!this.#isHalfClosed) gone();
     }, gone);
   }

@@ -2,10 +2,12 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { startEchoUpstream, type Upstream } from "../support/echo_upstream.ts";
 import { Program } from "../support/program.ts";
-import { openTlsTunnel, type RawPeer } from "../support/raw_peer.ts";
+import { basic, dialRaw, openTlsTunnel, type RawPeer } from "../support/raw_peer.ts";
 import { soon, waitUntil } from "../support/sockets.ts";
 import { startTestProxy, type TestProxy, TOKEN } from "../support/start_proxy.ts";
 import { upstreamAuthority } from "../support/test_authority.ts";
+import { signBody } from "../../cli/up/ask_webhook.ts";
+import { header } from "../support/fake_provider.ts";
 import { AskBook } from "../../proxy/ask_book.ts";
 
 async function setUp(more: Parameters<TestProxy["policy"]["allow"]>[1] | Record<string, unknown> = {}) {
@@ -143,17 +145,76 @@ Deno.test("a client that floods has sixteen places, and gets 429 beyond them", a
   assertEquals((await soon("an answer", again.readResponse())).status, 200);
 });
 
+Deno.test("POST /requests: a program asks for a rule with its own token, and says why", async () => {
+  await using setup = await setUp();
+  const post = async (body: unknown, token = TOKEN) => {
+    const peer = await dialRaw(setup.proxy.httpPort);
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    await peer.send(
+      `POST /requests HTTP/1.1\r\nHost: proxy\r\nProxy-Authorization: ${basic(token)}\r\n` +
+        `Content-Length: ${text.length}\r\n\r\n${text}`,
+    );
+    return peer;
+  };
+  const wanted = { method: "get", url: "https://api.test/v1?a=b", reason: "I need <b>it</b>\n\u001b[2J" };
+  using peer = await post(wanted);
+  const { id, sinceMs: _since, untilMs: _until, ...shown } = await waiting(setup.asks);
+  assertEquals(shown, {
+    ...{ client: "one", method: "GET", scheme: "https", host: "api.test", port: 443, path: "/v1" },
+    reason: wanted.reason,
+  });
+  setup.asks.settle(id, "approved");
+  const answer = await soon("an answer", peer.readResponse());
+  assertEquals([answer.status, answer.body], [200, '{"approved":true}\n']);
+  using denied = await post(wanted);
+  setup.asks.settle((await waiting(setup.asks)).id, "denied");
+  assertMatch((await soon("an answer", denied.readResponse())).head, /X-Slicer-Proxy-Reason: ask-denied/);
+  const bad: unknown[] = [
+    ...["", "[]", "null", "{}", "x".repeat(8_193)],
+    ...[{ ...wanted, reason: "" }, { ...wanted, reason: "x".repeat(501) }, { ...wanted, secret: "key" }],
+    ...[{ ...wanted, url: "ftp://a.test/" }, { ...wanted, url: "https://u:p@a.test/" }, {
+      ...wanted,
+      url: "a",
+    }],
+    ...[{ ...wanted, url: "https://a.test/*" }, { ...wanted, url: "https://*.test/" }, {
+      ...wanted,
+      method: "*",
+    }],
+    ...[{ ...wanted, method: 5 }, { ...wanted, url: "https://a.test/%252e" }],
+  ];
+  for (const body of bad) {
+    using peer = await post(body);
+    assertEquals((await soon("an answer", peer.readResponse())).status, 400, JSON.stringify(body));
+  }
+  using unknown = await post(wanted, "spi_of_nobody_at_all_0123456789");
+  assertEquals((await soon("an answer", unknown.readResponse())).status, 407);
+  assertEquals(setup.asks.list(), []);
+  const gone = await post(wanted);
+  await waiting(setup.asks);
+  gone[Symbol.dispose]();
+  await waitUntil("it is withdrawn", () => setup.asks.list().length === 0);
+});
+
 for (const workers of [1, 2]) {
   Deno.test({
     name: `up --workers=${workers}: requests list, approve --once, --for, --always, deny`,
     ignore: workers > 1 && Deno.build.os !== "linux",
     fn: async () => {
       await using upstream = await startEchoUpstream({ names: ["localhost"] });
+      await using hook = await startEchoUpstream({ names: ["localhost"] });
+      const secret = "0123456789abcdef0123";
       const dir = await Deno.makeTempDir({ prefix: "slicer-ask-" });
       try {
         const program = new Program(dir);
         await Deno.writeTextFile(`${dir}/roots.crt`, (await upstreamAuthority()).caPem);
-        const flags = [`--workers=${workers}`, "--allow-cidr=127.0.0.0/8,::1/128", "--upstream-ca=system"];
+        await Deno.writeTextFile(`${dir}/hook-key`, `${secret}\n`);
+        const webhook = [
+          `--ask-webhook=https://localhost:${hook.port}/hook`,
+          "--ask-webhook-secret-file=hook-key",
+        ];
+        const where = [`--workers=${workers}`, "--allow-cidr=127.0.0.0/8,::1/128", "--upstream-ca=system"];
+        const flags = [...where, ...webhook];
+        assertEquals((await program.run(["up", ...where, ...webhook.slice(0, 1)])).code, 2);
         await using daemon = await program.up(flags, { SSL_CERT_FILE: `${dir}/roots.crt` });
         const token = await program.ok(["client", "create", "one"]);
         const port = `${upstream.port}`;
@@ -214,6 +275,15 @@ for (const workers of [1, 2]) {
           await program.ok(["client", "suspend", "one"]);
           assertEquals(await list(), []);
         }
+        await waitUntil("the webhook was told of all", () => hook.seen.length >= 5);
+        const [told] = hook.seen;
+        const value = (name: string) => told && header(told, name);
+        assertEquals(
+          value("x-slicer-proxy-signature"),
+          signBody(secret, Number(value("x-slicer-proxy-timestamp")), told?.body ?? ""),
+        );
+        const { event, client, url } = JSON.parse(told?.body ?? "");
+        assertEquals([event, client, url], ["request", "one", `https://${target}/a`]);
         const lines = (await daemon.end("SIGTERM"), daemon.stdout.text).split("\n");
         assertEquals(lines.filter((line) => /^change .*method=(APPROVE|DENY)/.test(line)).length, 4);
       } finally {

@@ -121,3 +121,26 @@ Deno.test("a rule that has gone can be approved by nobody, and a request that en
   await assertCode(setup.approvals.approve("x", "once"), "input.not-found");
   assertEquals(setup.written, []);
 });
+
+Deno.test("a rule that a program asks for stands behind all others, has no secret, and is never for once", async () => {
+  await using setup = await setUp({});
+  const { state, book, approvals } = setup;
+  const ask = () =>
+    book.hold({
+      ...{ id: "r", client: "one", method: "GET", scheme: "https", host: "b.test", port: 8443, path: "/v1" },
+      ...{ reason: "please", sinceMs: 0, untilMs: 1 },
+    });
+  const { decided } = ask();
+  await assertCode(approvals.approve("r", "once"), "input.invalid");
+  const { id: _, ...added } = await approvals.approve("r", { forMs: 60_000 }) ?? { id: "" };
+  assertEquals(await decided, "approved");
+  assertEquals(added, {
+    ...{ client: "one", host: "b.test", methods: ["GET"], paths: ["/v1"], ports: [8443], passthrough: false },
+    expiresAt: setup.clock.nowMs + 60_000,
+  });
+  assertEquals(state.listRules("one").at(-1)?.host, "b.test");
+  ask();
+  await assertCode(approvals.approve("r", "always"), "input.conflict");
+  approvals.deny("r");
+  assertEquals(book.list(), []);
+});
