@@ -128,6 +128,14 @@ export const RULE_WORDS = [
       "deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day",
   },
   {
+    field: "mcpFilterList", // policy/words/mcp_list.ts
+    name: "mcp_filter_list",
+    shape: "switch",
+    isCondition: false,
+    needs: "mcp_tool",
+    description: "take tools that are not allowed out of answers to tools/list; with mcp_tool",
+  },
+  {
     field: "query", // from here on policy/words/conditions.ts
     name: "query",
     shape: "list",

@@ -14,6 +14,7 @@ import { hostWithin, isLimited, type Rule } from "../policy/rule.ts";
 import { hasConditions } from "../policy/rule_words.ts";
 import { awsUnder } from "./aws_request.ts";
 import { type Content, mayRead } from "../policy/words/conditions.ts";
+import { toolsToShow } from "../policy/words/mcp_list.ts";
 import type { AdmittedExchange, AdmittedSecret, Exchange } from "./exchange.ts";
 import type { Refusal } from "./error_response.ts";
 import { findOverride } from "./message/fields.ts";
@@ -76,7 +77,8 @@ export function admit(
   if (isDenial(aws)) return deny(aws);
   const credential = secret && { secret: secret.name, version: secret.version };
   const grant = { client, rule, ...(others ? { others } : {}), ...(credential ? { credential } : {}) };
-  return { ...exchange, client, target, rule, secret, aws, upgrade, grant };
+  const tools = toolsToShow(rule, content);
+  return { ...exchange, client, target, rule, secret, aws, upgrade, tools, grant };
 }
 
 function isDenial(found: object | undefined): found is Denial {

@@ -101,7 +101,7 @@ async function takeBody({ request, session }: Exchange, kept: SentBody): Promise
 }
 
 /** A body that was read, from its beginning. */
-class ReadBody implements MessageBody {
+export class ReadBody implements MessageBody {
   readonly closeDelimited = false;
   readonly #bytes: Uint8Array;
   readonly #body: MessageBody;
@@ -146,7 +146,7 @@ class ReadBody implements MessageBody {
  * The content without its coding (RFC 9110 §8.4), whole. Few servers undo codings of requests: bytes that are text as they
  * are, and something else when undone (Brotli has no mark at its beginning), would be read in two ways.
  */
-function unfold(bytes: Uint8Array, values: readonly string[]): Uint8Array | Unreadable {
+export function unfold(bytes: Uint8Array, values: readonly string[]): Uint8Array | Unreadable {
   const [coding = "identity", ...more] = values.map((value) => value.trim().toLowerCase());
   if (coding === "identity" && more.length === 0) return bytes;
   if (more.length > 0) return CODED;

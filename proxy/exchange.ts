@@ -76,6 +76,8 @@ export interface AdmittedExchange extends Exchange {
   /** Its AWS signature, which is to be replaced. */
   readonly aws: AwsRequest | undefined;
   readonly upgrade: Upgrade | undefined;
+  /** The only tools of MCP that its answer may name, where it is to be narrowed. */
+  readonly tools?: readonly string[] | undefined;
   /** What counts its bytes, where it is under a budget. */
   readonly meter?: Meter;
   /** All of it has to stay in force until the request is over. */

@@ -14,6 +14,7 @@ import { type AdmittedExchange, idleTimeoutOf } from "./exchange.ts";
 import { type HeaderField, listOf, removeHopByHop } from "./message/fields.ts";
 import { grpcStatusIn } from "./message/grpc.ts";
 import type { MessageBody, ResponseHead, UpstreamLeg } from "./message/message.ts";
+import { narrowAnswer } from "./narrowed_answer.ts";
 
 /** How it went: all of it was passed on, the upstream switches protocols, or it is to be asked again. */
 export type Relayed = "whole" | "refused" | { readonly switched: ResponseHead };
@@ -94,7 +95,6 @@ export class Relay {
 
   async #final(leg: UpstreamLeg, head: ResponseHead, body: MessageBody): Promise<Relayed> {
     const { request } = this.#exchange;
-    const idleTimeoutMs = idleTimeoutOf(this.#exchange);
     const { status } = head;
     if (status === 407) throw malformed("the upstream answered 407, as only a proxy may");
     this.#wasEarly = !request.body.isReleased;
@@ -102,12 +102,24 @@ export class Relay {
     if (status >= 400 && status <= 403 && await this.#credential.isRefused(leg, head)) return "refused";
     this.#credential.drop(); // an answer may take minutes, and what was kept is not needed any more
     if (this.#course.failure) throw this.#course.failure;
+    if (!this.#exchange.tools) return await this.#pass(head, body);
+    const narrowed = await narrowAnswer(this.#exchange, this.#course, { head, body });
+    try {
+      return await this.#pass(narrowed.head, narrowed.body);
+    } finally {
+      narrowed.drop();
+    }
+  }
+
+  async #pass(head: ResponseHead, body: MessageBody): Promise<Relayed> {
+    const { request } = this.#exchange;
+    const idleTimeoutMs = idleTimeoutOf(this.#exchange);
     // A body that is malformed from its start can still be answered: nothing of the response has left yet.
     const clean = this.#clean(head);
     const seen = this.#guard?.body(head, body) ?? body;
     const first = seen.takeFirst();
     this.#received += first.length;
-    this.#status = status;
+    this.#status = head.status;
     this.#course.touch(idleTimeoutMs);
     await this.#toClient(request.begin(clean, first, seen));
     while (!seen.done) {

@@ -657,6 +657,8 @@ export interface components {
       readonly aws_region?: readonly string[];
       /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
       readonly budget?: readonly string[];
+      /** @description Take tools that are not allowed out of answers to tools/list; with mcp_tool */
+      readonly mcp_filter_list?: boolean;
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
       /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
@@ -843,6 +845,8 @@ export interface components {
       readonly aws_region?: readonly string[];
       /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
       readonly budget?: readonly string[];
+      /** @description Take tools that are not allowed out of answers to tools/list; with mcp_tool */
+      readonly mcp_filter_list?: boolean;
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
       /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
@@ -924,6 +928,8 @@ export interface components {
       readonly aws_region?: readonly string[];
       /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
       readonly budget?: readonly string[];
+      /** @description Take tools that are not allowed out of answers to tools/list; with mcp_tool */
+      readonly mcp_filter_list?: boolean;
       /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
       readonly query?: readonly string[];
       /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
@@ -1465,6 +1471,8 @@ export interface components {
         readonly aws_region?: readonly string[];
         /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
         readonly budget?: readonly string[];
+        /** @description Take tools that are not allowed out of answers to tools/list; with mcp_tool */
+        readonly mcp_filter_list?: boolean;
         /** @description Only with this parameter in the query, and no other value of it; several of a name are alternatives */
         readonly query?: readonly string[];
         /** @description Only this gRPC method: package.Service/Method, or package.Service/*; not with --method or --path */
