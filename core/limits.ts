@@ -38,9 +38,17 @@ export interface Limits {
   readonly maxHttp2BacklogBytes: number;
   /** What a waiting write must get on by within `bodyIdleTimeoutMs`, so that windows of one byte do not hold it for ever. */
   readonly minHttp2ProgressBytes: number;
-  /** Streams that an HTTP/2 peer resets or makes us reset, at once and per second; nghttp2's numbers (CVE-2023-44487). */
+  /** Streams that an HTTP/2 upstream resets or makes us reset, at once and per second; nghttp2's numbers. */
   readonly maxHttp2Resets: number;
+  /** The same at once of a client's connection: all its streams are cancelled twice (CVE-2023-44487, CVE-2025-8671). */
+  readonly maxHttp2ClientResets: number;
   readonly http2ResetsPerSecond: number;
+  /**
+   * Streams that a client resets, makes us reset or leaves behind with its connections, at once and per second, over all its
+   * connections and for each thread: three full connections may die at a time. Beyond, its new streams are refused.
+   */
+  readonly maxHttp2ResetsPerClient: number;
+  readonly http2ResetsPerClientPerSecond: number;
   /** PING, SETTINGS, PRIORITY, empty DATA and the like without traffic that needs them, at once and per second. */
   readonly maxHttp2ControlFrames: number;
   readonly http2ControlFramesPerSecond: number;
@@ -146,7 +154,10 @@ export const DEFAULT_LIMITS: Limits = {
   maxHttp2BacklogBytes: 131_072,
   minHttp2ProgressBytes: 4_096,
   maxHttp2Resets: 1_000,
+  maxHttp2ClientResets: 200,
   http2ResetsPerSecond: 33,
+  maxHttp2ResetsPerClient: 300,
+  http2ResetsPerClientPerSecond: 66,
   maxHttp2ControlFrames: 1_000,
   http2ControlFramesPerSecond: 33,
 

@@ -8,11 +8,15 @@ import { formatHostPort, type HostPort } from "../core/host_port.ts";
 import { ASK_LIMITS, type Limits } from "../core/limits.ts";
 import type { KeptBytes } from "./message/sent_body.ts";
 import { CONNECTIONS, type Counts, LocalCounts, TUNNELS } from "./records/counts.ts";
+import { Budget } from "./http2/budget.ts";
 import { TokenGuesses } from "./token_guesses.ts";
 
 const UNAUTHENTICATED = "unauthenticated";
 const KEPT_BYTES = "kept bytes";
 const HELD_BYTES = "held bytes";
+
+/** Clients whose resets are counted before those that owe nothing are forgotten: clients come and go with their machines. */
+const MANY_RESETS = 1_024;
 
 /** Gives back what was admitted. Safe to call more than once. */
 export type Release = () => void;
@@ -26,6 +30,8 @@ export class Admission {
   /** New hosts of this minute: what this thread has counted, by client, and by client and host. */
   readonly #newHosts = new Map<string, number>();
   #minute = 0;
+  /** By client. Each thread has its own: a shared count would be taken with every stream. */
+  readonly #resets = new Map<string, Budget>();
 
   constructor(limits: Limits, counts: Counts = new LocalCounts()) {
     this.#limits = limits;
@@ -79,6 +85,19 @@ export class Admission {
       ofClient();
       ofAll();
     });
+  }
+
+  /** How many requests over HTTP/2 a client may give up, over all its connections: what it made us begin for nothing. */
+  resetsOf(client: string): Budget {
+    const known = this.#resets.get(client);
+    if (known) return known;
+    if (this.#resets.size >= MANY_RESETS) {
+      for (const [name, budget] of this.#resets) if (budget.isWhole) this.#resets.delete(name);
+    }
+    const { maxHttp2ResetsPerClient, http2ResetsPerClientPerSecond } = this.#limits;
+    const budget = new Budget(maxHttp2ResetsPerClient, http2ResetsPerClientPerSecond);
+    this.#resets.set(client, budget);
+    return budget;
   }
 
   /** A connection that SOCKS admitted without credentials. */

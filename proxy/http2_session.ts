@@ -49,6 +49,7 @@ export async function serveHttp2(session: Http2Session, options: Http2SessionOpt
         if (--running === 0) rest(limits.keepAliveTimeoutMs);
       }
     },
+    resets: context.admission.resetsOf(session.tunnel.client.name),
     onRefused: (error) => logRefusal(session, refusalOf(error), {}),
     hasExtendedConnect: options.hasRule && context.protocols?.hasExtendedConnect(session.tunnel) === true,
   });

@@ -22,12 +22,29 @@ export class Budget {
     this.#tokens = max;
   }
 
+  /** There is none. */
+  get isSpent(): boolean {
+    if (this.#tokens < 1) this.#fill();
+    return this.#tokens < 1;
+  }
+
+  /** All of it is there, as in a new one. */
+  get isWhole(): boolean {
+    this.#fill();
+    return this.#tokens === this.#max;
+  }
+
   /** Takes one. @returns false when there is none */
   take(): boolean {
-    if (this.#tokens < 1) this.#fill();
-    if (this.#tokens < 1) return false;
+    if (this.isSpent) return false;
     this.#tokens--;
     return true;
+  }
+
+  /** Takes what was used already: what is not there becomes a debt, of as many as there may be at once. */
+  charge(count: number): void {
+    this.#fill();
+    this.#tokens = Math.max(-this.#max, this.#tokens - count);
   }
 
   /** Gives some back, for work that was useful. */

@@ -181,6 +181,8 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
     this.#openWaiting();
   }
 
+  protected override onTurnOver(): void {}
+
   protected override onRemoved(): void {
     this.#openWaiting();
   }

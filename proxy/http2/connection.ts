@@ -30,7 +30,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   protected readonly streams = new Map<number, StreamCore>();
   protected readonly peer: PeerSettings = { ...INITIAL_PEER_SETTINGS };
   protected readonly output: Output;
-  readonly #options: Http2Options;
+  readonly #options: Http2Options & { readonly resets?: Budget };
   readonly #side: "client" | "upstream";
   readonly #sender: DataSender;
   readonly #window: ReceiveWindow;
@@ -46,7 +46,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   #error: Http2Error | undefined;
 
   /** @param side who the peer is */
-  constructor(options: Http2Options, side: "client" | "upstream") {
+  constructor(options: Http2Options & { readonly resets?: Budget }, side: "client" | "upstream") {
     const { limits, deadlines, stream } = options;
     this.#options = options;
     this.#side = side;
@@ -112,6 +112,8 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   protected abstract get lastPeerId(): number;
   protected abstract onGoAway(lastId: number, code: number): void;
   protected abstract onSettings(): void;
+  /** See {@linkcode Driven.onTurnOver}. */
+  protected abstract onTurnOver(): void;
   /** A stream is over. */
   protected abstract onRemoved(): void;
   protected abstract onEnd(error: Http2Error): void;
@@ -218,7 +220,11 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   }
 
   remove(id: number): void {
-    if (!this.streams.delete(id) || this.#isOver) return;
+    const stream = this.streams.get(id);
+    if (!stream) return;
+    this.streams.delete(id);
+    if (this.#isOver) return;
+    if (!stream.error) this.#receiver.onWhole();
     if (this.#isFinishing && this.streams.size === 0) this.close();
     else this.onRemoved();
   }
@@ -235,6 +241,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
       sender: this.#sender,
       window: this.#window,
       control,
+      peerResets: this.#options.resets,
       isIdle: (id) => this.isIdle(id),
       giveCredit: (count) => this.giveCredit(count),
       cut: (id, fault) => {
@@ -265,6 +272,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
       },
       readPreface: (bytes) => this.readPreface(bytes),
       onFrame: (frame) => receiver.take(frame),
+      onTurnOver: () => this.onTurnOver(),
       onFault: (fault) => this.#end(this.malformed(fault), fault.h2Code),
       onTimeout: () => this.#onTimeout(),
       onPeerGone: (isBetweenFrames, cause) =>
@@ -308,6 +316,8 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
     this.#isOver = true;
     this.#error = error;
     if (goAwayCode !== undefined) this.goAway(this.lastPeerId, goAwayCode);
+    // Whoever leaves has given up what is under way, as if it had reset each.
+    if (error) this.#options.resets?.charge(this.streams.size);
     const reason = error ?? this.#closedError("the connection is over");
     for (const stream of [...this.streams.values()]) stream.fail(reason);
     this.onEnd(reason);

@@ -27,6 +27,8 @@ export const H2 = {
 export interface Http2ErrorDetails {
   /** The request was not acted on, so it may be sent again (RFC 9113 §8.7). */
   readonly isUnprocessed?: boolean;
+  /** The audit reason, where it is finer than the code. */
+  readonly reason?: string;
   readonly cause?: unknown;
 }
 
@@ -43,7 +45,7 @@ export class Http2Error extends ProxyError {
 
   /** @param message "Cannot <verb> <thing>: <state>", without anything that the peer sent */
   constructor(code: ErrorCode, h2Code: number, message: string, details: Http2ErrorDetails = {}) {
-    super(code, message, details.cause === undefined ? {} : { cause: details.cause });
+    super(code, message, details);
     this.h2Code = h2Code;
     this.isUnprocessed = details.isUnprocessed ?? false;
   }

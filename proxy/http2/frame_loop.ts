@@ -30,6 +30,8 @@ export interface Driven {
   readPreface(bytes: Uint8Array): number | undefined;
   /** @throws Fault */
   onFrame(frame: Frame): void;
+  /** Those of this turn were handled, and none of the next was. */
+  onTurnOver(): void;
   onFault(fault: Fault): void;
   onTimeout(): void;
   /** The peer has ended its side, behind whole frames or not; many do so without GOAWAY or close_notify. */
@@ -148,6 +150,7 @@ export class FrameLoop {
       if (!(fault instanceof Fault)) throw fault;
       this.#to.onFault(fault);
     }
+    this.#to.onTurnOver();
     this.#bytesIn += at;
     reader.consume(at);
     return heads < HEADS_IN_TURN;

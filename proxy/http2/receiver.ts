@@ -22,6 +22,9 @@ const REMEMBERED_RESETS = 1_024;
 /** What our PING holds, of which one at most is under way. */
 const PING_PAYLOAD = new Uint8Array([0x73, 0x6c, 0x69, 0x63, 0x65, 0x72, 0x70, 0x78]);
 
+/** What a stream that ended in order gives back. */
+const RESETS_PER_WHOLE = 0.5;
+
 /** The connection, as its frames change it. */
 export interface Receiving {
   readonly limits: Http2Limits;
@@ -32,6 +35,8 @@ export interface Receiving {
   readonly sender: DataSender;
   readonly window: ReceiveWindow;
   readonly control: Budget;
+  /** Of whoever is behind the peer, over all its connections. */
+  readonly peerResets: Budget | undefined;
   /** True for a stream id that nobody has used yet. */
   isIdle(id: number): boolean;
   /** Gives credit of the connection's window. */
@@ -57,7 +62,9 @@ export class Receiver {
   constructor(to: Receiving) {
     this.#to = to;
     this.#blocks = new HeaderBlocks(to.limits);
-    this.#resets = new Budget(to.limits.maxHttp2Resets, to.limits.http2ResetsPerSecond);
+    const { maxHttp2Resets, maxHttp2ClientResets, http2ResetsPerSecond } = to.limits;
+    const max = to.isFromServer ? maxHttp2Resets : maxHttp2ClientResets;
+    this.#resets = new Budget(max, http2ResetsPerSecond);
   }
 
   /** Streams that the peer reset. */
@@ -113,8 +120,15 @@ export class Receiver {
     this.#spendControl();
   }
 
+  /** A stream has ended in order: who completes much may cancel more. */
+  onWhole(): void {
+    this.#resets.give(RESETS_PER_WHOLE);
+    this.#to.peerResets?.give(RESETS_PER_WHOLE);
+  }
+
   /** @throws Fault for the connection when its budget of resets is used up */
   spendReset(): void {
+    this.#to.peerResets?.charge(1);
     if (!this.#resets.take()) {
       throw new Fault("connection", H2.ENHANCE_YOUR_CALM, "streams that are reset without end", true);
     }

@@ -5,7 +5,7 @@
  */
 import type { Deadline } from "../../core/deadlines.ts";
 import { ConnectionCore } from "./connection.ts";
-import { H2 } from "./error.ts";
+import { H2, Http2Error } from "./error.ts";
 import { Fault } from "./fault.ts";
 import { FRAME, MAX_31_BITS, PREFACE } from "./frames.ts";
 import { readRequestHead } from "./head.ts";
@@ -24,6 +24,9 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
   #hasPreface = false;
   #lastId = 0;
   #hasExtendedConnect = false;
+  /** Streams of this turn: what is reset within a read costs a head, and nothing upstream (CVE-2023-44487). */
+  #begun: ServerStream[] = [];
+  #hasToldSpent = false;
   /** Handlers that have not settled: a reset frees a stream's place, but not what it made us begin. */
   #running = 0;
   /** How far the end in order is: the first GOAWAY was said, then the second. */
@@ -99,6 +102,7 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
     ) {
       throw new Fault("stream", H2.REFUSED_STREAM, "more streams than were allowed");
     }
+    if (this.#options.resets?.isSpent) this.#refuseSpent();
     if (list) this.#begin({ id, end, list });
     else this.#refuseLarge(id, end);
   }
@@ -116,8 +120,30 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
       throw fault;
     }
     this.addStream(stream);
-    this.#running++;
-    void this.#serve(stream);
+    this.#begun.push(stream);
+  }
+
+  protected override onTurnOver(): void {
+    if (this.#begun.length === 0) return;
+    const begun = this.#begun;
+    this.#begun = [];
+    for (const stream of begun) {
+      if (stream.error) continue;
+      this.#running++;
+      void this.#serve(stream);
+    }
+  }
+
+  /** Told once for each connection, so that a flood of them is no flood of records. */
+  #refuseSpent(): never {
+    if (!this.#hasToldSpent) {
+      this.#hasToldSpent = true;
+      const message = "Cannot take the request: this client has given up too many";
+      this.#options.onRefused?.(
+        new Http2Error("limit.reached", H2.REFUSED_STREAM, message, { reason: "quota" }),
+      );
+    }
+    throw new Fault("stream", H2.REFUSED_STREAM, "more requests are given up than may be", true);
   }
 
   async #serve(stream: ServerStream): Promise<void> {

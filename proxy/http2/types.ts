@@ -9,6 +9,7 @@
 import type { Deadlines } from "../../core/deadlines.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { ByteReader, ByteStream } from "../streams/byte_reader.ts";
+import type { Budget } from "./budget.ts";
 import type { Http2Error } from "./error.ts";
 
 /**
@@ -207,6 +208,7 @@ export type Http2Limits = Pick<
   | "maxHttp2BacklogBytes"
   | "minHttp2ProgressBytes"
   | "maxHttp2Resets"
+  | "maxHttp2ClientResets"
   | "http2ResetsPerSecond"
   | "maxHttp2ControlFrames"
   | "http2ControlFramesPerSecond"
@@ -227,15 +229,18 @@ export interface Http2Options {
 /** What a server needs. */
 export interface Http2ServerOptions extends Http2Options {
   /**
-   * Called for every request. When what it returns settles, the request is over: what is still open of the stream is
+   * Called for every request that its peer has not reset within the same read. When what it returns settles, the request is over: what is still open of the stream is
    * reset (NO_ERROR when only the request's body was left, else INTERNAL_ERROR). It counts as running until then.
    */
   onRequest(stream: Http2ServerStream): Promise<void>;
   /**
    * Called for a request that was refused before it became one: a head that cannot be read in exactly one way (reset
-   * with PROTOCOL_ERROR), or is too large (answered with 431). Streams above the limit and floods are not told.
+   * with PROTOCOL_ERROR), or is too large (answered with 431); and for the first stream of a connection that is refused because
+   * `resets` is spent. Streams above the limit and floods are not told.
    */
   onRefused?(error: Http2Error): void;
+  /** How many requests the client behind it may give up, over all its connections; while it is spent, streams are refused. */
+  readonly resets?: Budget;
   /** Extended CONNECT is announced from the beginning (RFC 8441 §3). */
   readonly hasExtendedConnect?: boolean;
   /** Called whenever the last stream is over. */

@@ -137,6 +137,8 @@ Deno.test("requests beyond the upstream's MAX_CONCURRENT_STREAMS wait, and one t
   );
   const second = await client.open("/b");
   const third = await client.open("/c");
+  // A round trip, for what is reset within the read that brought it is never begun.
+  await assertRejects(() => client.ask("/not a path"));
   second.reset(H2.CANCEL);
   await proxy.waitLine(/path=\/b .*reason=client-closed/);
   const [peer] = upstream.peers;

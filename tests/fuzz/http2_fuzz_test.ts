@@ -28,6 +28,7 @@ const LIMITS = {
   maxHttp2Streams: 4,
   maxHttp2Continuations: 2,
   maxHttp2Resets: 6,
+  maxHttp2ClientResets: 6,
   http2ResetsPerSecond: 0,
   maxHttp2ControlFrames: 12,
   http2ControlFramesPerSecond: 0,

@@ -15,7 +15,6 @@ import {
   headers,
   INITIAL_WINDOW_SIZE,
   PREFACE,
-  RST_STREAM,
   setting,
   SETTINGS,
   streamIds,
@@ -119,10 +118,7 @@ Deno.test("a burst of HTTP/2 streams in one read leaves others their turns", asy
     if (isWatching) setImmediate(watch);
   };
   watch();
-  const burst = streamIds(400).flatMap((id) => [
-    frame(HEADERS, END_HEADERS | END_STREAM, id, GET),
-    frame(RST_STREAM, 0, id, [0, 0, 0, 8]),
-  ]);
+  const burst = streamIds(400).map((id) => frame(HEADERS, END_HEADERS | END_STREAM, id, GET));
   await using _made = await startServer(
     () => {
       requests++;
