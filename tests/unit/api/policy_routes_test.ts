@@ -63,6 +63,22 @@ Deno.test("policy: applied, exported, and applied again without a change", async
   }
 });
 
+Deno.test("policy: profiles are applied as rules, exported as rules, and applied again without a change", async () => {
+  await using api = await TestApi.start();
+  const policy = "version: 1\nclients: { ci-1: { profiles: [go@1, { profile: pip@1, ttl: 1h }] } }\n";
+  const [first] = resultOf(await apply(api, { policy })).changes;
+  assertEquals(first?.rules.map(({ host, expires }) => `${host} ${expires === undefined}`), [
+    "proxy.golang.org true",
+    "sum.golang.org true",
+    "pypi.org false",
+    "files.pythonhosted.org false",
+  ]);
+  assertEquals(resultOf(await apply(api, { policy })).changes, []);
+  const { text } = await api.call(`${V1}/policy`);
+  assert(!/profiles:|@1/.test(text), text);
+  assertEquals(resultOf(await apply(api, { policy: text, prune: true })).changes, []);
+});
+
 Deno.test("policy: a caller gets JSON only when it asks for that", async (t) => {
   await using api = await TestApi.start();
   const rows: readonly [string, string][] = [

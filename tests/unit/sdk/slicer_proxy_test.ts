@@ -1,4 +1,4 @@
-import { assertEquals, assertFalse, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertFalse, assertMatch, assertRejects } from "@std/assert";
 import { SlicerProxy, SlicerProxyError } from "../../../sdk/slicer_proxy.ts";
 import { TestApi, TOKEN } from "../api/support.ts";
 import { startRecordingApi } from "../cli/api/recording_api.ts";
@@ -50,6 +50,25 @@ Deno.test("SlicerProxy makes, lists and ends the three nouns, over the socket an
       await proxy.clients.delete("ci-2");
     });
   }
+});
+
+Deno.test("allows.addProfile() adds the rules of a profile, which allows.profiles() lists", async () => {
+  await using api = await TestApi.start();
+  const proxy = new SlicerProxy({ url: api.socketPath });
+  await proxy.clients.create("ci-1");
+  const pip = (await proxy.allows.profiles()).find(({ name }) => name === "pip");
+  assertEquals([pip?.profile, pip?.rules.length], ["pip@1", 2]);
+  const shown = await proxy.allows.addProfile({ client: "ci-1", profile: "pip", dry_run: true });
+  assertEquals(await proxy.clients.rules("ci-1"), []);
+  const added = await proxy.allows.addProfile({ client: "ci-1", profile: shown.profile, ttl_seconds: 60 });
+  assert(added.rules.every(({ expires }) => expires !== undefined));
+  assertEquals(added.rules.map(({ host, paths }) => ({ host, paths })), [
+    { host: "pypi.org", paths: ["/simple/*"] },
+    { host: "files.pythonhosted.org", paths: ["/packages/*"] },
+  ]);
+  const again = () => proxy.allows.addProfile({ client: "ci-1", profile: "pip@1" });
+  assertEquals((await assertRejects(again, SlicerProxyError)).status, 409);
+  assertEquals((await proxy.clients.rules("ci-1")).length, 2);
 });
 
 Deno.test("policy.export() and policy.apply() are inverses, and apply() takes YAML", async () => {
