@@ -5,7 +5,7 @@ import { Program } from "../support/program.ts";
 
 const ROWS: readonly (readonly [typed: string, offers: readonly string[]])[] = [
   ["slicer-proxy cl", ["client"]],
-  ["slicer-proxy client ", ["create", "list", "rotate", "delete"]],
+  ["slicer-proxy client ", ["budget", "create", "delete", "list", "resume", "rotate", "suspend"]],
   ["slicer-proxy proxy client cr", ["create"]],
   ["slicer-proxy help al", ["allow"]],
   ["slicer-proxy allow ci-1 --meth", ["--method"]],
