@@ -1,7 +1,7 @@
 /**
  * Which calls of a browser the guard lets in without the API's token: the page itself, which holds no secret, and what the
  * page does in a live session. A session may do less than the token: read, add a rule, switch the mode, end itself; and
- * revoke rules and suspend clients when its link was made for that.
+ * revoke rules, suspend clients and decide about what waits when its link was made for that.
  *
  * A session's call must carry its cookie, which is strict, and its key in a header, which the page alone can send: another
  * origin would have to ask first (CORS) and is refused. A call that changes something must also say its own origin.
@@ -24,8 +24,9 @@ const MAY_CHANGE: Readonly<Record<SessionRights, readonly string[]>> = {
   manage: ["POST /proxy/v1/allows/revoke"],
 };
 
-/** And of one client, whom the path names: `manage` suspends and resumes it. */
-const MAY_MANAGE_CLIENT = /^POST \/proxy\/v1\/clients\/[^/]+\/(?:suspend|resume)$/;
+/** And of one thing, which the path names: `manage` suspends and resumes a client, and decides about what waits. */
+const MAY_MANAGE_ONE =
+  /^POST \/proxy\/v1\/(?:clients\/[^/]+\/(?:suspend|resume)|requests\/[^/]+\/(?:approve|deny))$/;
 
 /** Where the page asks what its session may do. */
 export const SESSION_PATH = "/ui/session";
@@ -73,7 +74,7 @@ export function admitSession(
   }
   const change = `${request.method} ${pathOf(request)}`;
   if (MAY_CHANGE.usual.includes(change)) return isStillIn;
-  if (!MAY_CHANGE.manage.includes(change) && !MAY_MANAGE_CLIENT.test(change)) {
+  if (!MAY_CHANGE.manage.includes(change) && !MAY_MANAGE_ONE.test(change)) {
     return refuse(
       403,
       "Cannot do this from the web page: its session may read, add rules and switch the mode",
@@ -84,7 +85,7 @@ export function admitSession(
   }
   if (sessions.rightsOf(session) === "manage") return isStillIn;
   return refuse(403, "Cannot do this from the web page: its session may only add", {
-    hint: "slicer-proxy ui --manage opens one that may also revoke and suspend",
+    hint: "slicer-proxy ui --manage opens one that may also revoke, suspend and approve",
   });
 }
 

@@ -26,6 +26,7 @@ import session from "./ui/session.js" with { type: "text" };
 import stream from "./ui/stream.js" with { type: "text" };
 import tally from "./ui/tally.js" with { type: "text" };
 import tips from "./ui/tips.js" with { type: "text" };
+import waiting from "./ui/waiting.js" with { type: "text" };
 import words from "./ui/words.js" with { type: "text" };
 
 /** A file and its content type. */
@@ -50,6 +51,7 @@ const MODULES = {
   stream,
   tally,
   tips,
+  waiting,
   words,
 };
 

@@ -14,6 +14,7 @@ import { call, followAudit, hasKey, logOut, mayManage, Refused, SignedOut, takeK
 import { Stream } from "./stream.js";
 import { STEP_MS, Tally } from "./tally.js";
 import { loadReasons, watchTips } from "./tips.js";
+import { showWaiting } from "./waiting.js";
 import { formatBytes, formatSpan, visible } from "./words.js";
 
 /** @typedef {import("./attention.js").Troubles} Troubles */
@@ -89,6 +90,7 @@ async function refresh() {
   try {
     if (!document.hidden) {
       showStatus(/** @type {Status & Troubles} */ (await call("GET", "status")));
+      await showWaiting({ mayManage: isManaging, signedOut: () => signOut("ended") });
       await clients.refresh();
       filters.setClients(clients.names);
     }
