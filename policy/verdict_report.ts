@@ -7,11 +7,12 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import { formatHostPort, parsePort } from "../core/host_port.ts";
-import { decideConnect, decideRequest, type RequestTarget } from "./decide.ts";
+import { contentNeeded, decideConnect, decideRequest, type RequestTarget } from "./decide.ts";
 import { explainDenial, type Explanation } from "./explain.ts";
 import { type Dimension, DIMENSIONS, matchRule } from "./match.ts";
 import type { Reason } from "./reason.ts";
 import { parseHostPattern, type Rule } from "./rule.ts";
+import { missedConditions } from "./words/conditions.ts";
 
 /** A request that was asked about, and what its URL says beside it. */
 export interface AskedRequest extends RequestTarget {
@@ -73,6 +74,8 @@ export function reportVerdict(client: string, rules: readonly Rule[], asked: Ask
     return { verdict: "allow", ...placed(rules, decision.rule), rules: looked };
   }
   const { reason, closest } = decision;
+  const reader = rules.find((rule) => contentNeeded([rule], asked).length > 0);
+  if (reason === "body-unreadable" && reader) return dependsOnBody(rules, reader, asked, looked);
   return {
     verdict: "deny",
     reason,
@@ -80,6 +83,20 @@ export function reportVerdict(client: string, rules: readonly Rule[], asked: Ask
     explanation: explainDenial({ client, ...asked }, reason, rules),
     rules: looked,
   };
+}
+
+/** A URL has no body: what is said is what would be missing, not that something is wrong with the request. */
+function dependsOnBody(
+  rules: readonly Rule[],
+  rule: Rule,
+  asked: AskedRequest,
+  looked: VerdictReport["rules"],
+): VerdictReport {
+  const { place } = placed(rules, rule);
+  const wants = missedConditions(rule, asked).join("; ");
+  const text =
+    `The URL does not tell whether this is allowed: rule ${place} asks about the body, for ${wants}.`;
+  return { verdict: "deny", reason: "body-unreadable", place, explanation: { text }, rules: looked };
 }
 
 /** The request as one line. */

@@ -46,6 +46,9 @@ function verdictWords({ verdict, reason, rule }: JsonObject): string {
   const by = typeof rule === "number" ? ` by rule ${rule}` : "";
   if (verdict === "allow") return `allowed${by}`;
   if (verdict === "passthrough") return `passed through uninspected${by}`;
+  if (reason === "body-unreadable" && typeof rule === "number") {
+    return `depends on its body, which rule ${rule} asks about`;
+  }
   return `denied${by} (${cell(reason)})`;
 }
 

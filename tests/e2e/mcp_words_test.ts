@@ -3,7 +3,12 @@ import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { CreateMessageRequestSchema } from "@modelcontextprotocol/sdk/types.js";
+import type { EventStore } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
+import {
+  CallToolResultSchema,
+  CreateMessageRequestSchema,
+  type JSONRPCMessage,
+} from "@modelcontextprotocol/sdk/types.js";
 import { startMcpServer } from "../support/mcp_server.ts";
 import { startTestProxy, TOKEN } from "../support/start_proxy.ts";
 
@@ -81,4 +86,68 @@ Deno.test("in audit mode the log says what a denied message was about, and nothi
   }
   assertMatch(await proxy.waitLine(/path=\/35 /), /reason=no-rule .*says=mcp:tools\/call\(read_file\)/);
   assertEquals((await proxy.waitLine(/path=\/16 /)).includes("says="), false);
+});
+
+interface Replaying {
+  send(id: string, message: JSONRPCMessage): Promise<void>;
+}
+
+/** Events of all streams, in order. */
+class KeptEvents implements EventStore {
+  readonly #events: { readonly stream: string; readonly message: JSONRPCMessage }[] = [];
+
+  storeEvent(stream: string, message: JSONRPCMessage): Promise<string> {
+    return Promise.resolve(String(this.#events.push({ stream, message })));
+  }
+
+  getStreamIdForEventId(id: string): Promise<string | undefined> {
+    return Promise.resolve(this.#events[Number(id) - 1]?.stream);
+  }
+
+  async replayEventsAfter(id: string, { send }: Replaying) {
+    const stream = await this.getStreamIdForEventId(id) ?? "";
+    for (const [i, event] of this.#events.entries()) {
+      if (i >= Number(id) && event.stream === stream) await send(String(i + 1), event.message);
+    }
+    return stream;
+  }
+}
+
+Deno.test("a stream is resumed behind its last event, and no tool is called again", async () => {
+  await using server = await startMcpServer({ eventStore: new KeptEvents() });
+  await using proxy = await startTestProxy();
+  proxy.policy.allow("one", {
+    host: "mcp.test",
+    ports: [server.port],
+    paths: ["/mcp"],
+    mcpTool: ["write_*"],
+  });
+  using http = Deno.createHttpClient({
+    proxy: { url: `http://proxy:${TOKEN}@127.0.0.1:${proxy.httpPort}` },
+    caCerts: [proxy.caPem],
+  });
+  const resumed: string[] = [];
+  const transport = new StreamableHTTPClientTransport(new URL(`https://mcp.test:${server.port}/mcp`), {
+    fetch: (url: string | URL, init?: RequestInit) => {
+      const last = new Headers(init?.headers).get("last-event-id");
+      if (last !== null) resumed.push(`${init?.method} ${last}`);
+      return fetch(url, { ...init, client: http });
+    },
+  });
+  const client = new Client({ name: "test", version: "1" });
+  try {
+    await client.connect(transport);
+    const call = { method: "tools/call", params: { name: "write_file", arguments: {} } } as const;
+    const ids: string[] = [];
+    const first = await client.request(call, CallToolResultSchema, {
+      onresumptiontoken: (id: string) => void ids.push(id),
+    });
+    const [began] = ids; // the event that begins the stream; its answer is behind it
+    const again = await client.request(call, CallToolResultSchema, { resumptionToken: String(began) });
+    assertEquals(again, first);
+    assertEquals([server.called, resumed], [["write_file"], [`GET ${began}`]]);
+  } finally {
+    await client.close();
+  }
+  await proxy.waitLine(/^allow .*method=GET .*says=mcp:-stream/); // the stream ends with its client
 });

@@ -1,6 +1,7 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
 import { describeAsked, parseAsked, reportVerdict } from "../../../policy/verdict_report.ts";
+import type { Rule } from "../../../policy/rule.ts";
 import { makeRule } from "../../support/make_rule.ts";
 
 Deno.test("parseAsked() keeps the path as it is written", async (t) => {
@@ -66,4 +67,31 @@ Deno.test("reportVerdict() names the rule that decides and what the others miss"
     reportVerdict("ci-1", rules.slice(2), parseAsked("GET", "https://db.example.com/x")).verdict,
     "passthrough",
   );
+});
+
+Deno.test("reportVerdict() says that a rule asks about a body, which no URL tells", async (t) => {
+  const place = { host: "api.example.com", paths: ["/x/*"] };
+  const rows: readonly [string, Rule, string][] = [
+    ["GraphQL", makeRule("g", { ...place, graphql: ["query"] }), "what GraphQL asks: it wants query"],
+    ["MCP", makeRule("m", { ...place, mcpTool: ["a"] }), "what is asked over MCP: it wants tools a"],
+    ["git-lfs", makeRule("l", { ...place, git: "read" }), "what git asks: it allows to read any repository"],
+    [
+      "deny",
+      makeRule("d", { ...place, mcpTool: ["a"], deny: true }),
+      "what is asked over MCP: it wants tools a",
+    ],
+  ];
+  const before = makeRule("before", { host: "api.example.com", paths: ["/v1"] });
+  const after = makeRule("after", { host: "api.example.com" });
+  for (const [name, rule, wants] of rows) {
+    await t.step(name, () => {
+      const asked = parseAsked("POST", "https://api.example.com/x/y/info/lfs/objects/batch");
+      const report = reportVerdict("ci-1", [before, rule, after], asked);
+      assertEquals([report.verdict, report.reason, report.place], ["deny", "body-unreadable", 2]);
+      assertEquals(
+        report.explanation?.text,
+        `The URL does not tell whether this is allowed: rule 2 asks about the body, for ${wants}.`,
+      );
+    });
+  }
 });
