@@ -69,7 +69,7 @@ interface WaitingWrite {
 export interface DataSenderOptions {
   readonly output: Output;
   readonly deadlines: Deadlines;
-  /** Given back to for every frame: a peer that receives must answer with WINDOW_UPDATEs. */
+  /** Given back to for every frame that is not a crumb: a peer that receives must answer with WINDOW_UPDATEs. */
   readonly control: Budget;
   /** Nothing is put behind so many bytes that the socket has not taken. */
   readonly maxBacklogBytes: number;
@@ -81,6 +81,8 @@ export interface DataSenderOptions {
 
 /** WINDOW_UPDATEs that a frame of ours may cause: one for the stream and one for the connection. */
 const UPDATES_PER_FRAME = 2;
+/** A smaller part of a write is what a window of bytes lets through: its updates are flood (CVE-2019-9511). */
+const MIN_PART = 64;
 const DONE: Promise<void> = Promise.resolve();
 
 /** Sends DATA of all streams of a connection. */
@@ -190,7 +192,7 @@ export class DataSender {
       next += count;
       out.window -= count;
       this.#window -= count;
-      control.give(UPDATES_PER_FRAME);
+      if (count >= MIN_PART || next === bytes.length) control.give(UPDATES_PER_FRAME);
     }
     return next;
   }

@@ -15,7 +15,7 @@ import type { Output } from "./output.ts";
 import type { Http2Options } from "./types.ts";
 
 /** Heads that are handled without a turn for anybody else: one read may bring thousands, each of which is a request. */
-const HEADS_IN_TURN = 32;
+const HEADS_IN_TURN = 8;
 
 /** The connection, as its bytes drive it. */
 export interface Driven {
@@ -133,14 +133,16 @@ export class FrameLoop {
       const preface = this.#to.readPreface(bytes);
       at = preface ?? bytes.length;
       while (
-        !this.#to.isOver && bytes.length - at >= FRAME_HEAD_BYTES && !this.#isCrowded && heads < HEADS_IN_TURN
+        !this.#to.isOver && bytes.length - at >= FRAME_HEAD_BYTES && !this.#isCrowded &&
+        heads <= HEADS_IN_TURN
       ) {
         const length = payloadLength(bytes, at);
         if (length > MAX_FRAME_BYTES) {
           throw new Fault("connection", H2.FRAME_SIZE_ERROR, "a frame above SETTINGS_MAX_FRAME_SIZE");
         }
         if (bytes.length - at < FRAME_HEAD_BYTES + length) break;
-        if (bytes[at + 3] === FRAME.HEADERS) heads++;
+        // The turn ends before a head, so that a reset behind the last one still belongs to it.
+        if (bytes[at + 3] === FRAME.HEADERS && ++heads > HEADS_IN_TURN) break;
         this.#to.onFrame(frameAt(bytes, at));
         at += FRAME_HEAD_BYTES + length;
       }
@@ -153,7 +155,7 @@ export class FrameLoop {
     this.#to.onTurnOver();
     this.#bytesIn += at;
     reader.consume(at);
-    return heads < HEADS_IN_TURN;
+    return heads <= HEADS_IN_TURN;
   }
 
   /** Heads and control frames have to come in one go; bodies may take their time. */

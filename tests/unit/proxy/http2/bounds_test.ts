@@ -103,6 +103,22 @@ Deno.test("windows that are opened byte by byte are no progress; by thousands th
   }
 });
 
+Deno.test("windows that grow by a byte are control frames without end; a window's worth is not", async (t) => {
+  for (const [step, isFlood] of [[1, true], [1_000, false]] as const) {
+    await t.step(`${step} bytes at a time`, async () => {
+      const limits = { maxHttp2ControlFrames: 20, http2ControlFramesPerSecond: 0 };
+      await using peer = await setUp(limits, "SETTINGS INITIAL_WINDOW_SIZE=1", "HEADERS 1 ES EH GET:/60000");
+      peer.reads();
+      for (let nth = 0; nth < 50 && !peer.connection.error; nth++) await peer.send(`WINDOW_UPDATE 1 ${step}`);
+      assertEquals(
+        isProxyError(peer.connection.error, "limit.reached"),
+        isFlood,
+        String(peer.connection.error),
+      );
+    });
+  }
+});
+
 Deno.test("a peer that reads nothing is not read, what waits for it is bounded, and it is given up", async () => {
   const limits = { maxHttp2BacklogBytes: 4_096, bodyIdleTimeoutMs: 500, maxHttp2ControlFrames: 1_000_000 };
   await using peer = await setUp(limits, "SETTINGS", "HEADERS 1 ES EH GET:/60000");
