@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Ask, AskDecision, Asks } from "./asking.ts";
+import type { Ask, AskDecision, Asks } from "./asks.ts";
 
 /** See the module. How many wait is bounded where they are held. */
 export class AskBook implements Asks {

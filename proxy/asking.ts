@@ -10,38 +10,13 @@
 import { ProxyError } from "../core/errors.ts";
 import { ASK_LIMITS, RECORD_LIMITS } from "../core/limits.ts";
 import { cutText } from "../policy/audit_record.ts";
+import type { Ask } from "./asks.ts";
 import { clientGone, revoked, stopping } from "./course.ts";
 import type { AdmittedExchange } from "./exchange.ts";
 import type { ProxyContext } from "./context.ts";
 import type { IncomingRequest } from "./message/message.ts";
 import type { Grant } from "./policy_source.ts";
 import type { Refusal } from "./error_response.ts";
-
-/** A request that waits. Everything that a client has chosen is bounded, and is to be escaped where it is shown. */
-export interface Ask {
-  readonly id: string;
-  readonly client: string;
-  /** Of the rule that asks; without one the client asks for a rule, and says why in `reason`. */
-  readonly ruleId?: string;
-  readonly reason?: string;
-  readonly method: string;
-  readonly scheme: "http" | "https";
-  readonly host: string;
-  readonly port: number;
-  readonly path: string;
-  readonly query?: string | undefined;
-  /** Epoch milliseconds: when it began to wait, and when it is refused by itself. */
-  readonly sinceMs: number;
-  readonly untilMs: number;
-}
-
-/** What came of asking; `ended` when whoever asked has gone. */
-export type AskDecision = "approved" | "denied" | "ended";
-
-/** Where requests wait for a person. */
-export interface Asks {
-  hold(ask: Ask): { readonly decided: Promise<AskDecision>; readonly end: () => void };
-}
 
 /** What `admit` says. */
 export type Admitted = AdmittedExchange | { readonly refusal: Refusal };

@@ -11,7 +11,7 @@ import type { Origin } from "../policy/audit_record.ts";
 import type { UpstreamClocks } from "../secrets/aws/clocks.ts";
 import type { OnEcho } from "./echo/echo_guard.ts";
 import type { Admission } from "./admission.ts";
-import type { Asks } from "./asking.ts";
+import type { Asks } from "./asks.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
 import type { Meters } from "./records/meters.ts";
 import type { ByteStream } from "./streams/byte_reader.ts";

@@ -16,7 +16,7 @@ import { descriptorLimit } from "../core/native.ts";
 import { cutAt } from "../core/text.ts";
 import { UpstreamClocks } from "../secrets/aws/clocks.ts";
 import { AskBook } from "./ask_book.ts";
-import type { Asks } from "./asking.ts";
+import type { Asks } from "./asks.ts";
 import { Admission } from "./admission.ts";
 import { type Arrival, Arrivals } from "./arrivals.ts";
 import type { AuditTrail } from "./records/audit_log.ts";

@@ -14,7 +14,7 @@ import { isCut } from "../../policy/audit_record.ts";
 import { canBeTyped } from "../../policy/allow_command.ts";
 import { parseRule, type Rule, type RuleSpec } from "../../policy/rule.ts";
 import type { AskBook } from "../../proxy/ask_book.ts";
-import type { Ask } from "../../proxy/asking.ts";
+import type { Ask } from "../../proxy/asks.ts";
 import type { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { State } from "../../store/state.ts";
 
