@@ -41,8 +41,15 @@ const LIST = '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read"},{"name"
 const NARROWED = '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read"}]}}';
 const JSON_TYPE = { "content-type": "application/json" };
 
+const SECRET = "sk-planted/0123456789+abcdef";
+const described = (text: string) => LIST.replace('"read"', `"read","description":"${text}"`);
+
 /** Answers by path. */
-const ANSWERS: Readonly<Record<string, () => Response>> = {
+const ANSWERS: Readonly<Record<string, (request: Request) => Response>> = {
+  "/echo": ({ headers }) =>
+    new Response(Uint8Array.from(gzipSync(described(headers.get("authorization") ?? ""))), {
+      headers: { ...JSON_TYPE, "content-encoding": "gzip" },
+    }),
   "/json": () => new Response(LIST, { headers: { ...JSON_TYPE, etag: '"1"' } }),
   "/gzip": () =>
     new Response(Uint8Array.from(gzipSync(LIST)), { headers: { ...JSON_TYPE, "content-encoding": "gzip" } }),
@@ -81,12 +88,18 @@ for (const version of ["--http1.1", "--http2"]) {
       { hostname: "127.0.0.1", port: 0, cert, key, onListen: () => {} },
       async (request) => {
         await request.body?.cancel();
-        return ANSWERS[new URL(request.url).pathname]?.() ?? new Response(null, { status: 500 });
+        return ANSWERS[new URL(request.url).pathname]?.(request) ?? new Response(null, { status: 500 });
       },
     );
-    await using proxy = await startTestProxy();
+    await using proxy = await startTestProxy({ onEcho: "mask" });
     const { port } = server.addr;
-    proxy.policy.allow("one", { host: "api.test", ports: [port], mcpTool: ["read"], mcpFilterList: true });
+    const rule = { host: "api.test", ports: [port], mcpTool: ["read"], mcpFilterList: true };
+    proxy.policy.allow("one", { ...rule, paths: ["/echo"], secret: "key" });
+    proxy.policy.allow("one", rule);
+    proxy.policy.setCredential({
+      ...{ secret: "key", host: "api.test", headers: [["Authorization", `Bearer ${SECRET}`]] },
+      material: [SECRET],
+    });
     const dir = await Deno.makeTempDir({ prefix: "slicer-mcp-" });
     await Deno.writeTextFile(`${dir}/ca.pem`, proxy.caPem);
     const ask = async (path: string, method: string) => {
@@ -119,6 +132,11 @@ for (const version of ["--http1.1", "--http2"]) {
           assertEquals(/^(etag|content-encoding):/im.test(head), false);
         });
       }
+      await t.step("a credential in it is masked", async () => {
+        const { text } = await ask("/echo", "tools/list");
+        assertMatch(text, /"description":"Bearer \*{28}"}\]}}$/);
+        await proxy.waitLine(/^allow .*path=\/echo status=200 secret=key .*echoed=1/);
+      });
       await t.step("other answers pass as they are", async () => {
         assertEquals((await ask("/json", "ping")).text, LIST);
       });
