@@ -27,12 +27,21 @@ const MOST_GROWTH_BYTES = 256 * 1_048_576;
 /** Lines on stderr that an attack may cause. */
 const MOST_LINES = 200;
 
-export function judge(report: Report): { readonly held: boolean; readonly line: string } {
+/** What became of an attack. */
+export interface Judgement {
+  readonly held: boolean;
+  /** Nothing but latency was wrong, which may be the machine's. */
+  readonly isOnlySlow: boolean;
+  readonly line: string;
+}
+
+export function judge(report: Report): Judgement {
   const { quiet, busy, before, after } = report;
+  const slow: string[] = [];
   const wrong: string[] = [];
   const times = (["keptMs", "freshMs"] as const).map((which) => {
     const [calm, hot] = [p99(quiet[which]), p99(busy[which])];
-    if (hot > FACTOR * calm + GRACE_MS) wrong.push(`${which} p99 is too high`);
+    if (hot > FACTOR * calm + GRACE_MS) slow.push(`${which} p99 is too high`);
     return `${which} p99 ${calm.toFixed(1)} → ${hot.toFixed(1)}`;
   });
   const growth = after.residentBytes - before.residentBytes;
@@ -54,7 +63,11 @@ export function judge(report: Report): { readonly held: boolean; readonly line: 
     ...times,
     `${Math.round(growth / 1_048_576)} MiB more`,
   ];
-  return { held: wrong.length === 0, line: [...facts, ...wrong.map((each) => `!! ${each}`)].join(", ") };
+  return {
+    held: wrong.length + slow.length === 0,
+    isOnlySlow: wrong.length === 0,
+    line: [...facts, ...[...slow, ...wrong].map((each) => `!! ${each}`)].join(", "),
+  };
 }
 
 /** The 99th percentile; of fewer than a hundred figures, the greatest. */
