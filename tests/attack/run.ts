@@ -12,7 +12,9 @@ import { judge, type Report } from "./verdict.ts";
 
 const flags = parseArgs(Deno.args, { boolean: ["short"], string: ["workers"] });
 const names = flags._.map(String);
-const attacks = names.length === 0 ? ATTACKS : ATTACKS.filter(({ name }) => names.includes(name));
+const attacks = names.length === 0
+  ? ATTACKS.filter(({ isLong }) => !(flags.short && isLong))
+  : ATTACKS.filter(({ name }) => names.includes(name));
 if (attacks.length < Math.max(1, names.length)) throw new RangeError(`no such attack: ${names.join(" ")}`);
 const workers = flags.workers === undefined ? [1, 2] : [Number(flags.workers)];
 const seconds = flags.short ? { quiet: 2, attack: 4 } : { quiet: 5, attack: 15 };

@@ -36,6 +36,8 @@ export interface Attack {
   readonly name: string;
   /** What it does, in a line. */
   readonly about: string;
+  /** Left out of the short form. */
+  readonly isLong?: true;
   run(target: Target): Promise<Tally>;
 }
 
