@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import type { ClientCertificate } from "./credential.ts";
 import { invalid, type StaticKind } from "./kind_static.ts";
@@ -33,6 +34,10 @@ const MTLS_KIND: StaticKind<ClientCertificate> = {
     }
     if (!certificate.checkPrivateKey(privateKey)) {
       refuse("its private key is not that of its first certificate");
+    }
+    if (!hasVersion(leaf.pem)) {
+      // Deno 2.7 ends the whole process when it is given one.
+      refuse("its certificate is of X.509 version 1", "have it issued anew with extensions, as version 3");
     }
     return {
       certPem: certificates.map(({ pem }) => pem).join("\n"),
@@ -83,6 +88,13 @@ function blocksOf(text: string): Block[] {
     lines = undefined;
   }
   return blocks;
+}
+
+/** RFC 5280 §4.1: a certificate that does not say its version is of version 1. */
+function hasVersion(pem: string): boolean {
+  const der = Buffer.from(pem.replace(/-----[^-]*-----/g, ""), "base64");
+  const behindHead = (at: number) => at + 2 + ((der[at + 1] ?? 0) > 0x80 ? (der[at + 1] ?? 0) & 0x7f : 0);
+  return der[behindHead(behindHead(0))] === 0xa0;
 }
 
 /** PKCS#8 (RFC 5958 §3), and what OpenSSL wrote before. */

@@ -29,8 +29,20 @@ async function makeClient(dir: string): Promise<void> {
     "/CN=clients",
   );
   await run("req", ...key, "-keyout", "client.key", "-out", "client.csr", "-subj", "/CN=robot/O=ci");
+  await Deno.writeTextFile(`${dir}/v3.ext`, "extendedKeyUsage=clientAuth\n");
   await run(
-    ...["x509", "-req", "-in", "client.csr", "-CA", "client-ca.pem", "-CAkey", "client-ca.key"],
+    ...[
+      "x509",
+      "-req",
+      "-extfile",
+      "v3.ext",
+      "-in",
+      "client.csr",
+      "-CA",
+      "client-ca.pem",
+      "-CAkey",
+      "client-ca.key",
+    ],
     ...["-CAcreateserial", "-days", "2", "-out", "client.crt"],
   );
   const parts = await Promise.all(["crt", "key"].map((end) => Deno.readTextFile(`${dir}/client.${end}`)));
@@ -152,40 +164,74 @@ Deno.test({ ignore, name: "with a client certificate the host's own is verified 
   assertEquals(proxy.bugs, []);
 });
 
-Deno.test({ ignore, name: "the real program opens an encrypted key and shows its certificate" }, async () => {
-  await using stack = new AsyncDisposableStack();
-  const dir = await Deno.realPath(await Deno.makeTempDir({ prefix: "slicer-mtls-" }));
-  stack.defer(() => Deno.remove(dir, { recursive: true }));
-  const api = stack.use(await startApi(dir, "TLSv1.3"));
-  await Deno.writeTextFile(`${dir}/upstream.pem`, (await upstreamAuthority()).caPem);
-  await Deno.writeTextFile(`${dir}/passphrase.txt`, "planted-passphrase\n");
-  await runProgram("openssl", [
-    ...["pkcs8", "-topk8", "-in", "client.key", "-out", "locked.key", "-passout", "file:passphrase.txt"],
-  ], { cwd: dir });
-  const parts = await Promise.all(
-    ["client.crt", "locked.key"].map((name) => Deno.readTextFile(`${dir}/${name}`)),
-  );
-  await Deno.writeTextFile(`${dir}/locked.pem`, parts.join(""));
-  const program = new Program(dir);
-  const daemon = stack.use(
-    await program.up(["--allow-cidr", "127.0.0.0/8,::1/128", "--upstream-ca", "upstream.pem"]),
-  );
-  const create = [
-    "secret",
-    "create",
-    "k8s",
-    "--host",
-    "localhost",
-    "--type",
-    "mtls",
-    "--value-file",
-    "locked.pem",
-  ];
-  assertStringIncludes((await program.run(create)).stderr, "its private key is encrypted");
-  await program.ok([...create, "--passphrase-file", "passphrase.txt"]);
-  const tested = await program.run(["secret", "test", "k8s", "--at", `https://localhost:${api.port}/api`]);
-  assertStringIncludes(tested.stderr, `secret k8s works: localhost:${api.port} takes the credential`);
-  assertEquals(tested.code, 0);
-  await daemon.end("SIGTERM");
-  assert(!/planted|PRIVATE/.test(daemon.stdout.text + daemon.stderr.text + tested.stderr));
-});
+Deno.test(
+  { ignore, name: "the real program opens an encrypted key, and its certificate is shown for a VM" },
+  async () => {
+    await using stack = new AsyncDisposableStack();
+    const dir = await Deno.realPath(await Deno.makeTempDir({ prefix: "slicer-mtls-" }));
+    stack.defer(() => Deno.remove(dir, { recursive: true }));
+    const api = stack.use(await startApi(dir, "TLSv1.3"));
+    await Deno.writeTextFile(`${dir}/upstream.pem`, (await upstreamAuthority()).caPem);
+    await Deno.writeTextFile(`${dir}/passphrase.txt`, "planted-passphrase\n");
+    await runProgram("openssl", [
+      ...["pkcs8", "-topk8", "-in", "client.key", "-out", "locked.key", "-passout", "file:passphrase.txt"],
+    ], { cwd: dir });
+    const parts = await Promise.all(
+      ["client.crt", "locked.key"].map((name) => Deno.readTextFile(`${dir}/${name}`)),
+    );
+    await Deno.writeTextFile(`${dir}/locked.pem`, parts.join(""));
+    const program = new Program(dir);
+    const daemon = stack.use(
+      await program.up(["--allow-cidr", "127.0.0.0/8,::1/128", "--upstream-ca", "upstream.pem"]),
+    );
+    const create = [
+      "secret",
+      "create",
+      "k8s",
+      "--host",
+      "localhost",
+      "--type",
+      "mtls",
+      "--value-file",
+      "locked.pem",
+    ];
+    await runProgram("openssl", [
+      ...[
+        "x509",
+        "-req",
+        "-in",
+        "client.csr",
+        "-CA",
+        "client-ca.pem",
+        "-CAkey",
+        "client-ca.key",
+        "-out",
+        "v1.crt",
+      ],
+    ], { cwd: dir });
+    const old = await Deno.readTextFile(`${dir}/v1.crt`) + await Deno.readTextFile(`${dir}/client.key`);
+    const refused = await program.run([...create.slice(0, -1), "-"], { stdin: old });
+    assertStringIncludes(refused.stderr, "its certificate is of X.509 version 1");
+    assertStringIncludes((await program.run(create)).stderr, "its private key is encrypted");
+    await program.ok([...create, "--passphrase-file", "passphrase.txt"]);
+    const tested = await program.run(["secret", "test", "k8s", "--at", `https://localhost:${api.port}/api`]);
+    assertStringIncludes(tested.stderr, `secret k8s works: localhost:${api.port} takes the credential`);
+    assertEquals(tested.code, 0);
+    const token = await program.ok(["client", "create", "vm"]);
+    const place = ["--host", "localhost", "--port", String(api.port), "--path", "/api/*"];
+    await program.ok(["allow", "vm", ...place, "--secret", "k8s"]);
+    const [group] = await Array.fromAsync(Deno.readDir(`${dir}/.slicer/ca`));
+    let got = "";
+    for (const version of ["--http1.1", "--http2"]) {
+      const { stdout, stderr } = await runProgram("curl", [
+        ...["-sS", "--max-time", "20", "--cacert", `${dir}/.slicer/ca/${group?.name}/ca.crt`, version],
+        ...["-x", `http://proxy:${token}@127.0.0.1:${daemon.httpPort}`, "--noproxy", ""],
+        `https://localhost:${api.port}/api/v1/pods`,
+      ]);
+      assertMatch(stdout, /^HTTP\/\S+ O=ci,CN=robot \n$/, stderr);
+      got += stdout + stderr;
+    }
+    await daemon.end("SIGTERM");
+    assert(!/planted|PRIVATE/.test(daemon.stdout.text + daemon.stderr.text + tested.stderr + got));
+  },
+);
