@@ -11,6 +11,7 @@ import { type AuditRecord, boundRecord } from "../policy/audit_record.ts";
 import { clientGone, type Course, revoked, stopping, toUpstreamError } from "./course.ts";
 import type { OutgoingHead } from "./aws_signing.ts";
 import { CredentialUse } from "./credential_use.ts";
+import { answeredReadably } from "./message/readable_answer.ts";
 import { refusalOf } from "./error_response.ts";
 import { type AdmittedExchange, describeTarget, refuseExchange, responseTimeoutOf } from "./exchange.ts";
 import { isGuarded, isLoneRequest } from "./lone_request.ts";
@@ -265,18 +266,14 @@ class Forwarding implements Course {
   /** The client's fields less those of the hop, with the credential in use. */
   #upstreamFields(): HeaderField[] {
     const { request: { head }, target, upgrade } = this.#exchange;
-    const fields = this.#credential.inject(removeHopByHop(head)).filter(({ key }) => this.#mayPass(key));
+    const own = this.#credential.inject(removeHopByHop(head));
+    const fields = this.#exchange.secret === undefined ? own : answeredReadably(own);
     if (head.version === "HTTP/2") return fields;
     // Only HTTP/1.0 may lack it: without one the upstream could pick a site that no rule was asked about.
     if (!fields.some(({ key }) => key === "host")) fields.unshift(makeField("Host", authorityOf(target)));
     if (upgrade) fields.push(makeField("Connection", "Upgrade"), ...upgrade.fields);
     if (this.#isLone && !upgrade) fields.push(makeField("Connection", "close"));
     return fields;
-  }
-
-  /** Compressed messages of a WebSocket could not be looked at for the credential (RFC 7692). */
-  #mayPass(key: string): boolean {
-    return key !== "sec-websocket-extensions" || this.#exchange.secret === undefined;
   }
 
   #letGo(leg: UpstreamLeg): void {

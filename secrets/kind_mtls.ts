@@ -26,6 +26,12 @@ const MTLS_KIND: StaticKind<ClientCertificate> = {
       refuse("its private key is encrypted", "give --passphrase-file too");
     }
     const privateKey = readKey(key.pem);
+    if (!isUsable(privateKey)) {
+      refuse(
+        "TLS here takes no key of its kind",
+        "use RSA of 2,048 to 8,192 bits, P-256, P-384 or Ed25519",
+      );
+    }
     let certificate: X509Certificate;
     try {
       certificate = new X509Certificate(leaf.pem);
@@ -101,6 +107,16 @@ function hasVersion(pem: string): boolean {
 function isEncrypted(pem: string): boolean {
   return pem.includes("ENCRYPTED");
 }
+
+/** What TLS takes for sure: the runtime may end the whole process at a key of another kind. */
+function isUsable({ asymmetricKeyType: type, asymmetricKeyDetails: details = {} }: KeyObject): boolean {
+  const { modulusLength = 0, namedCurve = "" } = details;
+  if (type === "rsa") return modulusLength >= 2_048 && modulusLength <= 8_192;
+  return type === "ed25519" || (type === "ec" && CURVES.has(namedCurve));
+}
+
+/** Deno has called them by either name. */
+const CURVES: ReadonlySet<string> = new Set(["prime256v1", "P-256", "p256", "secp384r1", "P-384", "p384"]);
 
 function readKey(pem: string): KeyObject {
   try {

@@ -13,6 +13,9 @@ const locked = createPrivateKey(keyPem).export({
   ...{ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase: "planted" },
 }).toString();
 
+const weak = generateKeyPairSync("rsa", { modulusLength: 1_024 }).privateKey
+  .export({ type: "pkcs8", format: "pem" }).toString();
+
 Deno.test("mtls takes a certificate and its key in any order, and puts nothing into a request", () => {
   for (const value of [certPem + keyPem, `subject=x\n${keyPem}\n${certPem}${ca.caPem}`]) {
     assertEquals(parseSecretValue("mtls", value), { type: "mtls", value });
@@ -30,6 +33,7 @@ Deno.test("mtls says which part is wrong, and shows none", async (t) => {
     [keyPem, "it has no certificate"],
     [certPem, "it has no private key"],
     [certPem + keyPem + keyPem, "more than one private key"],
+    [certPem + weak, "TLS here takes no key of its kind"],
     [certPem + other, "its private key is not that of its first certificate"],
     [certPem + locked, "its private key is encrypted"],
     [broken + keyPem, "its certificate cannot be read"],
