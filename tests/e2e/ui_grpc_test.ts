@@ -18,6 +18,7 @@ Deno.test({ ignore, name: "a denied gRPC call becomes a rule for this call" }, a
   const { page, complaints } = await browser.open([originOf(api)]);
   await enter(page, await linkOf(api));
   await waitRows(page, 2);
+  await page.locator("#client-list").getByText("grpc p.S/Get").waitFor();
   assertMatch(await page.locator("#client-list").innerText(), /api\.example\.com\ngrpc p\.S\/Get/);
   await page.getByRole("button", { name: "Propose a rule for POST api.example.com/p.S/Set" }).click();
   const dialog = page.getByRole("dialog", { name: "A rule for ci-1" });
