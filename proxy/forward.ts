@@ -109,6 +109,7 @@ class Forwarding implements Course {
       this.#isOver = true;
       this.#credential.drop();
       this.#upload.drop();
+      this.#relay.guard?.drop();
       release();
       deadline.stop();
     }

@@ -28,6 +28,7 @@ export class EchoGuard {
   readonly #onEcho: OnEcho;
   readonly #deadlines: Pick<Deadlines, "start">;
   #echoed = 0;
+  #watched: WatchedBody | undefined;
 
   constructor(needles: Needles, onEcho: OnEcho, deadlines: Pick<Deadlines, "start">) {
     this.#needles = needles;
@@ -65,11 +66,16 @@ export class EchoGuard {
     const makeDecoder = codings.length === 1 ? decoderOf(codings[0] ?? "") : undefined;
     if (!makeDecoder) return new MaskedBody(body, { ...parts, onEcho: (count) => this.#found(count, true) });
     const isPart = status === 206 || this.#onEcho === "log";
-    return new WatchedBody(body, makeDecoder, {
+    return this.#watched = new WatchedBody(body, makeDecoder, {
       ...parts,
       isPart,
       onEcho: (count) => this.#found(count, false),
     });
+  }
+
+  /** The answer is over, however it ended. */
+  drop(): void {
+    this.#watched?.drop();
   }
 
   /** What an upstream sends after a change of protocol, as the client may have it. */

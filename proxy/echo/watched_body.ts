@@ -37,6 +37,8 @@ export class WatchedBody implements MessageBody {
   /** What may leave. */
   #ready: Uint8Array = NOTHING;
   #isAllSeen: boolean;
+  /** How much of a text has begun in what was looked at. */
+  #begun = 0;
 
   constructor(
     inner: MessageBody,
@@ -112,14 +114,16 @@ export class WatchedBody implements MessageBody {
     return true;
   }
 
+  /** The answer is not read to its end: what decodes it holds memory of its own. */
+  drop(): void {
+    this.#decoder.close();
+  }
+
   #takeHeld(): Uint8Array {
     const held = this.#held;
     this.#held = NOTHING;
     return held;
   }
-
-  /** How much of a text has begun in what was looked at. */
-  #begun = 0;
 
   async #lookAt(piece: Uint8Array): Promise<void> {
     const spans = this.#inner.content ?? wholeOf(piece);
