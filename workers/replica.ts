@@ -5,6 +5,7 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
+import { RecentMap } from "../core/recent_map.ts";
 import type { Mode } from "../policy/mode.ts";
 import type { Rule } from "../policy/rule.ts";
 import type {
@@ -37,6 +38,9 @@ export interface ReplicaOptions {
   readonly isCondemned: () => boolean;
 }
 
+/** Credentials that are found again. Others are taken as they come. */
+const MAX_FOUND = 256;
+
 /** The copy. */
 export class PolicyReplica implements PolicySource {
   readonly #options: ReplicaOptions;
@@ -45,6 +49,8 @@ export class PolicyReplica implements PolicySource {
   /** Of types without renewal; forgotten with the record that they belong to. */
   readonly #lasting = new WeakMap<SecretRecord, Credential>();
   readonly #refs = new WeakMap<Credential, number>();
+  /** Of types with renewal, while something uses them: each answer of the main thread is a copy. */
+  readonly #byRef = new RecentMap<number, WeakRef<Credential>>(MAX_FOUND);
   #closed = new ClosedPlaces();
 
   constructor(options: ReplicaOptions) {
@@ -132,8 +138,14 @@ export class PolicyReplica implements PolicySource {
     return credential;
   }
 
+  /** The same object for the same number, so that what is made of a credential is not made for each request (`echo_watch.ts`). */
   #keep(lent: LentCredential | undefined): Credential | undefined {
-    if (lent) this.#refs.set(lent.credential, lent.ref);
-    return lent?.credential;
+    if (!lent) return undefined;
+    const { credential, ref } = lent;
+    const known = this.#byRef.get(ref)?.deref();
+    if (known) return known;
+    this.#refs.set(credential, ref);
+    if (ref !== 0) this.#byRef.set(ref, new WeakRef(credential)); // 0 is whatever has nothing to renew
+    return credential;
   }
 }

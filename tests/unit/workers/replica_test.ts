@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import type { Credential } from "../../../secrets/credential.ts";
 import type { StoredClient } from "../../../store/clients.ts";
 import type { SecretRecord } from "../../../store/records.ts";
@@ -58,4 +58,36 @@ Deno.test("PolicyReplica.credential() keeps a credential that lasts, and none of
   await other.borrow();
   await other.borrow();
   assertEquals(other.lent.length, 2);
+});
+
+Deno.test("PolicyReplica.credential() is the same object while the main thread lends the same one", async () => {
+  const token = (generation: string): Credential => ({
+    ...{ secret: "key", version: "1", host: "a.test", cleartext: false, headers: [], material: [] },
+    generation,
+  });
+  const lent = [["a", 1], ["a", 1], ["b", 2], ["c", 0], ["d", 0]] as const;
+  let next = 0;
+  const lend = () => {
+    const [generation, ref] = lent[next++] ?? lent[0];
+    return Promise.resolve({ credential: token(generation), ref }); // a copy each time, as it comes from a thread
+  };
+  const replica = new PolicyReplica({
+    tokenKey: new Uint8Array(32),
+    clock: new FakeClock(),
+    lender: { credential: lend, rejected: lend },
+    isCondemned: () => false,
+  });
+  replica.update({ changes: [{ kind: "secret", record: SECRET }] });
+  const borrow = async () => {
+    const credential = await replica.credential("key", {
+      ...{ client: "ci-1", host: "a.test", method: "GET", path: "/" },
+    });
+    assert(credential);
+    return credential;
+  };
+  const first = await borrow();
+  assertStrictEquals(await replica.rejected(first, { status: 401 }), first);
+  assertEquals((await borrow()).generation, "b"); // renewed
+  assertEquals((await borrow()).generation, "c");
+  assertEquals((await borrow()).generation, "d"); // 0 is no number of its own
 });
