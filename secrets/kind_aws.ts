@@ -93,8 +93,11 @@ export const AWS: OAuthKind<AwsLogin> = {
 
   parse(text, nowMs) {
     const outer = Fields.parse("AWS value", HINT, text);
-    const fields = outer.child("Credentials") ?? outer; // as `aws sts assume-role` prints it
-    const unknown = fields.names().find((name) => !FIELDS.has(name));
+    const inner = outer.child("Credentials"); // as `aws sts assume-role` prints it
+    const fields = inner ?? outer;
+    // AWS writes more beside it, all of it with a capital. What is ours, such as a role, has to stand within.
+    const beside = inner ? outer.names().filter((name) => !/^[A-Z]/.test(name)) : [];
+    const [unknown] = [...beside, ...fields.names().filter((name) => !FIELDS.has(name))];
     if (unknown !== undefined) fields.refuse(`it has no field ${JSON.stringify(unknown.slice(0, 40))}`);
     const login = compact({
       access_key_id: matching(fields, /^[\w+=.@-]{3,128}$/, "access_key_id", "AccessKeyId") ??

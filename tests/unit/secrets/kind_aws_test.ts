@@ -30,6 +30,7 @@ Deno.test("aws: values in every documented form", async (t) => {
       {
         Credentials: { AccessKeyId: KEYS.access_key_id, SecretAccessKey: KEYS.secret_access_key },
         AssumedRoleUser: {},
+        ResponseMetadata: {},
       },
       KEYS,
     ],
@@ -61,6 +62,7 @@ Deno.test("aws: a value of the wrong shape says which field, and never shows wha
     [{ ...KEYS, secret_access_key: "with a space secret" }, "its secret_access_key"],
     [{ ...KEYS, session_token: "with\nsecret" }, "its session_token"],
     [{ ...KEYS, "external-id": "x" }, '"external-id"'],
+    [{ Credentials: KEYS, role_arn: ROLE.role_arn }, '"role_arn"'],
     [{ ...KEYS, external_id: "xx" }, "its external_id is for a role"],
     [{ ...KEYS, duration: 900 }, "its duration is for a role"],
     [{ ...ROLE, role_arn: "vm-secret" }, "its role_arn"],
