@@ -136,7 +136,12 @@ export const AWS: OAuthKind<AwsLogin> = {
 
   inject(_login, token) {
     const aws: AwsKeys = JSON.parse(token);
-    return { headers: [], aws, material: [aws.secretAccessKey, aws.sessionToken ?? ""] };
+    const { secretAccessKey, sessionToken } = aws;
+    return {
+      headers: [],
+      aws,
+      material: [secretAccessKey, ...(sessionToken === undefined ? [] : [sessionToken])],
+    };
   },
   endpoints: (login) => login.role_arn === undefined ? [] : [{ url: stsUrl(login), scope: "path" }],
   identity: ({ role_arn, sts_endpoint, region }) => [role_arn, sts_endpoint, region],

@@ -176,9 +176,10 @@ export function judgeFailure(error: unknown, url: URL | undefined): SecretTest {
   return { verdict: "failed", words: error.message + hint, ...(url ? { url: shownUrl(url) } : {}) };
 }
 
-/** A token was fetched, and there is nothing to try it at. */
-export function judgeToken({ type }: TestedSecret): SecretTest {
-  return { verdict: "accepted", words: `a token of this ${type} was fetched; --at URL tries it at an API` };
+/** There is a token, fetched now or before, and nothing to try it at. */
+export function judgeToken({ type }: TestedSecret, isFetched: boolean): SecretTest {
+  const how = isFetched ? "was fetched" : "is at hand and has not ended";
+  return { verdict: "accepted", words: `a token of this ${type} ${how}; --at URL tries it at an API` };
 }
 
 /** The error code in an answer: a word, which is no credential's shape. */

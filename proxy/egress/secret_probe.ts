@@ -76,12 +76,10 @@ export async function testSecret(
   const place = { host: url ? hostOf(url) : record.host, path: url?.pathname ?? "/" };
   const signal = AbortSignal.timeout(TEST_TIMEOUT_MS);
   try {
-    const credential = await inTime(
-      Promise.resolve(parts.credential(record.name, { client: "", method: "GET", ...place })),
-      signal,
-    );
+    const found = parts.credential(record.name, { client: "", method: "GET", ...place });
+    const credential = await inTime(Promise.resolve(found), signal);
     if (!credential) throw new ProxyError("input.not-found", `Cannot test secret ${record.name}: it is gone`);
-    if (!url) return judgeToken(record);
+    if (!url) return judgeToken(record, found instanceof Promise);
     const ask = (used: Credential | undefined) => call(parts, { url, record, credential: used, signal });
     const answer = await ask(credential);
     // Of calls that we know it is known that they need one.

@@ -180,6 +180,7 @@ Deno.test("testSecret() tests a login by its token, and says why there is none",
   const tested = await stage.test();
   assertEquals(tested.verdict, "accepted");
   assertStringIncludes(tested.words, "a token of this oauth-client-creds was fetched");
+  assertStringIncludes((await stage.test()).words, "oauth-client-creds is at hand and has not ended");
   await stage.rig.adopt("oauth-client-creds", {
     ...{ client_id: "id:1", client_secret: "planted-wrong", token_endpoint: provider.tokenEndpoint },
   }, { host: "api.example.com", force: true });
@@ -217,6 +218,16 @@ Deno.test("testSecret() signs for AWS as the host's name says, and for S3 elsewh
     ["store.example.com", "s3", "us-east-1"],
   ];
   for (const [host = "", service, region] of rows) assertEquals(awsScopeOf(host), { service, region });
+});
+
+Deno.test("testSecret() shows AWS's error code for keys without a session", async () => {
+  await using stage = await startStage({
+    ...{ status: 403, bare: 403, body: "<Error><Code>InvalidAccessKeyId</Code></Error>" },
+  });
+  await stage.rig.adopt("aws", { access_key_id: "AKIAPLANTED", secret_access_key: "planted-key" }, {
+    host: "up.test",
+  });
+  assertStringIncludes((await stage.test(`${stage.url}/b`)).words, "status 403, InvalidAccessKeyId)");
 });
 
 Deno.test("testSecret() refuses what cannot be tested so", async (t) => {
