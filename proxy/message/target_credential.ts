@@ -36,10 +36,13 @@ export function fillSegment(target: string, segment: string): string {
 /** `SEGMENT_PLACEHOLDER` of `policy/placeholder.ts`. */
 const PLACE = /\{\}|%7B%7D/i;
 
-/** Whether some server takes this part of a query for a parameter of that name, of which many ignore letter case. */
+/** Whether some server takes this part of a query for a parameter of that name: some ignore letter case, PHP spaces before it. */
 function isNamed(part: string, name: string): boolean {
   const equals = part.indexOf("=");
   const own = equals < 0 ? part : part.slice(0, equals);
-  const decoded = own.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+  const decoded = own.replaceAll("+", " ").replace(
+    /%([0-9a-f]{2})/gi,
+    (_, hex: string) => String.fromCharCode(parseInt(hex, 16)),
+  );
   return decoded.trim().toLowerCase() === name.toLowerCase();
 }

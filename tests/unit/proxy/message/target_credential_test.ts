@@ -8,6 +8,7 @@ Deno.test("setParameter() puts the parameter first, in the place of all of its n
     ["/a?x=1", "/a?key=K%26%23+&x=1"],
     ["/a?x=1&key=MINE&y=2", "/a?key=K%26%23+&x=1&y=2"],
     ["/a?key=MINE&KEY=MINE&%6Bey=MINE&key", "/a?key=K%26%23+"],
+    ["/a?+key=MINE&%20key=MINE", "/a?key=K%26%23+"],
     ["/a?x=1;key=MINE;y=2", "/a?key=K%26%23+&x=1;y=2"],
     ["/a?&&x=%20+&", "/a?key=K%26%23+&&&x=%20+&"],
     ["/a?monkey=1&keys=2", "/a?key=K%26%23+&monkey=1&keys=2"],
