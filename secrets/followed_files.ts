@@ -109,7 +109,16 @@ export class FollowedFiles implements AsyncDisposable {
     return made;
   }
 
+  /** Whatever becomes of this look, there is another one. */
   async #lookAtAll(): Promise<void> {
+    try {
+      await this.#lookAtEach();
+    } finally {
+      this.arm();
+    }
+  }
+
+  async #lookAtEach(): Promise<void> {
     const records = this.#parts.source.listSecrets().filter(FollowedFiles.has);
     const names = new Set(records.map(({ name }) => name));
     for (const name of this.#followed.keys()) if (!names.has(name)) this.#followed.delete(name);
@@ -119,7 +128,6 @@ export class FollowedFiles implements AsyncDisposable {
       const look = await lookOf(record.sourceFile ?? "");
       if (followed.look === undefined || followed.look !== look.text) await this.#read(followed);
     }
-    this.arm();
   }
 
   async #read(followed: Followed): Promise<void> {

@@ -118,14 +118,21 @@ function refuse({ name }: TestedSecret, why: string, hint: string): never {
 
 /** The service and region that a request to AWS is signed for, as the host's name says; S3's, of another vendor, else. */
 export function awsScopeOf(host: string): { readonly service: string; readonly region: string } {
-  const labels = host.split(".");
+  const labels = host.replace(/\.cn$/, "").split(".").filter((label) => label !== "dualstack");
   const isAws = labels.splice(-2).join(".") === "amazonaws.com";
   const last = labels.pop();
   if (!isAws || last === undefined) return { service: "s3", region: "us-east-1" };
-  return /^[a-z]+-[a-z]+(?:-[a-z]+)?-\d$/.test(last)
-    ? { service: labels.pop() ?? "s3", region: last }
-    : { service: last, region: "us-east-1" };
+  const isRegion = /^[a-z]+-[a-z]+(?:-[a-z]+)?-\d$/.test(last);
+  const name = isRegion ? labels.pop() ?? "s3" : last;
+  return { service: SIGNED_AS.get(name) ?? name, region: isRegion ? last : "us-east-1" };
 }
+
+/** Endpoints whose requests are signed for a service of another name. */
+const SIGNED_AS: ReadonlyMap<string, string> = new Map([
+  ["bedrock-runtime", "bedrock"],
+  ["bedrock-agent", "bedrock"],
+  ["bedrock-agent-runtime", "bedrock"],
+]);
 
 /** The URL as it is shown: no query, since the operator's own may hold something. */
 export function shownUrl({ protocol, host, pathname }: URL): string {

@@ -4,6 +4,7 @@
  * @module
  */
 import { resolve } from "node:path";
+import { ProxyError } from "../../core/errors.ts";
 import { parseEnvNames } from "../../core/env_names.ts";
 import { parseName } from "../../core/names.ts";
 import { parseHostPattern } from "../../policy/rule.ts";
@@ -56,8 +57,19 @@ async function opened(args: CommandArgs, io: Io, text: string): Promise<string> 
     );
   }
   const path = resolve(expandHome(args.textOf("passphrase-file"), io.env("HOME")));
-  const passphrase = new TextDecoder().decode(await readFileBytes(path, MAX_PASSPHRASE_BYTES));
+  const passphrase = textOf(await readFileBytes(path, MAX_PASSPHRASE_BYTES));
   return decryptKey(text, passphrase.replace(/\r?\n$/, ""));
+}
+
+/** A passphrase is what the file says, or nothing: never what was made of it. */
+function textOf(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new ProxyError("input.invalid", "Cannot read --passphrase-file: it is no UTF-8 text", {
+      hint: "write the passphrase alone into the file",
+    });
+  }
 }
 
 /** Lists secrets without values; STATUS says why one cannot be used. */

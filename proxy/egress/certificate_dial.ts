@@ -37,16 +37,23 @@ export async function dialWithCertificate(
 ): Promise<UpstreamConnection> {
   const { connect } = await import("node:tls");
   const ca = caCertsFor(host);
-  const socket = connect({
-    host: address,
-    port,
-    ...(isIpLiteral(host) ? {} : { servername: host }),
-    cert: certificate.certPem,
-    key: certificate.keyPem,
-    ...(ca.length > 0 ? { ca: [...ca] } : {}),
-    ALPNProtocols: [...alpn],
-    rejectUnauthorized: true,
-  });
+  const open = () =>
+    connect({
+      host: address,
+      port,
+      ...(isIpLiteral(host) ? {} : { servername: host }),
+      cert: certificate.certPem,
+      key: certificate.keyPem,
+      ...(ca.length > 0 ? { ca: [...ca] } : {}),
+      ALPNProtocols: [...alpn],
+      rejectUnauthorized: true,
+    });
+  let socket: ReturnType<typeof open>;
+  try {
+    socket = open();
+  } catch (error) {
+    throw upstreamTlsError(host, error); // a certificate or key that the runtime does not take
+  }
   const stream = new NodeStream(socket);
   let isLate = false;
   const cut = () => {

@@ -216,6 +216,9 @@ Deno.test("testSecret() signs for AWS as the host's name says, and for S3 elsewh
     ["sts.eu-west-1.amazonaws.com", "sts", "eu-west-1"],
     ["b.s3.us-gov-west-1.amazonaws.com", "s3", "us-gov-west-1"],
     ["store.example.com", "s3", "us-east-1"],
+    ["bedrock-runtime.eu-west-1.amazonaws.com", "bedrock", "eu-west-1"],
+    ["s3.dualstack.eu-west-1.amazonaws.com", "s3", "eu-west-1"],
+    ["sts.cn-north-1.amazonaws.com.cn", "sts", "cn-north-1"],
   ];
   for (const [host = "", service, region] of rows) assertEquals(awsScopeOf(host), { service, region });
 });
