@@ -81,7 +81,8 @@ export const RULE_WORDS = [
     name: "one_request_per_connection",
     shape: "switch",
     isCondition: false,
-    description: "give every request an upstream connection of its own: for endpoints that ignore bodies",
+    description:
+      "give every request of HTTP/1.1 an upstream connection of its own: for endpoints that ignore bodies",
   },
   {
     field: "responseTimeoutMs", // proxy/exchange.ts

@@ -645,7 +645,7 @@ export interface components {
       readonly ask?: boolean;
       /** @description How long it may wait for that, instead of 5m */
       readonly ask_timeout_seconds?: number;
-      /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
+      /** @description Give every request of HTTP/1.1 an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
@@ -833,7 +833,7 @@ export interface components {
       readonly ask?: boolean;
       /** @description How long it may wait for that, instead of 5m */
       readonly ask_timeout_seconds?: number;
-      /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
+      /** @description Give every request of HTTP/1.1 an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
@@ -916,7 +916,7 @@ export interface components {
       readonly ask?: boolean;
       /** @description How long it may wait for that, instead of 5m */
       readonly ask_timeout_seconds?: number;
-      /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
+      /** @description Give every request of HTTP/1.1 an upstream connection of its own: for endpoints that ignore bodies */
       readonly one_request_per_connection?: boolean;
       /** @description How long its upstreams may think, instead of what up --response-timeout says */
       readonly response_timeout_seconds?: number;
@@ -1459,7 +1459,7 @@ export interface components {
         readonly ask?: boolean;
         /** @description How long it may wait for that, instead of 5m */
         readonly ask_timeout_seconds?: number;
-        /** @description Give every request an upstream connection of its own: for endpoints that ignore bodies */
+        /** @description Give every request of HTTP/1.1 an upstream connection of its own: for endpoints that ignore bodies */
         readonly one_request_per_connection?: boolean;
         /** @description How long its upstreams may think, instead of what up --response-timeout says */
         readonly response_timeout_seconds?: number;
