@@ -48,6 +48,11 @@ function decodeBasic(text: string): string {
   }
 }
 
+/** True when a rule with these paths says where a secret of the type goes: only one of the type `path` goes into them. */
+export function hasPlaceFor(type: string, paths: readonly string[]): boolean {
+  return type !== "path" || (paths.length > 0 && paths.every(hasSegmentPlace));
+}
+
 /** True for a path, or a pattern of paths, in which `{}` stands exactly once. */
 export function hasSegmentPlace(path: string): boolean {
   return path.replace(/%7B%7D/gi, SEGMENT_PLACEHOLDER).split(SEGMENT_PLACEHOLDER, 3).length === 2;

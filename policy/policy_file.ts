@@ -23,6 +23,7 @@
  */
 import { formatExactDuration } from "../core/duration.ts";
 import { parseName } from "../core/names.ts";
+import { hasPlaceFor, SEGMENT_PLACEHOLDER } from "./placeholder.ts";
 import { hostWithin, parseHostPattern, parseRule, ruleKey, type RuleSpec } from "./rule.ts";
 import {
   parseWords,
@@ -76,7 +77,8 @@ const RULE: KnownKeys = {
 };
 
 /**
- * Reads a policy file. A rule's secret must be listed under `secrets`, and the rule's host lie within the secret's.
+ * Reads a policy file. A rule's secret must be listed under `secrets`, the rule's host lie within the secret's, and its paths
+ * have a place for one that goes there.
  *
  * @param text YAML or JSON
  * @param fileName what errors call it
@@ -122,15 +124,16 @@ export function formatPolicyFile({ clients, secrets }: PolicyFile): string {
   return lines.join("\n") + "\n";
 }
 
-/** Why the reader refuses the secret that a rule in force names: it was deleted since, or bound to another host. */
+/** Why the reader refuses the secret that a rule in force names: it was deleted or replaced since. */
 function secretProblem(
-  { host, secret }: RuleSpec,
+  { host, secret, paths }: RuleSpec,
   secrets: ReadonlyMap<string, PolicySecret>,
 ): string | undefined {
   if (secret === undefined) return undefined;
   const bound = secrets.get(secret);
   if (!bound) return `there is no secret ${secret}`;
-  return hostWithin(host, bound.host) ? undefined : `secret ${secret} is bound to ${bound.host}`;
+  if (!hostWithin(host, bound.host)) return `secret ${secret} is bound to ${bound.host}`;
+  return hasPlaceFor(bound.type, paths) ? undefined : `the paths do not say where secret ${secret} goes`;
 }
 
 /** One rule as an item of a client's `allow`, from `- host: …` on, lines without indentation of their own or a final line feed. */
@@ -193,7 +196,10 @@ function readRules(
   });
   const profiles = fields.items("profiles").flatMap((item) => {
     const rules = readProfile(source, item, secrets);
-    for (const rule of rules) checkNew(item.at, rule, `, for ${rule.spec.host}`);
+    for (const rule of rules) {
+      checkNew(item.at, rule, `, for ${rule.spec.host}`);
+      checkPlace(rule.spec, secrets, (problem, hint) => source.refuse(item.at, problem, hint));
+    }
     return rules;
   });
   return [...own, ...profiles];
@@ -224,7 +230,22 @@ function readRule(fields: YamlFields, secrets: ReadonlyMap<string, PolicySecret>
     );
   }
   const spec = parseRule({ host, methods, paths, ports, secret, passthrough, ...words });
+  checkPlace(spec, secrets, (problem, hint) => fields.refuse("paths", problem, hint));
   return { spec, ...readLifetime(fields) };
+}
+
+/** Of a listed secret: as `allow` has it (`store/change_rules.ts`). */
+function checkPlace(
+  { secret = "", paths }: RuleSpec,
+  secrets: ReadonlyMap<string, PolicySecret>,
+  refuse: (problem: string, hint: string) => never,
+): void {
+  const bound = secrets.get(secret);
+  if (!bound || hasPlaceFor(bound.type, paths)) return;
+  refuse(
+    `the rule's paths do not say where in the path secret ${secret} goes`,
+    `write each path with one ${SEGMENT_PLACEHOLDER}, such as paths: ["/bot${SEGMENT_PLACEHOLDER}/*"]`,
+  );
 }
 
 function readWords(fields: YamlFields): RuleWords {

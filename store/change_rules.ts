@@ -6,7 +6,7 @@
  * @module
  */
 import { MAX_DURATION_MS } from "../core/duration.ts";
-import { hasSegmentPlace, SEGMENT_PLACEHOLDER } from "../policy/placeholder.ts";
+import { hasPlaceFor, SEGMENT_PLACEHOLDER } from "../policy/placeholder.ts";
 import { hostWithin, parseHostPattern, type Rule, ruleKey, type RuleSpec } from "../policy/rule.ts";
 import { requireClient } from "./change_clients.ts";
 import { MAX_RULE_CHARS, MAX_RULES, MAX_RULES_PER_CLIENT } from "./limits.ts";
@@ -178,7 +178,7 @@ function checkSecretOf(view: PolicyView, { host, secret, paths }: RuleSpec): voi
     );
   }
   // Checked again at each injection: another secret may take its name.
-  if (bound.type !== "path" || (paths.length > 0 && paths.every(hasSegmentPlace))) return;
+  if (hasPlaceFor(bound.type, paths)) return;
   refuseInvalid(
     `Cannot add a rule with secret ${secret}: its paths do not say where in the path the secret goes`,
     `write each path with one ${SEGMENT_PLACEHOLDER}, such as --path '/bot${SEGMENT_PLACEHOLDER}/*'`,

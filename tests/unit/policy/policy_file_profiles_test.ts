@@ -52,7 +52,7 @@ Deno.test("a file with profiles that is applied changes nothing again, and is ex
 
 Deno.test("parsePolicyFile() says where and what is wrong with a profile", async (t) => {
   const head =
-    "version: 1\nsecrets: { gh: { host: github.com }, a: { host: api.anthropic.com } }\nclients:\n  c:\n";
+    "version: 1\nsecrets: { gh: { host: github.com }, a: { host: api.anthropic.com }, p: { host: api.anthropic.com, type: path } }\nclients:\n  c:\n";
   const rows: readonly (readonly [string, string, string])[] = [
     [
       "unknown",
@@ -97,6 +97,12 @@ Deno.test("parsePolicyFile() says where and what is wrong with a profile", async
       "profiles: [{ profile: claude-code@1, secrets: [a, gh] }]",
       "5:16: cannot use profile claude-code@1 with secret gh: no rule of it takes one for github.com | " +
       "its rules take one for api.anthropic.com",
+    ],
+    [
+      "secret of a path, which no profile has a place for",
+      "profiles: [{ profile: claude-code@1, secrets: [p] }]",
+      "5:16: the rule's paths do not say where in the path secret p goes | " +
+      'write each path with one {}, such as paths: ["/bot{}/*"]',
     ],
     [
       "unknown key",

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
 import {
   formatPolicyFile,
@@ -176,6 +176,18 @@ Deno.test("parsePolicyFile() says where and what is wrong", async (t) => {
       `${rule("host: a.test\n        secret: gh")}secrets: {gh: {host: b.test}}\n`,
       "6:17: secret gh is bound to b.test, and this rule is for a.test",
     ],
+    [
+      "secret of a path without its place",
+      `${
+        rule('host: a.test\n        secret: gh\n        paths: ["/bot{}/*", /x]')
+      }secrets: {gh: {host: a.test, type: path}}\n`,
+      "7:16: the rule's paths do not say where in the path secret gh goes",
+    ],
+    [
+      "secret of a path, and no paths",
+      `${rule("host: a.test\n        secret: gh")}secrets: {gh: {host: a.test, type: path}}\n`,
+      "5:9: the rule's paths do not say where in the path secret gh goes",
+    ],
     ["secret without a host", secret("gh: { type: bearer }"), "4:7: a secret has no host"],
     ["value of a secret", secret("gh: { host: a.test, value: x }"), '4:23: unknown key "value"'],
     ["secret that is a text", secret("gh: ghp_abc"), "4:7: a secret: this is no map"],
@@ -264,4 +276,11 @@ Deno.test("formatPolicyRule() writes one item of a list, without indentation of 
     formatPolicyRule(parseRule({ host: "*.a.test", methods: ["GET"], ports: [8443, 443] })),
     '- host: "*.a.test"\n  methods: [GET]\n  ports: [443, 8443]',
   );
+});
+
+Deno.test("formatPolicyFile() says of a rule that its secret has no place in the paths any more", () => {
+  const spec = parseRule({ host: "a.test", paths: ["/x"], secret: "gh" });
+  const secrets = new Map([["gh", { host: "a.test", type: "path" }]]);
+  const text = formatPolicyFile({ clients: new Map([["c", [{ spec }]]]), secrets });
+  assert(text.includes("# the paths do not say where secret gh goes: this rule denies"), text);
 });
