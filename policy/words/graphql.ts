@@ -34,6 +34,8 @@ import { hasAny, pairsOf } from "./query.ts";
 const MAX_BATCH = 50;
 /** Tokens of a document; the largest of GitHub's own clients has some hundred. */
 const MAX_TOKENS = 10_000;
+/** Selections that its operations have together, fragments counted in each: as many as a document can have without them. */
+const MAX_SELECTIONS = MAX_TOKENS;
 /** Brackets within brackets: the library recurs. */
 const MAX_DEPTH = 200;
 
@@ -159,34 +161,42 @@ function readDocument(text: string, name: string): readonly GraphqlOperation[] |
   if (run.length === 0 || (name !== "" && run.length > 1)) {
     return unreadable("its document has no such operation");
   }
-  const read = run.map(({ operation, selectionSet }) => {
-    const fields = fieldsOf(selectionSet, fragments);
-    return fields && { type: operation, fields };
-  });
-  return read.every((each) => each !== undefined) ? read : unreadable("its document lacks a fragment");
+  const read: GraphqlOperation[] = [];
+  let room = MAX_SELECTIONS;
+  for (const { operation, selectionSet } of run) {
+    const selected = fieldsOf(selectionSet, fragments, room);
+    if (isUnreadable(selected)) return selected;
+    room -= selected.count;
+    read.push({ type: operation, fields: selected.fields });
+  }
+  return read;
 }
 
-/** The fields of a selection and of all fragments in it; undefined when one is missing. */
+/** The fields of a selection and of all fragments in it, and how many selections were looked at: `room` at most. */
 function fieldsOf(
   selection: SelectionSetNode,
   fragments: ReadonlyMap<string, FragmentDefinitionNode>,
-): readonly string[] | undefined {
+  room: number,
+): { readonly fields: readonly string[]; readonly count: number } | Unreadable {
   const fields = new Set<string>();
   const seen = new Set<string>();
   const open = [selection];
+  let count = 0;
   for (let set = open.pop(); set; set = open.pop()) {
+    count += set.selections.length;
+    if (count > room) return unreadable("its operations have too many fields");
     for (const node of set.selections) {
       if (node.kind === "Field") fields.add(node.name.value);
       else if (node.kind === "InlineFragment") open.push(node.selectionSet);
       else if (!seen.has(node.name.value)) {
         seen.add(node.name.value);
         const fragment = fragments.get(node.name.value);
-        if (!fragment) return undefined;
+        if (!fragment) return unreadable("its document lacks a fragment");
         open.push(fragment.selectionSet);
       }
     }
   }
-  return [...fields].sort();
+  return { fields: [...fields].sort(), count };
 }
 
 /** Counts brackets in texts and comments too: a document that has so many there is none of a client's. */

@@ -149,6 +149,15 @@ Deno.test("readGraphql() finds what runs, and its top-level fields", async (t) =
     assertEquals(read(post({ query: `{${"a ".repeat(9_000)}}` })), "query(a)");
     assertEquals(read(post({ query: "{a".repeat(100) + "}".repeat(100) })), "query(a)");
   });
+  await t.step("operations that share fragments count them each", () => {
+    const shared = (count: number) =>
+      `${"{...F}".repeat(count)} fragment F on Q {${
+        Array.from({ length: 999 }, (_, i) => ` f${i}`).join("")
+      }}`;
+    const found = readGraphql(post({ query: shared(10) })); // 1,000 selections each
+    assertEquals(isUnreadable(found) ? 0 : found.length, 10);
+    assertEquals(read(post({ query: shared(11) })), "unreadable");
+  });
   await t.step("a MiB of anything costs little", () => {
     const before = performance.now();
     for (const unit of ["{", "#", '"', "...F ", "fragment F on Q {a} ", "\\", "(", '"""', "{a}"]) {
