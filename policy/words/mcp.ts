@@ -122,11 +122,11 @@ export function touchesMcp(
   );
 }
 
-/** The words for just these messages. */
+/** The words for just these messages, but for names, which the client has chosen, that would be patterns. */
 export function narrowMcp(messages: readonly McpMessage[]): McpLimits {
-  const tools = messages.flatMap(({ tool }) => tool === undefined ? [] : [tool]);
+  const tools = messages.flatMap(({ tool }) => tool === undefined || tool.includes("*") ? [] : [tool]);
   const methods = messages.map(({ method }) => method).filter((method) =>
-    !FREE.has(method) && method !== "tools/call" && method !== "-other"
+    !FREE.has(method) && method !== "tools/call" && method !== "-other" && !method.includes("*")
   );
   return {
     ...(tools.length === 0 ? {} : { mcpTool: [...new Set(tools)] }),

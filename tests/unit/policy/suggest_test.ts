@@ -325,6 +325,11 @@ Deno.test("suggestRules() names the tools and methods of MCP that the log names"
   assertEquals(wordsOf([sent("mcp:tools/call(read)")], [before]), []);
   assertEquals(wordsOf([sent("mcp:!body-unreadable", { reason: "body-unreadable" })], [before]), []);
   assertEquals(wordsOf([sent("mcp:initialize")]), [["/mcp", undefined, "tools/list", 1]]);
+  // A name that would be a pattern.
+  assertEquals(wordsOf([sent("mcp:tools/call(%2A)"), sent("mcp:%2A")], [before]), []);
+  assertEquals(wordsOf([sent("mcp:tools/call(write)+tools/call(w%2A)"), sent("mcp:tools/call(write)")]), [
+    ["/mcp", "write", undefined, 1],
+  ]);
   // A name that cannot be typed in a rule.
   assertEquals(wordsOf([sent("mcp:tools/call(a%2Cb)")], [before]).map(([, tool]) => tool), [undefined]);
 });
