@@ -60,7 +60,8 @@ export function narrowEvents(tools: readonly string[], text: string): string | U
 /** Clients of MCP read messages from events without a name or called so, and nothing from others. */
 function narrowEvent(tools: readonly string[], lines: readonly string[]): readonly string[] | Unreadable {
   const data = valuesOf(lines, "data").join("\n");
-  if (data === "" || (valuesOf(lines, "event").at(-1) ?? "message") !== "message") return lines;
+  const called = valuesOf(lines, "event").at(-1) || "message"; // an empty name is none
+  if (data === "" || called !== "message") return lines;
   const narrowed = narrowJson(tools, data);
   if (isUnreadable(narrowed)) return narrowed;
   return narrowed === data ? lines : [...lines.filter((line) => !isField(line, "data")), `data: ${narrowed}`];

@@ -44,6 +44,7 @@ Deno.test("narrowEvents() narrows messages and leaves other events", async (t) =
   const rows: readonly [string, string, string][] = [
     ["an event", `id: 1\nevent: message\ndata: ${both}\n\n`, `id: 1\nevent: message\ndata: ${one}\n\n`],
     ["without a name", `data:${both}\n\n`, `data: ${one}\n\n`],
+    ["an empty name", `event:\ndata: ${both}\n\n`, `event:\ndata: ${one}\n\n`],
     ["CRLF", `data: ${both}\r\n\r\n`, `data: ${one}\n\n`],
     ["CR", `data: ${both}\r\r`, `data: ${one}\n\n`],
     ["data on two lines", `data: ${both.slice(0, 17)}\ndata: ${both.slice(17)}\n\n`, `data: ${one}\n\n`],
