@@ -34,6 +34,11 @@ export class Search {
     return Math.min(text.length, this.#needles.begun(known));
   }
 
+  /** How many characters at the end of what has left may belong to one that is not yet there as a whole. */
+  get pending(): number {
+    return this.#needles.begun(this.#left);
+  }
+
   /** This much of a text leaves. */
   leave(text: string): void {
     if (this.#overlap === 0) return;

@@ -37,8 +37,6 @@ export class WatchedBody implements MessageBody {
   /** What may leave. */
   #ready: Uint8Array = NOTHING;
   #isAllSeen: boolean;
-  /** How much of a text has begun in what was looked at. */
-  #begun = 0;
 
   constructor(
     inner: MessageBody,
@@ -105,7 +103,7 @@ export class WatchedBody implements MessageBody {
     await this.#lookAt(piece);
     this.#isAllSeen = this.#inner.done;
     if (this.#isAllSeen) this.#decoder.close();
-    const isWaiting = !this.#isAllSeen && this.#begun > 0 &&
+    const isWaiting = !this.#isAllSeen && (this.#search.pending > 0 || this.#plain.pending > 0) &&
       this.#held.length + piece.length <= MAX_HELD_BYTES;
     const all = this.#held.length === 0 ? piece : Buffer.concat([this.#held, piece]);
     this.#held = isWaiting ? Uint8Array.from(all) : NOTHING;
@@ -135,11 +133,9 @@ export class WatchedBody implements MessageBody {
     const found = this.#plain.find(text);
     if (found.length > 0) this.#onEcho(found.length);
     this.#plain.leave(text);
-    this.#begun = 0;
     for (const { start, end, isTrailer } of spans) {
       if (!isTrailer) await this.#decoder.write(piece.subarray(start, end));
     }
-    this.#begun = Math.max(this.#begun, this.#plain.begun(text));
     if (this.#decoder.isBroken && !this.#isPart) {
       throw new ProxyError(
         "upstream.malformed",
@@ -152,6 +148,5 @@ export class WatchedBody implements MessageBody {
     const found = this.#search.find(text);
     if (found.length > 0) this.#onEcho(found.length);
     this.#search.leave(text);
-    this.#begun = this.#search.begun(text);
   }
 }
