@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { parseDuration } from "../../core/duration.ts";
+import { formatHostPort } from "../../core/host_port.ts";
 import { apiClient, segment } from "../api/client.ts";
-import { cell } from "../api/values.ts";
+import { cell, ttlSecondsOf } from "../api/values.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
 import type { Io } from "../terminal/io.ts";
@@ -19,7 +19,7 @@ export async function listRequests(args: CommandArgs, io: Io): Promise<void> {
     ["ID", "CLIENT", "METHOD", "URL", "UNTIL", "ASKS FOR A RULE"],
     requests.map(({ id, client, method, scheme, host, port, path, query, until, reason }) => [
       ...[cell(id), cell(client), cell(method)],
-      `${cell(scheme)}://${cell(host)}:${cell(port)}${cell(path)}${
+      `${cell(scheme)}://${formatHostPort({ host: cell(host), port: Number(port) })}${cell(path)}${
         query === undefined ? "" : `?${cell(query)}`
       }`,
       cell(until),
@@ -31,13 +31,13 @@ export async function listRequests(args: CommandArgs, io: Io): Promise<void> {
 /** Lets one go on. */
 export async function approveRequest(args: CommandArgs, io: Io): Promise<void> {
   const id = args.argument("ID");
-  const span = args.text("for");
-  if ([span !== undefined, args.has("always"), args.has("once")].filter(Boolean).length > 1) {
+  const forSeconds = ttlSecondsOf(args, "for");
+  if ([forSeconds !== undefined, args.has("always"), args.has("once")].filter(Boolean).length > 1) {
     throw usageError("Cannot approve in several ways at once", "write one of --once, --for and --always");
   }
   const api = await apiClient(args, io);
   const body = {
-    ...(span === undefined ? {} : { for_seconds: parseDuration(span) / 1_000 }),
+    ...(forSeconds === undefined ? {} : { for_seconds: forSeconds }),
     ...(args.has("always") ? { always: true } : {}),
   };
   const { rule } = await api.object("POST", `requests/${segment(id)}/approve`, body);
