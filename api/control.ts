@@ -32,6 +32,7 @@ export type ControlPlane = Pick<
   | "suspend"
   | "resume"
   | "suspensions"
+  | "isSuspended"
   | "getClient"
   | "setBudget"
   | "addRule"

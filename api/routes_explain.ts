@@ -6,6 +6,7 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { type DeniedTarget, explainDenial } from "../policy/explain.ts";
 import { DIMENSIONS } from "../policy/match.ts";
 import { describeAsked, parseAsked, reportVerdict, type VerdictReport } from "../policy/verdict_report.ts";
 import type { ControlPlane } from "./control.ts";
@@ -58,15 +59,25 @@ const explain = createRoute({
 });
 
 /** Adds the call to an app. */
-export function addExplainRoute(app: OpenAPIHono, control: Pick<ControlPlane, "judgeRules">): void {
+export function addExplainRoute(
+  app: OpenAPIHono,
+  control: Pick<ControlPlane, "judgeRules" | "isSuspended">,
+): void {
   app.openapi(explain, (c) => {
     const { name } = c.req.valid("param");
     const { method, url } = c.req.valid("json");
-    const judged = control.judgeRules(name);
+    const rules = control.judgeRules(name).map(({ rule }) => rule);
     const asked = parseAsked(method, url);
-    const report = reportVerdict(name, judged.map(({ rule }) => rule), asked);
-    return c.json({ request: describeAsked(asked), ...verdictBody(report) }, 200);
+    const report = reportVerdict(name, rules, asked);
+    const said = control.isSuspended(name) ? suspended({ client: name, ...asked }, report) : report;
+    return c.json({ request: describeAsked(asked), ...verdictBody(said) }, 200);
   });
+}
+
+/** Whatever the rules say, a client that is suspended gets nothing. */
+function suspended(denied: DeniedTarget, { rules }: VerdictReport): VerdictReport {
+  const reason = "client-suspended";
+  return { verdict: "deny", reason, explanation: explainDenial(denied, reason, []), rules };
 }
 
 function verdictBody(
