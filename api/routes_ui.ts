@@ -22,7 +22,9 @@ const createLink = createRoute({
   summary: "Make a link that opens the web page in one browser, once",
   tags: ["ui"],
   request: {
-    query: z.strictObject({ manage: flag.describe("The page may also revoke rules and suspend clients") }),
+    query: z.strictObject({
+      manage: flag.describe("The page may also revoke rules, suspend clients and decide about what waits"),
+    }),
   },
   responses: {
     ...common,

@@ -33,7 +33,7 @@ export interface NewSession {
 }
 
 /**
- * What a session may change: `usual` adds rules and switches the mode, `manage` takes rules away as well. It is decided
+ * What a session may change: `usual` adds rules and switches the mode, `manage` takes rules away, suspends clients and decides about what waits. It is decided
  * with the link, by whoever may call the API, and never grows.
  */
 export type SessionRights = "usual" | "manage";

@@ -2645,7 +2645,7 @@ export interface operations {
   readonly createUiLink: {
     readonly parameters: {
       readonly query?: {
-        /** @description The page may also revoke rules and suspend clients */
+        /** @description The page may also revoke rules, suspend clients and decide about what waits */
         readonly manage?: "0" | "1" | "true" | "false";
       };
       readonly header?: never;

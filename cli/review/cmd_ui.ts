@@ -25,6 +25,6 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   else io.output.data(link.href);
   const leftMs = typeof expires === "string" ? Date.parse(expires) - io.clock.now() : NaN;
   const howLong = Number.isNaN(leftMs) ? "" : `, within ${formatDuration(leftMs)}`;
-  const rights = args.has("manage") ? "; its session may revoke rules and suspend clients" : "";
+  const rights = args.has("manage") ? "; its session may revoke, suspend and approve" : "";
   io.output.note(`open it in a browser: it works once${howLong}${rights}`);
 }

@@ -202,7 +202,7 @@ export const REVIEW_COMMANDS: readonly CommandSpec[] = [
     flags: [
       {
         name: "manage",
-        description: "the page may also revoke rules and suspend clients, after it has asked",
+        description: "the page may also revoke rules, suspend clients and decide about requests that wait",
       },
       URL_FLAG,
     ],

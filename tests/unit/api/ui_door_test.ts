@@ -227,6 +227,11 @@ Deno.test("a session that may manage revokes a rule, and does nothing else that 
     ["deny what does not wait", managing, "/proxy/v1/requests/x/deny", { method: "POST" }, 404],
     ["a budget", managing, "/proxy/v1/clients/c/budget", { method: "PUT", body: { budget: [] } }, 403],
     ["rotate", managing, "/proxy/v1/clients/c/rotate", { method: "POST" }, 403],
+    ["a profile", managing, "/proxy/v1/allows/profile", { body: { client: "c", profile: "npm" } }, 403],
+    ["a rule's place", managing, "/proxy/v1/allows/move", { body: { client: "c", from: 1 } }, 403],
+    ["a test of a secret", managing, "/proxy/v1/secrets/s/test", { body: {} }, 403],
+    ["a policy", managing, "/proxy/v1/policy/apply", { body: { policy: "" } }, 403],
+    ["resume all", managing, "/proxy/v1/suspensions/all", { method: "DELETE" }, 403],
     ["revoke, by another", usual, revoke, { body: rule }, 403],
     ["revoke, with the key of another", { ...managing, key: usual.key }, revoke, { body: rule }, 401],
     ["revoke, from another port", managing, revoke, {

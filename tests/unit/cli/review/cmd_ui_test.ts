@@ -26,7 +26,7 @@ Deno.test("ui --manage asks for a session that may revoke, and says so", async (
   assertEquals(await run(["ui", "--manage"], io), 0);
   assertEquals(
     io.stderr(),
-    "open it in a browser: it works once, within 1m; its session may revoke rules and suspend clients\n",
+    "open it in a browser: it works once, within 1m; its session may revoke, suspend and approve\n",
   );
   assertEquals(api.requests.map(({ path }) => path), ["/proxy/v1/ui/links?manage=1"]);
 });
