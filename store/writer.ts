@@ -162,12 +162,23 @@ export class Writer implements AsyncDisposable {
     const startedAt = this.clock.monotonic();
     try {
       await this.#db.commit(mutations);
+      this.#keep(mutations);
     } catch (error) {
       this.#writeFailures++;
       throw error;
     } finally {
       this.#writeDuration.observe(this.clock.monotonic() - startedAt);
     }
+  }
+
+  /** A rule may be put where one was that has expired, and whose row is still to be swept: the row is the new one's now. */
+  #keep(mutations: readonly Mutation[]): void {
+    if (this.#meaninglessRows.length === 0) return;
+    const written = new Set(
+      mutations.filter(({ value }) => value !== undefined).map(({ key }) => JSON.stringify(key)),
+    );
+    if (written.size === 0) return;
+    this.#meaninglessRows = this.#meaninglessRows.filter(({ key }) => !written.has(JSON.stringify(key)));
   }
 
   #dropExpired(): void {

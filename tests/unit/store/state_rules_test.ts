@@ -369,6 +369,22 @@ Deno.test("addRule() puts a rule before another, in memory, in copies and after 
   assertEquals(hosts(state.listRules("ci-1")), [...expected, "new.test"]);
 });
 
+Deno.test("addRule() at the place of a rule that has just expired outlives a restart", async () => {
+  await using folder = await tempFolder();
+  const clock = new HandClock();
+  {
+    await using state = await openState(folder.state, clock);
+    await state.createClient("ci-1");
+    await state.addRule("ci-1", rule("last.test"));
+    await state.addRule("ci-1", rule("old.test"), { ttlMs: 60_000, place: 1 });
+    clock.nowMs += 60_000; // as after a sleep: the write finds it before the timer does
+    await state.addRule("ci-1", rule("new.test", { deny: true }), { place: 1 });
+    assertEquals(hosts(state.listRules("ci-1")), ["new.test", "last.test"]);
+  }
+  await using state = await openState(folder.state, clock);
+  assertEquals(hosts(state.listRules("ci-1")), ["new.test", "last.test"]);
+});
+
 Deno.test("addRule() refuses a place that the list does not have, and one where nothing fits any more", async () => {
   await using folder = await tempFolder();
   await using state = await openState(folder.state, new HandClock());
