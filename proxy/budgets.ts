@@ -64,13 +64,20 @@ function remembered(
 ): readonly Account[] {
   const known = REMEMBERED.get(budgets);
   if (known?.owner === owner) return known.accounts;
-  const accounts = budgets.map(parseBudget).map((budget) => ({
-    budget,
-    key: meterKey(`${owner} ${budget.kind}/${budget.per}`),
-    ...(ruleHost === undefined ? {} : { ruleHost }),
-  }));
+  const read = budgets.map(parseBudget);
+  // Of two that one meter counts only the lower can be used up, and what both counted would count twice.
+  const accounts = read.filter((budget) => !read.some((other) => isLower(other, budget)))
+    .map((budget) => ({
+      budget,
+      key: meterKey(`${owner} ${budget.kind}/${budget.per}`),
+      ...(ruleHost === undefined ? {} : { ruleHost }),
+    }));
   REMEMBERED.set(budgets, { owner, accounts });
   return accounts;
+}
+
+function isLower(other: Budget, { kind, limit, per }: Budget): boolean {
+  return other.kind === kind && other.per === per && other.limit < limit;
 }
 
 /** 64 bits that no two meters share, above the two that mean something else. */
