@@ -59,10 +59,10 @@ export async function deleteClient(writer: Writer, name: string): Promise<void> 
 
 /** See `State.setBudget`. */
 export async function setBudget(writer: Writer, name: string, texts: readonly string[]): Promise<void> {
-  const { budget: _, ...record } = requireClient(writer.view, name, "give a budget to").record;
+  const stored = requireClient(writer.view, name, "give a budget to");
+  const { budget: _, ...record } = stored.record;
   const budget = [...new Set(texts.map(parseBudgetText))].sort();
   checkRoom(`budget of client ${name}`, budget.length - 1, MAX_BUDGETS_PER_CLIENT);
-  const stored = requireClient(writer.view, name, "give a budget to");
   await commitClient(writer, { ...stored, record: budget.length === 0 ? record : { ...record, budget } });
 }
 

@@ -20,7 +20,7 @@ const SAVE_MS = 60_000;
 
 /** See the module. */
 export interface BudgetKeeperParts {
-  readonly state: Pick<State, "listClients" | "listRules" | "savedUse" | "saveUse">;
+  readonly state: Pick<State, "getClient" | "listClients" | "listRules" | "savedUse" | "saveUse">;
   readonly meters: Meters;
   readonly clock: Clock;
   readonly log: { warn(line: string): void };
@@ -88,7 +88,7 @@ export class BudgetKeeper implements AsyncDisposable {
 
   #accountsOf(client: string): readonly Account[] {
     const { state } = this.#parts;
-    const own = state.listClients().find(({ name }) => name === client)?.budget;
+    const own = state.getClient(client)?.budget;
     return [
       ...own ? accountsOfClient(client, own) : [],
       ...state.listRules(client).flatMap(accountsOfRule),
