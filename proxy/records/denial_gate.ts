@@ -133,42 +133,14 @@ export class DenialGate {
 
 /** What is the same in denials that are counted together: all but the client's port, which changes with every connection. */
 function keyOf(record: AuditRecord): string {
-  const {
-    client,
-    auth,
-    method,
-    scheme,
-    host,
-    port,
-    path,
-    query,
-    says,
-    status,
-    secret,
-    mode,
-    reason,
-    origin,
-  } = record;
-  const tail = `${origin?.proxyPort} ${origin?.tls} ${record.sent} ${record.received} ${record.durationMs}`;
+  const { origin } = record;
   // No line ends in what a head can hold, so that no two denials have one key.
   return [
-    client,
-    auth,
-    method,
-    scheme,
-    host,
-    port,
-    path,
-    query,
-    says,
-    status,
-    secret,
-    mode,
-    reason,
-    addressOf(record),
-    tail,
-  ]
-    .join("\n");
+    ...[record.client, record.auth, record.method, record.scheme, record.host, record.port],
+    ...[record.path, record.query, record.says, record.status, record.secret, record.mode, record.reason],
+    ...[addressOf(record), `${origin?.proxyPort} ${origin?.tls}`],
+    `${record.sent} ${record.received} ${record.durationMs}`,
+  ].join("\n");
 }
 
 /** Whose budget a denial is paid from: the client's, or the source's, which is a /64 of IPv6. */
