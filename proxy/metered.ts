@@ -9,6 +9,7 @@ import type { AdmittedExchange } from "./exchange.ts";
 import type { HeaderField } from "./message/fields.ts";
 import type { IncomingRequest, MessageBody, RawEnd, ResponseHead, WholeAnswer } from "./message/message.ts";
 import type { ByteStream } from "./streams/byte_reader.ts";
+import { WrappedStream } from "./streams/wrapped_stream.ts";
 
 /**
  * The exchange, counted; the same one where there is no budget.
@@ -127,32 +128,23 @@ class MeteredBody implements MessageBody {
   }
 }
 
-class MeteredStream implements ByteStream {
-  readonly #inner: ByteStream;
+class MeteredStream extends WrappedStream {
   readonly #meter: Meter;
 
   constructor(inner: ByteStream, meter: Meter) {
-    this.#inner = inner;
+    super(inner);
     this.#meter = meter;
   }
 
-  async read(into: Uint8Array): Promise<number | null> {
-    const count = await this.#inner.read(into);
+  override async read(into: Uint8Array): Promise<number | null> {
+    const count = await super.read(into);
     this.#meter.up(count ?? 0);
     return count;
   }
 
-  async write(bytes: Uint8Array): Promise<number> {
-    const count = await this.#inner.write(bytes);
+  override async write(bytes: Uint8Array): Promise<number> {
+    const count = await super.write(bytes);
     this.#meter.down(count);
     return count;
-  }
-
-  closeWrite(): Promise<void> {
-    return this.#inner.closeWrite();
-  }
-
-  close(): void {
-    this.#inner.close();
   }
 }

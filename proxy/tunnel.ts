@@ -17,6 +17,7 @@ import { meteredStream } from "./metered.ts";
 import type { Client } from "./policy_source.ts";
 import type { OpenSession } from "./exchange.ts";
 import { splice } from "./streams/splice.ts";
+import { WrappedStream } from "./streams/wrapped_stream.ts";
 import { HelloWatch } from "./tls/hello_watch.ts";
 
 export interface PassthroughTunnel {
@@ -111,22 +112,21 @@ function faultOf({ serverName }: ClientHello, { host }: HostPort): Reason | unde
 }
 
 /** The client's side: what the watch has not admitted, nobody gets. */
-class GuardedClient implements ByteStream {
-  readonly #stream: ByteStream;
+class GuardedClient extends WrappedStream {
   readonly #reader: ByteReader;
   readonly #watch: HelloWatch;
   #admitted = 0;
 
   constructor(stream: ByteStream, reader: ByteReader, watch: HelloWatch) {
-    this.#stream = stream;
+    super(stream);
     this.#reader = reader;
     this.#watch = watch;
   }
 
-  async read(into: Uint8Array): Promise<number | null> {
+  override async read(into: Uint8Array): Promise<number | null> {
     const reader = this.#reader;
     if (reader.size === 0) {
-      if (this.#watch.isDone) return await this.#stream.read(into);
+      if (this.#watch.isDone) return await super.read(into);
       if (!await reader.fill()) return null;
     }
     if (this.#admitted === 0) this.#admitted = await this.#watch.admit(reader);
@@ -136,46 +136,21 @@ class GuardedClient implements ByteStream {
     this.#admitted -= count;
     return count;
   }
-
-  write(bytes: Uint8Array): Promise<number> {
-    return this.#stream.write(bytes);
-  }
-
-  closeWrite(): Promise<void> {
-    return this.#stream.closeWrite();
-  }
-
-  close(): void {
-    this.#stream.close();
-  }
 }
 
 /** The upstream's side: the watch sees its answer to the ClientHello. */
-class WatchedUpstream implements ByteStream {
-  readonly #stream: ByteStream;
+class WatchedUpstream extends WrappedStream {
   readonly #watch: HelloWatch;
 
   constructor(stream: ByteStream, watch: HelloWatch) {
-    this.#stream = stream;
+    super(stream);
     this.#watch = watch;
   }
 
-  async read(into: Uint8Array): Promise<number | null> {
-    const count = await this.#stream.read(into);
+  override async read(into: Uint8Array): Promise<number | null> {
+    const count = await super.read(into);
     if (count !== null && !this.#watch.isDone) this.#watch.answered(into.subarray(0, count));
     return count;
-  }
-
-  write(bytes: Uint8Array): Promise<number> {
-    return this.#stream.write(bytes);
-  }
-
-  closeWrite(): Promise<void> {
-    return this.#stream.closeWrite();
-  }
-
-  close(): void {
-    this.#stream.close();
   }
 }
 
