@@ -4,13 +4,27 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
 import { parseRule } from "../policy/rule.ts";
 import type { ControlPlane } from "./control.ts";
+import { refuse } from "./errors.ts";
 import { jsonBody } from "./json_body.ts";
+import { isPageCall } from "./ui_door.ts";
 import { common, commonWithBody, error, json, notStored, requestJson } from "./responses.ts";
 import * as schemas from "./schemas.ts";
 
 const tags = ["allows"];
+
+/** What the web page adds stands behind the rules that are there: before them it would undo those that deny, or ask. */
+const newRuleBody: MiddlewareHandler = (c, next) => {
+  const isPage = isPageCall(c.req.raw);
+  return jsonBody(c, async () => {
+    if (!isPage || !Object.hasOwn(await c.req.raw.clone().json(), "before")) return await next();
+    c.res = refuse(403, "Cannot put a rule before others from the web page", {
+      hint: "use the command line: slicer-proxy allow --before, or rules move",
+    });
+  });
+};
 
 const add = createRoute({
   method: "post",
@@ -18,7 +32,7 @@ const add = createRoute({
   operationId: "addRule",
   summary: "Allow a client something, behind its other rules or before one of them",
   tags,
-  middleware: jsonBody,
+  middleware: newRuleBody,
   request: { body: requestJson(schemas.NewRuleBody) },
   responses: {
     ...commonWithBody,

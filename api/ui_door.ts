@@ -53,6 +53,11 @@ export function isFrontDoor(request: Request): boolean {
   return pathOf(request) === "/" && (request.headers.get("accept") ?? "").includes("text/html");
 }
 
+/** True for a call of the page, which shows no token: the guard has looked at what it does show. */
+export function isPageCall({ headers }: Request): boolean {
+  return headers.has(KEY_HEADER) && !headers.has("authorization");
+}
+
 /** True while the session that let a call in is live. */
 export type StillIn = () => boolean;
 

@@ -162,6 +162,7 @@ Deno.test("a session changes only what its page does, and only from its own orig
       body: JSON.stringify(rule),
       headers: { "content-type": "text/plain" },
     }, 415],
+    ["a rule, before others", "/proxy/v1/allows", { body: { ...rule, before: 1 } }, 403],
     ["a rule, no Origin", "/proxy/v1/allows", { body: rule, headers: { origin: "" } }, 201],
     ["the same, by an old browser", "/proxy/v1/allows", {
       body: { ...rule, host: "y.example" },
