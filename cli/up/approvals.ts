@@ -29,6 +29,8 @@ export interface ApprovalsParts {
 /** See the module. */
 export class Approvals implements RequestDesk {
   readonly #parts: ApprovalsParts;
+  /** Those for which a rule is being added: nobody decides otherwise meanwhile. */
+  readonly #deciding = new Set<string>();
 
   constructor(parts: ApprovalsParts) {
     this.#parts = parts;
@@ -46,7 +48,7 @@ export class Approvals implements RequestDesk {
         hint: "approve it --for 15m, or --always",
       });
     }
-    const rule = approval === "once" ? undefined : await this.#allow(ask, approval);
+    const rule = approval === "once" ? undefined : await this.#add(ask, approval);
     if (!book.settle(id, "approved") && !rule) throw gone(id);
     this.#note("APPROVE", ask, approval);
     return rule;
@@ -60,8 +62,17 @@ export class Approvals implements RequestDesk {
 
   #waiting(id: string): Ask {
     const ask = this.#parts.book.get(id);
-    if (!ask) throw gone(id);
+    if (!ask || this.#deciding.has(id)) throw gone(id);
     return ask;
+  }
+
+  async #add(ask: Ask, approval: Exclude<Approval, "once">): Promise<Rule> {
+    this.#deciding.add(ask.id);
+    try {
+      return await this.#allow(ask, approval);
+    } finally {
+      this.#deciding.delete(ask.id);
+    }
   }
 
   /** Adds the rule for exactly what was asked for. It ends no later than the rule that asked. */

@@ -32,14 +32,16 @@ export interface AskWebhookParts {
   readonly pauseMs?: number;
 }
 
-/** What a webhook is sent for a request, as JSON. What its client has chosen is as it sent it. */
+/**
+ * What a webhook is sent for a request, as JSON. What its client has chosen is as it sent it; the query, which may hold
+ * what is secret, is only in `requests list`.
+ */
 export function webhookBody(
-  { id, client, scheme, host, port, path, method, query, sinceMs, untilMs, reason }: Ask,
+  { id, client, scheme, host, port, path, method, sinceMs, untilMs, reason }: Ask,
 ) {
   return {
     event: reason === undefined ? "request" : "rule-request",
     ...{ id, client, method, url: `${scheme}://${formatHostPort({ host, port })}${path}` },
-    ...(query === undefined ? {} : { query }),
     ...(reason === undefined ? {} : { reason }),
     since: new Date(sinceMs).toISOString(),
     until: new Date(untilMs).toISOString(),
@@ -51,6 +53,8 @@ export function signBody(secret: string, timestamp: number, body: string): strin
   return `v1=${createHmac("sha256", secret).update(`${timestamp}.${body}`).digest("hex")}`;
 }
 
+const NO_URL = { protocol: "", username: "", password: "" };
+
 /** See the module. Nothing waits for it, and what cannot be told is logged. */
 export class AskWebhook implements AsyncDisposable {
   readonly #parts: AskWebhookParts;
@@ -61,8 +65,12 @@ export class AskWebhook implements AsyncDisposable {
 
   /** @throws ProxyError `input.invalid` for a URL that is no https URL, or a secret that can be guessed */
   constructor(parts: AskWebhookParts) {
-    if (!URL.canParse(parts.url) || new URL(parts.url).protocol !== "https:") {
-      throw new ProxyError("input.invalid", "Cannot use --ask-webhook: it is no https URL");
+    const { protocol, username, password } = URL.canParse(parts.url) ? new URL(parts.url) : NO_URL;
+    if (protocol !== "https:" || username !== "" || password !== "") {
+      throw new ProxyError(
+        "input.invalid",
+        "Cannot use --ask-webhook: it is no https URL without user and password",
+      );
     }
     if (parts.secret.length < 16) {
       throw new ProxyError(

@@ -72,6 +72,11 @@ function readWanted(text: string): Pick<Ask, "scheme" | "method" | "host" | "por
   if (!/^https?:$/.test(protocol) || username !== "" || password !== "") {
     throw malformed("its url is not plain");
   }
+  // What is shown to a person is what was written, and not what was made of it.
+  const [, written] = /^https?:\/\/[^/?#]*([^?#]*)/i.exec(url) ?? [];
+  if (written !== path && !(written === "" && path === "/")) {
+    throw malformed("the path of its url is not written plainly");
+  }
   const scheme = protocol === "https:" ? "https" : "http";
   if (!canBeTyped({ host: hostname, method, path })) throw malformed("no rule can be written for it");
   try {

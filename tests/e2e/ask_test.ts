@@ -181,6 +181,7 @@ Deno.test("POST /requests: a program asks for a rule with its own token, and say
       method: "*",
     }],
     ...[{ ...wanted, method: 5 }, { ...wanted, url: "https://a.test/%252e" }],
+    ...[{ ...wanted, url: "https://a.test/a/../b" }, { ...wanted, url: "https://a.test/a b" }],
   ];
   for (const body of bad) {
     using peer = await post(body);

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { Approvals } from "../../../../cli/up/approvals.ts";
+import { ProxyError } from "../../../../core/errors.ts";
 import type { AuditRecord } from "../../../../policy/audit_record.ts";
 import type { RuleInput } from "../../../../policy/rule.ts";
 import { AskBook } from "../../../../proxy/ask_book.ts";
@@ -143,4 +144,19 @@ Deno.test("a rule that a program asks for stands behind all others, has no secre
   await assertCode(approvals.approve("r", "always"), "input.conflict");
   approvals.deny("r");
   assertEquals(book.list(), []);
+});
+
+Deno.test("while a rule is added for a request, nobody can deny it", async () => {
+  await using setup = await setUp({});
+  const { decided } = setup.hold();
+  const approving = setup.approvals.approve("x", "always");
+  try {
+    setup.approvals.deny("x");
+    throw new Error("it was denied");
+  } catch (error) {
+    assertEquals(error instanceof ProxyError && error.code, "input.not-found");
+  }
+  assertEquals((await approving)?.host, "a.test");
+  assertEquals(await decided, "approved");
+  assertEquals(setup.written.map(({ method }) => method), ["APPROVE"]);
 });

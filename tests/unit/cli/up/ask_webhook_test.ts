@@ -9,6 +9,7 @@ import { waitUntil } from "../../../support/sockets.ts";
 const SECRET = "0123456789abcdef";
 const ASK: Ask = {
   ...{ id: "x", client: "one", method: "GET", scheme: "https", host: "a.test", port: 443, path: "/" },
+  query: "token=planted",
   ...{ sinceMs: 0, untilMs: 1_000 },
 };
 
@@ -63,7 +64,7 @@ Deno.test("a webhook that hangs does not hold the stop of the proxy", async () =
 
 Deno.test("a webhook has an https URL and a secret that nobody guesses", () => {
   for (
-    const [url, secret] of [["http://a.test/", SECRET], ["a.test", SECRET], [
+    const [url, secret] of [["http://a.test/", SECRET], ["a.test", SECRET], ["https://u:p@a.test/", SECRET], [
       "https://a.test/",
       "short",
     ]] as const
