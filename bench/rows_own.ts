@@ -88,7 +88,7 @@ export async function measureIdleTunnels(
   }
 }
 
-/** All clients may hold 4,700 connections, and one of them a third of what is free (proxy/admission.ts). */
+/** All clients may hold 4,700 connections, and one of them a third of what is free (proxy/accept/admission.ts). */
 async function addUsers({ api }: SlicerPeer, wanted: number) {
   const count = Math.min(wanted, 4_400);
   const tokens = Array.from({ length: Math.ceil(count / 80) }, (_, i) => `spi_bench_token_of_holder_${i}`);

@@ -2,7 +2,7 @@
  * Budgets: how many requests, and how many bytes in each direction, a client or a rule has in an hour or a day. Hours and days
  * are those of UTC, so that a budget is free again at a time that everybody can name.
  *
- * Not here: counting (`proxy/records/meters.ts`), and what happens when one is used up (`proxy/budgets.ts`).
+ * Not here: counting (`proxy/records/meters.ts`), and what happens when one is used up (`proxy/decide/budgets.ts`).
  *
  * @module
  */

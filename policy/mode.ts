@@ -1,7 +1,7 @@
 /**
  * How the proxy treats what no rule allows, and who has been given another treatment for a while.
  *
- * Not here: the treatment itself (`proxy/connect.ts`).
+ * Not here: the treatment itself (`proxy/tunnels/connect.ts`).
  *
  * @module
  */

@@ -61,14 +61,14 @@ export const RULE_WORDS = [
     description: "deny what the rule matches, whatever later rules say; as the command deny does",
   },
   {
-    field: "ask", // proxy/asking.ts
+    field: "ask", // proxy/decide/asking.ts
     name: "ask",
     shape: "switch",
     isCondition: false,
     description: "hold what the rule matches until a person approves it: slicer-proxy requests",
   },
   {
-    field: "askTimeoutMs", // proxy/asking.ts
+    field: "askTimeoutMs", // proxy/decide/asking.ts
     name: "ask_timeout",
     shape: "duration",
     isCondition: false,
@@ -77,7 +77,7 @@ export const RULE_WORDS = [
     description: "how long it may wait for that, instead of 5m",
   },
   {
-    field: "oneRequestPerConnection", // proxy/lone_request.ts
+    field: "oneRequestPerConnection", // proxy/forward/lone_request.ts
     name: "one_request_per_connection",
     shape: "switch",
     isCondition: false,
@@ -93,7 +93,7 @@ export const RULE_WORDS = [
     description: "how long its upstreams may think, instead of what up --response-timeout says",
   },
   {
-    field: "http1", // proxy/protocol_choice.ts
+    field: "http1", // proxy/tunnels/protocol_choice.ts
     name: "http1",
     shape: "switch",
     isCondition: false,
@@ -101,7 +101,7 @@ export const RULE_WORDS = [
       "speak HTTP/1.1 at this host and port, with clients and upstream: for what breaks over HTTP/2",
   },
   {
-    field: "awsService", // proxy/admit.ts
+    field: "awsService", // proxy/decide/admit.ts
     name: "aws_service",
     shape: "list",
     isCondition: false,
@@ -110,7 +110,7 @@ export const RULE_WORDS = [
     description: "deny requests that are not signed for one of these AWS services, such as s3 or bedrock",
   },
   {
-    field: "awsRegion", // proxy/admit.ts
+    field: "awsRegion", // proxy/decide/admit.ts
     name: "aws_region",
     shape: "list",
     isCondition: false,
@@ -119,7 +119,7 @@ export const RULE_WORDS = [
     description: "deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-*",
   },
   {
-    field: "budget", // proxy/budgets.ts
+    field: "budget", // proxy/decide/budgets.ts
     name: "budget",
     shape: "list",
     isCondition: false,

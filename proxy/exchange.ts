@@ -2,16 +2,16 @@
  * A request on its way through the proxy, and what any stage may do with it: name it in the audit log, refuse it, and close
  * its connection in order.
  *
- * Not here: the stages (`session.ts`, `connect.ts`, `admit.ts`, `forward.ts`).
+ * Not here: the stages (`accept/session.ts`, `tunnels/connect.ts`, `decide/admit.ts`, `forward/forward.ts`).
  *
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { AuditRecord, Origin } from "../policy/audit_record.ts";
-import { authenticate } from "./auth.ts";
-import type { AwsRequest } from "./aws_request.ts";
-import type { Meter } from "./budgets.ts";
+import { authenticate } from "./who/auth.ts";
+import type { AwsRequest } from "./decide/aws_request.ts";
+import type { Meter } from "./decide/budgets.ts";
 import { type ByteReader, closeWriteQuietly } from "./streams/byte_reader.ts";
 import { type ClientStream, type ConnectionState, modeOf, type ProxyContext } from "./context.ts";
 import { answerOf, type Refusal } from "./error_response.ts";

@@ -1,7 +1,7 @@
 /**
  * One request, from its message to its answer: what it asks for, who asks, whether it may, and what becomes of it if not.
  *
- * Not here: reading it (`session.ts`, `http2_session.ts`), the decision (`admit.ts`), forwarding (`forward.ts`).
+ * Not here: reading it (`accept/session.ts`, `accept/http2_session.ts`), the decision (`decide/admit.ts`), forwarding (`forward/forward.ts`).
  *
  * @module
  */
@@ -11,15 +11,15 @@ import { contentNeeded } from "../policy/decide.ts";
 import { isUnreadable } from "../policy/words/body_text.ts";
 import { readContent } from "../policy/words/content.ts";
 import { formatSays } from "../policy/words/says.ts";
-import { admit } from "./admit.ts";
-import { askFirst, asksFirst } from "./asking.ts";
-import { type ReadRequest, readRequestBody } from "./body_reader.ts";
+import { admit } from "./decide/admit.ts";
+import { askFirst, asksFirst } from "./decide/asking.ts";
+import { type ReadRequest, readRequestBody } from "./decide/body_reader.ts";
 import { modeOf } from "./context.ts";
 import { answerOf, type Refusal, refusalOf } from "./error_response.ts";
 import { checkSuspension, describeTarget, type Exchange, identify, refuseExchange } from "./exchange.ts";
-import { forward } from "./forward.ts";
+import { forward } from "./forward/forward.ts";
 import { listOf } from "./message/fields.ts";
-import { metered } from "./metered.ts";
+import { metered } from "./forward/metered.ts";
 import type { Client } from "./policy_source.ts";
 import { parseTarget } from "./message/target.ts";
 

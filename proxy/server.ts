@@ -15,13 +15,13 @@ import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
 import { cutAt } from "../core/text.ts";
 import { UpstreamClocks } from "../secrets/aws/clocks.ts";
-import { AskBook } from "./ask_book.ts";
-import type { Asks } from "./asks.ts";
-import { Admission } from "./admission.ts";
-import { type Arrival, Arrivals } from "./arrivals.ts";
+import { AskBook } from "./decide/ask_book.ts";
+import type { Asks } from "./decide/asks.ts";
+import { Admission } from "./accept/admission.ts";
+import { type Arrival, Arrivals } from "./accept/arrivals.ts";
 import type { AuditTrail } from "./records/audit_log.ts";
 import { closeQuietly } from "./streams/byte_reader.ts";
-import { serveConnection } from "./connection.ts";
+import { serveConnection } from "./accept/connection.ts";
 import { Meters } from "./records/meters.ts";
 import { countersIn, type Counts, LocalCounts } from "./records/counts.ts";
 import type {

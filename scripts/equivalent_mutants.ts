@@ -24,7 +24,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "of a text of blanks alone nothing is left either way",
   },
   {
-    file: "proxy/forward.ts",
+    file: "proxy/forward/forward.ts",
     at: "...(status > 0 ? { status } : {}),",
     about: "status > 0 ⇒ 1",
     why: "a status is 0, which is none, or has three digits",

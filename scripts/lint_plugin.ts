@@ -33,7 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /**
  * The rooms of `proxy/`: what they may import of the product beside themselves. A room that is not here, and the files at the
  * top of `proxy/`, may import what `proxy` may. Those that read and write bytes know no rule and no credential, and what
- * dials knows no session.
+ * dials knows no session. Who it is and what is decided do not depend on how it is then done.
  */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/streams": ["core"],
@@ -43,9 +43,20 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/http2": ["core", "proxy/streams", "proxy/message"],
   "proxy/tls": ["core", "policy", "proxy/streams"],
   "proxy/records": ["core", "policy", "proxy/streams"],
+  "proxy/who": ["core", "policy", "proxy/http1", "proxy/message", "proxy/records", "proxy/policy_source.ts"],
+  "proxy/decide": [
+    ...["core", "policy", "secrets", "proxy/message", "proxy/http1", "proxy/records", "proxy/context.ts"],
+    ...["proxy/course.ts", "proxy/error_response.ts", "proxy/exchange.ts", "proxy/policy_source.ts"],
+  ],
   "proxy/egress": [
     ...["core", "policy", "secrets", "proxy/streams", "proxy/message", "proxy/http1", "proxy/http2"],
-    ...["proxy/tls", "proxy/records", "proxy/admission.ts", "proxy/grants.ts", "proxy/policy_source.ts"],
+    ...[
+      "proxy/tls",
+      "proxy/records",
+      "proxy/accept/admission.ts",
+      "proxy/grants.ts",
+      "proxy/policy_source.ts",
+    ],
   ],
 };
 

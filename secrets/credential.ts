@@ -46,7 +46,7 @@ export interface Credential {
   readonly clientCertificate?: ClientCertificate;
   /** What of all this is secret, each as itself: an answer that holds one gives it away. */
   readonly material: readonly string[];
-  /** Requests are signed with these, last of all, in the place of the client's own signature (`proxy/aws_signing.ts`). */
+  /** Requests are signed with these, last of all, in the place of the client's own signature (`proxy/inject/aws_signing.ts`). */
   readonly aws?: AwsKeys;
   /** It follows a file, which is read again when an upstream answers 401. */
   readonly isFollowed?: boolean;

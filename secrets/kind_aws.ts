@@ -2,7 +2,7 @@
  * `aws`: keys that requests to AWS are signed with, or to anything that takes its signatures. Temporary ones of a role come
  * from STS (`AssumeRole`) at first use, are renewed like any token, and stay in memory.
  *
- * Not here: signing (`aws/`, `proxy/aws_signing.ts`).
+ * Not here: signing (`aws/`, `proxy/inject/aws_signing.ts`).
  *
  * @module
  */

@@ -9,7 +9,7 @@ import type { Cidr } from "../core/cidr.ts";
 import { type ErrorCode, isProxyError, ProxyError } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import type { AuditRecord } from "../policy/audit_record.ts";
-import type { Ask, AskDecision } from "../proxy/asks.ts";
+import type { Ask, AskDecision } from "../proxy/decide/asks.ts";
 import type { CleartextSecrets, Explain } from "../proxy/context.ts";
 import type { OnEcho } from "../proxy/echo/echo_guard.ts";
 import type { Mode } from "../policy/mode.ts";

@@ -14,7 +14,7 @@ import { ProxyError } from "../core/errors.ts";
 import { fitLimits } from "../core/limits.ts";
 import { descriptorLimit, findListeners } from "../core/native.ts";
 import type { AuditLog } from "../proxy/records/audit_log.ts";
-import type { Asks } from "../proxy/asks.ts";
+import type { Asks } from "../proxy/decide/asks.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
 import { countersIn } from "../proxy/records/counts.ts";

@@ -3,7 +3,7 @@
  * a rule for exactly its method, host, port and path, which stands before the one that asked and is listed and revoked
  * as any other. Every decision is in the audit log.
  *
- * Not here: the requests themselves (`proxy/ask_book.ts`).
+ * Not here: the requests themselves (`proxy/decide/ask_book.ts`).
  *
  * @module
  */
@@ -13,8 +13,8 @@ import { ProxyError } from "../../core/errors.ts";
 import { isCut } from "../../policy/audit_record.ts";
 import { canBeTyped } from "../../policy/allow_command.ts";
 import { parseRule, type Rule, type RuleSpec } from "../../policy/rule.ts";
-import type { AskBook } from "../../proxy/ask_book.ts";
-import type { Ask } from "../../proxy/asks.ts";
+import type { AskBook } from "../../proxy/decide/ask_book.ts";
+import type { Ask } from "../../proxy/decide/asks.ts";
 import type { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { State } from "../../store/state.ts";
 

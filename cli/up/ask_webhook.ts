@@ -10,7 +10,7 @@
 import { createHmac } from "node:crypto";
 import { messageOf, ProxyError } from "../../core/errors.ts";
 import { formatHostPort } from "../../core/host_port.ts";
-import type { Ask } from "../../proxy/asks.ts";
+import type { Ask } from "../../proxy/decide/asks.ts";
 import type { ProviderCall } from "../../secrets/provider_call.ts";
 
 /** Calls that wait for the one under way. A VM that floods makes its own calls late, and then none. */

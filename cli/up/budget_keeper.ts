@@ -2,14 +2,14 @@
  * Keeps what is used of budgets over restarts: the store has it once a minute, and when the proxy stops. It knows which budgets
  * are in force, too, and says how they stand.
  *
- * Not here: counting (`proxy/budgets.ts`).
+ * Not here: counting (`proxy/decide/budgets.ts`).
  *
  * @module
  */
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import { formatBudget, freeAtMs, periodOf } from "../../policy/budget.ts";
-import { type Account, accountsOfClient, accountsOfRule } from "../../proxy/budgets.ts";
+import { type Account, accountsOfClient, accountsOfRule } from "../../proxy/decide/budgets.ts";
 import type { Meters } from "../../proxy/records/meters.ts";
 import type { State } from "../../store/state.ts";
 import type { SavedUse } from "../../store/used_budgets.ts";

@@ -8,7 +8,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { logger } from "../../core/log.ts";
 import type { AuditLog } from "../../proxy/records/audit_log.ts";
-import type { Asks } from "../../proxy/asks.ts";
+import type { Asks } from "../../proxy/decide/asks.ts";
 import { Meters } from "../../proxy/records/meters.ts";
 import type { Certificates } from "../../proxy/context.ts";
 import type { PolicySource } from "../../proxy/policy_source.ts";

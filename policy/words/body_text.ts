@@ -2,7 +2,7 @@
  * Bodies as text and as JSON, where a rule has to know what they say. What two readers could take for different things is
  * not read: bytes that are no UTF-8, a member twice, members that differ in case alone where one of them counts.
  *
- * Not here: the bytes (`proxy/body_reader.ts`), and what the members mean.
+ * Not here: the bytes (`proxy/decide/body_reader.ts`), and what the members mean.
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * Answers to `tools/list` of MCP, narrowed to the tools that a rule allows: a model is not offered what it would be denied.
  * What is denied is denied by the calls alone (`mcp.ts`); this hides, and protects nothing.
  *
- * Not here: the bytes of answers (`proxy/narrowed_answer.ts`).
+ * Not here: the bytes of answers (`proxy/forward/narrowed_answer.ts`).
  *
  * @module
  */

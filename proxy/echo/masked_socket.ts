@@ -2,7 +2,7 @@
  * What an upstream sends after a change of protocol, with texts replaced by stars. Of WebSocket (RFC 6455 §5) only payloads
  * are looked at, so that frame heads stay; of other protocols every byte.
  *
- * Not here: compressed messages: their extension is not offered to upstreams (`forward.ts`).
+ * Not here: compressed messages: their extension is not offered to upstreams (`forward/forward.ts`).
  *
  * @module
  */

@@ -15,7 +15,7 @@ import type { Limits } from "../../core/limits.ts";
 import { shutdownSocket } from "../../core/native.ts";
 import { type AddressOptions, checkAll, isNearAddress } from "../../policy/address.ts";
 import type { ClientCertificate } from "../../secrets/credential.ts";
-import type { Admission } from "../admission.ts";
+import type { Admission } from "../accept/admission.ts";
 import { ByteReader, closeQuietly } from "../streams/byte_reader.ts";
 import type { Client } from "../policy_source.ts";
 import { ClosedAddresses } from "./closed_addresses.ts";

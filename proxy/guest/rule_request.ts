@@ -12,8 +12,8 @@ import { ProxyError } from "../../core/errors.ts";
 import { ASK_LIMITS } from "../../core/limits.ts";
 import { canBeTyped } from "../../policy/allow_command.ts";
 import { parseRule } from "../../policy/rule.ts";
-import { askId, waitForPerson } from "../asking.ts";
-import type { Ask } from "../asks.ts";
+import { askId, waitForPerson } from "../decide/asking.ts";
+import type { Ask } from "../decide/asks.ts";
 import { checkSuspension, type Exchange, identify } from "../exchange.ts";
 import { makeField, valuesOf } from "../message/fields.ts";
 

@@ -2,7 +2,7 @@
  * The way out of a connection: frames are printed one behind the other into one buffer, and what came together in one turn
  * leaves in one write. While a write is under way the next buffer fills.
  *
- * Not here: who may put how much into it (`flow.ts`, `connection.ts`).
+ * Not here: who may put how much into it (`flow.ts`, `accept/connection.ts`).
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * A request on a stream of a client's HTTP/2 connection with the way back.
  *
- * Not here: frames and windows (`connection.ts`), anything that decides.
+ * Not here: frames and windows (`accept/connection.ts`), anything that decides.
  *
  * @module
  */

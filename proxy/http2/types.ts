@@ -2,7 +2,7 @@
  * What the HTTP/2 codec (RFC 9113) gives and takes: heads, streams and connections, of both roles. The server role faces
  * the client, the client role the upstream. Nothing here knows of policy.
  *
- * Not here: how it is done (`connection.ts`, `stream.ts`, `frames.ts`, `hpack.ts`).
+ * Not here: how it is done (`accept/connection.ts`, `stream.ts`, `frames.ts`, `hpack.ts`).
  *
  * @module
  */

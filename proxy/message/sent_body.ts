@@ -1,7 +1,7 @@
 /**
  * What was sent of a request's body, for requests that may be sent once more with a renewed credential.
  *
- * Not here: whether they are (`credential_use.ts`).
+ * Not here: whether they are (`inject/credential_use.ts`).
  *
  * @module
  */

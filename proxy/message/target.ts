@@ -2,7 +2,7 @@
  * What a request asks for: one scheme, host, port and path, or a refusal. Every place that names the host (request target,
  * Host, tunnel) must name the same one.
  *
- * Not here: whether it is allowed (`policy/`), credentials (`credential_use.ts`).
+ * Not here: whether it is allowed (`policy/`), credentials (`inject/credential_use.ts`).
  *
  * @module
  */

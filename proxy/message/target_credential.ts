@@ -2,7 +2,7 @@
  * Credentials in the request target: a parameter of the query, a segment of the path. The rest of the target stays byte for
  * byte, and decisions and logs are about what the client sent: what is made here goes upstream and nowhere else.
  *
- * Not here: whether a path may have one (`credential_use.ts`).
+ * Not here: whether a path may have one (`inject/credential_use.ts`).
  *
  * @module
  */

@@ -5,7 +5,7 @@
  *
  * What a thread that died has counted stays counted: it was used.
  *
- * Not here: what is counted (`proxy/budgets.ts`), and keeping it over a restart (`cli/up/budget_keeper.ts`).
+ * Not here: what is counted (`proxy/decide/budgets.ts`), and keeping it over a restart (`cli/up/budget_keeper.ts`).
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * What the audit records add up to since the start: the figures behind `status` and the metrics. None of them is by client
  * or host: a VM chooses the hosts it asks for, so their number has no bound.
  *
- * Not here: the records themselves (`policy/audit_record.ts`), what is open right now (`admission.ts`).
+ * Not here: the records themselves (`policy/audit_record.ts`), what is open right now (`accept/admission.ts`).
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * Two byte streams joined: what one sends the other gets, each direction on its own, half-close kept.
  *
- * Not here: who may be joined to whom (`tunnel.ts`, `tls/loopback.ts`).
+ * Not here: who may be joined to whom (`tunnels/tunnel.ts`, `tls/loopback.ts`).
  *
  * @module
  */

@@ -4,7 +4,7 @@
  * answered with a ServerHello, or the client has sent another handshake message, nothing plain can follow and nothing is
  * looked at any more.
  *
- * Not here: which names are right, and what happens to a tunnel with a wrong one (`proxy/tunnel.ts`).
+ * Not here: which names are right, and what happens to a tunnel with a wrong one (`proxy/tunnels/tunnel.ts`).
  *
  * @module
  */

@@ -7,7 +7,7 @@
  * local process that dials the listener is closed and never read. (The runtime begins a handshake by itself with whoever
  * connects, so a quick stranger may see the certificate, which is public.)
  *
- * Not here: which certificate (`ca/`), what is said inside (`session.ts`).
+ * Not here: which certificate (`ca/`), what is said inside (`accept/session.ts`).
  *
  * @module
  */

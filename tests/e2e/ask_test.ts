@@ -8,7 +8,7 @@ import { startTestProxy, type TestProxy, TOKEN } from "../support/start_proxy.ts
 import { upstreamAuthority } from "../support/test_authority.ts";
 import { signBody } from "../../cli/up/ask_webhook.ts";
 import { header } from "../support/fake_provider.ts";
-import { AskBook } from "../../proxy/ask_book.ts";
+import { AskBook } from "../../proxy/decide/ask_book.ts";
 
 async function setUp(more: Parameters<TestProxy["policy"]["allow"]>[1] | Record<string, unknown> = {}) {
   const stack = new AsyncDisposableStack();

@@ -3,7 +3,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { Approvals } from "../../cli/up/approvals.ts";
 import { systemClock } from "../../core/clock.ts";
 import { parseRule } from "../../policy/rule.ts";
-import { AskBook } from "../../proxy/ask_book.ts";
+import { AskBook } from "../../proxy/decide/ask_book.ts";
 import { findBrowser, TestBrowser } from "../support/browser.ts";
 import { soon } from "../support/sockets.ts";
 import { enter, linkOf, originOf } from "../support/ui_stage.ts";

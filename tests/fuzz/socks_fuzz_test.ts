@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { ProxyError } from "../../core/errors.ts";
 import { parseHost } from "../../core/host_port.ts";
 import { ByteReader } from "../../proxy/streams/byte_reader.ts";
-import { readSocksRequest, type SocksRequest } from "../../proxy/socks.ts";
+import { readSocksRequest, type SocksRequest } from "../../proxy/tunnels/socks.ts";
 
 const NUM_RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 2_000);
 const SEED = Number(Deno.env.get("FUZZ_SEED") ?? 20_260_901);

@@ -8,7 +8,7 @@ import { parseCidr } from "../../core/cidr.ts";
 import { Deadlines } from "../../core/deadlines.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
-import { Admission } from "../../proxy/admission.ts";
+import { Admission } from "../../proxy/accept/admission.ts";
 import { providerCall } from "../../proxy/egress/provider_call.ts";
 import { Dialler } from "../../proxy/egress/dialler.ts";
 import type { ProviderCall } from "../../secrets/provider_call.ts";

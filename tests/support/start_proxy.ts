@@ -5,7 +5,7 @@ import { Deadlines } from "../../core/deadlines.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { hasNativeCalls } from "../../core/native.ts";
 import { formatStored, type StoredRecord } from "../../policy/audit_record.ts";
-import type { Asks } from "../../proxy/asks.ts";
+import type { Asks } from "../../proxy/decide/asks.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Certificates, CleartextSecrets, Explain } from "../../proxy/context.ts";
 import type { OnEcho } from "../../proxy/echo/echo_guard.ts";

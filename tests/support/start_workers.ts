@@ -7,7 +7,7 @@ import { hasNativeCalls } from "../../core/native.ts";
 import type { StoredRecord } from "../../policy/audit_record.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
 import { makeMetersMemory } from "../../proxy/records/meters.ts";
-import { AskBook } from "../../proxy/ask_book.ts";
+import { AskBook } from "../../proxy/decide/ask_book.ts";
 import type { Listen } from "../../proxy/server.ts";
 import { State } from "../../store/state.ts";
 import type { ViewChange } from "../../store/view.ts";

@@ -4,14 +4,14 @@
  *
  * @module
  */
-import { AskBook } from "../../proxy/ask_book.ts";
+import { AskBook } from "../../proxy/decide/ask_book.ts";
 import { Meters } from "../../proxy/records/meters.ts";
 import { systemClock } from "../../core/clock.ts";
 import { Deadlines } from "../../core/deadlines.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { formatStored } from "../../policy/audit_record.ts";
-import { Admission } from "../../proxy/admission.ts";
+import { Admission } from "../../proxy/accept/admission.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
 import { ByteReader } from "../../proxy/streams/byte_reader.ts";
 import type { ClientStream, ProxyContext } from "../../proxy/context.ts";
@@ -19,10 +19,10 @@ import type { Mode } from "../../policy/mode.ts";
 import { UpstreamClocks } from "../../secrets/aws/clocks.ts";
 import { Grants } from "../../proxy/grants.ts";
 import { Interceptor } from "../../proxy/tls/loopback.ts";
-import { handleConnect } from "../../proxy/connect.ts";
+import { handleConnect } from "../../proxy/tunnels/connect.ts";
 import { linger, type OpenSession } from "../../proxy/exchange.ts";
 import type { TunnelOrigin } from "../../proxy/message/target.ts";
-import { serveSession } from "../../proxy/session.ts";
+import { serveSession } from "../../proxy/accept/session.ts";
 import { Dialler, type DialTarget } from "../../proxy/egress/dialler.ts";
 import type { UpstreamConnection } from "../../proxy/egress/upstream_connection.ts";
 import { Http2Pool } from "../../proxy/egress/http2_pool.ts";

@@ -3,7 +3,7 @@ import { Approvals } from "../../../../cli/up/approvals.ts";
 import { ProxyError } from "../../../../core/errors.ts";
 import type { AuditRecord } from "../../../../policy/audit_record.ts";
 import type { RuleInput } from "../../../../policy/rule.ts";
-import { AskBook } from "../../../../proxy/ask_book.ts";
+import { AskBook } from "../../../../proxy/decide/ask_book.ts";
 import { assertCode, HandClock, openState, rule, tempFolder } from "../../store/support.ts";
 
 async function setUp(more: Omit<RuleInput, "host">, ttlMs?: number) {

@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { createHmac } from "node:crypto";
 import { AskWebhook, signBody } from "../../../../cli/up/ask_webhook.ts";
 import { ProxyError } from "../../../../core/errors.ts";
-import type { Ask } from "../../../../proxy/asks.ts";
+import type { Ask } from "../../../../proxy/decide/asks.ts";
 import type { ProviderRequest } from "../../../../secrets/provider_call.ts";
 import { waitUntil } from "../../../support/sockets.ts";
 

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { BudgetKeeper } from "../../../../cli/up/budget_keeper.ts";
-import { accountsOfClient, accountsOfRule } from "../../../../proxy/budgets.ts";
+import { accountsOfClient, accountsOfRule } from "../../../../proxy/decide/budgets.ts";
 import { periodOf } from "../../../../policy/budget.ts";
 import { Meters } from "../../../../proxy/records/meters.ts";
 import { HandClock, openState, rule, tempFolder } from "../../store/support.ts";

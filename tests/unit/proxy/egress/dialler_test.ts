@@ -4,7 +4,7 @@ import { Deadlines } from "../../../../core/deadlines.ts";
 import { ProxyError } from "../../../../core/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../../../core/limits.ts";
 import { hasNativeCalls } from "../../../../core/native.ts";
-import { Admission } from "../../../../proxy/admission.ts";
+import { Admission } from "../../../../proxy/accept/admission.ts";
 import { closeQuietly } from "../../../../proxy/streams/byte_reader.ts";
 import { Dialler, type DialTarget, type Resolve, systemResolve } from "../../../../proxy/egress/dialler.ts";
 import { startRawUpstream } from "../../../support/echo_upstream.ts";

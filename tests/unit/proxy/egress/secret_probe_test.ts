@@ -4,7 +4,7 @@ import { parseCidr } from "../../../../core/cidr.ts";
 import { Deadlines } from "../../../../core/deadlines.ts";
 import { ProxyError } from "../../../../core/errors.ts";
 import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
-import { Admission } from "../../../../proxy/admission.ts";
+import { Admission } from "../../../../proxy/accept/admission.ts";
 import { Dialler } from "../../../../proxy/egress/dialler.ts";
 import { testSecret } from "../../../../proxy/egress/secret_probe.ts";
 import { awsScopeOf } from "../../../../secrets/probe.ts";

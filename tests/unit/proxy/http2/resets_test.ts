@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Deadlines } from "../../../../core/deadlines.ts";
 import { isProxyError, type ProxyError } from "../../../../core/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../../../core/limits.ts";
-import { Admission } from "../../../../proxy/admission.ts";
+import { Admission } from "../../../../proxy/accept/admission.ts";
 import { Budget } from "../../../../proxy/http2/budget.ts";
 import { startHttp2Server } from "../../../../proxy/http2/server.ts";
 import type { Http2ServerStream } from "../../../../proxy/http2/types.ts";

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
-import { Admission } from "../../../../proxy/admission.ts";
+import { Admission } from "../../../../proxy/accept/admission.ts";
 import { SentBody } from "../../../../proxy/message/sent_body.ts";
 
 Deno.test("kept bodies have one budget: what does not fit is not kept, and what is let go makes room", () => {

@@ -1,0 +1,132 @@
+/**
+ * The requests of one client connection, one after the other: read a head, find out who asks and for what, decide, and
+ * forward or refuse. The connection is a proxy port's (CONNECT and absolute-form) or the inside of a tunnel.
+ *
+ * Not here: CONNECT itself (`tunnels/connect.ts`), forwarding (`forward/forward.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../../core/errors.ts";
+import type { AuditRecord } from "../../policy/audit_record.ts";
+import { answerOf, type Refusal, refusalOf } from "../error_response.ts";
+import { type Exchange, linger, logRefusal, type OpenSession, refuseExchange } from "../exchange.ts";
+import { serveGuest } from "../guest/service.ts";
+import { readRequestHead } from "../http1/head_reader.ts";
+import { Http1Request, type Next, writeAnswer } from "../http1/request.ts";
+import type { RequestHead } from "../message/message.ts";
+import { serveRequest } from "../serve.ts";
+
+/** A CONNECT on a proxy port, for the caller to serve. */
+export interface ConnectExchange extends Exchange {
+  readonly session: OpenSession;
+  readonly request: Http1Request;
+}
+
+/**
+ * Serves requests until the connection ends, and closes it then. Never rejects.
+ *
+ * @returns a CONNECT request that came on a proxy port, for the caller to serve; the stream is open then
+ */
+export async function serveSession(session: OpenSession): Promise<ConnectExchange | undefined> {
+  let next: Next = "keep";
+  for (let isFirst = true; next === "keep" && !(session.state.isStopping && !isFirst); isFirst = false) {
+    const head = await readHead(session, isFirst);
+    if (!head) break;
+    const served = await serveHead(session, head);
+    if (typeof served !== "string") return served;
+    next = served;
+  }
+  if (next === "close") await linger(session);
+  if (next !== "taken") session.stream.close();
+  return undefined;
+}
+
+/** The next head, or undefined when there is none to serve; what is wrong with it has been answered then. */
+async function readHead(session: OpenSession, isFirst: boolean): Promise<RequestHead | undefined> {
+  const { reader, stream, context: { limits, deadlines }, state } = session;
+  let isLate = false;
+  const isBegun = isFirst || reader.size > 0;
+  const deadline = deadlines.start(isBegun ? limits.headTimeoutMs : limits.keepAliveTimeoutMs, () => {
+    isLate = true;
+    if (reader.size === 0) return stream.close();
+    // Slowloris: the answer is best effort, nobody else writes while a head is read.
+    const late = refusalOf(
+      new ProxyError("client.timeout", "Cannot read the request: its head took too long"),
+    );
+    refuseUnread(session, late, {}).finally(() => stream.close());
+  });
+  try {
+    if (reader.size === 0) {
+      reader.rest();
+      state.isIdle = true;
+      const hasMore = await reader.fill();
+      state.isIdle = false;
+      if (!hasMore) return undefined;
+      deadline.restart(limits.headTimeoutMs);
+    }
+    return await readRequestHead(reader, limits);
+  } catch (error) {
+    const isGone = error instanceof ProxyError && error.code === "client.closed";
+    if (isGone && isFirst && !isLate) noteUnread(session);
+    else if (!isLate && !isGone && error instanceof ProxyError) {
+      deadline.stop();
+      await refuseUnread(session, refusalOf(error), {});
+      await linger(session);
+    }
+    return undefined;
+  } finally {
+    state.isIdle = false;
+    deadline.stop();
+  }
+}
+
+/** A tunnel of some other protocol, whose program waited for an answer until it gave up, has its line too. */
+function noteUnread({ context, tunnel, origin }: OpenSession): void {
+  if (tunnel?.scheme !== "http") return;
+  const { client, scheme, host, port } = tunnel;
+  context.audit.write({
+    ...{ verdict: "deny", client: client.name, scheme, host, port },
+    reason: "tls-no-client-hello",
+    origin,
+  });
+}
+
+/** Answers and logs a refusal of what could not be read whole. Nothing more is read then. */
+async function refuseUnread(
+  session: OpenSession,
+  refusal: Refusal,
+  known: Partial<AuditRecord>,
+  head?: RequestHead,
+): Promise<void> {
+  logRefusal(session, refusal, known);
+  const isHead = head?.method === "HEAD";
+  const answer = answerOf(refusal, { fields: head?.fields ?? [] }, known.host ?? session.tunnel?.host);
+  await writeAnswer(session, answer, { isHead, close: true });
+}
+
+/** Serves one request; a CONNECT on a proxy port is handed back. */
+async function serveHead(session: OpenSession, head: RequestHead): Promise<Next | ConnectExchange> {
+  const { context } = session;
+  const startedAt = context.clock.monotonic();
+  const known: Partial<AuditRecord> = { method: head.method };
+  let exchange: ConnectExchange | undefined;
+  try {
+    if (!context.audit.isWritable) {
+      throw new ProxyError("audit.write-failed", "Cannot take the request: the audit log cannot be written");
+    }
+    const request = new Http1Request(head, session);
+    exchange = { session, request, startedAt };
+    if (head.method === "CONNECT" && !session.tunnel) return exchange;
+    if (!session.tunnel && head.target.startsWith("/") && await serveGuest(exchange)) return request.next;
+    await serveRequest(exchange);
+    return request.next;
+  } catch (error) {
+    if (!(error instanceof ProxyError)) context.reportBug(error);
+    if (!exchange) {
+      await refuseUnread(session, refusalOf(error), known, head);
+      return "close";
+    }
+    await refuseExchange(exchange, refusalOf(error), known);
+    return exchange.request.next;
+  }
+}

@@ -1,0 +1,344 @@
+/**
+ * One admitted request: upstream and back, streaming in both directions at once. This drives; each step is a file of its own:
+ * the credential (`inject/credential_use.ts`), the connection (`upstream_leg.ts`), the body (`upload.ts`), the answer (`relay.ts`).
+ *
+ * Not here: whether it may (`decide/admit.ts`), bytes (`http1/`).
+ *
+ * @module
+ */
+import { ProxyError } from "../../core/errors.ts";
+import { type AuditRecord, boundRecord } from "../../policy/audit_record.ts";
+import { clientGone, type Course, revoked, stopping, toUpstreamError } from "../course.ts";
+import type { OutgoingHead } from "../inject/aws_signing.ts";
+import { CredentialUse } from "../inject/credential_use.ts";
+import { answeredReadably } from "../message/readable_answer.ts";
+import { refusalOf } from "../error_response.ts";
+import { type AdmittedExchange, describeTarget, refuseExchange, responseTimeoutOf } from "../exchange.ts";
+import { isGuarded, isLoneRequest } from "./lone_request.ts";
+import { type HeaderField, makeField, removeHopByHop } from "../message/fields.ts";
+import type { RequestHead, UpstreamLeg } from "../message/message.ts";
+import { authorityOf } from "../message/target.ts";
+import { Relay } from "./relay.ts";
+import { findPlaceholder, unreplaced } from "../inject/unreplaced.ts";
+import { upgrade } from "./upgrade.ts";
+import { Upload } from "./upload.ts";
+import { dialLeg, takeLeg } from "./upstream_leg.ts";
+
+/** Forwards, answers and logs. Rejects only on a bug. */
+export async function forward(exchange: AdmittedExchange): Promise<void> {
+  await new Forwarding(exchange).run();
+}
+
+/** Methods that may be sent again when a kept connection turns out to be dead (RFC 9110 §9.2.2). */
+const REPLAYABLE = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+
+/**
+ * Before the head of the answer, a failure is answered; after it, the client's connection is cut. `fail` ends either, whoever
+ * calls it: the policy, a deadline, the client's going away, the stop of the proxy.
+ */
+class Forwarding implements Course {
+  readonly #exchange: AdmittedExchange;
+  readonly #isReplayable: boolean;
+  /** Nothing more may be sent on its upstream connection. */
+  readonly #isLone: boolean;
+  readonly #credential: CredentialUse;
+  readonly #upload: Upload;
+  readonly #relay: Relay;
+  /** Made when a dial begins, which it can end. */
+  #cancel: AbortController | undefined;
+  #leg: UpstreamLeg | undefined;
+  /** What the upstream gets. The target may hold a credential: it goes nowhere else. */
+  #fields: readonly HeaderField[] = [];
+  #target = "";
+  #failure: ProxyError | undefined;
+  /** The upstream takes it over HTTP/1.1 only (RFC 9113 §7), which the client is told: only it can send it so. */
+  #isMisplaced = false;
+  #isOver = false;
+  #opened: number | undefined;
+  /** When the head went upstream for the first time, in milliseconds since the request began. */
+  #setupMs: number | undefined;
+  /** After a change of protocol. */
+  #upgraded = { sent: 0, received: 0 };
+
+  constructor(exchange: AdmittedExchange) {
+    const { request: { head, body }, rule } = exchange;
+    this.#exchange = exchange;
+    this.#isReplayable = body.done && REPLAYABLE.has(head.method);
+    this.#isLone = isLoneRequest({ method: head.method, hasBody: !body.done }, rule);
+    this.#credential = new CredentialUse(exchange);
+    this.#upload = new Upload(exchange, this);
+    this.#relay = new Relay(exchange, this, this.#credential);
+  }
+
+  get failure(): ProxyError | undefined {
+    return this.#failure;
+  }
+
+  touch: (ms: number) => void = () => {};
+
+  fail(failure: ProxyError): void {
+    if (this.#failure || this.#isOver) return;
+    this.#failure = failure;
+    this.#cancel?.abort(failure);
+    this.#leg?.close();
+    if (this.#relay.status > 0) this.#exchange.request.cut(failure);
+  }
+
+  async run(): Promise<void> {
+    const { session: { context }, request, grant, upgrade } = this.#exchange;
+    const release = context.grants.hold(
+      grant,
+      (why) => this.fail(why === "shutdown" ? stopping() : revoked()),
+    );
+    this.#exchange.meter?.watch((failure) => this.fail(failure));
+    const deadline = context.deadlines.start(responseTimeoutOf(this.#exchange), () => this.#onIdle());
+    this.touch = (ms) => deadline.restart(ms);
+    // A stream says when it is gone, though the upstream takes nothing of its body; a connection of HTTP/1 has to be read
+    // for that, and one that is to be upgraded may have bytes for the upstream already.
+    if (request.head.version === "HTTP/2" || (request.body.done && !upgrade)) this.#watchClient();
+    this.#opened = context.audit.begin(this.#asked());
+    try {
+      this.#log(await this.#exchangeMessages());
+    } catch (error) {
+      if (!(error instanceof ProxyError)) context.reportBug(error);
+      const failure = this.#failure ?? (error instanceof ProxyError ? error : undefined);
+      this.fail(failure ?? new ProxyError("internal", "Cannot forward the request"));
+      await this.#end(failure ?? error);
+    } finally {
+      // The upstream connection may serve another request by now: whoever calls `fail` late must not touch it.
+      this.#isOver = true;
+      this.#credential.drop();
+      this.#upload.drop();
+      this.#relay.guard?.drop();
+      release();
+      deadline.stop();
+    }
+  }
+
+  #onIdle(): void {
+    this.fail(
+      this.#upload.waitsForClient
+        ? new ProxyError("client.timeout", "Cannot forward the request: the client stopped sending its body")
+        : new ProxyError(
+          "upstream.timeout",
+          "Cannot forward the request: the upstream did not answer in time",
+        ),
+    );
+  }
+
+  /** A client that goes away while it waits costs the upstream (and somebody's token budget) nothing more. */
+  #watchClient(): void {
+    this.#exchange.request.watch((why) => this.fail(why ?? clientGone()));
+  }
+
+  /** After a failure: answers it while that can be done, else cuts what was begun. */
+  async #end(failure: unknown): Promise<void> {
+    const { session: { context }, request, target, client } = this.#exchange;
+    const refusal = refusalOf(failure);
+    if (this.#relay.status > 0 || this.#isMisplaced || refusal.reason === "client-closed") {
+      request.cut(failure);
+      this.#log({ reason: this.#isMisplaced ? "protocol-mismatch" : refusal.reason });
+      return;
+    }
+    const known = { method: request.head.method, ...describeTarget(target, context), client: client.name };
+    const isOurs = refusal.status === 403 || refusal.status === 400;
+    // Where policy said yes and the upstream failed, the line says both.
+    const echoed = this.#relay.echoed === 0 ? {} : { echoed: this.#relay.echoed };
+    const both = { ...known, verdict: "allow", ...echoed, ...this.#measures() } as const;
+    await refuseExchange(this.#exchange, refusal, isOurs ? { ...known, opened: this.#opened } : both);
+  }
+
+  /** @returns what the audit line says beside the usual */
+  async #exchangeMessages(): Promise<Partial<AuditRecord>> {
+    const fetched = this.#credential.fetch();
+    if (fetched) await fetched;
+    if (this.#failure) throw this.#failure;
+    this.#upload.kept = this.#credential.kept;
+    await this.#prepareHead();
+    let isRetry = false;
+    for (;;) {
+      const leg = await this.#connect(isRetry);
+      try {
+        await this.#send(leg);
+        const relayed = await this.#relay.run(leg);
+        if (relayed === "whole") {
+          this.#letGo(leg);
+          return {};
+        }
+        if (relayed !== "refused") return await this.#switch(leg, relayed.switched);
+        leg.close();
+        await this.#prepareHead();
+        isRetry = false;
+      } catch (error) {
+        leg.close();
+        if (this.#failure) throw this.#failure;
+        const maySendAgain = this.#maySendAgain(leg, error);
+        if (isRetry || !maySendAgain) {
+          throw toUpstreamError(error, this.#exchange.target.host);
+        }
+        isRetry = true;
+        this.touch(responseTimeoutOf(this.#exchange));
+      }
+    }
+  }
+
+  /** RFC 9110 §9.2.2, RFC 9113 §8.7. */
+  #maySendAgain(leg: UpstreamLeg, error: unknown): boolean {
+    const { session: { context: { protocols } }, target } = this.#exchange;
+    const fate = leg.fateAfter(error);
+    if (fate === "misplaced") {
+      protocols?.forget(target);
+      this.#isMisplaced = true;
+    }
+    if (this.#relay.status > 0) return false;
+    return fate === "unknown" ? this.#isReplayable : fate === "unseen" && !this.#upload.hasBegun;
+  }
+
+  async #connect(isRetry: boolean): Promise<UpstreamLeg> {
+    const pooled = isRetry || this.#isLone ? undefined : takeLeg(this.#exchange, this.#isReplayable);
+    const leg = pooled ??
+      await dialLeg(
+        this.#exchange,
+        (this.#cancel = new AbortController()).signal,
+        this.#credential.certificate,
+      );
+    this.#leg = leg;
+    if (this.#failure) {
+      leg.close();
+      throw this.#failure;
+    }
+    return leg;
+  }
+
+  /** The head, with what is here of the body, in one write; then the rest of the body beside the response. */
+  async #send(leg: UpstreamLeg): Promise<void> {
+    const { request: { body }, upgrade } = this.#exchange;
+    const kept = this.#credential.isReplay ? this.#credential.kept : undefined;
+    const first = kept ? kept.join() : this.#upload.first();
+    await leg.send(() => this.#upstreamHead(), first, body.done && body.trailers === undefined);
+    if (upgrade && !body.done) return; // what follows waits for the answer
+    if (!body.done) {
+      this.#upload.start(leg, () => {
+        if (this.#relay.status === 0) this.#watchClient();
+      });
+      return;
+    }
+    leg.end(body.trailers);
+    if (!upgrade) this.#watchClient();
+  }
+
+  /** What goes upstream, at the last moment: the check and the write are one turn (SPEC section 9.4). */
+  #upstreamHead(): RequestHead {
+    const { request: { head }, grant, session: { context }, startedAt } = this.#exchange;
+    if (!context.policy.isLive(grant)) throw revoked();
+    this.#setupMs ??= context.clock.monotonic() - startedAt;
+    return {
+      ...head,
+      target: this.#target,
+      fields: this.#fields,
+      ...(this.#credential.isInTarget ? { isTargetSensitive: true } : {}),
+    };
+  }
+
+  /** The head as it will be sent. @throws ProxyError `policy.placeholder`, and what signing throws */
+  async #prepareHead(): Promise<void> {
+    const { target: { originForm }, rule } = this.#exchange;
+    const head = { fields: this.#upstreamFields(), target: this.#credential.target(originForm) };
+    const { fields, target } = await this.#signed(head) ?? head;
+    const place = findPlaceholder({ fields, target });
+    if (place !== undefined) throw unreplaced(place, rule);
+    this.#fields = fields;
+    this.#target = target;
+  }
+
+  /** Who waits for a body to be signed hears of a failure at once. */
+  async #signed(head: OutgoingHead): Promise<OutgoingHead | undefined> {
+    const signing = this.#credential.sign(head, this.#upload);
+    if (!signing) return undefined;
+    const { signal } = (this.#cancel = new AbortController());
+    const failed = new Promise<never>((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+    const signed = await Promise.race([signing, failed]);
+    if (this.#failure) throw this.#failure;
+    return signed;
+  }
+
+  /** The client's fields less those of the hop, with the credential in use. */
+  #upstreamFields(): HeaderField[] {
+    const { request: { head }, target, upgrade } = this.#exchange;
+    const own = this.#credential.inject(removeHopByHop(head));
+    const fields = this.#exchange.secret === undefined ? own : answeredReadably(own);
+    if (head.version === "HTTP/2") return fields;
+    // Only HTTP/1.0 may lack it: without one the upstream could pick a site that no rule was asked about.
+    if (!fields.some(({ key }) => key === "host")) fields.unshift(makeField("Host", authorityOf(target)));
+    if (upgrade) fields.push(makeField("Connection", "Upgrade"), ...upgrade.fields);
+    if (this.#isLone && !upgrade) fields.push(makeField("Connection", "close"));
+    return fields;
+  }
+
+  #letGo(leg: UpstreamLeg): void {
+    this.#leg = undefined; // it may carry another request soon
+    const { request: { body }, rule } = this.#exchange;
+    // Who answers before the body is there may not read it at all.
+    const isLast = this.#isLone || this.#relay.wasEarly && isGuarded(rule);
+    if (body.isReleased && !isLast) leg.release();
+    else leg.close();
+  }
+
+  async #switch(
+    leg: UpstreamLeg,
+    head: Parameters<typeof upgrade>[1]["head"],
+  ): Promise<Partial<AuditRecord>> {
+    const passed = await upgrade(this.#exchange, { leg, head, course: this, guard: this.#relay.guard });
+    leg.close(); // over already; a stream gives its place back
+    this.#upgraded = passed;
+    const reason = this.#failure
+      ? refusalOf(this.#failure).reason
+      : passed.timedOut
+      ? "idle-timeout" as const
+      : undefined;
+    return reason ? { reason } : {};
+  }
+
+  /** What is known when it begins. Its path may be long, and is not. */
+  #asked(): AuditRecord {
+    const { session: { origin }, client, request: { head }, target, secret } = this.#exchange;
+    const { scheme, host, port } = target;
+    const asked = { client: client.name, method: head.method, scheme, host, port, secret: secret?.name };
+    return boundRecord({ verdict: "allow", ...asked, origin });
+  }
+
+  #measures(): Partial<AuditRecord> {
+    const { session: { context: { clock } }, startedAt } = this.#exchange;
+    return {
+      sent: this.#upload.sent + this.#upgraded.sent,
+      received: this.#relay.received + this.#upgraded.received,
+      durationMs: clock.monotonic() - startedAt,
+      setupMs: this.#setupMs,
+      opened: this.#opened,
+    };
+  }
+
+  #log(more: Partial<AuditRecord>): void {
+    const { session: { context, origin }, client, request, target } = this.#exchange;
+    const { status } = this.#relay;
+    const { secret, fault } = this.#credential;
+    context.audit.write({
+      verdict: "allow",
+      client: client.name,
+      method: request.head.method,
+      ...describeTarget(target, context),
+      ...(request.head.version === "HTTP/2" ? { proto: "h2" as const } : {}),
+      ...(status > 0 ? { status } : {}),
+      ...(this.#relay.grpcStatus === undefined ? {} : { grpcStatus: this.#relay.grpcStatus }),
+      ...(secret === undefined ? {} : { secret }),
+      ...(secret !== undefined && target.scheme === "http" ? { cleartext: true as const } : {}),
+      ...(fault === undefined ? {} : { reason: fault }),
+      ...(this.#relay.echoed === 0 ? {} : { echoed: this.#relay.echoed }),
+      ...more,
+      ...this.#measures(),
+      origin,
+    });
+  }
+}
