@@ -22,15 +22,8 @@ import type { PolicyFile } from "../policy/policy_file.ts";
 import type { Rule } from "../policy/rule.ts";
 import { requireClient } from "./change_clients.ts";
 import { digestToken, makeToken, removeClient, type StoredClient, writeClient } from "./clients.ts";
-import type { Mutation } from "./kv.ts";
-import {
-  MAX_CLIENTS,
-  MAX_COMMIT_CHARS,
-  MAX_COMMIT_ROWS,
-  MAX_RULE_CHARS,
-  MAX_RULES,
-  MAX_RULES_PER_CLIENT,
-} from "./limits.ts";
+import type { CommitBounds, Mutation } from "./engine.ts";
+import { MAX_CLIENTS, MAX_COMMIT_ROWS, MAX_RULE_CHARS, MAX_RULES, MAX_RULES_PER_CLIENT } from "./limits.ts";
 import type { NewClient } from "./records.ts";
 import { checkRoom, refuseInvalid } from "./refuse.ts";
 import { removeRule, type StoredRule, writeRule } from "./rules.ts";
@@ -91,10 +84,10 @@ export async function applyPolicy(
     for (const step of steps) step.apply();
   };
   const whole = [...ahead, ...turns, ...stale];
-  if (batchesOf(whole).length === 1) {
+  if (batchesOf(whole, writer.commitBounds).length === 1) {
     await writer.commit(whole, apply);
   } else {
-    await writer.commitAhead(batchesOf(ahead));
+    await writer.commitAhead(batchesOf(ahead, writer.commitBounds));
     await writer.commit(turns, apply);
     writer.sweepLater(stale);
   }
@@ -168,15 +161,15 @@ function checkLimits(view: PolicyView, plan: PolicyPlan): void {
   }
 }
 
-/** As few commits as Deno KV takes. */
-function batchesOf(mutations: readonly Mutation[]): Mutation[][] {
+/** As few commits as the database takes. */
+function batchesOf(mutations: readonly Mutation[], bounds: CommitBounds): Mutation[][] {
   const batches: Mutation[][] = [];
   let chars = Infinity;
   for (const mutation of mutations) {
     const own = JSON.stringify(mutation.value ?? "").length;
     chars += own;
     const last = batches.at(-1);
-    if (last && last.length < MAX_COMMIT_ROWS && chars <= MAX_COMMIT_CHARS) {
+    if (last && last.length < bounds.rows && chars <= bounds.chars) {
       last.push(mutation);
       continue;
     }

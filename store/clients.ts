@@ -11,7 +11,7 @@
 import { Buffer } from "node:buffer";
 import { createHmac } from "node:crypto";
 import { ProxyError } from "../core/errors.ts";
-import type { Mutation, Row } from "./kv.ts";
+import type { Mutation, Row } from "./engine.ts";
 import { MAX_TOKEN_CHARS } from "./limits.ts";
 import type { ClientRecord } from "./records.ts";
 import { RowReader } from "./row.ts";

@@ -7,7 +7,9 @@
  * @module
  */
 import { messageOf, ProxyError } from "../core/errors.ts";
+import type { Engine, Mutation, Row, SealedEngine } from "./engine.ts";
 import { StateFolder } from "./folder.ts";
+import { MAX_COMMIT_CHARS, MAX_COMMIT_ROWS } from "./limits.ts";
 import { RowReader } from "./row.ts";
 import { decodeRow, encodeRow } from "./row_codec.ts";
 
@@ -16,22 +18,9 @@ export const SCHEMA_VERSION = 1;
 
 const META_KEY: Deno.KvKey = ["meta"];
 
-/** One change of a commit: a row to write, or one to remove when `value` is undefined. */
-export interface Mutation {
-  readonly key: Deno.KvKey;
-  readonly value?: Readonly<Record<string, unknown>>;
-  /** When KV may drop the row by itself, in milliseconds from now; it does so up to a minute late (measured). */
-  readonly expireInMs?: number;
-}
-
-/** A row as it was read. */
-export interface Row {
-  readonly key: Deno.KvKey;
-  readonly value: unknown;
-}
-
 /** An open, locked state database. One per folder and machine at a time. */
-export class Database implements Disposable {
+export class Database implements Engine, SealedEngine, Disposable {
+  readonly commitBounds = { rows: MAX_COMMIT_ROWS, chars: MAX_COMMIT_CHARS };
   /** What {@linkcode initialise} stored: proof of the seal key. Undefined while the database is new. */
   readonly sealCheck: Uint8Array<ArrayBuffer> | undefined;
   readonly #folder: StateFolder;
@@ -116,6 +105,12 @@ export class Database implements Disposable {
   [Symbol.dispose](): void {
     this.#kv.close();
     this.#folder[Symbol.dispose]();
+  }
+
+  /** The same. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this[Symbol.dispose]();
+    return Promise.resolve();
   }
 }
 

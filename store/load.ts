@@ -8,7 +8,7 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import { CLIENT_PREFIX, readClient } from "./clients.ts";
-import type { Database, Mutation } from "./kv.ts";
+import type { Engine, Mutation, RowSource, SealedEngine } from "./engine.ts";
 import { SWEEP_BATCH } from "./limits.ts";
 import { readRule, RULE_PREFIX, ruleOwner } from "./rules.ts";
 import { deriveKeys, seal, type StoreKeys, unseal } from "./seal.ts";
@@ -25,7 +25,7 @@ const CHECK_BINDING = ["check"];
  *
  * @throws ProxyError `seal.key-missing`, `seal.key-invalid`, `seal.key-wrong`, `state.write-failed`
  */
-export async function openKeys(db: Database, sealKeyFile: string): Promise<StoreKeys> {
+export async function openKeys(db: SealedEngine, sealKeyFile: string): Promise<StoreKeys> {
   if (sealKeyFile === "") {
     throw new ProxyError("input.invalid", "Cannot use an empty name as the seal key file");
   }
@@ -42,40 +42,49 @@ export async function openKeys(db: Database, sealKeyFile: string): Promise<Store
   return keys;
 }
 
-/** What the state file held. */
+/** What a database held. */
 export interface LoadedState {
   readonly view: PolicyView;
   /** Higher than the sequence of every rule. */
   readonly nextSequence: number;
+  /** Removes what grants nothing: expired rules, and what is left of deleted clients. */
+  readonly leftovers: readonly Mutation[];
 }
 
 /**
- * Reads everything. Rules that have expired, and what is left of deleted clients, are gone from the disk when this
- * returns: a clock that steps back before the next start must not find them.
+ * Reads everything.
  *
- * @throws ProxyError `state.damaged`, `seal.row-damaged`, `state.write-failed`
+ * @throws ProxyError `state.damaged`, `seal.row-damaged`
  */
-export async function loadState(db: Database, keys: StoreKeys, nowMs: number): Promise<LoadedState> {
+export async function loadState(source: RowSource, keys: StoreKeys, nowMs: number): Promise<LoadedState> {
   const view = new PolicyView();
   const names = new Map<string, string>();
-  for await (const row of db.rows(CLIENT_PREFIX)) {
+  for await (const row of source.rows(CLIENT_PREFIX)) {
     const client = readClient(row);
     view.setClient(client);
     names.set(client.id, client.record.name);
   }
   const leftovers: Mutation[] = [];
   let nextSequence = 0;
-  for await (const row of db.rows(RULE_PREFIX)) {
+  for await (const row of source.rows(RULE_PREFIX)) {
     const name = names.get(ruleOwner(row));
     const stored = name === undefined ? undefined : readRule(row, name);
     if (stored) nextSequence = Math.max(nextSequence, Math.floor(stored.sequence) + 1);
     if (stored && isUnexpired(stored.rule, nowMs)) view.addRule(stored);
     else leftovers.push({ key: row.key });
   }
-  for await (const row of db.rows(SECRET_PREFIX)) view.setSecret(await readSecret(keys.sealing, row));
-  for await (const row of db.rows(SUSPENSION_PREFIX)) view.suspendAll(readSuspension(row));
+  for await (const row of source.rows(SECRET_PREFIX)) view.setSecret(await readSecret(keys.sealing, row));
+  for await (const row of source.rows(SUSPENSION_PREFIX)) view.suspendAll(readSuspension(row));
+  return { view, nextSequence, leftovers };
+}
+
+/**
+ * Takes leftovers off the disk: a clock that steps back before the next start must not find them.
+ *
+ * @throws ProxyError `state.write-failed`
+ */
+export async function sweepLeftovers(db: Engine, { leftovers }: LoadedState): Promise<void> {
   for (let at = 0; at < leftovers.length; at += SWEEP_BATCH) {
     await db.commit(leftovers.slice(at, at + SWEEP_BATCH));
   }
-  return { view, nextSequence };
 }

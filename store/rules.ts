@@ -13,7 +13,7 @@
  */
 import type { Rule } from "../policy/rule.ts";
 import { type RuleWords, WORD_ROWS, wordsOf, type WordValue } from "../policy/rule_words.ts";
-import type { Mutation, Row } from "./kv.ts";
+import type { Mutation, Row } from "./engine.ts";
 import { RowReader } from "./row.ts";
 
 /** The prefix of all rule rows. */

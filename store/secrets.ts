@@ -13,7 +13,7 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import { parseHostPattern } from "../policy/rule.ts";
-import type { Mutation, Row } from "./kv.ts";
+import type { Mutation, Row } from "./engine.ts";
 import { MAX_SECRET_VALUE_BYTES, MAX_SOURCE_FILE_BYTES } from "./limits.ts";
 import type { SecretRecord } from "./records.ts";
 import { RowReader } from "./row.ts";

@@ -22,7 +22,7 @@ import * as secrets from "./change_secrets.ts";
 import * as suspensions from "./change_suspensions.ts";
 import { digestToken } from "./clients.ts";
 import { Database } from "./kv.ts";
-import { loadState, openKeys } from "./load.ts";
+import { loadState, openKeys, sweepLeftovers } from "./load.ts";
 import type { ClientRecord, NewClient, SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
 import type { StoredSecret } from "./secrets.ts";
 import type { Suspension } from "./suspensions.ts";
@@ -87,7 +87,9 @@ export class State implements AsyncDisposable {
     try {
       const clock = steadyClock(machineClock);
       const keys = await openKeys(db, sealKeyFile ?? join(dir, "mk"));
-      return new State(new Writer({ db, keys, clock, ...await loadState(db, keys, clock.now()) }));
+      const loaded = await loadState(db, keys, clock.now());
+      await sweepLeftovers(db, loaded);
+      return new State(new Writer({ db, keys, clock, ...loaded }));
     } catch (error) {
       db[Symbol.dispose]();
       throw error;

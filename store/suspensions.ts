@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Mutation, Row } from "./kv.ts";
+import type { Mutation, Row } from "./engine.ts";
 import { RowReader } from "./row.ts";
 
 /** The prefix of the row. */

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { Mutation } from "./kv.ts";
+import type { Mutation } from "./engine.ts";
 import { SWEEP_BATCH } from "./limits.ts";
 import { RowReader } from "./row.ts";
 import type { Writer } from "./writer.ts";

@@ -8,7 +8,7 @@
  */
 import { callAt, type Clock } from "../core/clock.ts";
 import { Histogram, type HistogramData } from "../core/histogram.ts";
-import type { Database, Mutation, Row } from "./kv.ts";
+import type { CommitBounds, Engine, Mutation, Row } from "./engine.ts";
 import { SWEEP_BATCH } from "./limits.ts";
 import { removeRule } from "./rules.ts";
 import type { StoreKeys } from "./seal.ts";
@@ -19,7 +19,7 @@ export type CopyTo = (steps: readonly ViewChange[]) => Promise<void>;
 
 /** What a {@linkcode Writer} works on. */
 export interface WriterParts {
-  readonly db: Database;
+  readonly db: Engine;
   readonly keys: StoreKeys;
   readonly view: PolicyView;
   /** Must never step back: an expired rule must not come back. */
@@ -32,7 +32,7 @@ export class Writer implements AsyncDisposable {
   readonly keys: StoreKeys;
   readonly view: PolicyView;
   readonly clock: Clock;
-  readonly #db: Database;
+  readonly #db: Engine;
   readonly #listeners = new Set<() => void>();
   #nextSequence: number;
   /** Ends when the last write that was asked for has ended; never rejects. */
@@ -66,12 +66,15 @@ export class Writer implements AsyncDisposable {
   /** Runs `change` when all earlier ones have ended. A TypeError refuses it after the writer was disposed. */
   write<T>(change: () => Promise<T>): Promise<T> {
     if (this.#isClosed) return Promise.reject(new TypeError("Cannot write: the state is closed"));
-    const result = this.#lastWrite.then(() => {
+    const { shared } = this.#db;
+    const whole = () => {
       this.#dropExpired();
       return change();
-    });
+    };
+    const result = this.#lastWrite.then(() => shared ? shared.exclusive(whole) : whole());
     this.#lastWrite = result.then(() => {}, () => {}).then(() => this.#sweep());
-    return result;
+    // Not a part of the queue: the next change need not wait for hosts that are slow with this one.
+    return shared ? result.then((value) => shared.spread().then(() => value)) : result;
   }
 
   /**
@@ -121,6 +124,11 @@ export class Writer implements AsyncDisposable {
     return { writeDuration: this.#writeDuration.data(), writeFailures: this.#writeFailures };
   }
 
+  /** How much one commit takes. */
+  get commitBounds(): CommitBounds {
+    return this.#db.commitBounds;
+  }
+
   /** All rows below a prefix. @throws ProxyError `state.damaged` */
   rows(prefix: Deno.KvKey): AsyncIterable<Row> {
     return this.#db.rows(prefix);
@@ -154,7 +162,7 @@ export class Writer implements AsyncDisposable {
     this.#isClosed = true;
     this.#cancelTimer();
     await this.#lastWrite;
-    this.#db[Symbol.dispose]();
+    await this.#db[Symbol.asyncDispose]();
   }
 
   /** Puts rows on the disk that are no part of the view. Within {@linkcode write}. @throws ProxyError `state.write-failed` */
