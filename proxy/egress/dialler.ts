@@ -12,7 +12,6 @@ import type { Deadlines } from "../../core/deadlines.ts";
 import { messageOf, ProxyError } from "../../core/errors.ts";
 import { formatHostPort, isIpLiteral } from "../../core/host_port.ts";
 import type { Limits } from "../../core/limits.ts";
-import { shutdownSocket } from "../../core/native.ts";
 import { type AddressOptions, checkAll, isNearAddress } from "../../policy/address.ts";
 import type { ClientCertificate } from "../../secrets/credential.ts";
 import type { Admission } from "../accept/admission.ts";
@@ -20,11 +19,10 @@ import { ByteReader, closeQuietly } from "../streams/byte_reader.ts";
 import type { Client } from "../policy_source.ts";
 import { ClosedAddresses } from "./closed_addresses.ts";
 import { SocketStream } from "../streams/socket_stream.ts";
-import { upstreamTlsError } from "../tls/errors.ts";
 import { dialWithCertificate } from "./certificate_dial.ts";
 import type { Alpn, UpstreamConnection } from "./upstream_connection.ts";
-import { noCommonProtocol } from "./no_common_protocol.ts";
 import { interleave, race, Winners } from "./race.ts";
+import { startUpstreamTls } from "./upstream_tls.ts";
 
 /** All addresses of a name. Rejects when it has none. */
 export type Resolve = (host: string) => Promise<readonly string[]>;
@@ -110,7 +108,7 @@ export class Dialler {
       }
       tcp.setNoDelay(true);
       const { conn, protocol } = target.scheme === "https"
-        ? await this.#startTls(tcp, target, signal)
+        ? await startUpstreamTls(tcp, { ...target, ...this.#options }, signal)
         : { conn: tcp, protocol: target.alpn?.[0] ?? "http/1.1" as const };
       const stream = new SocketStream(conn);
       return { stream, reader: new ByteReader(stream), isReused: false, protocol };
@@ -206,57 +204,6 @@ export class Dialler {
       throw connectError(place, mostTelling(error));
     } finally {
       deadline.stop();
-    }
-  }
-
-  async #startTls(
-    tcp: Deno.TcpConn,
-    { host, alpn = ["http/1.1"] }: DialTarget,
-    signal: AbortSignal,
-  ): Promise<{ readonly conn: Deno.TlsConn; readonly protocol: Alpn }> {
-    const { caCertsFor, deadlines, limits } = this.#options;
-    const local = tcp.localAddr as Deno.NetAddr;
-    const remote = tcp.remoteAddr as Deno.NetAddr;
-    let tls: Deno.TlsConn | undefined;
-    let isLate = false;
-    const cut = () => {
-      shutdownSocket(local, remote); // closing alone would keep the descriptor until the peer closes
-      closeQuietly(tls ?? tcp);
-    };
-    const deadline = deadlines.start(limits.handshakeTimeoutMs, () => {
-      isLate = true;
-      cut();
-    });
-    signal.addEventListener("abort", cut, { once: true });
-    try {
-      tls = await Deno.startTls(tcp, {
-        hostname: host,
-        caCerts: [...caCertsFor(host)],
-        alpnProtocols: [...alpn],
-      });
-      const { alpnProtocol } = await tls.handshake();
-      const protocol = alpnProtocol === "h2" ? "h2" : "http/1.1";
-      if (!alpn.includes(protocol)) throw noCommonProtocol(host);
-      return { conn: tls, protocol };
-    } catch (error) {
-      closeQuietly(tls ?? tcp);
-      if (signal.aborted) throw signal.reason;
-      if (isLate) {
-        throw new ProxyError(
-          "upstream.timeout",
-          `Cannot connect to ${host}: the TLS handshake took too long`,
-          {
-            reason: "connect-timeout",
-          },
-        );
-      }
-      if (error instanceof ProxyError) throw error;
-      // RFC 7301 §3.2. What is offered is what the client speaks, so it may be the only way to say no.
-      if (/no_?application_?protocol/i.test(messageOf(error))) throw noCommonProtocol(host);
-      throw upstreamTlsError(host, error);
-    } finally {
-      deadline.stop();
-      signal.removeEventListener("abort", cut);
     }
   }
 }
