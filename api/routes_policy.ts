@@ -43,7 +43,7 @@ const apply = createRoute({
   summary: "Make clients and rules what a policy file says, all of it or nothing",
   description:
     "A client that the file names has the file's rules afterwards, in order, and behind them the others that " +
-    "it had. With `prune` these go, and so do clients that the file does not name. Secrets are never made or removed.",
+    "it had. With `prune` these go, and so do budgets of which it says nothing, and clients that the file does not name. Secrets are never made or removed.",
   tags,
   middleware: jsonBodyUpTo(MAX_POLICY_BODY_BYTES),
   request: { body: requestJson(schemas.ApplyBody) },

@@ -12,6 +12,7 @@ import type { AppliedPolicy } from "../store/change_policy.ts";
 import { ClientWithTokenBody, clientWithTokenBody, RuleBody, ruleFieldsBody } from "./schemas.ts";
 
 const name = z.string();
+const budget = z.array(z.string()).openapi({ example: ["requests=1K/h"] });
 
 /** `GET /proxy/v1/policy` as JSON: the same fields as the YAML has. */
 export const PolicyBody = z.strictObject({
@@ -19,8 +20,8 @@ export const PolicyBody = z.strictObject({
   secrets: z.record(name, z.strictObject({ host: z.string(), type: z.string() })).openapi({
     description: "The secrets that rules may name, by name, never with a value",
   }),
-  clients: z.record(name, z.strictObject({ allow: z.array(RuleBody) })).openapi({
-    description: "The clients by name, with their live rules in order",
+  clients: z.record(name, z.strictObject({ budget: budget.optional(), allow: z.array(RuleBody) })).openapi({
+    description: "The clients by name, with their own budgets and their live rules in order",
   }),
 }).openapi("Policy");
 
@@ -38,7 +39,7 @@ export const ApplyBody = z.strictObject({
   ...policyText,
   dry_run: z.boolean().optional().openapi({ description: "Only say what would change" }),
   prune: z.boolean().optional().openapi({
-    description: "Remove rules and clients that the file does not have",
+    description: "Remove rules, budgets and clients that the file does not have",
   }),
 }).openapi("ApplyPolicyRequest");
 
@@ -56,6 +57,9 @@ export const ApplyResultBody = z.strictObject({
   changes: z.array(z.strictObject({
     client: name,
     action: z.enum(["create", "change", "delete"]),
+    budget: budget.optional().openapi({
+      description: "Its own afterwards, where that changes; empty for none",
+    }),
     rules: z.array(RuleChangeBody),
   })).openapi({ description: "The clients that change; empty when there is nothing to change" }),
   created: z.array(ClientWithTokenBody).openapi({
@@ -65,16 +69,21 @@ export const ApplyResultBody = z.strictObject({
 }).openapi("ApplyPolicyResult");
 
 /** The JSON body of a policy. */
-export function policyBody({ clients, secrets }: PolicyFile): z.infer<typeof PolicyBody> {
+export function policyBody({ clients, budgets, secrets }: PolicyFile): z.infer<typeof PolicyBody> {
   return {
     version: 1,
     secrets: Object.fromEntries([...secrets].map(([name, { host, type }]) => [name, { host, type }])),
     clients: Object.fromEntries(
       [...clients].map(([client, rules]) => [client, {
+        ...budgetBody(budgets.get(client)),
         allow: rules.map(({ spec, expiresAt }) => ruleFieldsBody(spec, expiresAt)),
       }]),
     ),
   };
+}
+
+function budgetBody(budget: readonly string[] | undefined): { budget?: string[] } {
+  return budget ? { budget: [...budget] } : {};
 }
 
 /** The body of what was applied. */
@@ -83,9 +92,10 @@ export function applyResultBody({ plan, created }: AppliedPolicy): z.infer<typeo
 }
 
 function changesBody(plan: PolicyPlan): z.infer<typeof ApplyResultBody>["changes"] {
-  return plan.map(({ client, action, changes }) => ({
+  return plan.map(({ client, action, budget, changes }) => ({
     client,
     action,
+    ...budgetBody(budget),
     rules: changes.map(({ action, place, spec, expiresAt }) => ({
       action,
       place,

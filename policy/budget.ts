@@ -59,6 +59,11 @@ export function parseBudgetText(text: string): string {
   return formatBudget(parseBudget(text));
 }
 
+/** Budgets in the one way to write a list of them: sorted, none twice. @throws ProxyError `input.invalid` */
+export function parseBudgets(texts: readonly string[]): readonly string[] {
+  return [...new Set(texts.map(parseBudgetText))].sort();
+}
+
 /** The number of the hour or day that a time (epoch milliseconds) is in. */
 export function periodOf({ per }: Pick<Budget, "per">, nowMs: number): number {
   return Math.floor(nowMs / PERIOD_MS[per]);

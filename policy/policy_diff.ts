@@ -5,6 +5,9 @@
  * them, unless they are pruned, the others that it had. A rule that was there goes on as the rule it was, so that what it
  * had admitted goes on too. Another secret or other options make it another rule; another end does not.
  *
+ * A client's own budget is a brake: a file that says nothing of it lifts it only where clients are pruned, since then the
+ * file is all that there is to be.
+ *
  * Not here: reading the file (`policy_file.ts`), and making the changes (`store/change_policy.ts`).
  *
  * @module
@@ -19,13 +22,15 @@ import { wordsOf } from "./rule_words.ts";
 export interface PresentPolicy {
   /** Every client with its live rules, in order. */
   readonly clients: ReadonlyMap<string, readonly Rule[]>;
+  /** The budgets of the clients that have one. */
+  readonly budgets: ReadonlyMap<string, readonly string[]>;
   /** All secrets. */
   readonly secrets: ReadonlyMap<string, PolicySecret>;
 }
 
 /**
  * What goes although the file says nothing of it: `rules`, the other rules of the clients that the file names;
- * `clients`, these and all other clients with theirs. A secret never goes.
+ * `clients`, these, budgets of clients that it names, and all other clients with theirs. A secret never goes.
  */
 export type Prune = "nothing" | "rules" | "clients";
 
@@ -69,6 +74,8 @@ export interface ClientPlan {
   readonly rules: readonly PlannedRule[];
   /** The differences: what goes, then what comes in the order of the list. */
   readonly changes: readonly RuleChange[];
+  /** Its own budget afterwards, where that changes; empty for none. */
+  readonly budget?: readonly string[];
 }
 
 /** The clients that change, in the file's order and then by name. Empty when there is nothing to change. */
@@ -89,8 +96,12 @@ export function planPolicy(present: PresentPolicy, file: PolicyFile, options: Pl
     const before = present.clients.get(client);
     const after = planRules(before ?? [], rules, options);
     const changes = changesBetween(before ?? [], after);
-    if (before && changes.length === 0) continue;
-    plans.push({ client, action: before ? "change" : "create", rules: after, changes });
+    const budget = budgetChange(present.budgets.get(client), file.budgets.get(client), options);
+    if (before && changes.length === 0 && !budget) continue;
+    plans.push({
+      ...{ client, action: before ? "change" : "create", rules: after, changes },
+      ...(budget ? { budget } : {}),
+    });
   }
   if (options.prune !== "clients") return plans;
   const others = [...present.clients.keys()].filter((client) => !file.clients.has(client)).sort();
@@ -101,12 +112,23 @@ export function planPolicy(present: PresentPolicy, file: PolicyFile, options: Pl
   return plans;
 }
 
+/** The budget that a client is to have, where that is another than it has. */
+function budgetChange(
+  before: readonly string[] = [],
+  wanted: readonly string[] | undefined,
+  { prune }: PlanOptions,
+): readonly string[] | undefined {
+  const after = wanted ?? (prune === "clients" ? [] : before);
+  return after.join() === before.join() ? undefined : after;
+}
+
 /** The file that says what is in force: applying it changes nothing. */
-export function policyFileOf({ clients, secrets }: PresentPolicy): PolicyFile {
+export function policyFileOf({ clients, budgets, secrets }: PresentPolicy): PolicyFile {
   const rulesOf = (rules: readonly Rule[]): PolicyRule[] =>
     rules.map((rule) => withEnd(rule, rule.expiresAt));
   return {
     clients: new Map([...clients].map(([client, rules]) => [client, rulesOf(rules)])),
+    budgets,
     secrets,
   };
 }

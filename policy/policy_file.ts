@@ -7,6 +7,7 @@
  *       gh: { host: api.github.com, type: bearer }
  *     clients:
  *       ci-1:
+ *         budget: [requests=1K/h]
  *         allow:
  *           - host: api.github.com
  *             methods: [GET]
@@ -34,7 +35,8 @@ import {
   type WordValue,
 } from "./rule_words.ts";
 import { readProfile } from "./policy_file_profiles.ts";
-import { type KnownKeys, YamlFields } from "./yaml_fields.ts";
+import { parseBudgets, parseBudgetText } from "./budget.ts";
+import { type KnownKeys, readText, YamlFields } from "./yaml_fields.ts";
 import { type Lifetime, readLifetime } from "./yaml_lifetime.ts";
 import { isAmbiguousPlain, type YamlNode, YamlSource } from "./yaml_tree.ts";
 
@@ -42,6 +44,8 @@ import { isAmbiguousPlain, type YamlNode, YamlSource } from "./yaml_tree.ts";
 export interface PolicyFile {
   /** Every client with its rules in the order in which they are tried. */
   readonly clients: ReadonlyMap<string, readonly PolicyRule[]>;
+  /** Of clients for which it says one: what they have for an hour or a day, sorted; empty for none. */
+  readonly budgets: ReadonlyMap<string, readonly string[]>;
   /** The secrets that rules may name. */
   readonly secrets: ReadonlyMap<string, PolicySecret>;
 }
@@ -64,9 +68,13 @@ export interface PolicySecret {
 
 const POLICY: KnownKeys = { what: "a policy", required: ["version", "clients"], optional: ["secrets"] };
 const SECRET: KnownKeys = { what: "a secret", required: ["host"], optional: ["type"] };
-const CLIENT: KnownKeys = { what: "a client", required: ["allow"], optional: ["profiles"] };
+const CLIENT: KnownKeys = { what: "a client", required: ["allow"], optional: ["profiles", "budget"] };
 /** One that has profiles needs no rules of its own. */
-const CLIENT_WITH_PROFILES: KnownKeys = { what: "a client", required: ["profiles"], optional: ["allow"] };
+const CLIENT_WITH_PROFILES: KnownKeys = {
+  what: "a client",
+  required: ["profiles"],
+  optional: ["allow", "budget"],
+};
 const RULE: KnownKeys = {
   what: "a rule",
   required: ["host"],
@@ -96,21 +104,28 @@ export function parsePolicyFile(text: string, fileName: string): PolicyFile {
     secrets.set(name, readSecret(source, node));
   }
   const clients = new Map<string, readonly PolicyRule[]>();
+  const budgets = new Map<string, readonly string[]>();
   for (const [name, node] of top.named("clients", (text) => parseName("client", text))) {
-    clients.set(name, readRules(source, node, secrets));
+    const hasProfiles = node.kind === "map" && node.entries.some(({ key }) => key.text === "profiles");
+    const fields = new YamlFields(source, node, hasProfiles ? CLIENT_WITH_PROFILES : CLIENT);
+    clients.set(name, readRules(source, fields, secrets));
+    if (fields.node("budget")) budgets.set(name, readBudget(source, fields));
   }
-  return { clients, secrets };
+  return { clients, budgets, secrets };
 }
 
 /** The text of a policy file; {@linkcode parsePolicyFile} is its inverse. */
-export function formatPolicyFile({ clients, secrets }: PolicyFile): string {
+export function formatPolicyFile({ clients, budgets, secrets }: PolicyFile): string {
   const lines = ["version: 1", secrets.size === 0 ? "secrets: {}" : "secrets:"];
   for (const [name, { host, type }] of secrets) {
     lines.push(`  ${formatText(name)}: { host: ${formatText(host)}, type: ${formatText(type)} }`);
   }
   lines.push(clients.size === 0 ? "clients: {}" : "clients:");
   for (const [name, rules] of clients) {
-    lines.push(`  ${formatText(name)}:`, rules.length === 0 ? "    allow: []" : "    allow:");
+    lines.push(`  ${formatText(name)}:`);
+    const budget = budgets.get(name);
+    if (budget) lines.push(`    budget: ${formatList(budget.map(formatText))}`);
+    lines.push(rules.length === 0 ? "    allow: []" : "    allow:");
     for (const { spec, ttlMs, expiresAt } of rules) {
       const problem = secretProblem(spec, secrets);
       if (problem !== undefined) {
@@ -169,14 +184,19 @@ function readSecret(source: YamlSource, node: YamlNode): PolicySecret {
   return { host, type: type === "basic-auth" ? "basic" : type, place: source.place(node.at) };
 }
 
+/** A client's own. Here no items say something: unlike a list that limits a rule, none means none. */
+function readBudget(source: YamlSource, fields: YamlFields): readonly string[] {
+  return parseBudgets(
+    fields.items("budget").map((item) => readText(source, item, "budget", parseBudgetText)),
+  );
+}
+
 /** Its own rules, and behind them those of its profiles. */
 function readRules(
   source: YamlSource,
-  node: YamlNode,
+  fields: YamlFields,
   secrets: ReadonlyMap<string, PolicySecret>,
 ): readonly PolicyRule[] {
-  const hasProfiles = node.kind === "map" && node.entries.some(({ key }) => key.text === "profiles");
-  const fields = new YamlFields(source, node, hasProfiles ? CLIENT_WITH_PROFILES : CLIENT);
   const seen = new Set<string>();
   const checkNew = (at: number, { spec }: PolicyRule, what: string) => {
     const key = ruleKey(spec);

@@ -243,7 +243,7 @@ export interface paths {
     readonly put?: never;
     /**
      * Make clients and rules what a policy file says, all of it or nothing
-     * @description A client that the file names has the file's rules afterwards, in order, and behind them the others that it had. With `prune` these go, and so do clients that the file does not name. Secrets are never made or removed.
+     * @description A client that the file names has the file's rules afterwards, in order, and behind them the others that it had. With `prune` these go, and so do budgets of which it says nothing, and clients that the file does not name. Secrets are never made or removed.
      */
     readonly post: operations["applyPolicy"];
     readonly delete?: never;
@@ -1009,9 +1009,15 @@ export interface components {
           readonly type: string;
         };
       };
-      /** @description The clients by name, with their live rules in order */
+      /** @description The clients by name, with their own budgets and their live rules in order */
       readonly clients: {
         readonly [key: string]: {
+          /**
+           * @example [
+           *       "requests=1K/h"
+           *     ]
+           */
+          readonly budget?: readonly string[];
           readonly allow: readonly components["schemas"]["AllowRule"][];
         };
       };
@@ -1022,6 +1028,13 @@ export interface components {
         readonly client: string;
         /** @enum {string} */
         readonly action: "create" | "change" | "delete";
+        /**
+         * @description Its own afterwards, where that changes; empty for none
+         * @example [
+         *       "requests=1K/h"
+         *     ]
+         */
+        readonly budget?: readonly string[];
         readonly rules: readonly components["schemas"]["RuleChange"][];
       }[];
       /** @description The clients that were created. No later call shows their tokens again; a dry run creates none */
@@ -1046,7 +1059,7 @@ export interface components {
       readonly name?: string;
       /** @description Only say what would change */
       readonly dry_run?: boolean;
-      /** @description Remove rules and clients that the file does not have */
+      /** @description Remove rules, budgets and clients that the file does not have */
       readonly prune?: boolean;
     };
     readonly Mode: {

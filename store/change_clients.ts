@@ -6,7 +6,7 @@
  * @module
  */
 import { parseName } from "../core/names.ts";
-import { parseBudgetText } from "../policy/budget.ts";
+import { parseBudgets } from "../policy/budget.ts";
 import {
   digestToken,
   makeToken,
@@ -16,7 +16,7 @@ import {
   writeClient,
 } from "./clients.ts";
 import { MAX_BUDGETS_PER_CLIENT, MAX_CLIENTS } from "./limits.ts";
-import type { NewClient } from "./records.ts";
+import type { ClientRecord, NewClient } from "./records.ts";
 import { checkRoom, quoted, refuseConflict, refuseNotFound } from "./refuse.ts";
 import { removeRule } from "./rules.ts";
 import type { PolicyView } from "./view.ts";
@@ -60,10 +60,14 @@ export async function deleteClient(writer: Writer, name: string): Promise<void> 
 /** See `State.setBudget`. */
 export async function setBudget(writer: Writer, name: string, texts: readonly string[]): Promise<void> {
   const stored = requireClient(writer.view, name, "give a budget to");
-  const { budget: _, ...record } = stored.record;
-  const budget = [...new Set(texts.map(parseBudgetText))].sort();
+  const budget = parseBudgets(texts);
   checkRoom(`budget of client ${name}`, budget.length - 1, MAX_BUDGETS_PER_CLIENT);
-  await commitClient(writer, { ...stored, record: budget.length === 0 ? record : { ...record, budget } });
+  await commitClient(writer, { ...stored, record: withBudget(stored.record, budget) });
+}
+
+/** A client's record with another budget; none for an empty one. */
+export function withBudget({ budget: _, ...record }: ClientRecord, budget: readonly string[]): ClientRecord {
+  return budget.length === 0 ? record : { ...record, budget };
 }
 
 /**

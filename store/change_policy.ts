@@ -20,10 +20,17 @@ import {
 } from "../policy/policy_diff.ts";
 import type { PolicyFile } from "../policy/policy_file.ts";
 import type { Rule } from "../policy/rule.ts";
-import { requireClient } from "./change_clients.ts";
+import { requireClient, withBudget } from "./change_clients.ts";
 import { digestToken, makeToken, removeClient, type StoredClient, writeClient } from "./clients.ts";
 import type { CommitBounds, Mutation } from "./engine.ts";
-import { MAX_CLIENTS, MAX_COMMIT_ROWS, MAX_RULE_CHARS, MAX_RULES, MAX_RULES_PER_CLIENT } from "./limits.ts";
+import {
+  MAX_BUDGETS_PER_CLIENT,
+  MAX_CLIENTS,
+  MAX_COMMIT_ROWS,
+  MAX_RULE_CHARS,
+  MAX_RULES,
+  MAX_RULES_PER_CLIENT,
+} from "./limits.ts";
 import type { NewClient } from "./records.ts";
 import { checkRoom, refuseInvalid } from "./refuse.ts";
 import { removeRule, type StoredRule, writeRule } from "./rules.ts";
@@ -61,6 +68,7 @@ interface Step {
 export function presentPolicy(view: PolicyView, nowMs: number): PresentPolicy {
   return {
     clients: new Map(view.clients().map(({ name }) => [name, view.liveRules(name, nowMs)])),
+    budgets: new Map(view.clients().flatMap(({ name, budget }) => budget ? [[name, budget]] : [])),
     secrets: new Map(view.secrets().map(({ name, host, type }) => [name, { host, type }])),
   };
 }
@@ -95,7 +103,7 @@ export async function applyPolicy(
   return { plan, created: steps.flatMap(({ created }) => created ?? []) };
 }
 
-function stepOf(writer: Writer, { client: name, action, rules }: ClientPlan, nowMs: number): Step {
+function stepOf(writer: Writer, { client: name, action, rules, budget }: ClientPlan, nowMs: number): Step {
   const { view } = writer;
   const stale = view.storedRules(name).map(removeRule);
   if (action === "delete") {
@@ -103,7 +111,9 @@ function stepOf(writer: Writer, { client: name, action, rules }: ClientPlan, now
   }
   const old = view.client(name);
   const made = old ? undefined : makeClient(writer, name, nowMs);
-  const client = { ...(made?.stored ?? requireClient(view, name, "change")), id: crypto.randomUUID() };
+  const base = made?.stored ?? requireClient(view, name, "change");
+  const record = budget ? withBudget(base.record, budget) : base.record;
+  const client = { ...base, record, id: crypto.randomUUID() };
   const stored = rules.map((rule) => storedRule(rule, client, writer.takeSequence()));
   return {
     ahead: stored.map((rule) => writeRule(rule, nowMs)),
@@ -140,9 +150,10 @@ function storedRule(
 function checkLimits(view: PolicyView, plan: PolicyPlan): void {
   let clients = view.clientCount;
   let rules = view.ruleCount;
-  for (const { client, action, rules: after } of plan) {
+  for (const { client, action, rules: after, budget = [] } of plan) {
     clients += action === "create" ? 1 : action === "delete" ? -1 : 0;
     rules += after.length - view.storedRules(client).length;
+    checkRoom(`budget of client ${client}`, budget.length - 1, MAX_BUDGETS_PER_CLIENT);
     checkRoom(`rule of client ${client}`, after.length - 1, MAX_RULES_PER_CLIENT);
     if (after.some(({ spec }) => JSON.stringify(spec).length > MAX_RULE_CHARS)) {
       refuseInvalid(

@@ -44,8 +44,9 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
 
 /** The differences, client by client. The number is a rule's place in its client's list. */
 function diffLines(changes: readonly JsonObject[]): string[] {
-  return changes.flatMap(({ client, action, rules }) => [
+  return changes.flatMap(({ client, action, budget, rules }) => [
     `${markOf(action)} client ${cell(client)}`,
+    ...(budget === undefined ? [] : [`    ~ budget ${cell(budget) || "none"}`]),
     ...objectsOf(rules).map((rule) =>
       `    ${markOf(rule.action)} ${cell(rule.place)}. ${describeRule(rule)}`
     ),

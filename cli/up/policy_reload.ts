@@ -99,14 +99,15 @@ async function applyFile(file: PolicyFile, { path, state, log }: PolicyReloadOpt
   if (others.length > 0) log.info(`not in ${path}, so left as they are: ${namesOf(others)}`);
 }
 
-function describe({ client, action, changes }: ClientPlan): string {
+function describe({ client, action, changes, budget }: ClientPlan): string {
   const counts = [["add", "added"], ["remove", "removed"], ["expire", "with another end"], ["move", "moved"]]
     .flatMap(([action, done]) => {
       const count = changes.filter((change) => change.action === action).length;
       return count === 0 ? [] : [`${count} ${done}`];
     });
   const rules = counts.length === 0 ? "no rules" : `rules: ${counts.join(", ")}`;
-  return `client ${client} ${action === "create" ? "created" : "changed"}, ${rules}`;
+  const own = budget ? `, budget: ${budget.join(", ") || "none"}` : "";
+  return `client ${client} ${action === "create" ? "created" : "changed"}, ${rules}${own}`;
 }
 
 function namesOf(clients: readonly { readonly name: string }[]): string {

@@ -66,7 +66,9 @@ Deno.test("apply: a tunnel goes on while its rule is kept, and ends when the rul
   assertEquals([second.code, second.stdout], [0, ""]);
   await echoes(tunnel);
   await write("policy.yaml", policyOf(["b.test"]));
+  await program.ok(["client", "budget", "ci-1", "--requests", "10/h"]);
   const dry = await program.run(["apply", "-f", "policy.yaml", "--prune", "--dry-run"]);
+  assertStringIncludes(dry.stderr, "~ client ci-1\n    ~ budget none\n");
   assertStringIncludes(dry.stderr, "    - 3. 127.0.0.1  passthrough");
   await echoes(tunnel);
   await program.ok(["apply", "-f", "policy.yaml", "--prune"]);

@@ -76,16 +76,27 @@ const rules: fc.Arbitrary<PolicyRule> = fc.oneof(
   })),
 );
 
+const budgets = fc.subarray(["bytes-down=1G/d", "bytes-up=10K/h", "requests=1/d", "requests=3/h"]);
+
 /** Files that can be read: no client has a rule twice, and every secret is listed. */
 export const policyFiles: fc.Arbitrary<PolicyFile> = fc.array(
   fc.tuple(names, fc.uniqueArray(rules, { maxLength: 5, selector: ({ spec }) => ruleKey(spec) })),
   { maxLength: 4 },
-).map((clients) => ({ clients: new Map(clients), secrets: SECRETS }));
+).chain((clients) =>
+  fc.array(fc.option(budgets, { nil: undefined }), { minLength: clients.length, maxLength: clients.length })
+    .map((given) => ({
+      clients: new Map(clients),
+      // Of clients that are there twice the last counts, as for their rules.
+      budgets: new Map([...new Map(clients).keys()].flatMap((name, i) => given[i] ? [[name, given[i]]] : [])),
+      secrets: SECRETS,
+    }))
+);
 
 /** A file as it would be if it had not been read from a text. */
-export function withoutPlaces({ clients, secrets }: PolicyFile): PolicyFile {
+export function withoutPlaces({ clients, budgets, secrets }: PolicyFile): PolicyFile {
   return {
     clients,
+    budgets,
     secrets: new Map([...secrets].map(([name, { host, type }]) => [name, { host, type }])),
   };
 }

@@ -24,7 +24,7 @@ const SECRETS = new Map([["gh", { host: "a.test", type: "bearer" }]]);
 
 /** A present policy of one client. */
 function presentOf(...rules: readonly Rule[]): PresentPolicy {
-  return { clients: new Map([["ci-1", rules]]), secrets: SECRETS };
+  return { clients: new Map([["ci-1", rules]]), budgets: new Map(), secrets: SECRETS };
 }
 
 /** The file with these items for client `ci-1`. */
@@ -139,7 +139,11 @@ Deno.test("planPolicy() puts the file's rules first and in order, and the others
 });
 
 Deno.test("planPolicy() creates clients, leaves others alone, and deletes them only when they are pruned", () => {
-  const present = { clients: new Map([["b", [B]], ["a", [A]], ["ci-1", []]]), secrets: SECRETS };
+  const present = {
+    clients: new Map([["b", [B]], ["a", [A]], ["ci-1", []]]),
+    budgets: new Map(),
+    secrets: SECRETS,
+  };
   const file = parsePolicyFile("version: 1\nclients: { new: { allow: [] }, ci-1: { allow: [] } }\n", "f");
   const actions = (prune: Prune) =>
     plan(present, file, prune).map(({ client, action }) => `${action} ${client}`);
@@ -242,13 +246,41 @@ Deno.test("planPolicy() refuses a file whose secrets are not there as it says", 
   }
 });
 
+Deno.test("planPolicy() lifts a client's budget only where the file says so, or clients are pruned", async (t) => {
+  const had = ["requests=1K/h"];
+  const rows: readonly [name: string, budget: string, Prune, readonly string[] | undefined][] = [
+    ["the same, in another spelling", "budget: [requests=1000/H],", "clients", undefined],
+    ["another", "budget: [requests=2K/h, bytes-up=1M/d],", "nothing", ["bytes-up=1M/d", "requests=2K/h"]],
+    ["none, said", "budget: [],", "nothing", []],
+    ["nothing said", "", "nothing", undefined],
+    ["nothing said, rules pruned", "", "rules", undefined],
+    ["nothing said, clients pruned", "", "clients", []],
+  ];
+  for (const [name, budget, prune, expected] of rows) {
+    await t.step(name, () => {
+      const file = parsePolicyFile(
+        `version: 1\nclients: { ci-1: { ${budget} allow: [{ host: a.test }] } }`,
+        "f",
+      );
+      const present = { ...presentOf(A), budgets: new Map([["ci-1", had]]) };
+      const [client] = plan(present, file, prune);
+      assertEquals(client?.budget, expected);
+      assertEquals(client?.changes, expected ? [] : undefined);
+      assertEquals(result(client), expected ? ["A"] : []);
+    });
+  }
+});
+
 const RUNS = { numRuns: 500, seed: 20_260_901 };
 let made = 0;
 
 /** The policy that a plan leaves behind. */
 function applied(present: PresentPolicy, plan: PolicyPlan): PresentPolicy {
   const clients = new Map(present.clients);
-  for (const { client, action, rules } of plan) {
+  const budgets = new Map(present.budgets);
+  for (const { client, action, rules, budget } of plan) {
+    if (action === "delete" || budget?.length === 0) budgets.delete(client);
+    else if (budget) budgets.set(client, budget);
     if (action === "delete") clients.delete(client);
     else {
       clients.set(
@@ -262,14 +294,14 @@ function applied(present: PresentPolicy, plan: PolicyPlan): PresentPolicy {
       );
     }
   }
-  return { clients, secrets: present.secrets };
+  return { clients, budgets, secrets: present.secrets };
 }
 
 /** A present policy at random: what some file makes of nothing. */
 const presents = policyFiles.map((file) =>
   applied(
-    { clients: new Map(), secrets: file.secrets },
-    plan({ clients: new Map(), secrets: file.secrets }, file),
+    { clients: new Map(), budgets: new Map(), secrets: file.secrets },
+    plan({ clients: new Map(), budgets: new Map(), secrets: file.secrets }, file),
   )
 );
 const prunes = fc.constantFrom<Prune>("nothing", "rules", "clients");

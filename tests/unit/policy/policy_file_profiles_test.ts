@@ -42,8 +42,11 @@ Deno.test("a file with profiles that is applied changes nothing again, and is ex
       })),
     ]),
   );
-  assertEquals(planPolicy({ clients: present, secrets }, file, { prune: "clients", nowMs: 0 }), []);
-  const text = formatPolicyFile(policyFileOf({ clients: present, secrets }));
+  assertEquals(
+    planPolicy({ clients: present, budgets: new Map(), secrets }, file, { prune: "clients", nowMs: 0 }),
+    [],
+  );
+  const text = formatPolicyFile(policyFileOf({ clients: present, budgets: new Map(), secrets }));
   assertFalse(/^ *profiles:|@1/m.test(text), text);
   const again = parsePolicyFile(text, "f");
   assertEquals(again.clients.get("only"), file.clients.get("only"));

@@ -49,6 +49,25 @@ Deno.test("parsePolicyFile() reads clients, rules in order, and references to se
   ]);
 });
 
+Deno.test("parsePolicyFile() reads a client's own budget, in its one spelling, and tells none from nothing", () => {
+  const file = parsePolicyFile(
+    "version: 1\nclients:\n  a: { budget: [requests=1000/H, bytes-up=5M/d, requests=1k/h], allow: [] }\n" +
+      "  b: { budget: [], profiles: [] }\n  c: { allow: [] }\n",
+    "f",
+  );
+  assertEquals([...file.budgets], [["a", ["bytes-up=5M/d", "requests=1K/h"]], ["b", []]]);
+  assertEquals(
+    formatPolicyFile(file),
+    "version: 1\nsecrets: {}\nclients:\n  a:\n    budget: [bytes-up=5M/d, requests=1K/h]\n    allow: []\n" +
+      "  b:\n    budget: []\n    allow: []\n  c:\n    allow: []\n",
+  );
+  const error = assertThrows(
+    () => parsePolicyFile("version: 1\nclients:\n  a: { allow: [], budget: [requests=0/h] }\n", "f"),
+    ProxyError,
+  );
+  assertEquals(error.message, 'Cannot read f:3:28: cannot use "requests=0/h" as a budget');
+});
+
 Deno.test("parsePolicyFile() reads JSON, a byte order mark and any line end", () => {
   const json = JSON.stringify({ version: 1, clients: { a: { allow: [{ host: "a.test", ports: [80] }] } } });
   const expected: [string, PolicyRule[]][] = [["a", [{ spec: parseRule({ host: "a.test", ports: [80] }) }]]];
@@ -266,7 +285,7 @@ clients:
 `;
   assertEquals(formatPolicyFile(parsePolicyFile(text, "f")), text);
   assertEquals(
-    formatPolicyFile({ clients: new Map(), secrets: new Map() }),
+    formatPolicyFile({ clients: new Map(), budgets: new Map(), secrets: new Map() }),
     "version: 1\nsecrets: {}\nclients: {}\n",
   );
 });
@@ -281,6 +300,6 @@ Deno.test("formatPolicyRule() writes one item of a list, without indentation of 
 Deno.test("formatPolicyFile() says of a rule that its secret has no place in the paths any more", () => {
   const spec = parseRule({ host: "a.test", paths: ["/x"], secret: "gh" });
   const secrets = new Map([["gh", { host: "a.test", type: "path" }]]);
-  const text = formatPolicyFile({ clients: new Map([["c", [{ spec }]]]), secrets });
+  const text = formatPolicyFile({ clients: new Map([["c", [{ spec }]]]), budgets: new Map(), secrets });
   assert(text.includes("# the paths do not say where secret gh goes: this rule denies"), text);
 });

@@ -46,6 +46,8 @@ Deno.test("policy.schema.json and parsePolicyFile() refuse the same mistakes", a
     ["unknown key", { version: 1, clients: {}, rules: [] }],
     ["unknown key of a secret", secret({ value: "x" })],
     ["unknown key of a client", { version: 1, clients: { a: { allow: [], token: "x" } } }],
+    ["budget as a text", { version: 1, clients: { a: { allow: [], budget: "requests=1/h" } } }],
+    ["budget of an unknown kind", { version: 1, clients: { a: { allow: [], budget: ["calls=1/h"] } } }],
     ["unknown key of a rule", rule({ method: ["GET"] })],
     ["client without allow", { version: 1, clients: { a: {} } }],
     ["bad client name", { version: 1, clients: { "-a": { allow: [] } } }],
@@ -84,6 +86,7 @@ Deno.test("policy.schema.json and parsePolicyFile() refuse the same mistakes", a
     profiles(),
     profiles("npm@1", { profile: "pip@1", ttl: "1h" }),
     rule({}),
+    { version: 1, clients: { a: { allow: [], budget: [] }, b: { profiles: [], budget: ["requests=1K/h"] } } },
     secret({}),
     rule({ methods: ["GET"], ports: [443], paths: ["*", "/a"], ttl: "1h30m" }),
   ];

@@ -61,6 +61,34 @@ Deno.test("applyPolicy() creates clients whose tokens work, and keeps order acro
   assertEquals(hosts(state.listRules("ci-1")), ["c.test", "a.test", "b.test", "last.test"]);
 });
 
+Deno.test("applyPolicy() gives and takes budgets of clients, and what is open under their rules goes on", async () => {
+  await using folder = await tempFolder();
+  const fileWith = (budget: readonly string[] | undefined) =>
+    parsePolicyFile(
+      JSON.stringify({ version: 1, clients: { a: { budget, allow: [{ host: "a.test" }] } } }),
+      "f",
+    );
+  {
+    await using state = await openState(folder.state);
+    await state.applyPolicy(fileWith(["requests=10/h"]), KEEP);
+    const before = state.listRules("a");
+    const dry = await state.applyPolicy(fileWith(["requests=5/h"]), { prune: "nothing", isDryRun: true });
+    assertEquals(dry.plan.map(({ budget, changes }) => [budget, changes]), [[["requests=5/h"], []]]);
+    assertEquals(state.getClient("a")?.budget, ["requests=10/h"]);
+    await state.applyPolicy(fileWith(["requests=5/h"]), KEEP);
+    assertEquals(state.listRules("a"), before);
+    assertEquals([...state.presentPolicy().budgets], [["a", ["requests=5/h"]]]);
+    const many = Array.from({ length: 17 }, (_, i) => `requests=${i + 1}/d`);
+    await assertCode(state.applyPolicy(fileWith(many), KEEP), "limit.reached");
+  }
+  await using state = await openState(folder.state);
+  assertEquals(state.getClient("a")?.budget, ["requests=5/h"]);
+  await state.applyPolicy(fileWith(undefined), KEEP);
+  assertEquals(state.getClient("a")?.budget, ["requests=5/h"]);
+  await state.applyPolicy(fileWith(undefined), PRUNE);
+  assertEquals(state.getClient("a")?.budget, undefined);
+});
+
 Deno.test("applyPolicy() again changes nothing and tells no listener", async () => {
   await using folder = await tempFolder();
   await using state = await openState(folder.state);
