@@ -24,6 +24,8 @@ export interface Peer {
   readonly inspected: Route;
   /** The bytes are passed on. */
   readonly passthrough: Route | undefined;
+  /** As `inspected`, and requests get {@linkcode CREDENTIAL}; only where the proxy is measured so. */
+  readonly injected?: Route;
   /** The processes that make up the proxy, children not listed. */
   readonly pids: readonly number[];
   readonly startMs: number;
@@ -33,6 +35,12 @@ export interface Peer {
   readonly logFile: string | undefined;
   stop(): Promise<void>;
 }
+
+/** Tokens of the clients that are treated otherwise, where a proxy tells them apart by that. Of no value outside. */
+export const RESERVED_TOKENS = {
+  passthrough: "spi_bench_token_for_passthrough",
+  injected: "spi_bench_token_for_injection",
+} as const;
 
 /** The URL of a path on the upstream, on that route. */
 export function urlOf({ originPort }: Route, path: string): string {

@@ -6,19 +6,15 @@
 import { ApiClient } from "../cli/api/client.ts";
 import { parseApiUrl } from "../cli/api/url.ts";
 import config from "../deno.json" with { type: "json" };
-import type { Peer } from "./peer.ts";
+import { type Peer, RESERVED_TOKENS } from "./peer.ts";
 import type { Rig, Started } from "./rig.ts";
-import { HOST, TOKEN, UPSTREAM_PORT } from "./settings.ts";
+import { CREDENTIAL, HOST, TOKEN, UPSTREAM_PORT } from "./settings.ts";
 
 const ROOT = new URL("../", import.meta.url);
-/** The client whose one rule is a passthrough. */
-const PASSTHROUGH_TOKEN = "spi_bench_token_for_passthrough";
-
 /** This proxy as a peer, and what only it has. */
 export interface SlicerPeer extends Peer {
   readonly port: number;
   readonly api: ApiClient;
-  readonly passthroughToken: string;
 }
 
 /** The column of one worker, which the targets are about. */
@@ -28,7 +24,7 @@ export const ALL_WORKERS = navigator.hardwareConcurrency;
 /** The column of that. */
 export const OURS_ON_ALL = `slicer-proxy, ${ALL_WORKERS} workers`;
 
-/** Starts it and admits one client with one rule. */
+/** Starts it and admits three clients with one rule each: looked into, with a credential, passed through. */
 export async function startSlicer(rig: Rig, workers = 1): Promise<SlicerPeer> {
   const dir = await rig.folder("slicer");
   const { started, port, command } = await startBare(rig, dir, [
@@ -38,23 +34,24 @@ export async function startSlicer(rig: Rig, workers = 1): Promise<SlicerPeer> {
   ]);
   const api = await openApi(`${dir}/.slicer/proxy/api.sock`);
   await addClient(api, "bench", TOKEN, [HOST]);
-  await api.call("POST", "clients", { name: "passing", token: PASSTHROUGH_TOKEN });
+  await api.call("POST", "secrets", { name: "bench-key", host: HOST, type: "bearer", value: CREDENTIAL });
+  await api.call("POST", "clients", { name: "injecting", token: RESERVED_TOKENS.injected });
+  await api.call("POST", "allows", { client: "injecting", host: HOST, secret: "bench-key" });
+  await api.call("POST", "clients", { name: "passing", token: RESERVED_TOKENS.passthrough });
   await api.call("POST", "allows", { client: "passing", host: HOST, passthrough: true });
+  const route = { proxyPort: port, originPort: UPSTREAM_PORT };
   return {
     name: workers === 1 ? OURS : OURS_ON_ALL,
     port,
     api,
-    passthroughToken: PASSTHROUGH_TOKEN,
-    inspected: { proxyPort: port, originPort: UPSTREAM_PORT, caFile: rig.interceptCa },
-    passthrough: {
-      proxyPort: port,
-      originPort: UPSTREAM_PORT,
-      caFile: rig.upstreamCa,
-      token: PASSTHROUGH_TOKEN,
-    },
+    inspected: { ...route, caFile: rig.interceptCa },
+    injected: { ...route, caFile: rig.interceptCa, token: RESERVED_TOKENS.injected },
+    passthrough: { ...route, caFile: rig.upstreamCa, token: RESERVED_TOKENS.passthrough },
     pids: [started.pid],
     startMs: started.startMs,
-    settings: command.join(" ").replaceAll(ROOT.pathname, "") + "\nclient bench: allow --host localhost\n",
+    settings: command.join(" ").replaceAll(ROOT.pathname, "") +
+      "\nclient bench: allow --host localhost\nclient injecting: allow --host localhost --secret bench-key\n" +
+      "client passing: allow --host localhost --passthrough\n",
     logFile: `${dir}/.slicer/proxy/audit.log`,
     stop: started.stop,
   };

@@ -7,7 +7,7 @@
 import type { Row } from "./results.ts";
 import { format, median } from "./stats.ts";
 
-const COLOURS = ["#9aa0a6", "#1a73e8", "#12b5cb", "#e37400", "#f9ab00", "#188038", "#a142f4"];
+const COLOURS = ["#9aa0a6", "#1a73e8", "#12b5cb", "#e37400", "#f9ab00", "#188038", "#a142f4", "#d93025"];
 const LABELS_WIDTH = 420;
 const BARS_WIDTH = 420;
 const BAR = 12;

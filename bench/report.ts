@@ -21,8 +21,7 @@ export interface ReportFrame {
 export function formatReport(rows: readonly Row[], { ours, columns, facts, settings }: ReportFrame): string {
   const head = ["", ...columns, "target (SPEC 8)"];
   const lines = rows.map((row) => {
-    const verdict = judge(row, ours);
-    const words = verdict ? `${verdict.words} ${verdict.ok ? "✓" : "✗"}` : "";
+    const words = judge(row, ours).map((verdict) => `${verdict.words} ${verdict.ok ? "✓" : "✗"}`).join("; ");
     return [titleOf(row), ...columns.map((column) => cell(row, column)), words];
   });
   const table = [head, head.map((_, i) => i === 0 ? "---" : "---:"), ...lines].map((cells) =>

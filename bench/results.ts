@@ -12,10 +12,17 @@ export interface RowSpec {
   readonly unit: string;
   readonly digits: number;
   readonly better: "more" | "less";
-  /** What to reach: a factor against another proxy's median, or a bound in the row's unit. */
-  readonly target?:
-    | { readonly peer: string; readonly factor: number }
-    | { readonly atMost: number };
+  /** What to reach. */
+  readonly targets?: readonly Target[];
+}
+
+/** A factor against another proxy's median, or a bound in the row's unit. */
+export type Target = { readonly peer: string; readonly factor: number } | { readonly atMost: number };
+
+/** Whether a target is reached, and the number that says so. */
+export interface Verdict {
+  readonly ok: boolean;
+  readonly words: string;
 }
 
 /** A row's samples by proxy. */
@@ -39,11 +46,14 @@ export class Results {
   }
 }
 
-/** Whether a row's target is reached by `ours`, and the number that says so. Undefined without a target or a peer. */
-export function judge({ spec, samples }: Row, ours: string): { ok: boolean; words: string } | undefined {
+/** Which of a row's targets `ours` reaches. Those against a proxy that was not measured are left out. */
+export function judge(row: Row, ours: string): readonly Verdict[] {
+  return (row.spec.targets ?? []).flatMap((target) => judgeOne(row, target, ours) ?? []);
+}
+
+function judgeOne({ spec, samples }: Row, target: Target, ours: string): Verdict | undefined {
   const own = median(samples.get(ours) ?? []);
-  const { target } = spec;
-  if (!target || Number.isNaN(own)) return undefined;
+  if (Number.isNaN(own)) return undefined;
   if ("atMost" in target) {
     return { ok: own <= target.atMost, words: `≤ ${target.atMost} ${spec.unit}`.trimEnd() };
   }

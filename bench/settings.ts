@@ -6,7 +6,7 @@
 
 /** One run of the bench. */
 export interface Settings {
-  readonly isQuick: boolean;
+  readonly mode: "full" | "short" | "quick";
   /** Interleaved rounds: every proxy is measured once in each. */
   readonly rounds: number;
   /** Seconds of load per sample. */
@@ -30,7 +30,7 @@ export interface Settings {
 }
 
 const FULL: Settings = {
-  isQuick: false,
+  mode: "full",
   rounds: 5,
   seconds: 3,
   connections: [1, 50, 500],
@@ -45,7 +45,7 @@ const FULL: Settings = {
 };
 
 const QUICK: Settings = {
-  isQuick: true,
+  mode: "quick",
   rounds: 1,
   seconds: 2,
   connections: [1, 50, 500],
@@ -59,9 +59,21 @@ const QUICK: Settings = {
   patienceSeconds: 0,
 };
 
-/** `BENCH_QUICK=1` takes about three minutes, the full run about twenty. */
+/** What the targets name, against the proxies that they name. */
+const SHORT: Settings = {
+  ...FULL,
+  mode: "short",
+  connections: [50],
+  latencyRequests: 3_000,
+  downloads: 2,
+  idleTunnels: 2_000,
+  patienceSeconds: 20,
+};
+
+/** The full run takes about half an hour, `BENCH_SHORT=1` less than six minutes, `BENCH_QUICK=1` about three. */
 export function readSettings(): Settings {
-  return Deno.env.get("BENCH_QUICK") ? QUICK : FULL;
+  if (Deno.env.get("BENCH_QUICK")) return QUICK;
+  return Deno.env.get("BENCH_SHORT") ? SHORT : FULL;
 }
 
 /** hey puts the port into the SNI when it is another than 443, which TLS servers may refuse (RFC 6066 §3). */
@@ -71,6 +83,8 @@ export const UPSTREAM_H2_PORT = 8_443;
 export const HOST = "localhost";
 /** The first suite of Go and one that every proxy has; nginx takes no other, so all upstream sides use it. */
 export const CIPHER = "TLS_AES_128_GCM_SHA256";
+/** What requests get as a bearer token, where that is measured. */
+export const CREDENTIAL = "bench-credential-of-no-value-0123456789abcdef";
 /** What every client and proxy here knows; of no value outside. */
 export const USER = "proxy";
 export const TOKEN = "spi_bench_token_of_no_value";
