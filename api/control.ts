@@ -190,6 +190,14 @@ export interface StatusReport {
     readonly queued: number;
     readonly writeFailures: number;
     readonly coalesced: number;
+    /** With `--audit-otlp`. `queued` is now, `failing` why the collector takes none now; the other counts are so far. */
+    readonly exported?: {
+      readonly queued: number;
+      readonly sent: number;
+      readonly dropped: number;
+      readonly failures: number;
+      readonly failing?: string;
+    };
   };
   readonly store: StoreFigures;
   readonly process: ProcessFigures;

@@ -159,6 +159,7 @@ function statusBody(
       queued: auditLog.queued,
       write_failures: auditLog.writeFailures,
       coalesced: auditLog.coalesced,
+      ...(auditLog.exported ? { otlp: { ...auditLog.exported } } : {}),
     },
     store: {
       writes: countOf(store.writeDuration),

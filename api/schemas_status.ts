@@ -64,6 +64,13 @@ export const StatusBody = z.strictObject({
     queued: count,
     write_failures: count,
     coalesced: count.openapi({ description: "Denials counted by a later line instead of having one" }),
+    otlp: z.strictObject({
+      queued: count.openapi({ description: "Records that the collector does not have yet" }),
+      sent: count,
+      dropped: count.openapi({ description: "Records that it will never have" }),
+      failures: count.openapi({ description: "Requests that it did not take" }),
+      failing: text.optional().openapi({ description: "Why it takes none now" }),
+    }).optional().openapi({ description: "How sending it to a collector goes, with --audit-otlp" }),
   }),
   store: z.strictObject({
     writes: count,

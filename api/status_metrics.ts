@@ -118,6 +118,26 @@ function auditMetrics({ auditLog }: StatusReport): Metric[] {
       "Denials counted by a later line instead of having one.",
       auditLog.coalesced,
     ),
+    ...exportMetrics(auditLog.exported),
+  ];
+}
+
+function exportMetrics(exported: StatusReport["auditLog"]["exported"]): Metric[] {
+  if (!exported) return [];
+  return [
+    gauge("audit_otlp_queued_records", "Records that the collector does not have yet.", exported.queued),
+    gauge(
+      "audit_otlp_failing",
+      "1 while the collector takes no records.",
+      exported.failing === undefined ? 0 : 1,
+    ),
+    counter("audit_otlp_sent_records", "Records that the collector has taken.", exported.sent),
+    counter(
+      "audit_otlp_dropped_records",
+      "Records that the collector will never have: it refused them, or too many waited.",
+      exported.dropped,
+    ),
+    counter("audit_otlp_failures", "Requests that the collector did not take.", exported.failures),
   ];
 }
 

@@ -1302,9 +1302,7 @@ export interface components {
        *     - `tls-not-yet-valid`: the upstream's certificate is not valid yet
        *     - `tls-wrong-name`: the upstream's certificate is for another name
        *     - `tls-unknown-issuer`: the upstream's certificate was issued by an authority that the proxy does not trust, or comes without its intermediate
-       *     - `tls-incomplete-chain`: the upstream does not send the certificate of its issuer, which is no trusted root
-       *     - `tls-self-signed`: the upstream's certificate is self-signed, and not trusted
-       *     - `tls-weak-certificate`: the upstream's certificate has a wrong signature, a weak key or algorithm, or is not one for TLS servers
+       *     - `tls-weak-certificate`: the upstream's certificate has a wrong signature, a weak key or a weak algorithm
        *     - `tls-client-certificate`: the upstream asks for a client certificate
        *     - `tls-upstream-parameters`: the upstream shares no TLS parameters with the proxy, or asks for a client certificate
        *     - `protocol-mismatch`: the upstream speaks no version of HTTP that the client offers
@@ -1376,8 +1374,6 @@ export interface components {
         | "tls-not-yet-valid"
         | "tls-wrong-name"
         | "tls-unknown-issuer"
-        | "tls-incomplete-chain"
-        | "tls-self-signed"
         | "tls-weak-certificate"
         | "tls-client-certificate"
         | "tls-upstream-parameters"
@@ -1602,8 +1598,6 @@ export interface components {
           | "tls-not-yet-valid"
           | "tls-wrong-name"
           | "tls-unknown-issuer"
-          | "tls-incomplete-chain"
-          | "tls-self-signed"
           | "tls-weak-certificate"
           | "tls-client-certificate"
           | "tls-upstream-parameters"
@@ -1741,6 +1735,18 @@ export interface components {
         readonly write_failures: number;
         /** @description Denials counted by a later line instead of having one */
         readonly coalesced: number;
+        /** @description How sending it to a collector goes, with --audit-otlp */
+        readonly otlp?: {
+          /** @description Records that the collector does not have yet */
+          readonly queued: number;
+          readonly sent: number;
+          /** @description Records that it will never have */
+          readonly dropped: number;
+          /** @description Requests that it did not take */
+          readonly failures: number;
+          /** @description Why it takes none now */
+          readonly failing?: string;
+        };
       };
       readonly store: {
         readonly writes: number;

@@ -54,6 +54,7 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["echoes", echoes(status)],
     ["renewals", counted(renewals, ["renewed", "adopted", "failed", "refused"].map((key) => [key, key]))],
     ["audit log", auditLog(status.audit_log)],
+    ["collector", collector(object(status.audit_log).otlp)],
     ["state", state(status.store)],
     ["workers", workers(status)],
     ["process", process(status.process)],
@@ -108,6 +109,14 @@ function auditLog(value: unknown): string {
   return log.writable === true
     ? `ok${waiting}${failures}`
     : `CANNOT BE WRITTEN, so new requests are refused: make room on its disk, or make the file writable${waiting}`;
+}
+
+function collector(value: unknown): string {
+  if (value === undefined) return "";
+  const { sent, queued, dropped, failing } = object(value);
+  const lost = number(dropped) > 0 ? `, ${plural(dropped, "record")} LOST to it: the log says why` : "";
+  const health = failing === undefined ? "ok" : `TAKES NONE: ${text(failing)}`;
+  return `${health}, ${digits(sent)} sent, ${digits(queued)} waiting${lost}`;
 }
 
 function state(value: unknown): string {

@@ -1,6 +1,6 @@
 /**
- * Where `up` writes the audit log: the store that `logs` reads, the documented log in the format of `--log-format`, and
- * stdout. New requests are refused while either file cannot be written.
+ * Where `up` writes the audit log: what waits for a collector, the store that `logs` reads, the documented log in the format
+ * of `--log-format`, and stdout. New requests are refused while one of the files cannot be written.
  *
  * Not here: the files (`store/audit_store.ts`, `store/audit_file.ts`).
  *
@@ -15,6 +15,7 @@ import { besidePath, SplitFile } from "../../store/split_file.ts";
 import type { Output } from "../terminal/output.ts";
 import { StdoutLines } from "../terminal/stdout_lines.ts";
 import type { UpConfig } from "./config.ts";
+import type { ExportFigures, OtlpExporter } from "./otlp_exporter.ts";
 
 /** Of the log of the unauthenticated; with five old files at most 96 MiB. */
 const MAX_UNAUTHENTICATED_BYTES = 16 * 1_048_576;
@@ -23,6 +24,8 @@ const MAX_UNAUTHENTICATED_BYTES = 16 * 1_048_576;
 export interface AuditPlaces extends AsyncDisposable {
   readonly store: AuditStore;
   readonly sink: AuditSink;
+  /** How sending it goes, when it is sent. */
+  readonly exported: () => ExportFigures | undefined;
 }
 
 /**
@@ -33,6 +36,7 @@ export interface AuditPlaces extends AsyncDisposable {
 export async function openAuditPlaces(
   config: Pick<UpConfig, "stateDir" | "logFile" | "logFormat">,
   output: Output,
+  exporter?: OtlpExporter,
 ): Promise<AuditPlaces> {
   const storePath = join(config.stateDir, "audit.jsonl");
   for (const path of [storePath, besidePath(storePath)]) await refuseStorePath(config.logFile, path);
@@ -53,7 +57,9 @@ export async function openAuditPlaces(
   const log = { format, write: (...written: Parameters<SplitFile["write"]>) => file.write(...written) };
   return {
     store,
-    sink: sinkOf([store, log, linePlace(stdout, format)]), // last stdout: whoever sees a line can look it up
+    // First what is to be sent: whatever is in the log gets there. Last stdout: whoever sees a line can look it up.
+    sink: sinkOf([...(exporter ? [exporter] : []), store, log, linePlace(stdout, format)]),
+    exported: () => exporter?.figures,
     async [Symbol.asyncDispose]() {
       file[Symbol.dispose]();
       store[Symbol.dispose]();

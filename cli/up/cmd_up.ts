@@ -30,6 +30,7 @@ import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
 import { Credentials } from "../../secrets/credentials.ts";
 import { State } from "../../store/state.ts";
 import { openAuditPlaces } from "./audit_places.ts";
+import { openOtlpExporter } from "./otlp_target.ts";
 import { Approvals } from "./approvals.ts";
 import { AskWebhook } from "./ask_webhook.ts";
 import { BudgetKeeper } from "./budget_keeper.ts";
@@ -94,7 +95,9 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       stack.use(made);
       log.info(`made the address ${config.bind.address} on ${made.adapter}; it goes when the proxy stops`);
     }
-    const places = stack.use(await openAuditPlaces(config, io.output));
+    const exporter = await openOtlpExporter(config, { trusted, clock });
+    if (exporter) stack.use(exporter);
+    const places = stack.use(await openAuditPlaces(config, io.output, exporter));
     const audit = stack.use(
       new AuditLog({ sink: places.sink, now: () => clock.now(), deadlines: new Deadlines() }),
     );
@@ -123,7 +126,8 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const api = stack.use(
       await startApi({
         control: state,
-        status: () => statusReport(config, { clock, startedAt, proxy, audit, leaves, credentials, state }),
+        status: () =>
+          statusReport(config, { ...{ clock, startedAt, proxy, audit, leaves, credentials, state }, places }),
         audit: places.store,
         budgets,
         requests: new Approvals({ book: asks, state, audit, clock }),

@@ -17,6 +17,7 @@ import { type BindAddress, parseBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { type ApiTarget, parseApiUrl } from "../api/url.ts";
 import { portsOf, responseTimeoutOf } from "../api/values.ts";
+import { type OtlpPlace, parseOtlpUrl } from "./otlp_place.ts";
 import { usageError } from "../command/parse.ts";
 import { caFolderOf } from "../rules/ca_folder.ts";
 
@@ -49,6 +50,8 @@ export interface UpConfig {
   readonly logFormat: "text" | "json";
   readonly logFile: string;
   readonly logQuery: boolean;
+  /** Where the audit log is sent as well. */
+  readonly auditOtlp: OtlpPlace | undefined;
   /** False: HTTP/1.1 is all that is spoken. */
   readonly http2: boolean;
   readonly limits: Limits;
@@ -102,6 +105,7 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     logFormat: args.textOf("log-format") === "json" ? "json" : "text",
     logFile: args.text("log-file") ?? join(stateDir, "audit.log"),
     logQuery: args.has("log-query"),
+    auditOtlp: auditOtlpOf(args),
     http2: args.textOf("http2") !== "off",
     limits: readLimits(args),
     workers: parseWorkers(args.text("workers")),
@@ -124,6 +128,18 @@ function askWebhookOf(args: CommandArgs): UpConfig["askWebhook"] {
   throw usageError(
     "Cannot use one of --ask-webhook and --ask-webhook-secret-file alone",
     "openssl rand -hex 32 > FILE makes a secret",
+  );
+}
+
+/** @throws ProxyError `input.invalid`, `cli.usage` for one of the other two flags alone */
+function auditOtlpOf(args: CommandArgs): OtlpPlace | undefined {
+  const url = args.text("audit-otlp");
+  const [headersFile, caFile] = [args.text("audit-otlp-headers-file"), args.text("audit-otlp-ca")];
+  if (url !== undefined) return { url: parseOtlpUrl(url), headersFile, caFile };
+  if (headersFile === undefined && caFile === undefined) return undefined;
+  throw usageError(
+    "Cannot use --audit-otlp-headers-file or --audit-otlp-ca alone",
+    "--audit-otlp URL says where the collector is",
   );
 }
 

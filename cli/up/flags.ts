@@ -172,6 +172,18 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     description: "the audit log's rotated file, instead of STATE-DIR/audit.log",
   },
   {
+    name: "audit-otlp",
+    placeholder: "URL",
+    description:
+      "send the audit log to this collector too (OTLP/HTTP, JSON); what it has not taken waits on the disk",
+  },
+  {
+    name: "audit-otlp-headers-file",
+    placeholder: "FILE",
+    description: "headers for the collector, one a line: Authorization: Bearer TOKEN",
+  },
+  { name: "audit-otlp-ca", placeholder: "FILE", description: "trust these roots too for the collector" },
+  {
     name: "workers",
     placeholder: "N",
     description: "threads that serve; on Linux one for each core, up to 16, when it is left out",

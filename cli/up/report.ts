@@ -14,6 +14,7 @@ import type { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Credentials } from "../../secrets/credentials.ts";
 import type { State } from "../../store/state.ts";
 import { VERSION } from "../command/cmd_version.ts";
+import type { AuditPlaces } from "./audit_places.ts";
 import type { UpConfig } from "./config.ts";
 import type { DataPlane } from "./data_plane.ts";
 
@@ -27,11 +28,13 @@ export interface ReportParts {
   readonly leaves: Pick<LeafCache, "figures">;
   readonly credentials: Pick<Credentials, "outcomes">;
   readonly state: Pick<State, "figures">;
+  readonly places: Pick<AuditPlaces, "exported">;
 }
 
 /** The report as of now. */
 export async function statusReport(config: UpConfig, parts: ReportParts): Promise<StatusReport> {
-  const { clock, startedAt, proxy, audit, leaves, credentials, state } = parts;
+  const { clock, startedAt, proxy, audit, leaves, credentials, state, places } = parts;
+  const exported = places.exported();
   const counters = proxy.counters();
   const traffic = audit.totals;
   return {
@@ -62,7 +65,7 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     receivedBytes: traffic.receivedBytes,
     echoes: traffic.echoes,
     certificates: leaves.figures(),
-    auditLog: audit.health,
+    auditLog: { ...audit.health, ...(exported ? { exported } : {}) },
     store: await state.figures(),
     process: processFigures(),
   };

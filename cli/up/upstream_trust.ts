@@ -37,8 +37,12 @@ export async function loadUpstreamTrust(
   return trusted;
 }
 
-/** The certificates of a PEM file, each checked: the TLS library would ignore a damaged one without a word. */
-async function readCertificates(file: string): Promise<readonly string[]> {
+/**
+ * The certificates of a PEM file, each checked: the TLS library would ignore a damaged one without a word.
+ *
+ * @throws ProxyError `input.invalid`
+ */
+export async function readCertificates(file: string): Promise<readonly string[]> {
   let text: string;
   try {
     text = await Deno.readTextFile(file);

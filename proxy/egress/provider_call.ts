@@ -8,7 +8,7 @@
  */
 import { Buffer } from "node:buffer";
 import { ProxyError } from "../../core/errors.ts";
-import { formatHostPort, parseHost } from "../../core/host_port.ts";
+import { parseHost } from "../../core/host_port.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { ProviderCall, ProviderRequest, ProviderResponse } from "../../secrets/provider_call.ts";
 import { type Body, responseBody } from "../http1/body.ts";
@@ -26,19 +26,26 @@ const MAX_BODY_BYTES = 1_048_576;
 /** Counted apart from every client: names of clients are never empty. */
 const OURSELVES = { name: "", version: "" };
 
-/** Calls by way of `dialler`. Errors name the host and never what was sent. */
+/**
+ * Calls by way of `dialler`. Errors name the host and never what was sent.
+ *
+ * @param options `mayBeClear` takes http URLs too, and dials only loopback and private addresses for them
+ */
 export function providerCall(
   dialler: Pick<Dialler, "dial">,
   limits: Limits,
+  { mayBeClear = false } = {},
 ): ProviderCall {
   return async (request, signal) => {
     const url = new URL(request.url);
     const host = parseHost(url.hostname.replace(/^\[|\]$/g, ""));
-    if (url.protocol !== "https:" || host === undefined) {
+    const isClear = mayBeClear && url.protocol === "http:";
+    if (!(isClear || url.protocol === "https:") || host === undefined) {
       throw new ProxyError("input.invalid", "Cannot call the provider: its URL is no https URL");
     }
-    const port = Number(url.port || 443);
-    const target = { scheme: "https", host, port, client: OURSELVES, ruleHost: host } as const;
+    const scheme = isClear ? "http" : "https";
+    const port = Number(url.port || (isClear ? 80 : 443));
+    const target = { scheme, host, port, client: OURSELVES, ruleHost: host, isOnlyNear: isClear } as const;
     const connection = await dialler.dial(target, signal);
     const cut = () => closeQuietly(connection.stream);
     signal.addEventListener("abort", cut, { once: true });
@@ -60,11 +67,9 @@ export function providerCall(
 }
 
 function requestBytes({ method, headers, body }: ProviderRequest, url: URL): Uint8Array {
-  const port = Number(url.port || 443);
-  const host = url.hostname.replace(/^\[|\]$/g, "");
   const bytes = Buffer.from(body ?? "", "utf8");
   const fields: readonly (readonly [string, string])[] = [
-    ["Host", port === 443 ? url.hostname : formatHostPort({ host, port })],
+    ["Host", url.host], // without the scheme's own port
     ["User-Agent", "slicer-proxy"], // some providers refuse to answer those who do not say who they are
     ...Object.entries(headers),
     ["Accept-Encoding", "identity"],

@@ -163,13 +163,6 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
     if (this.streams.size === 0) this.close();
   }
 
-  /** Begins or ends a request when its client's turn is there, or now. */
-  protected inTurn(work: () => void): void {
-    const { turns } = this.#options;
-    if (turns) turns.run(work);
-    else work();
-  }
-
   /** See {@linkcode Receiver.checkClosedStream}. */
   protected checkClosedStream(id: number): void {
     this.#receiver.checkClosedStream(id);
@@ -292,7 +285,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   }
 
   #onRoom(): void {
-    if (!this.#isOver) this.#sender.resume();
+    this.#sender.resume();
     this.#loop.onRoom();
   }
 
@@ -326,7 +319,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
     // Whoever leaves has given up what is under way, as if it had reset each.
     if (error) this.#options.resets?.charge(this.streams.size);
     const reason = error ?? this.#closedError("the connection is over");
-    for (const stream of [...this.streams.values()]) stream.fail(reason, (tell) => this.inTurn(tell));
+    for (const stream of [...this.streams.values()]) stream.fail(reason);
     this.onEnd(reason);
     this.#loop.stop();
     const { stream, deadlines } = this.#options;

@@ -130,7 +130,7 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
     for (const stream of begun) {
       if (stream.error) continue;
       this.#running++;
-      this.inTurn(() => void this.#serve(stream));
+      void this.#serve(stream);
     }
   }
 
@@ -148,8 +148,7 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
 
   async #serve(stream: ServerStream): Promise<void> {
     try {
-      // Reset while it waited for its turn, it is never begun either.
-      if (!stream.error) await this.#options.onRequest(stream);
+      await this.#options.onRequest(stream);
     } catch {
       // Its user has reported what failed; the stream is closed below.
     }

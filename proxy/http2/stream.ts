@@ -156,9 +156,7 @@ export abstract class StreamCore implements Http2Stream {
       return;
     }
     this.link.sendReset(this.id, code);
-    const error = this.link.makeError(code, "the stream was reset from here");
-    this.#close(error);
-    this.#letGo(error);
+    this.#cut(this.link.makeError(code, "the stream was reset from here"));
   }
 
   /** True once a body may follow what was sent. */
@@ -234,17 +232,11 @@ export abstract class StreamCore implements Http2Stream {
   /** The peer's side having ended makes the exchange whole, whatever it says about ours. */
   protected abstract get isAnswerWhole(): boolean;
 
-  /**
-   * Cuts it, and says so to its user: at once, or where many end together when `inTurn` gets to it. Whatever its user calls
-   * meanwhile finds it cut.
-   */
-  fail(error: Http2Error, inTurn: (tell: () => void) => void = (tell) => tell()): void {
+  /** Cuts it, and says so to its user. */
+  fail(error: Http2Error): void {
     if (this.#error) return;
-    this.#close(error);
-    inTurn(() => {
-      this.#letGo(error);
-      this.onReset?.(error);
-    });
+    this.#cut(error);
+    this.onReset?.(error);
   }
 
   /** A head was sent that ends our side. */
@@ -260,14 +252,10 @@ export abstract class StreamCore implements Http2Stream {
     this.#removeIfClosed();
   }
 
-  #close(error: Http2Error): void {
+  #cut(error: Http2Error): void {
     this.#error = error;
     this.#isReceiving = this.#isSending = false;
     this.link.giveCredit(this.#queue.clear());
-  }
-
-  /** Everything that waits for it. */
-  #letGo(error: Http2Error): void {
     this.link.dropData(this.#out, error);
     this.link.remove(this.id);
     if (this.#reader) {

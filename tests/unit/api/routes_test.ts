@@ -390,7 +390,10 @@ Deno.test("status says what runs and what it holds", async () => {
     received_bytes: 200,
     credential_echoes: 0,
     certificates: { entries: 21, hits: 22, misses: 23, minted: 3, mint_failures: 24 },
-    audit_log: { writable: true, queued: 31, write_failures: 32, coalesced: 33 },
+    audit_log: {
+      ...{ writable: true, queued: 31, write_failures: 32, coalesced: 33 },
+      otlp: { queued: 34, sent: 35, dropped: 36, failures: 37, failing: "it answered with 503" },
+    },
     store: { writes: 3, write_failures: 41, database_bytes: 42 },
     process: {
       started_at: "2026-01-02T03:04:04.000Z",

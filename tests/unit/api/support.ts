@@ -61,7 +61,10 @@ export const REPORT: StatusReport = {
   receivedBytes: 200,
   echoes: 0,
   certificates: { entries: 21, hits: 22, misses: 23, mintFailures: 24, mintDuration: DURATIONS },
-  auditLog: { isWritable: true, queued: 31, writeFailures: 32, coalesced: 33 },
+  auditLog: {
+    ...{ isWritable: true, queued: 31, writeFailures: 32, coalesced: 33 },
+    exported: { queued: 34, sent: 35, dropped: 36, failures: 37, failing: "it answered with 503" },
+  },
   store: {
     clients: 0,
     secrets: 0,

@@ -1,5 +1,11 @@
 import { assertEquals, assertRejects } from "@std/assert";
+import { parseCidr } from "../../../../core/cidr.ts";
+import { Deadlines } from "../../../../core/deadlines.ts";
 import { ProxyError } from "../../../../core/errors.ts";
+import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
+import { Admission } from "../../../../proxy/accept/admission.ts";
+import { Dialler } from "../../../../proxy/egress/dialler.ts";
+import { providerCall } from "../../../../proxy/egress/provider_call.ts";
 import type { ProviderRequest } from "../../../../secrets/provider_call.ts";
 import {
   readRequest,
@@ -142,4 +148,30 @@ Deno.test("providerCall() gives up on answers that are too long, cut short, enco
     setTimeout(() => giveUp.abort(new Error("enough")), 50);
     await assertRejects(() => waiting, Error, "enough");
   });
+});
+
+Deno.test("providerCall() goes in clear only where that was asked for, and to nothing but near addresses", async () => {
+  await using upstream = await startRawUpstream(async (peer) => {
+    if (await readRequest(peer)) await peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+  }, { names: [] });
+  const callAt = (address: string, mayBeClear: boolean) =>
+    providerCall(
+      new Dialler({
+        limits: DEFAULT_LIMITS,
+        deadlines: new Deadlines(),
+        admission: new Admission(DEFAULT_LIMITS),
+        resolve: () => Promise.resolve([address]),
+        addresses: { allowCidrs: [parseCidr("0.0.0.0/0")], denyCidrs: [] },
+        caCertsFor: () => [],
+        ownAddresses: () => [],
+      }),
+      DEFAULT_LIMITS,
+      { mayBeClear },
+    )(request(upstream.port, { url: `http://collector.test:${upstream.port}/` }), NEVER);
+  assertEquals((await callAt("127.0.0.1", true)).body, "{}");
+  const https = await assertRejects(() => callAt("127.0.0.1", false), ProxyError);
+  assertEquals(https.code, "input.invalid");
+  const far = await assertRejects(() => callAt("203.0.113.7", true), ProxyError);
+  assertEquals([far.code, far.reason], ["upstream.address-denied", "cleartext-secret"]);
+  assertEquals(upstream.connections, 1);
 });
