@@ -26,6 +26,9 @@ export type ErrorCode =
   | "state.damaged"
   | "state.newer"
   | "state.write-failed"
+  /** The store of a fleet: it does not answer, or lets nobody in; it has lost changes, or holds what this version cannot read. */
+  | "store.away"
+  | "store.refused"
   | "seal.key-missing"
   | "seal.key-invalid"
   | "seal.key-wrong"

@@ -24,6 +24,7 @@ const VARIABLES = [
   "PATH",
   "REQUESTS_CA_BUNDLE",
   "SSL_CERT_FILE",
+  "PGAPPNAME", // the PostgreSQL driver looks at it, whatever it is told; `store/postgres/link.ts` has the last word
 ];
 
 /** The proxy's own addresses, and whether a credential's file belongs to this user. */

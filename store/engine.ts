@@ -44,7 +44,7 @@ export interface RowSource {
 export interface Engine extends RowSource, AsyncDisposable {
   readonly commitBounds: CommitBounds;
   /** What a {@linkcode Writer} has to do because other hosts change the rows too; absent where this host is the only one. */
-  readonly shared?: SharedEngine | undefined;
+  readonly shared?: SharedEngine;
 
   /**
    * Applies all mutations or none; of several of one key the last counts. They are durable when this returns.
@@ -70,9 +70,12 @@ export interface SharedEngine {
   /**
    * Runs a change while no other host makes one, after everything that others have changed is in this host's view.
    *
+   * @returns what it returned, and the sequence of the change that it committed, if any
    * @throws ProxyError `store.away`, at once; what `change` throws, and nothing has changed then
    */
-  exclusive<T>(change: () => Promise<T>): Promise<T>;
-  /** Resolves when every live host has what this one has, or has had time for it. Never rejects. */
-  spread(): Promise<void>;
+  exclusive<T>(
+    change: () => Promise<T>,
+  ): Promise<{ readonly value: T; readonly sequence: number | undefined }>;
+  /** Resolves when every live host has that change in force, or has had time for it. Never rejects. */
+  spread(sequence: number): Promise<void>;
 }

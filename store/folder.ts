@@ -105,6 +105,19 @@ export class StateFolder implements Disposable {
   }
 }
 
+/**
+ * Locks a state folder that has no database of its own, made when there is none.
+ *
+ * @throws ProxyError as {@linkcode StateFolder.open}
+ */
+export async function lockStateFolder(dir: string): Promise<Disposable> {
+  if (dir === "") throw new ProxyError("input.invalid", "Cannot use an empty name as the state folder");
+  await makeFolder(dir);
+  const stack = new DisposableStack();
+  stack.use(await lockFolder(dir));
+  return stack;
+}
+
 async function makeFolder(dir: string): Promise<void> {
   try {
     await Deno.mkdir(dir, { recursive: true, mode: 0o700 });

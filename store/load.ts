@@ -32,14 +32,23 @@ export async function openKeys(db: SealedEngine, sealKeyFile: string): Promise<S
   const keys = await deriveKeys(await loadSealKey(sealKeyFile, db.sealCheck === undefined));
   if (db.sealCheck === undefined) {
     await db.initialise(await seal(keys.sealing, CHECK_BINDING, new TextEncoder().encode("slicer-proxy")));
-  } else if (!await unseal(keys.sealing, CHECK_BINDING, db.sealCheck)) {
-    throw new ProxyError(
-      "seal.key-wrong",
-      `Cannot unseal the state: the seal key ${sealKeyFile} is not the one that it was sealed with`,
-      { hint: "put the right key back, or name its place with --seal-key-file" },
-    );
-  }
+  } else await checkSeal(db, keys, ` ${sealKeyFile}`);
   return keys;
+}
+
+/**
+ * Makes sure that a database was sealed with these keys.
+ *
+ * @param file the seal key's, for the message
+ * @throws ProxyError `seal.key-wrong`
+ */
+export async function checkSeal({ sealCheck }: SealedEngine, keys: StoreKeys, file = ""): Promise<void> {
+  if (sealCheck && await unseal(keys.sealing, CHECK_BINDING, sealCheck)) return;
+  throw new ProxyError(
+    "seal.key-wrong",
+    `Cannot unseal the state: the seal key${file} is not the one that it was sealed with`,
+    { hint: "put the right key back, or name its place with --seal-key-file" },
+  );
 }
 
 /** What a database held. */

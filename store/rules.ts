@@ -11,6 +11,8 @@
  *
  * @module
  */
+import { ProxyError } from "../core/errors.ts";
+import { quoteText } from "../core/escape.ts";
 import type { Rule } from "../policy/rule.ts";
 import { type RuleWords, WORD_ROWS, wordsOf, type WordValue } from "../policy/rule_words.ts";
 import type { Mutation, Row } from "./engine.ts";
@@ -68,6 +70,29 @@ export function readRule(row: Row, clientName: string): StoredRule {
     clientId: ruleOwner(row),
     sequence: Number(row.key[2]),
   };
+}
+
+const KNOWN_FIELDS: ReadonlySet<string> = new Set([
+  ...["id", "host", "methods", "paths", "ports", "passthrough", "secret", "expiresAt"],
+  ...WORD_ROWS.map(({ field }) => field),
+]);
+
+/**
+ * Refuses a rule with a word that this version does not know: read without it, an allow rule would be wider than it is.
+ *
+ * @throws ProxyError `state.newer`
+ */
+export function checkKnownFields({ value }: Row, clientName: string): void {
+  if (typeof value !== "object" || value === null) return;
+  const unknown = Object.keys(value).find((field) => !KNOWN_FIELDS.has(field));
+  if (unknown === undefined) return;
+  throw new ProxyError(
+    "state.newer",
+    `Cannot read a rule of client ${clientName}: a newer slicer-proxy wrote it, with ${
+      quoteText(unknown, 40)
+    }`,
+    { hint: "run that version on this host too, or revoke the rule" },
+  );
 }
 
 function readWords(fields: RowReader): RuleWords {

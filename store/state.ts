@@ -22,6 +22,8 @@ import * as secrets from "./change_secrets.ts";
 import * as suspensions from "./change_suspensions.ts";
 import { digestToken } from "./clients.ts";
 import { Database } from "./kv.ts";
+import type { Fleet } from "./fleet/fleet.ts";
+import { type FleetOptions, openFleet } from "./fleet/open.ts";
 import { loadState, openKeys, sweepLeftovers } from "./load.ts";
 import type { ClientRecord, NewClient, SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
 import type { StoredSecret } from "./secrets.ts";
@@ -37,6 +39,8 @@ export interface StateOptions {
   /** The seal key file; `mk` in the folder unless given. */
   readonly sealKeyFile?: string | undefined;
   readonly clock: Clock;
+  /** The fleet that the state is of; without it, it is in a file of the folder. */
+  readonly fleet?: FleetOptions | undefined;
 }
 
 /** What the state holds and how writing it goes. */
@@ -71,22 +75,33 @@ export class State implements AsyncDisposable {
   onSuspension: (made: { readonly client: string | undefined; readonly isSuspended: boolean }) => void =
     () => {};
 
-  private constructor(writer: Writer) {
+  /** This host in its fleet; undefined where it is alone. */
+  readonly fleet: Fleet | undefined;
+
+  private constructor(writer: Writer, fleet?: Fleet) {
     this.#writer = writer;
     this.#view = writer.view;
+    this.fleet = fleet;
   }
 
   /**
    * Opens the state of a folder.
    *
    * @throws ProxyError `state.locked`, `state.unreadable`, `state.damaged`, `state.newer`, `state.write-failed`,
-   * `seal.key-missing`, `seal.key-invalid`, `seal.key-wrong`, `seal.row-damaged`, `input.invalid` for an empty path
+   * `seal.key-missing`, `seal.key-invalid`, `seal.key-wrong`, `seal.row-damaged`, `input.invalid` for an empty path; of a fleet
+   * also `store.away`, `store.refused`
    */
-  static async open({ dir, sealKeyFile, clock: machineClock }: StateOptions): Promise<State> {
+  static async open(options: StateOptions): Promise<State> {
+    const { dir } = options;
+    const clock = steadyClock(options.clock);
+    const sealKeyFile = options.sealKeyFile ?? join(dir, "mk");
+    if (options.fleet) {
+      const { writer, fleet } = await openFleet({ dir, sealKeyFile, clock }, options.fleet);
+      return new State(writer, fleet);
+    }
     const db = await Database.open(dir);
     try {
-      const clock = steadyClock(machineClock);
-      const keys = await openKeys(db, sealKeyFile ?? join(dir, "mk"));
+      const keys = await openKeys(db, sealKeyFile);
       const loaded = await loadState(db, keys, clock.now());
       await sweepLeftovers(db, loaded);
       return new State(new Writer({ db, keys, clock, ...loaded }));
@@ -140,7 +155,7 @@ export class State implements AsyncDisposable {
 
   /** Keeps what was used of budgets. */
   saveUse(used: readonly SavedUse[]): Promise<void> {
-    return this.#writer.write(() => writeUse(this.#writer, used));
+    return this.#writer.inTurn(() => writeUse(this.#writer, used));
   }
 
   /** All secrets without values, by name. */
@@ -342,6 +357,11 @@ export class State implements AsyncDisposable {
     return this.#view.secret(name);
   }
 
+  /** True while this host of a fleet cannot know the policy, and nothing is in force. */
+  isLost(): boolean {
+    return this.#view.isLost(this.#writer.clock.now());
+  }
+
   /** True while everything that a stream was admitted under is still in force. */
   isLive(admission: Admission): boolean {
     return this.#view.isLive(admission, this.#writer.clock.now());
@@ -383,6 +403,7 @@ export class State implements AsyncDisposable {
 
   /** Finishes the writes that were asked for, and closes. Later writes are refused with a TypeError. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.fleet?.stop();
     await this.#writer[Symbol.asyncDispose]();
   }
 }

@@ -13,7 +13,8 @@ import { SWEEP_BATCH } from "./limits.ts";
 import { RowReader } from "./row.ts";
 import type { Writer } from "./writer.ts";
 
-const PREFIX: Deno.KvKey = ["used"];
+/** The prefix of all rows of budgets; in a fleet each host has its own. */
+export const USED_PREFIX: Deno.KvKey = ["used"];
 
 /** What was used of one budget. */
 export interface SavedUse {
@@ -30,7 +31,7 @@ export interface SavedUse {
 export async function readUse(writer: Writer): Promise<readonly SavedUse[]> {
   const saved: SavedUse[] = [];
   const nowMs = writer.clock.now();
-  for await (const { key, value } of writer.rows(PREFIX)) {
+  for await (const { key, value } of writer.rows(USED_PREFIX)) {
     const row = new RowReader("a used budget", value);
     const [period, used, untilMs] = [row.number("period"), row.number("used"), row.number("untilMs")];
     if (nowMs < untilMs) saved.push({ meter: String(key[1]), period, used, untilMs });
@@ -43,7 +44,7 @@ export async function writeUse(writer: Writer, used: readonly SavedUse[]): Promi
   const nowMs = writer.clock.now();
   for (let at = 0; at < used.length; at += SWEEP_BATCH) {
     const rows = used.slice(at, at + SWEEP_BATCH).map(({ meter, ...value }): Mutation => ({
-      key: [...PREFIX, meter],
+      key: [...USED_PREFIX, meter],
       value: { ...value },
       expireInMs: Math.max(1, value.untilMs - nowMs),
     }));

@@ -38,7 +38,8 @@ export type ViewChange =
   | { readonly kind: "secret"; readonly record: SecretRecord }
   | { readonly kind: "secret-gone"; readonly name: string }
   | { readonly kind: "mode"; readonly made: ModeSwitch }
-  | { readonly kind: "all-suspended"; readonly since: number | undefined };
+  | { readonly kind: "all-suspended"; readonly since: number | undefined }
+  | { readonly kind: "held"; readonly untilMs: number };
 
 interface Remembered {
   readonly rules: readonly Rule[];
@@ -65,6 +66,8 @@ export class PolicyView {
   #passing: ReadonlyMap<string, ReadonlySet<string>> | undefined;
   readonly #modes = new ModeSwitches();
   #allSuspendedSince: number | undefined;
+  /** See {@linkcode PolicyView.holdUntil}. */
+  #heldUntilMs = Infinity;
   /** Is told of every step. */
   onStep: (change: ViewChange) => void = () => {};
 
@@ -78,6 +81,7 @@ export class PolicyView {
     for (const { record } of this.#secrets.values()) changes.push({ kind: "secret", record });
     for (const made of this.#modes.list(nowMs)) changes.push({ kind: "mode", made });
     if (this.isAllSuspended) changes.push({ kind: "all-suspended", since: this.#allSuspendedSince });
+    if (this.#heldUntilMs !== Infinity) changes.push({ kind: "held", untilMs: this.#heldUntilMs });
     return changes;
   }
 
@@ -100,6 +104,8 @@ export class PolicyView {
         return this.switchMode(change.made);
       case "all-suspended":
         return this.suspendAll(change.since);
+      case "held":
+        return this.holdUntil(change.untilMs);
     }
   }
 
@@ -120,6 +126,11 @@ export class PolicyView {
     return [...this.#clients.values()].map(({ stored }) => stored.record).sort(byName);
   }
 
+  /** All of them with what only the store knows, in no order. */
+  storedClients(): StoredClient[] {
+    return [...this.#clients.values()].map(({ stored }) => stored);
+  }
+
   client(name: string): StoredClient | undefined {
     return this.#clients.get(name)?.stored;
   }
@@ -132,11 +143,16 @@ export class PolicyView {
   setClient(stored: StoredClient): void {
     const { name } = stored.record;
     const entry = this.#clients.get(name) ?? { stored, rules: [], remembered: new Map() };
-    this.#byDigest.delete(entry.stored.digest);
+    this.#forgetDigest(entry);
     entry.stored = stored;
     this.#clients.set(name, entry);
     this.#byDigest.set(stored.digest, entry);
     this.onStep({ kind: "client", stored });
+  }
+
+  /** Another client may have that token by now. */
+  #forgetDigest(entry: ClientEntry): void {
+    if (this.#byDigest.get(entry.stored.digest) === entry) this.#byDigest.delete(entry.stored.digest);
   }
 
   /** Puts a client and all its rules in the place of what it was and had, if anything. */
@@ -152,7 +168,7 @@ export class PolicyView {
     if (!entry) return;
     this.#clients.delete(name);
     this.#modes.forget(name);
-    this.#byDigest.delete(entry.stored.digest);
+    this.#forgetDigest(entry);
     for (const { rule } of entry.rules) this.#rules.delete(rule.id);
     this.onStep({ kind: "client-gone", name });
   }
@@ -205,6 +221,7 @@ export class PolicyView {
   rulesFor(client: ClientRef, host: string, nowMs: number): readonly Rule[] {
     const entry = this.#clients.get(client.name);
     if (entry?.stored.record.version !== client.version || this.isSuspended(client.name)) return NO_RULES;
+    if (this.isLost(nowMs)) return NO_RULES;
     const known = entry.remembered.get(host);
     if (known && nowMs < known.untilMs) return known.rules;
     const rules: Rule[] = [];
@@ -286,10 +303,29 @@ export class PolicyView {
     return all === undefined ? some : [{ since: all }, ...some];
   }
 
+  /**
+   * From then on nothing of it is in force, until it is held for longer: the store of a fleet may have another policy by then.
+   * Looked at in every decision, since a timer may be late.
+   */
+  holdUntil(untilMs: number): void {
+    this.#heldUntilMs = untilMs;
+    this.onStep({ kind: "held", untilMs });
+  }
+
+  /** Until when the policy counts; Infinity where nobody else may change it. */
+  get heldUntilMs(): number {
+    return this.#heldUntilMs;
+  }
+
+  /** True while nothing is in force, because this host cannot know. */
+  isLost(nowMs: number): boolean {
+    return nowMs >= this.#heldUntilMs;
+  }
+
   /** True while the client's version, the rule and the secret's version are all still in force, and it is not suspended. */
   isLive({ client, rule, others = [], credential }: Admission, nowMs: number): boolean {
     if (this.client(client.name)?.record.version !== client.version) return false;
-    if (this.isSuspended(client.name)) return false;
+    if (this.isSuspended(client.name) || this.isLost(nowMs)) return false;
     for (const { id } of rule ? [rule, ...others] : others) {
       const stored = this.#rules.get(id);
       if (stored?.rule.client !== client.name || !isUnexpired(stored.rule, nowMs)) return false;

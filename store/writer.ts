@@ -65,16 +65,46 @@ export class Writer implements AsyncDisposable {
 
   /** Runs `change` when all earlier ones have ended. A TypeError refuses it after the writer was disposed. */
   write<T>(change: () => Promise<T>): Promise<T> {
-    if (this.#isClosed) return Promise.reject(new TypeError("Cannot write: the state is closed"));
     const { shared } = this.#db;
-    const whole = () => {
+    if (!shared) return this.inTurn(change);
+    const made = this.inTurn(() => shared.exclusive(change));
+    // Not in turn: the next change need not wait for hosts that are slow with this one.
+    return made.then(async ({ value, sequence }) => {
+      if (sequence !== undefined) await shared.spread(sequence);
+      return value;
+    });
+  }
+
+  /** Runs what is no change of the policy between changes. A TypeError refuses it as {@linkcode write}. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) return Promise.reject(new TypeError("Cannot write: the state is closed"));
+    const result = this.#lastWrite.then(() => {
       this.#dropExpired();
-      return change();
-    };
-    const result = this.#lastWrite.then(() => shared ? shared.exclusive(whole) : whole());
+      return work();
+    });
     this.#lastWrite = result.then(() => {}, () => {}).then(() => this.#sweep());
-    // Not a part of the queue: the next change need not wait for hosts that are slow with this one.
-    return shared ? result.then((value) => shared.spread().then(() => value)) : result;
+    return result;
+  }
+
+  /**
+   * Makes in memory and in all copies what another host has committed, and tells the listeners. Call it in turn.
+   *
+   * @param nextSequence later than the places of all rules in it
+   */
+  async adopt(apply: () => void, nextSequence: number): Promise<void> {
+    apply();
+    this.#nextSequence = Math.max(this.#nextSequence, nextSequence);
+    this.armTimer();
+    this.#notify();
+    await this.#copy();
+  }
+
+  /** Has the policy count until then, in all copies too, and ends what it no longer covers. At any time. */
+  async hold(untilMs: number): Promise<void> {
+    const wasLost = this.view.isLost(this.clock.now());
+    this.view.holdUntil(untilMs);
+    if (wasLost || this.view.isLost(this.clock.now())) this.#notify();
+    await this.#copy();
   }
 
   /**
@@ -208,6 +238,7 @@ export class Writer implements AsyncDisposable {
 
   /** Takes them off the disk. What fails is tried again after the next write, and at the next start. */
   async #sweep(): Promise<void> {
+    if (this.#db.shared) this.#meaninglessRows = []; // it sweeps by its own clock: another host may have used a place again
     while (this.#meaninglessRows.length > 0) {
       const batch = this.#meaninglessRows.slice(0, SWEEP_BATCH);
       try {

@@ -1,0 +1,114 @@
+/**
+ * Keeps the local copy of the policy right: it goes before this host says to have a newer policy in force, and is written anew
+ * when nothing has changed for a moment.
+ *
+ * Not here: the files (`local_copy.ts`).
+ *
+ * @module
+ */
+import { messageOf } from "../../core/errors.ts";
+import type { LineLog } from "../../core/log.ts";
+import { writeClient } from "../clients.ts";
+import type { Mutation } from "../engine.ts";
+import type { Position } from "../postgres/database.ts";
+import { writeRule } from "../rules.ts";
+import type { StoreKeys } from "../seal.ts";
+import { writeSecret } from "../secrets.ts";
+import { writeSuspension } from "../suspensions.ts";
+import type { PolicyView } from "../view.ts";
+import type { LocalCopy } from "./local_copy.ts";
+
+/** Many changes come at once: each would write everything. */
+const QUIET_MS = 1_000;
+
+/** The policy at one moment. */
+export interface TakenPolicy {
+  readonly position: Position;
+  readonly rows: readonly Mutation[];
+}
+
+/** See the module. */
+export class CopyKeeper implements AsyncDisposable {
+  readonly #copy: LocalCopy;
+  readonly #log: LineLog;
+  readonly #take: () => Promise<TakenPolicy>;
+  /** One after the other: a copy that is being written must not come back after it has been dropped. */
+  #work: Promise<void> = Promise.resolve();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isClosed = false;
+
+  constructor(copy: LocalCopy, take: () => Promise<TakenPolicy>, log: LineLog) {
+    this.#copy = copy;
+    this.#take = take;
+    this.#log = log;
+  }
+
+  /** Resolves when no copy is left that a newer policy makes wrong. Rejects when it cannot be removed. */
+  async drop(): Promise<void> {
+    const dropped = this.#work.then(() => this.#copy.drop());
+    this.#work = dropped.catch(() => {});
+    await dropped;
+    this.saveSoon();
+  }
+
+  /** Writes the copy when nothing has dropped it for a moment. */
+  saveSoon(): void {
+    clearTimeout(this.#timer);
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => void this.#save(), QUIET_MS);
+    Deno.unrefTimer(this.#timer as unknown as number);
+  }
+
+  /** Writes down when the store last knew of this host. */
+  async contact(atMs: number): Promise<void> {
+    this.#work = this.#work.then(() => this.#copy.saveContact(atMs)).catch((error) => this.#failed(error));
+    await this.#work;
+  }
+
+  async #save(): Promise<void> {
+    this.#timer = undefined;
+    try {
+      const { position, rows } = await this.#take();
+      if (this.#timer !== undefined) return; // it is out of date already
+      const saved = this.#work.then(() =>
+        this.#timer === undefined ? this.#copy.save(position, rows) : undefined
+      );
+      this.#work = saved.catch(() => {});
+      await saved;
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    this.#log.warn(
+      `the local copy of the policy cannot be written, so this host will not start while the store is away: ${
+        messageOf(error)
+      }`,
+    );
+  }
+
+  /** Writes what is still to be written. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    if (this.#timer !== undefined) {
+      clearTimeout(this.#timer);
+      await this.#save();
+    }
+    await this.#work;
+  }
+}
+
+/** Everything in a view as rows. */
+export async function rowsOf(view: PolicyView, { sealing }: StoreKeys): Promise<Mutation[]> {
+  const clients = view.storedClients();
+  const rules = clients.flatMap(({ record: { name } }) => view.storedRules(name));
+  const secrets = view.secrets().flatMap(({ name }) => view.secret(name) ?? []);
+  const since = view.suspensions().find(({ client }) => client === undefined)?.since;
+  return [
+    ...clients.map(writeClient),
+    ...rules.map((stored) => writeRule(stored, 0)),
+    ...await Promise.all(secrets.map((stored) => writeSecret(sealing, stored))),
+    ...(since === undefined ? [] : [writeSuspension(since)]),
+  ];
+}

@@ -1,0 +1,159 @@
+/**
+ * The policy of a fleet in the state folder, sealed, for a start while the store is away.
+ *
+ *     fleet-host      the id of this state folder in the fleet
+ *     fleet-copy      all rows, and the change up to which they are
+ *     fleet-contact   when the store last knew that this host lives
+ *
+ * What this host has said to have in force must never be undone by a restart: so the copy goes before it says so, and comes
+ * back when it is right again. A host without a copy does not start until the store answers.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { messageOf, ProxyError } from "../../core/errors.ts";
+import type { Mutation, Row } from "../engine.ts";
+import type { Position } from "../postgres/database.ts";
+import { decodeBatch, encodeBatch } from "../postgres/row_batch.ts";
+import { seal, type StoreKeys, unseal } from "../seal.ts";
+
+/** What a copy holds. */
+export interface CopiedPolicy extends Position {
+  readonly rows: readonly Row[];
+  /** When the store last knew of this host, epoch milliseconds. */
+  readonly contactAt: number;
+}
+
+/** See the module. */
+export class LocalCopy {
+  readonly #dir: string;
+  readonly #fleet: string;
+  readonly #sealing: CryptoKey;
+  /** Until it is known otherwise, there may be one of an earlier process. */
+  #mayBeThere = true;
+
+  constructor(dir: string, fleet: string, keys: Pick<StoreKeys, "sealing">) {
+    this.#dir = dir;
+    this.#fleet = fleet;
+    this.#sealing = keys.sealing;
+  }
+
+  /** @throws what the disk says */
+  async save({ sequence, changeId }: Position, rows: readonly Mutation[]): Promise<void> {
+    this.#mayBeThere = true;
+    await this.#write("fleet-copy", { sequence, changeId, rows: encodeBatch(rows, 0) });
+  }
+
+  /** @throws what the disk says */
+  async saveContact(atMs: number): Promise<void> {
+    await this.#write("fleet-contact", { atMs });
+  }
+
+  /** Removes the copy, for good, before it is out of date. @throws what the disk says: then it is still there */
+  async drop(): Promise<void> {
+    if (!this.#mayBeThere) return;
+    await removeIfThere(join(this.#dir, "fleet-copy"));
+    await syncFolder(this.#dir);
+    this.#mayBeThere = false;
+  }
+
+  /** Makes the copy useless: this host has left the fleet. @throws what the disk says */
+  async forget(): Promise<void> {
+    await removeIfThere(join(this.#dir, "fleet-contact"));
+    await syncFolder(this.#dir);
+  }
+
+  /**
+   * The copy, when it may still be used.
+   *
+   * @throws ProxyError `store.away` when there is none, it is too old, or it was sealed with another key or for another fleet
+   */
+  async load(nowMs: number, graceMs: number): Promise<CopiedPolicy> {
+    const copy = await this.#read("fleet-copy");
+    const contact = await this.#read("fleet-contact");
+    if (!copy || !contact) {
+      throw noStart("the store does not answer, and there is no copy of the policy in the state folder");
+    }
+    const contactAt = Number(contact.atMs);
+    if (nowMs < contactAt) {
+      throw noStart("the store does not answer, and the clock is behind the copy's last contact");
+    }
+    if (nowMs >= contactAt + graceMs) {
+      throw noStart(
+        "the store does not answer, and the copy in the state folder is older than --store-grace",
+      );
+    }
+    const rows = decodeBatch(String(copy.rows), 0).flatMap(({ key, value }): Row[] =>
+      value ? [{ key, value }] : []
+    );
+    const changeId = typeof copy.changeId === "string" ? copy.changeId : undefined;
+    return { sequence: Number(copy.sequence), changeId, rows, contactAt };
+  }
+
+  async #write(name: string, fields: Readonly<Record<string, unknown>>): Promise<void> {
+    const plain = new TextEncoder().encode(JSON.stringify(fields));
+    const sealed = await seal(this.#sealing, this.#binding(name), plain);
+    const path = join(this.#dir, name);
+    const temporary = `${path}.new`;
+    await removeIfThere(temporary);
+    {
+      using file = await Deno.open(temporary, { createNew: true, write: true, mode: 0o600 });
+      for (let at = 0; at < sealed.length;) at += await file.write(sealed.subarray(at));
+      await file.syncData();
+    }
+    await Deno.rename(temporary, path);
+  }
+
+  async #read(name: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+    let sealed: Uint8Array<ArrayBuffer>;
+    try {
+      sealed = await Deno.readFile(join(this.#dir, name));
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw noStart(`the store does not answer, and the copy cannot be read: ${messageOf(error)}`);
+    }
+    const plain = await unseal(this.#sealing, this.#binding(name), sealed);
+    if (!plain) {
+      throw noStart(
+        "the store does not answer, and the copy was sealed with another key or for another fleet",
+      );
+    }
+    return JSON.parse(new TextDecoder().decode(plain));
+  }
+
+  #binding(name: string): readonly string[] {
+    return ["fleet", this.#fleet, name];
+  }
+}
+
+/** The id of a state folder, made at its first use. @throws what the disk says */
+export async function hostIdOf(dir: string): Promise<string> {
+  const path = join(dir, "fleet-host");
+  const found = await Deno.readTextFile(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  });
+  if (/^[0-9a-f-]{36}\n$/.test(found)) return found.trim();
+  const id = crypto.randomUUID();
+  await Deno.writeTextFile(path, `${id}\n`, { mode: 0o600 });
+  return id;
+}
+
+function noStart(state: string): ProxyError {
+  return new ProxyError("store.away", `Cannot start without the store: ${state}`, {
+    hint: "start it again when the store answers",
+  });
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  using folder = await Deno.open(path);
+  await folder.sync();
+}

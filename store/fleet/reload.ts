@@ -1,0 +1,53 @@
+/**
+ * Everything read anew, as the difference to what a view has: what did not change stays open.
+ *
+ * Not here: reading (`../load.ts`), and changes one by one (`remote_change.ts`).
+ *
+ * @module
+ */
+import type { StoredRule } from "../rules.ts";
+import type { PolicyView } from "../view.ts";
+
+/** Makes `view` what `fresh` is. */
+export function bringTo(view: PolicyView, fresh: PolicyView): void {
+  for (const { name } of view.clients()) if (!fresh.client(name)) view.deleteClient(name);
+  for (const stored of fresh.storedClients()) {
+    const { name } = stored.record;
+    const old = view.client(name);
+    const rules = fresh.storedRules(name);
+    if (old?.id !== stored.id) {
+      view.replaceClient(stored, rules);
+      continue;
+    }
+    if (!isSame(old, stored)) view.setClient(stored);
+    bringRulesTo(view, name, rules);
+  }
+  for (const { name } of view.secrets()) if (!fresh.secret(name)) view.deleteSecret(name);
+  for (const { name } of fresh.secrets()) {
+    const stored = fresh.secret(name);
+    if (stored && !isSame(view.secret(name), stored)) view.setSecret(stored);
+  }
+  const since = fresh.suspensions().find(({ client }) => client === undefined)?.since;
+  if (view.isAllSuspended !== fresh.isAllSuspended) view.suspendAll(since);
+}
+
+function bringRulesTo(view: PolicyView, client: string, rules: readonly StoredRule[]): void {
+  const kept = new Set(rules.map(({ rule }) => rule.id));
+  const gone = view.storedRules(client).filter(({ rule }) => !kept.has(rule.id));
+  if (gone.length > 0) view.deleteRules(client, gone);
+  const present = new Map(view.storedRules(client).map((stored) => [stored.rule.id, stored]));
+  for (const stored of rules) if (!isSame(present.get(stored.rule.id), stored)) view.moveRule(stored);
+}
+
+/** Both are plain data whose fields were written in one order. */
+function isSame(a: unknown, b: unknown): boolean {
+  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map((
+    [name, field],
+  ) => [name, sorted(field)]);
+}

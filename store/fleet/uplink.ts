@@ -1,0 +1,147 @@
+/**
+ * A host's two connections to the store: one on which it makes changes, one on which it looks and is told. They come and go
+ * together: while one of them is missing, the store is away.
+ *
+ * Not here: what is asked (`fleet.ts`).
+ *
+ * @module
+ */
+import type { Clock } from "../../core/clock.ts";
+import { messageOf, ProxyError } from "../../core/errors.ts";
+import type { LineLog } from "../../core/log.ts";
+import { formatStoreHost, formatStoreHosts } from "../postgres/address.ts";
+import { CHANNEL, type DatabaseOptions, PostgresDatabase } from "../postgres/database.ts";
+import { checkSeal } from "../load.ts";
+import type { StoreKeys } from "../seal.ts";
+
+/** How the store is reached. */
+export interface UplinkOptions extends Omit<DatabaseOptions, "onNotice" | "now"> {
+  readonly clock: Clock;
+  readonly keys: StoreKeys;
+  readonly log: LineLog;
+}
+
+/** The pause after the first failure; it doubles up to the longest. */
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
+
+/** See the module. */
+export class Uplink implements AsyncDisposable {
+  readonly #options: UplinkOptions;
+  #watch: PostgresDatabase | undefined;
+  #changes: PostgresDatabase | undefined;
+  #awaySince: number | undefined;
+  #failures = 0;
+  #isTold = false;
+  #wake = () => {};
+
+  constructor(options: UplinkOptions) {
+    this.#options = options;
+  }
+
+  get isUp(): boolean {
+    return this.#watch !== undefined && this.#watch.link.isOpen && (this.#changes?.link.isOpen ?? false);
+  }
+
+  /** Since when the store is away, epoch milliseconds. */
+  get awaySince(): number | undefined {
+    return this.#awaySince;
+  }
+
+  /** Connects. @throws ProxyError `store.away`, `store.refused`, `state.newer`, `seal.key-wrong` */
+  async open(): Promise<void> {
+    this.#drop();
+    const { clock, keys, fleet, log } = this.#options;
+    const options = { ...this.#options, now: () => clock.now() };
+    const onNotice = (told: string) => {
+      if (told === fleet) this.wake();
+    };
+    this.#watch = await PostgresDatabase.open({ ...options, onNotice });
+    await checkSeal(this.#watch, keys);
+    await this.#watch.link.query(`LISTEN ${CHANNEL}`);
+    this.#changes = await PostgresDatabase.open(options);
+    const { aheadMs, link } = this.#watch;
+    if (aheadMs !== 0) {
+      log.warn(
+        `this host's clock is ${Math.abs(aheadMs) / 1_000} s ${
+          aheadMs > 0 ? "behind" : "ahead of"
+        } the store's`,
+      );
+    }
+    if (this.#awaySince !== undefined) log.info(`the store is back: ${formatStoreHost(link.host)}`);
+    this.#awaySince = undefined;
+    this.#failures = 0;
+  }
+
+  /** Where it looks. @throws ProxyError `store.away` */
+  watch(): PostgresDatabase {
+    if (!this.isUp || !this.#watch) throw this.#away();
+    return this.#watch;
+  }
+
+  /** Where it makes changes. @throws ProxyError `store.away` */
+  changes(): PostgresDatabase {
+    if (!this.isUp || !this.#changes) throw this.#away();
+    return this.#changes;
+  }
+
+  /** Gives both connections up. What was wrong is said once. */
+  lose(error: unknown): void {
+    const { log, clock } = this.#options;
+    this.#drop();
+    this.#failures++;
+    if (this.#awaySince === undefined) {
+      this.#awaySince = clock.now();
+      log.error(`the store is away, and no change is taken: ${messageOf(error)}`);
+    }
+  }
+
+  /** Ends a rest. */
+  wake(): void {
+    this.#isTold = true;
+    this.#wake();
+  }
+
+  /** Rests until somebody notifies, or for so long; for longer the more often the store was not there. */
+  async rest(ms: number): Promise<void> {
+    const pauseMs = this.#failures === 0
+      ? ms
+      : Math.min(FIRST_PAUSE_MS * 2 ** (this.#failures - 1), LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2);
+    if (!this.#isTold) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, pauseMs);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    this.#isTold = false;
+    this.#wake = () => {};
+  }
+
+  #drop(): void {
+    this.#watch?.link.destroy();
+    this.#changes?.link.destroy();
+    this.#watch = this.#changes = undefined;
+  }
+
+  #away(): ProxyError {
+    const { clock, address } = this.#options;
+    const since = this.#awaySince;
+    const long = since === undefined ? "" : ` for ${Math.ceil((clock.now() - since) / 1_000)} s`;
+    return new ProxyError(
+      "store.away",
+      `Cannot change anything: the store at ${formatStoreHosts(address)} is away${long}`,
+      {
+        hint: "nothing was changed; do it again when the store answers",
+      },
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#watch?.[Symbol.asyncDispose]();
+    await this.#changes?.[Symbol.asyncDispose]();
+    this.#watch = this.#changes = undefined;
+  }
+}

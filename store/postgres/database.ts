@@ -1,0 +1,287 @@
+/**
+ * One fleet in a PostgreSQL database: its rows, its changes in order, and who has them. A change is one transaction under the
+ * lock of the fleet's row, so that all changes of all hosts are one after the other.
+ *
+ * Not here: the connection (`link.ts`), and what a host does with changes of others (`../fleet/`).
+ *
+ * @module
+ */
+import { ProxyError } from "../../core/errors.ts";
+import type { Engine, Mutation, Row, SealedEngine } from "../engine.ts";
+import { type Answer, Link, type LinkOptions, storeError } from "./link.ts";
+import { decodeBatch, decodeStored, encodeBatch } from "./row_batch.ts";
+import { encodeKey, endOfPrefix } from "./row_key.ts";
+import { checkLayout, prepareSchema } from "./schema.ts";
+
+/** The channel on which every change is announced, with its fleet. */
+export const CHANNEL = "slicer_proxy";
+
+/** Which fleet, and how its database is reached. */
+export interface DatabaseOptions extends LinkOptions {
+  readonly fleet: string;
+  /** Epoch milliseconds of this host. */
+  readonly now: () => number;
+  /** Who makes changes. */
+  readonly host: string;
+}
+
+/** Where a fleet stands: its last change. */
+export interface Position {
+  readonly sequence: number;
+  /** Random for each change: another one at the same place is another history. */
+  readonly changeId: string | undefined;
+}
+
+/** A change as it is kept. */
+export interface StoredChange extends Position {
+  readonly mutations: readonly Mutation[];
+}
+
+/** A transaction that has the fleet's lock. */
+export interface Turn {
+  readonly position: Position;
+  /** Writes the rows and the change, and commits. At most once. */
+  commit(mutations: readonly Mutation[]): Promise<Position>;
+}
+
+/** Differences below this are noise of the measurement, and of clocks that are kept right. */
+const CLOCK_STEP_MS = 1_000;
+/** How many changes are kept for hosts that missed some. Older ones make a host read everything. */
+const KEPT_CHANGES = 10_000;
+/** Changes that are read at once. */
+const CHANGES_AT_ONCE = 200;
+
+/** An open database. */
+export class PostgresDatabase implements Engine, SealedEngine {
+  readonly commitBounds = { rows: Infinity, chars: Infinity };
+  readonly fleet: string;
+  readonly link: Link;
+  /** How far the database's clock is ahead of this host's, in whole seconds. */
+  readonly aheadMs: number;
+  sealCheck: Uint8Array<ArrayBuffer> | undefined;
+  sealKeyId: string | undefined;
+  readonly #options: DatabaseOptions;
+
+  private constructor(link: Link, aheadMs: number, options: DatabaseOptions) {
+    this.link = link;
+    this.aheadMs = aheadMs;
+    this.fleet = options.fleet;
+    this.#options = options;
+  }
+
+  /**
+   * Connects, makes the tables when there are none, and finds the fleet.
+   *
+   * @throws ProxyError `store.away`, `store.refused`, `state.newer`
+   */
+  static async open(options: DatabaseOptions): Promise<PostgresDatabase> {
+    const link = await Link.open(options);
+    try {
+      // A host that is stopped in the middle of a change must not hold the fleet's lock for as long.
+      await link.query(`SET idle_in_transaction_session_timeout = ${Math.ceil(options.timeoutMs)}`);
+      await link.query(`SET statement_timeout = ${Math.ceil(options.timeoutMs)}`);
+      await prepareSchema(link);
+      const aheadMs = await clockAhead(link, options.now);
+      const db = new PostgresDatabase(link, aheadMs, options);
+      await db.#find();
+      return db;
+    } catch (error) {
+      link.destroy();
+      throw storeError(error, options);
+    }
+  }
+
+  async #find(): Promise<void> {
+    const [found] = await this.link.query(
+      "SELECT seal_check, seal_key_id FROM slicer_proxy.fleets WHERE name = $1",
+      [this.fleet],
+    );
+    if (!found) return;
+    if (!(found.seal_check instanceof Uint8Array)) throw damagedStore();
+    this.sealCheck = new Uint8Array(found.seal_check);
+    this.sealKeyId = String(found.seal_key_id);
+  }
+
+  /** Makes the fleet. Where another host was faster, {@linkcode sealCheck} is that host's then. */
+  async initialise(sealCheck: Uint8Array, sealKeyId = ""): Promise<void> {
+    await this.#ask(
+      `INSERT INTO slicer_proxy.fleets (name, seal_check, seal_key_id) VALUES ($1, decode($2, 'base64'), $3)
+       ON CONFLICT DO NOTHING`,
+      [this.fleet, base64(sealCheck), sealKeyId],
+    );
+    await this.#find();
+  }
+
+  async *rows(prefix: Deno.KvKey): AsyncGenerator<Row> {
+    const found = await this.#ask(
+      `SELECT key, value FROM slicer_proxy.rows WHERE fleet = $1
+       AND key >= decode($2, 'base64') AND key < decode($3, 'base64') ORDER BY key`,
+      [this.fleet, base64(encodeKey(prefix)), base64(endOfPrefix(prefix))],
+    );
+    for (const { key, value } of found) yield decodeStored(key, value, this.aheadMs);
+  }
+
+  /** All rows in key order, and the last change that is in them. One statement sees one moment. */
+  async readAll(): Promise<{ readonly rows: readonly Row[]; readonly position: Position }> {
+    const found = await this.#ask(
+      `SELECT f.sequence::float8 AS sequence, f.last_change, r.key, r.value
+       FROM slicer_proxy.fleets f LEFT JOIN slicer_proxy.rows r ON r.fleet = f.name WHERE f.name = $1 ORDER BY r.key`,
+      [this.fleet],
+    );
+    const rows = found.flatMap(({ key, value }) =>
+      key === null ? [] : [decodeStored(key, value, this.aheadMs)]
+    );
+    return { position: positionOf(found[0]), rows };
+  }
+
+  /** The last change. */
+  async position(): Promise<Position> {
+    const [found] = await this.#ask(
+      `SELECT sequence::float8 AS sequence, last_change, oldest
+       FROM slicer_proxy.fleets, slicer_proxy.layout WHERE name = $1`,
+      [this.fleet],
+    );
+    if (found) checkLayout(Number(found.oldest)); // a newer program may have come since
+    return positionOf(found);
+  }
+
+  /** The id of a change; undefined when it is not kept any more. */
+  async changeIdAt(sequence: number): Promise<string | undefined> {
+    const [found] = await this.#ask(
+      "SELECT id FROM slicer_proxy.changes WHERE fleet = $1 AND sequence = $2",
+      [
+        this.fleet,
+        String(sequence),
+      ],
+    );
+    return typeof found?.id === "string" ? found.id : undefined;
+  }
+
+  /** The next changes after one, oldest first; the first of them is a later one when those between are kept no more. */
+  async changesAfter(sequence: number): Promise<StoredChange[]> {
+    const found = await this.#ask(
+      `SELECT sequence::float8 AS sequence, id AS last_change, mutations FROM slicer_proxy.changes
+       WHERE fleet = $1 AND sequence > $2 ORDER BY sequence LIMIT ${CHANGES_AT_ONCE}`,
+      [this.fleet, String(sequence)],
+    );
+    return found.map((row) => ({
+      ...positionOf(row),
+      mutations: decodeBatch(String(row.mutations), this.aheadMs),
+    }));
+  }
+
+  /** Runs `change` under the fleet's lock. Rolls back what it has not committed. */
+  async inTurn<T>(change: (turn: Turn) => Promise<T>): Promise<T> {
+    let isCommitted = false;
+    await this.#ask("BEGIN");
+    try {
+      const [found] = await this.#ask(
+        `SELECT sequence::float8 AS sequence, last_change FROM slicer_proxy.fleets WHERE name = $1 FOR UPDATE`,
+        [this.fleet],
+      );
+      const position = positionOf(found);
+      return await change({
+        position,
+        commit: async (mutations) => {
+          if (isCommitted) throw new TypeError("Cannot commit twice in one turn");
+          isCommitted = true;
+          return await this.#commitChange(mutations, position);
+        },
+      });
+    } finally {
+      if (!isCommitted) await this.link.query("ROLLBACK").catch(() => this.link.destroy());
+    }
+  }
+
+  async #commitChange(mutations: readonly Mutation[], { sequence }: Position): Promise<Position> {
+    const changeId = crypto.randomUUID();
+    const batch = encodeBatch(mutations, this.aheadMs);
+    const next = sequence + 1;
+    try {
+      await this.#ask(
+        `WITH ${BATCH_ROWS},
+         told AS (INSERT INTO slicer_proxy.changes (fleet, sequence, id, host, mutations)
+           VALUES ($1, $3, $4, $5, $2)),
+         old AS (DELETE FROM slicer_proxy.changes WHERE fleet = $1 AND sequence <= $3::bigint - ${KEPT_CHANGES})
+         UPDATE slicer_proxy.fleets SET sequence = $3, last_change = $4 WHERE name = $1`,
+        [this.fleet, batch, String(next), changeId, this.#options.host],
+      );
+      await this.#ask("SELECT pg_notify($1, $2)", [CHANNEL, this.fleet]);
+      await this.#ask("COMMIT");
+      return { sequence: next, changeId };
+    } catch (error) {
+      this.link.destroy(); // whether it was committed is found out by the sequence
+      throw error;
+    }
+  }
+
+  /** As a change of this host. */
+  async commit(mutations: readonly Mutation[]): Promise<void> {
+    await this.inTurn(({ commit }) => commit(mutations));
+  }
+
+  /** Writes rows that are no part of the policy: nobody is told. */
+  async commitQuietly(mutations: readonly Mutation[]): Promise<void> {
+    await this.#ask(`WITH ${BATCH_ROWS} SELECT 1`, [this.fleet, encodeBatch(mutations, this.aheadMs)]);
+  }
+
+  /** Removes the rows whose time is over by the database's clock. */
+  async sweep(): Promise<void> {
+    await this.#ask("DELETE FROM slicer_proxy.rows WHERE fleet = $1 AND expires_at < now()", [this.fleet]);
+  }
+
+  async sizeBytes(): Promise<number> {
+    const [found] = await this.#ask(
+      `SELECT (pg_total_relation_size('slicer_proxy.rows') + pg_total_relation_size('slicer_proxy.changes'))::float8 AS bytes`,
+    );
+    return Number(found?.bytes);
+  }
+
+  async #ask(text: string, parameters: readonly (string | number | null)[] = []): Promise<Answer[]> {
+    try {
+      return await this.link.query(text, parameters);
+    } catch (error) {
+      throw storeError(error, this.#options);
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.link[Symbol.asyncDispose]();
+  }
+}
+
+/** Puts and removes the rows of the batch `$2` in the fleet `$1`. */
+const BATCH_ROWS = `batch AS (
+    SELECT decode(k, 'base64') AS key, decode(v, 'base64') AS value, e
+    FROM json_to_recordset($2::text::json) AS each (k text, v text, e float8)),
+  gone AS (DELETE FROM slicer_proxy.rows AS r USING batch WHERE r.fleet = $1 AND r.key = batch.key AND batch.value IS NULL),
+  put AS (INSERT INTO slicer_proxy.rows (fleet, key, value, expires_at)
+    SELECT $1, key, value, now() + e * interval '1 millisecond' FROM batch WHERE value IS NOT NULL
+    ON CONFLICT (fleet, key) DO UPDATE SET value = EXCLUDED.value, expires_at = EXCLUDED.expires_at)`;
+
+async function clockAhead(link: Link, now: () => number): Promise<number> {
+  const before = now();
+  const [found] = await link.query("SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now_ms");
+  const aheadMs = Number(found?.now_ms) - (before + now()) / 2;
+  return Math.round(aheadMs / CLOCK_STEP_MS) * CLOCK_STEP_MS + 0; // never -0
+}
+
+function positionOf(row: Answer | undefined): Position {
+  if (!row) {
+    throw new ProxyError("store.refused", "Cannot use the store: the fleet is gone from it", {
+      hint: "restore the database from a backup, or start the hosts anew to make the fleet again",
+    });
+  }
+  const changeId = typeof row.last_change === "string" ? row.last_change : undefined;
+  return { sequence: Number(row.sequence), changeId };
+}
+
+function base64(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes));
+}
+
+function damagedStore(): ProxyError {
+  return new ProxyError("state.damaged", "Cannot read the fleet's row of the store", {
+    hint: "restore the database from a backup",
+  });
+}

@@ -1,0 +1,251 @@
+/**
+ * One connection to a PostgreSQL server: dialled, encrypted, and used by one caller at a time. Every call has an end: a server
+ * that does not answer in time costs the connection, never a caller that waits for ever.
+ *
+ * The driver is `postgres`: of the two that are maintained it alone can be told everything, so that no `PG…` variable has a
+ * say (`pg` reads several whatever it is told, and `PGBINARY` then decides). It gets a socket that is connected already,
+ * because it would take a server's word for it that there is no TLS, and connects anew behind its caller's back.
+ *
+ * Not here: what is asked (`database.ts`), and when to dial again (`../fleet/`).
+ *
+ * @module
+ */
+import { connect as dialTcp, type Socket } from "node:net";
+import { connect as startTls } from "node:tls";
+import postgres from "postgres";
+import { messageOf, ProxyError } from "../../core/errors.ts";
+import { isIpLiteral } from "../../core/host_port.ts";
+import { formatStoreHost, formatStoreHosts, type StoreAddress, type StoreHost } from "./address.ts";
+
+/** How a server is reached and asked. */
+export interface LinkOptions {
+  readonly address: StoreAddress;
+  /** Asked for at each dial, so that it may change; empty where the server wants none. */
+  readonly password: () => Promise<string>;
+  /** PEM; the system's roots when undefined. */
+  readonly caPem: string | undefined;
+  /** How long dialling one host, and one question, may take. */
+  readonly timeoutMs: number;
+  /** Shown by the server in `pg_stat_activity`. */
+  readonly name: string;
+  /** Is told when somebody notifies a channel that is listened to. */
+  readonly onNotice?: (payload: string) => void;
+}
+
+/** A row of an answer. */
+export type Answer = Readonly<Record<string, unknown>>;
+
+/** SSLRequest (PostgreSQL protocol 3.0, 55.7): length and code. */
+const SSL_REQUEST = new Uint8Array([0, 0, 0, 8, 4, 210, 22, 47]);
+const YES = 0x53; // S
+
+/** An open connection to the server that can be written to. */
+export class Link implements AsyncDisposable {
+  /** Where it leads. */
+  readonly host: StoreHost;
+  readonly #sql: postgres.Sql;
+  readonly #socket: Socket;
+  readonly #timeoutMs: number;
+  #isBroken = false;
+
+  private constructor(host: StoreHost, socket: Socket, options: LinkOptions) {
+    this.host = host;
+    this.#socket = socket;
+    this.#timeoutMs = options.timeoutMs;
+    this.#sql = driverFor(socket, options);
+    socket.once("close", () => this.#isBroken = true);
+  }
+
+  /**
+   * Connects to the first host that answers and is no standby.
+   *
+   * @throws ProxyError `store.away` with what is wrong with each; `store.refused` when one answers and lets nobody in
+   */
+  static async open(options: LinkOptions): Promise<Link> {
+    const failures: string[] = [];
+    for (const host of options.address.hosts) {
+      try {
+        return await Link.#openOne(host, options);
+      } catch (error) {
+        if (isRefusal(error)) throw refused(host, error);
+        failures.push(`${formatStoreHost(host)}: ${shortMessage(error)}`);
+      }
+    }
+    throw new ProxyError("store.away", `Cannot reach the store: ${failures.join("; ")}`);
+  }
+
+  static async #openOne(host: StoreHost, options: LinkOptions): Promise<Link> {
+    const link = new Link(host, await dial(host, options), options);
+    try {
+      await link.query("SELECT 1");
+      return link;
+    } catch (error) {
+      link.destroy();
+      throw error;
+    }
+  }
+
+  /** False once it can be used no more. */
+  get isOpen(): boolean {
+    return !this.#isBroken;
+  }
+
+  /**
+   * Asks one question; its parameters are `$1`, `$2` …
+   *
+   * @throws what the server says; when it does not answer, the connection is gone
+   */
+  async query(text: string, parameters: readonly (string | number | null)[] = []): Promise<Answer[]> {
+    if (this.#isBroken) throw new Error("the connection has ended");
+    const asked = this.#sql.unsafe(text, [...parameters], { prepare: true });
+    const timer = setTimeout(() => this.destroy(), this.#timeoutMs);
+    const gone = Promise.withResolvers<never>();
+    const onClose = () => gone.reject(new Error("the connection ended before the answer"));
+    this.#socket.once("close", onClose);
+    try {
+      return [...await Promise.race([asked, gone.promise])];
+    } finally {
+      clearTimeout(timer);
+      this.#socket.off("close", onClose);
+    }
+  }
+
+  /** Ends it in the middle of anything. */
+  destroy(): void {
+    this.#isBroken = true;
+    this.#socket.destroy();
+  }
+
+  /** Says goodbye. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isBroken) return;
+    const timer = setTimeout(() => this.destroy(), this.#timeoutMs);
+    await this.#sql.end({ timeout: 1 }).catch(() => {});
+    clearTimeout(timer);
+    this.destroy();
+  }
+}
+
+function driverFor(socket: Socket, { address, password, name, onNotice }: LinkOptions): postgres.Sql {
+  let isTaken = false;
+  const settings = {
+    host: ["store"],
+    port: [1],
+    user: address.user,
+    database: address.database,
+    password,
+    socket: () => {
+      if (isTaken) throw new Error("the connection has ended");
+      isTaken = true;
+      return socket;
+    },
+    target_session_attrs: "primary" as const,
+    // All that the driver would look up in the environment.
+    max: 1,
+    ssl: false as const,
+    sslnegotiation: null,
+    idle_timeout: undefined,
+    connect_timeout: 0,
+    max_lifetime: null,
+    max_pipeline: 100,
+    backoff: false as const,
+    keep_alive: null,
+    prepare: true,
+    debug: false,
+    fetch_types: false,
+    publications: "alltables",
+    connection: { application_name: name },
+    onnotice: () => {},
+    onnotify: (_channel: string, payload: string) => onNotice?.(payload),
+  };
+  return postgres(settings as unknown as postgres.Options<Record<string, never>>);
+}
+
+async function dial(host: StoreHost, { address, caPem, timeoutMs }: LinkOptions): Promise<Socket> {
+  const socket = "folder" in host ? dialTcp(formatStoreHost(host)) : dialTcp(host.port, host.host);
+  let open: Socket = socket;
+  const timer = setTimeout(() => socket.destroy(new Error("no answer in time")), timeoutMs);
+  try {
+    await eventOf(socket, "connect");
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 30_000);
+    if (address.isEncrypted && !("folder" in host)) open = await encrypt(socket, host.host, caPem);
+    open.on("error", () => {}); // whoever asks is told by its end
+    return open;
+  } catch (error) {
+    socket.on("error", () => {});
+    socket.destroy();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function encrypt(socket: Socket, host: string, caPem: string | undefined): Promise<Socket> {
+  socket.write(SSL_REQUEST);
+  const answer = await eventOf(socket, "data");
+  // One byte and no more: what came in clear behind it would be taken for a part of what is encrypted (CVE-2021-23222).
+  if (!(answer instanceof Uint8Array && answer.length === 1 && answer[0] === YES)) {
+    throw new Error("the server does not speak TLS");
+  }
+  socket.removeAllListeners();
+  // An address is no name for SNI (RFC 6066 §3); the certificate has to be for it all the same.
+  const named = isIpLiteral(host) ? { host } : { servername: host };
+  const tls = startTls({ socket, ...named, ...(caPem === undefined ? {} : { ca: caPem }) });
+  await eventOf(tls, "secureConnect");
+  return tls;
+}
+
+/** The first event of that name; rejects when the socket ends before. */
+function eventOf(socket: Socket, name: "connect" | "data" | "secureConnect"): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: Error) => reject(error);
+    const onClose = () => reject(new Error("the connection was closed"));
+    socket.once("error", onError);
+    socket.once("close", onClose);
+    socket.once(name, (value: unknown) => {
+      socket.off("error", onError);
+      socket.off("close", onClose);
+      resolve(value);
+    });
+  });
+}
+
+/** SQLSTATE classes and codes with which a server lets nobody in: no other host, and no waiting, makes that better. */
+const REFUSALS = /^(28...|3D000|42501)$/;
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof Error && "code" in error && REFUSALS.test(String(error.code));
+}
+
+function refused(host: StoreHost, cause: unknown): ProxyError {
+  return new ProxyError(
+    "store.refused",
+    `Cannot use the store at ${formatStoreHost(host)}: ${messageOf(cause)}`,
+    {
+      cause,
+      hint:
+        "docs/FLEET.md has the SQL that makes the database and its role; --store-password-file holds its password",
+    },
+  );
+}
+
+/** What of an error is for people. */
+export function shortMessage(error: unknown): string {
+  if (error instanceof Error && "code" in error && error.code === "CONNECTION_DESTROYED") {
+    return "it is a standby, which cannot be written to";
+  }
+  return messageOf(error).split("\n")[0] ?? "";
+}
+
+/** An error of a question as one of ours. */
+export function storeError(error: unknown, { address }: Pick<LinkOptions, "address">): ProxyError {
+  if (error instanceof ProxyError) return error;
+  return new ProxyError(
+    "store.away",
+    `Cannot use the store at ${formatStoreHosts(address)}: ${shortMessage(error)}`,
+    {
+      cause: error,
+    },
+  );
+}

@@ -1,0 +1,143 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { State } from "../../../store/state.ts";
+import { fleetTest, policyOf, spreadOf, until } from "./fleet_support.ts";
+import { assertCode, rule, secret } from "./support.ts";
+
+function hostsOf(state: State): string {
+  return state.listRules("ci-1").map(({ host }) => host).join();
+}
+
+fleetTest("a host that was away catches up by sequence, or by reading everything", async (stage) => {
+  await using a = await stage.host("host-1");
+  await using b = await stage.host("host-2");
+  const client = await a.createClient("ci-1");
+  const [kept, gone] = await a.addRules("ci-1", [rule("kept.test"), rule("gone.test")]);
+  assert(kept && gone);
+  for (const mode of ["sequence", "everything"] as const) {
+    await stage.server.crash();
+    await until("both know", () => [a, b].every((each) => each.fleet?.status.awaySince !== undefined));
+    for (const each of [a, b]) {
+      const error = await assertCode(each.createClient("never"), "store.away");
+      assertStringIncludes(error.message, "is away for");
+      assert(each.isLive({ client, rule: kept }), "it goes on with what it has");
+    }
+    await stage.server.begin();
+    await until("a is back", () => a.fleet?.status.awaySince === undefined);
+    if (mode === "sequence") await a.revokeHost("ci-1", "gone.test");
+    else {
+      await a.addRule("ci-1", rule("new.test"));
+      await stage.server.sql("DELETE FROM slicer_proxy.changes");
+    }
+    await until("b has it", () => hostsOf(b) === hostsOf(a));
+    assertEquals(policyOf(b), policyOf(a));
+    assertEquals([b.isLive({ client, rule: kept }), b.isLive({ client, rule: gone })], [true, false]);
+  }
+});
+
+fleetTest(
+  "a paused server: calls end, all is denied after the grace, and comes back by itself",
+  async (stage) => {
+    await using a = await stage.host("host-1", { graceMs: 3_000 });
+    const client = await a.createClient("ci-1");
+    const kept = await a.addRule("ci-1", rule("kept.test"));
+    let wasTold = false;
+    const goOn = await stage.server.pause();
+    try {
+      const startedAt = performance.now();
+      await assertCode(a.createClient("never"), "store.away");
+      await assertCode(a.createClient("never"), "store.away");
+      if (performance.now() - startedAt > 10_000) throw new Error("a call waited for a paused server");
+      a.onChange(() => wasTold ||= a.isLost());
+      await until("the grace is over", () => a.isLost());
+      await until("what is open is told", () => wasTold);
+      assertEquals(a.isLive({ client, rule: kept }), false);
+      assertEquals(a.rulesFor(client, "kept.test"), []);
+    } finally {
+      goOn();
+    }
+    await until("it is in force again", () => !a.isLost());
+    assert(a.isLive({ client, rule: kept }));
+    await a.createClient("after");
+    assertEquals(a.getClient("never"), undefined);
+  },
+);
+
+fleetTest("a host that does not answer is waited for, by name, until it certainly denies", async (stage) => {
+  await using a = await stage.host("host-1", { graceMs: 2_000 });
+  // A host that died: it is in the store, and never beats again.
+  await stage.server.sql(`INSERT INTO slicer_proxy.hosts (fleet, id, name, instance, version, grace_ms)
+    VALUES ('default', gen_random_uuid(), 'host-9', gen_random_uuid(), '0', 2000)`);
+  assertEquals(await spreadOf(() => a.createClient("ci-1")), { live: 2, waitingFor: ["host-9"] });
+  await until(
+    "it is known to deny",
+    async () => (await a.fleet?.list())?.some(({ isDead }) => isDead) ?? false,
+  );
+  assertEquals(await spreadOf(() => a.createClient("ci-2")), { live: 1, waitingFor: [] });
+  assertEquals((await a.fleet?.list())?.map(({ name, isDead }) => [name, isDead]), [
+    ["host-1", false],
+    ["host-9", true],
+  ]);
+});
+
+fleetTest(
+  "a host starts from its local copy while the store is away, within the grace alone",
+  async (stage) => {
+    let nowMs = Date.now();
+    const clock = { now: () => nowMs, monotonic: () => performance.now() };
+    const copyFile = `${stage.dir}/host-1/fleet-copy`;
+    {
+      await using a = await stage.host("host-1", { clock, graceMs: 60_000 });
+      await a.createClient("ci-1");
+      await a.putSecret(secret("s-1"), { force: false });
+      await a.addRule("ci-1", rule("a.test"), { ttlMs: 30_000 });
+      await a.addRule("ci-1", rule("b.test"));
+      await until("the copy is written", () => Deno.stat(copyFile).then(() => true, () => false));
+      const text = new TextDecoder("latin1").decode(await Deno.readFile(copyFile));
+      assertEquals([text.includes("a.test"), text.includes("ci-1")], [false, false]);
+      await stage.server.crash();
+      await until("it knows", () => a.fleet?.status.awaySince !== undefined);
+    }
+    nowMs += 31_000;
+    {
+      await using a = await stage.host("host-1", { clock, graceMs: 60_000 });
+      assertEquals(a.listRules("ci-1").map(({ host }) => host), ["b.test"]); // the TTL ran on
+      assertEquals(a.secretValue("s-1")?.value, "sk-planted");
+      assertEquals(a.isLost(), false);
+      nowMs += 30_000; // 61 s after the last contact: a restart gives no new grace
+      assert(a.isLost());
+    }
+    await assertCode(stage.host("host-1", { clock, graceMs: 60_000 }), "store.away");
+    nowMs -= 120_000; // nor does a clock that was set back
+    await assertCode(stage.host("host-1", { clock, graceMs: 60_000 }), "store.away");
+    await Deno.writeTextFile(`${stage.dir}/other`, `${"ab".repeat(32)}\n`, { mode: 0o600 });
+    await assertCode(stage.host("host-1", { sealKeyFile: `${stage.dir}/other` }), "store.away");
+    await assertCode(stage.host("host-new", { clock }), "store.away");
+    await stage.server.begin();
+    await using a = await stage.host("host-1", { graceMs: 60_000 });
+    assertEquals(a.listClients().map(({ name }) => name), ["ci-1"]);
+  },
+);
+
+fleetTest(
+  "what a host has said to be in force is not undone by a restart without the store",
+  async (stage) => {
+    const copyFile = `${stage.dir}/host-2/fleet-copy`;
+    const isThere = () => Deno.stat(copyFile).then(() => true, () => false);
+    await using a = await stage.host("host-1");
+    const b = await stage.host("host-2");
+    try {
+      await a.createClient("ci-1");
+      await a.addRule("ci-1", rule("gone.test"));
+      await until("the copy has the rule", isThere);
+      assertEquals(await spreadOf(() => a.revokeHost("ci-1", "gone.test")), { live: 2, waitingFor: [] });
+      // At this moment b could be killed: no copy with the rule may be left.
+      assertEquals(await isThere(), false);
+      await until("the copy is written anew", isThere);
+    } finally {
+      await b[Symbol.asyncDispose]();
+    }
+    // It has said goodbye, so nobody waits for it: it may not start alone.
+    await stage.server.crash();
+    await assertCode(stage.host("host-2"), "store.away");
+  },
+);
