@@ -176,6 +176,8 @@ export interface StatusReport {
   readonly receivedBytes: number;
   /** Credentials that were found in answers so far. */
   readonly echoes: number;
+  /** Tokens of models, under budgets of tokens. */
+  readonly tokens: Readonly<Record<"input" | "output", number>>;
   /** Certificates of inspected hosts: kept now, and so far found, not found, made and not made. */
   readonly certificates: {
     readonly entries: number;

@@ -13,7 +13,7 @@ import { rfc3339 } from "./schemas.ts";
 const params = z.object({ name: z.string().openapi({ example: "ci-1" }) });
 const unknownClient = { 404: error("There is no such client") };
 const budget = z.string().min(1, "must not be empty").openapi({
-  description: "`requests=1000/h`, `bytes-up=100M/d`, `bytes-down=1G/d`",
+  description: "`requests=1000/h`, `bytes-up=100M/d`, `bytes-down=1G/d`, `tokens=2M/d`",
   example: "requests=1000/h",
 });
 
@@ -50,7 +50,7 @@ const set = createRoute({
   method: "put",
   path: "/proxy/v1/clients/{name}/budget",
   operationId: "setBudget",
-  summary: "Say how many requests and bytes a client has for an hour or a day",
+  summary: "Say how many requests, bytes and tokens a client has for an hour or a day",
   tags: ["clients"],
   middleware: jsonBody,
   request: { params, body: requestJson(NewBudgetBody) },

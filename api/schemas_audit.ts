@@ -70,6 +70,13 @@ export const AuditRecordBody = z.looseObject({
   budget: text.optional().describe(
     "On a `change` of the method BUDGET: the budget that is used up to 80 %, as `requests=1000/h`",
   ),
+  input_tokens: count.optional().describe(
+    "Under a budget of tokens: what the model read, with what came from a cache",
+  ),
+  output_tokens: count.optional().describe("Under a budget of tokens: what the model wrote"),
+  tokens_estimated: z.literal(true).optional().describe(
+    "The answer did not say all of it, or ended early; reckoned from bytes",
+  ),
 }).describe(
   "One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential",
 ).openapi("AuditRecord");

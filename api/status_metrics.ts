@@ -76,6 +76,11 @@ function trafficMetrics(report: StatusReport): Metric[] {
     ),
     counter("sent_bytes", "Body and tunnel bytes from clients.", report.sentBytes),
     counter("received_bytes", "Body and tunnel bytes to clients.", report.receivedBytes),
+    counter(
+      "tokens",
+      "Tokens of models under budgets of tokens: input is what they read, output what they wrote.",
+      by("direction", report.tokens),
+    ),
     counter("credential_echoes", "Credentials that were found in answers.", report.echoes),
   ];
 }

@@ -66,6 +66,8 @@ export interface AuditRecord {
   readonly budget?: string | undefined;
   /** What a gRPC call ended with: 0 is OK. */
   readonly grpcStatus?: number | undefined;
+  /** Under a budget of tokens: what the model read and wrote. */
+  readonly tokens?: RecordedTokens | undefined;
   /** How often the answer held the credential of its request. */
   readonly echoed?: number | undefined;
   /** True when the secret was sent without TLS. */
@@ -88,6 +90,14 @@ export interface AuditRecord {
   readonly repeated?: number | undefined;
   /** Where it came from. */
   readonly origin?: Origin | undefined;
+}
+
+/** Tokens of a model. */
+export interface RecordedTokens {
+  readonly input: number;
+  readonly output: number;
+  /** The answer did not say all of it. */
+  readonly isEstimated: boolean;
 }
 
 /** The two forms of a line. */
@@ -220,6 +230,9 @@ function textLine(record: AuditRecord, repeated: number | undefined): string {
   }
   add("says", record.says);
   add("budget", record.budget);
+  add("input-tokens", record.tokens?.input);
+  add("output-tokens", record.tokens?.output);
+  add("tokens-estimated", record.tokens?.isEstimated || undefined);
   return line;
 }
 
@@ -255,6 +268,9 @@ function jsonLine(record: AuditRecord, timeMs: number, repeated: number | undefi
     tls: origin?.tls,
     says: record.says,
     budget: record.budget,
+    input_tokens: record.tokens?.input,
+    output_tokens: record.tokens?.output,
+    tokens_estimated: record.tokens?.isEstimated || undefined,
   });
 }
 
@@ -301,6 +317,7 @@ export function parseRecord(line: string): StoredRecord | undefined {
     query: text("query"),
     ...(text("says") === undefined ? {} : { says: text("says") }),
     ...(text("budget") === undefined ? {} : { budget: text("budget") }),
+    ...tokensOf(number("input_tokens"), number("output_tokens"), row["tokens_estimated"] === true),
     status: number("status"),
     secret: text("secret"),
     ...(row["proto"] === "h2" ? { proto: "h2" as const } : {}),
@@ -316,6 +333,14 @@ export function parseRecord(line: string): StoredRecord | undefined {
       origin: { src, proxyPort: number("proxy_port"), tls: tls === "1.2" || tls === "1.3" ? tls : undefined },
     }),
   };
+}
+
+function tokensOf(
+  input: number | undefined,
+  output: number | undefined,
+  isEstimated: boolean,
+): Pick<AuditRecord, "tokens"> {
+  return input === undefined || output === undefined ? {} : { tokens: { input, output, isEstimated } };
 }
 
 function isVerdict(value: unknown): value is AuditRecord["verdict"] {

@@ -1,5 +1,5 @@
 /**
- * Budgets: how many requests, and how many bytes in each direction, a client or a rule has in an hour or a day. Hours and days
+ * Budgets: how many requests, bytes in each direction, and tokens of models a client or a rule has in an hour or a day. Hours and days
  * are those of UTC, so that a budget is free again at a time that everybody can name.
  *
  * Not here: counting (`proxy/records/meters.ts`), and what happens when one is used up (`proxy/decide/budgets.ts`).
@@ -9,8 +9,11 @@
 import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
 
-/** What is counted. Bytes are those of bodies and tunnels, as `sent` and `received` of the audit log. */
-export const BUDGET_KINDS = ["requests", "bytes-up", "bytes-down"] as const;
+/**
+ * What is counted. Bytes are those of bodies and tunnels, as `sent` and `received` of the audit log; tokens what models read
+ * and write, together.
+ */
+export const BUDGET_KINDS = ["requests", "bytes-up", "bytes-down", "tokens"] as const;
 /** What is counted. */
 export type BudgetKind = typeof BUDGET_KINDS[number];
 
@@ -30,7 +33,7 @@ const UNITS = { "": 1, K: 1e3, M: 1e6, G: 1e9, T: 1e12 } as const;
 const PERIOD_MS = { h: 3_600_000, d: 86_400_000 } as const;
 
 /**
- * Reads `requests=1000/h`, `bytes-up=100M/d` or `bytes-down=1G/d`. K, M, G and T are powers of 1,000.
+ * Reads `requests=1000/h`, `bytes-up=100M/d`, `bytes-down=1G/d` or `tokens=2M/d`. K, M, G and T are powers of 1,000.
  *
  * @throws ProxyError `input.invalid`
  */
@@ -42,7 +45,7 @@ export function parseBudget(text: string): Budget {
   if (!found || !(limit >= 1 && limit <= MAX_LIMIT)) {
     throw new ProxyError("input.invalid", `Cannot use ${quoteText(text, 60)} as a budget`, {
       hint:
-        "write requests=1000/h, bytes-up=100M/d or bytes-down=1G/d: at least 1, for each hour (h) or day (d)",
+        "write requests=1000/h, bytes-up=100M/d, bytes-down=1G/d or tokens=2M/d: at least 1, for each hour (h) or day (d)",
     });
   }
   return { kind: found, limit, per: per === "h" || per === "H" ? "h" : "d" };

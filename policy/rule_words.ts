@@ -126,7 +126,7 @@ export const RULE_WORDS = [
     placeholder: "BUDGET",
     parse: parseBudgetText,
     description:
-      "deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day",
+      "deny with 429 beyond requests=1000/h, bytes-up=100M/d, bytes-down=1G/d or tokens=2M/d, for an hour or a day",
   },
   {
     field: "mcpFilterList", // policy/words/mcp_list.ts

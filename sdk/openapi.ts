@@ -348,7 +348,7 @@ export interface paths {
     };
     /** How the budgets of a client and of its rules stand */
     readonly get: operations["getBudget"];
-    /** Say how many requests and bytes a client has for an hour or a day */
+    /** Say how many requests, bytes and tokens a client has for an hour or a day */
     readonly put: operations["setBudget"];
     readonly post?: never;
     readonly delete?: never;
@@ -655,7 +655,7 @@ export interface components {
       readonly aws_service?: readonly string[];
       /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
       readonly aws_region?: readonly string[];
-      /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
+      /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d, bytes-down=1G/d or tokens=2M/d, for an hour or a day */
       readonly budget?: readonly string[];
       /** @description Take tools that are not allowed out of answers to tools/list; with mcp_tool */
       readonly mcp_filter_list?: boolean;
@@ -843,7 +843,7 @@ export interface components {
       readonly aws_service?: readonly string[];
       /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
       readonly aws_region?: readonly string[];
-      /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
+      /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d, bytes-down=1G/d or tokens=2M/d, for an hour or a day */
       readonly budget?: readonly string[];
       /** @description Take tools that are not allowed out of answers to tools/list; with mcp_tool */
       readonly mcp_filter_list?: boolean;
@@ -926,7 +926,7 @@ export interface components {
       readonly aws_service?: readonly string[];
       /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
       readonly aws_region?: readonly string[];
-      /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
+      /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d, bytes-down=1G/d or tokens=2M/d, for an hour or a day */
       readonly budget?: readonly string[];
       /** @description Take tools that are not allowed out of answers to tools/list; with mcp_tool */
       readonly mcp_filter_list?: boolean;
@@ -1108,7 +1108,7 @@ export interface components {
     }[];
     readonly BudgetUses: readonly {
       /**
-       * @description `requests=1000/h`, `bytes-up=100M/d`, `bytes-down=1G/d`
+       * @description `requests=1000/h`, `bytes-up=100M/d`, `bytes-down=1G/d`, `tokens=2M/d`
        * @example requests=1000/h
        */
       readonly budget: string;
@@ -1410,6 +1410,15 @@ export interface components {
       readonly says?: string;
       /** @description On a `change` of the method BUDGET: the budget that is used up to 80 %, as `requests=1000/h` */
       readonly budget?: string;
+      /** @description Under a budget of tokens: what the model read, with what came from a cache */
+      readonly input_tokens?: number;
+      /** @description Under a budget of tokens: what the model wrote */
+      readonly output_tokens?: number;
+      /**
+       * @description The answer did not say all of it, or ended early; reckoned from bytes
+       * @enum {boolean}
+       */
+      readonly tokens_estimated?: true;
     } & {
       readonly [key: string]: unknown;
     };
@@ -1482,7 +1491,7 @@ export interface components {
         readonly aws_service?: readonly string[];
         /** @description Deny requests that are not signed for one of these AWS regions, such as eu-west-1 or eu-* */
         readonly aws_region?: readonly string[];
-        /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d or bytes-down=1G/d, each for an hour or a day */
+        /** @description Deny with 429 beyond requests=1000/h, bytes-up=100M/d, bytes-down=1G/d or tokens=2M/d, for an hour or a day */
         readonly budget?: readonly string[];
         /** @description Take tools that are not allowed out of answers to tools/list; with mcp_tool */
         readonly mcp_filter_list?: boolean;

@@ -129,6 +129,13 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
         isRepeatable: true,
         split: splitCommas,
       },
+      {
+        name: "tokens",
+        placeholder: "N/d",
+        description: "so many tokens of models, read and written, such as 2M/d",
+        isRepeatable: true,
+        split: splitCommas,
+      },
       { name: "none", description: "end what was said before" },
       JSON_FLAG,
       URL_FLAG,

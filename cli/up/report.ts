@@ -64,6 +64,7 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     sentBytes: traffic.sentBytes,
     receivedBytes: traffic.receivedBytes,
     echoes: traffic.echoes,
+    tokens: traffic.tokens,
     certificates: leaves.figures(),
     auditLog: { ...audit.health, ...(exported ? { exported } : {}) },
     store: await state.figures(),

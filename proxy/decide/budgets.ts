@@ -1,10 +1,11 @@
 /**
  * Counting a request or tunnel against the budgets of its client and its rule. A request is counted when it is admitted, exactly;
  * bytes as they pass, piece by piece: what is open when a budget of bytes is used up ends with its next piece, so that
- * each open stream goes over it by one piece at most. At 80 % there is one line in the audit log.
+ * each open stream goes over it by one piece at most. Tokens of models are counted as an answer says them, and one that has
+ * begun is let finish: they are paid for. At 80 % there is one line in the audit log.
  *
  * Not here: how a budget is written (`policy/budget.ts`), the counters (`records/meters.ts`), wrapping messages
- * and streams so that their bytes are counted (`forward/metered.ts`).
+ * and streams so that their bytes are counted (`forward/metered.ts`), reading answers for tokens (`forward/token_watch.ts`).
  *
  * @module
  */
@@ -19,6 +20,7 @@ import {
   periodOf,
   WARN_AT,
 } from "../../policy/budget.ts";
+import { BYTES_PER_TOKEN } from "../../policy/tokens/estimate.ts";
 import { type Rule, ruleKey } from "../../policy/rule.ts";
 import type { ProxyContext } from "../context.ts";
 import type { AuditRecord } from "../../policy/audit_record.ts";
@@ -107,11 +109,19 @@ export class Meter {
   readonly #counted: Counted;
   readonly #accounts: readonly Account[];
   #onOver: (failure: ProxyError) => void = () => {};
+  #tokens = 0;
+  /** Bytes whose tokens nobody will say; undefined where an answer will. */
+  #untoldBytes: number | undefined;
 
   constructor(context: ProxyContext, counted: Counted, accounts: readonly Account[]) {
     this.#context = context;
     this.#counted = counted;
     this.#accounts = accounts;
+  }
+
+  /** True where its answer has to be read for tokens. */
+  get countsTokens(): boolean {
+    return this.#accounts.some(({ budget }) => budget.kind === "tokens");
   }
 
   /** Counts the request itself. @throws ProxyError `limit.reached` */
@@ -142,9 +152,26 @@ export class Meter {
     this.#pass("bytes-down", bytes);
   }
 
+  /** Counts the tokens of the request up to so many; nothing ends when a budget of them is used up. */
+  tokens(total: number): ProxyError | undefined {
+    if (total <= this.#tokens) return undefined;
+    const more = total - this.#tokens;
+    this.#tokens = total;
+    return this.#add("tokens", more);
+  }
+
+  /** From now on bytes count as tokens too: messages of a socket, which last as long as a client likes. */
+  estimateTokens(): void {
+    if (this.countsTokens) this.#untoldBytes ??= 0;
+  }
+
   #pass(kind: BudgetKind, bytes: number): void {
-    const over = bytes > 0 ? this.#add(kind, bytes) : undefined;
-    if (over) this.#onOver(over);
+    if (bytes <= 0) return;
+    const over = this.#add(kind, bytes);
+    if (this.#untoldBytes !== undefined) this.#untoldBytes += bytes;
+    const isOut = this.tokens(Math.ceil((this.#untoldBytes ?? 0) / BYTES_PER_TOKEN));
+    const failure = over ?? isOut;
+    if (failure) this.#onOver(failure);
   }
 
   #add(kind: BudgetKind, amount: number): ProxyError | undefined {

@@ -7,7 +7,7 @@
  * @module
  */
 import { ProxyError } from "../../core/errors.ts";
-import { type AuditRecord, boundRecord } from "../../policy/audit_record.ts";
+import { type AuditRecord, boundRecord, type RecordedTokens } from "../../policy/audit_record.ts";
 import { clientGone, type Course, revoked, stopping, toUpstreamError } from "../course.ts";
 import type { OutgoingHead } from "../inject/aws_signing.ts";
 import { CredentialUse } from "../inject/credential_use.ts";
@@ -19,6 +19,7 @@ import { type HeaderField, makeField, removeHopByHop } from "../message/fields.t
 import type { RequestHead, UpstreamLeg } from "../message/message.ts";
 import { authorityOf } from "../message/target.ts";
 import { Relay } from "./relay.ts";
+import { type TokenWatch, tokenWatch } from "./token_watch.ts";
 import { findPlaceholder, unreplaced } from "../inject/unreplaced.ts";
 import { upgrade } from "./upgrade.ts";
 import { Upload } from "./upload.ts";
@@ -43,6 +44,8 @@ class Forwarding implements Course {
   readonly #isLone: boolean;
   readonly #credential: CredentialUse;
   readonly #upload: Upload;
+  readonly #tokenWatch: TokenWatch | undefined;
+  #tokens: RecordedTokens | undefined;
   readonly #relay: Relay;
   /** Made when a dial begins, which it can end. */
   #cancel: AbortController | undefined;
@@ -67,7 +70,8 @@ class Forwarding implements Course {
     this.#isLone = isLoneRequest({ method: head.method, hasBody: !body.done }, rule);
     this.#credential = new CredentialUse(exchange);
     this.#upload = new Upload(exchange, this);
-    this.#relay = new Relay(exchange, this, this.#credential);
+    this.#tokenWatch = tokenWatch(exchange);
+    this.#relay = new Relay(exchange, this, { credential: this.#credential, tokens: this.#tokenWatch });
   }
 
   get failure(): ProxyError | undefined {
@@ -98,11 +102,14 @@ class Forwarding implements Course {
     if (request.head.version === "HTTP/2" || (request.body.done && !upgrade)) this.#watchClient();
     this.#opened = context.audit.begin(this.#asked());
     try {
-      this.#log(await this.#exchangeMessages());
+      const more = await this.#exchangeMessages();
+      await this.#countTokens(true);
+      this.#log(more);
     } catch (error) {
       if (!(error instanceof ProxyError)) context.reportBug(error);
       const failure = this.#failure ?? (error instanceof ProxyError ? error : undefined);
       this.fail(failure ?? new ProxyError("internal", "Cannot forward the request"));
+      await this.#countTokens(false);
       await this.#end(failure ?? error);
     } finally {
       // The upstream connection may serve another request by now: whoever calls `fail` late must not touch it.
@@ -113,6 +120,13 @@ class Forwarding implements Course {
       release();
       deadline.stop();
     }
+  }
+
+  async #countTokens(isWhole: boolean): Promise<void> {
+    if (!this.#tokenWatch) return;
+    const { status } = this.#relay;
+    const { sent = 0, received = 0 } = this.#measures();
+    this.#tokens = await this.#tokenWatch.end({ status, isWhole, sent, received });
   }
 
   #onIdle(): void {
@@ -268,7 +282,7 @@ class Forwarding implements Course {
   #upstreamFields(): HeaderField[] {
     const { request: { head }, target, upgrade } = this.#exchange;
     const own = this.#credential.inject(removeHopByHop(head));
-    const fields = this.#exchange.secret === undefined ? own : answeredReadably(own);
+    const fields = this.#exchange.secret || this.#tokenWatch ? answeredReadably(own) : own;
     if (head.version === "HTTP/2") return fields;
     // Only HTTP/1.0 may lack it: without one the upstream could pick a site that no rule was asked about.
     if (!fields.some(({ key }) => key === "host")) fields.unshift(makeField("Host", authorityOf(target)));
@@ -316,6 +330,7 @@ class Forwarding implements Course {
       received: this.#relay.received + this.#upgraded.received,
       durationMs: clock.monotonic() - startedAt,
       setupMs: this.#setupMs,
+      ...(this.#tokens ? { tokens: this.#tokens } : {}),
       opened: this.#opened,
     };
   }

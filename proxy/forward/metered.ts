@@ -9,6 +9,7 @@ import type { AdmittedExchange } from "../exchange.ts";
 import type { HeaderField } from "../message/fields.ts";
 import type { IncomingRequest, MessageBody, RawEnd, ResponseHead, WholeAnswer } from "../message/message.ts";
 import type { ByteStream } from "../streams/byte_reader.ts";
+import { isModel } from "./token_watch.ts";
 import { WrappedStream } from "../streams/wrapped_stream.ts";
 
 /**
@@ -19,7 +20,9 @@ import { WrappedStream } from "../streams/wrapped_stream.ts";
 export function metered(exchange: AdmittedExchange): AdmittedExchange {
   const { session: { context }, client, rule, target: { host }, request } = exchange;
   const meter = openMeter(context, { client, rule, host });
-  return meter ? { ...exchange, meter, request: new MeteredRequest(request, meter) } : exchange;
+  if (!meter) return exchange;
+  const isUntold = meter.countsTokens && isModel(rule.budget, exchange.target.path);
+  return { ...exchange, meter, request: new MeteredRequest(request, meter, isUntold) };
 }
 
 /** The stream of a client, counted. */
@@ -32,10 +35,13 @@ class MeteredRequest implements IncomingRequest {
   readonly body: MessageBody;
   readonly #inner: IncomingRequest;
   readonly #meter: Meter;
+  /** A socket of its own says nothing of tokens. */
+  readonly #isUntold: boolean;
 
-  constructor(inner: IncomingRequest, meter: Meter) {
+  constructor(inner: IncomingRequest, meter: Meter, isUntold: boolean) {
     this.#inner = inner;
     this.#meter = meter;
+    this.#isUntold = isUntold;
     this.head = inner.head;
     this.body = new MeteredBody(inner.body, meter);
   }
@@ -68,6 +74,7 @@ class MeteredRequest implements IncomingRequest {
 
   async switchProtocols(head: ResponseHead): Promise<RawEnd> {
     const end = await this.#inner.switchProtocols(head);
+    if (this.#isUntold) this.#meter.estimateTokens();
     this.#meter.up(end.first.length);
     return {
       stream: new MeteredStream(end.stream, this.#meter),

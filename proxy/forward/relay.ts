@@ -14,6 +14,7 @@ import { type AdmittedExchange, idleTimeoutOf } from "../exchange.ts";
 import { type HeaderField, listOf, removeHopByHop } from "../message/fields.ts";
 import { grpcStatusIn } from "../message/grpc.ts";
 import type { MessageBody, ResponseHead, UpstreamLeg } from "../message/message.ts";
+import type { TokenWatch } from "./token_watch.ts";
 import { narrowAnswer } from "./narrowed_answer.ts";
 
 /** How it went: all of it was passed on, the upstream switches protocols, or it is to be asked again. */
@@ -29,12 +30,18 @@ export class Relay {
   #wasEarly = false;
   #grpcStatus: number | undefined;
   #guard: EchoGuard | undefined;
+  readonly #tokens: TokenWatch | undefined;
   #echoed = 0;
 
-  constructor(exchange: AdmittedExchange, course: Course, credential: CredentialUse) {
+  constructor(
+    exchange: AdmittedExchange,
+    course: Course,
+    parts: { readonly credential: CredentialUse; readonly tokens: TokenWatch | undefined },
+  ) {
     this.#exchange = exchange;
     this.#course = course;
-    this.#credential = credential;
+    this.#credential = parts.credential;
+    this.#tokens = parts.tokens;
   }
 
   /** The status that the client was given, 0 before. */
@@ -116,7 +123,8 @@ export class Relay {
     const idleTimeoutMs = idleTimeoutOf(this.#exchange);
     // A body that is malformed from its start can still be answered: nothing of the response has left yet.
     const clean = this.#clean(head);
-    const seen = this.#guard?.body(head, body) ?? body;
+    const read = this.#tokens?.body(head, body) ?? body;
+    const seen = this.#guard?.body(head, read) ?? read;
     const first = seen.takeFirst();
     this.#received += first.length;
     this.#status = head.status;

@@ -137,6 +137,9 @@ function aboutOutcome(record: AuditRecord): readonly Pair[] {
     ["slicer_proxy.echoed", record.echoed],
     ["slicer_proxy.says", record.says],
     ["slicer_proxy.budget", record.budget],
+    ["gen_ai.usage.input_tokens", record.tokens?.input],
+    ["gen_ai.usage.output_tokens", record.tokens?.output],
+    ["slicer_proxy.tokens_estimated", record.tokens?.isEstimated || undefined],
   ];
 }
 

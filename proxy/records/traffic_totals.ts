@@ -24,6 +24,8 @@ export interface TrafficFigures {
   readonly receivedBytes: number;
   /** Budgets that were used up to 80 %, each counted once an hour or day. */
   readonly budgetWarnings: number;
+  /** Tokens of models under budgets of tokens: what they read, and wrote. */
+  readonly tokens: Readonly<Record<"input" | "output", number>>;
   /** Credentials that were found in answers. */
   readonly echoes: number;
   /** Denials by reason; together they are `deny`. */
@@ -52,6 +54,7 @@ export class TrafficTotals {
   #sentBytes = 0;
   #receivedBytes = 0;
   #echoes = 0;
+  readonly #tokens = { input: 0, output: 0 };
 
   /** Counts a record. Allocates nothing. */
   add(record: AuditRecord): void {
@@ -64,6 +67,10 @@ export class TrafficTotals {
     this.#sentBytes += record.sent ?? 0;
     this.#receivedBytes += record.received ?? 0;
     this.#echoes += record.echoed ?? 0;
+    if (record.tokens) {
+      this.#tokens.input += record.tokens.input;
+      this.#tokens.output += record.tokens.output;
+    }
     if (setupMs !== undefined) this.#setupDuration.observe(setupMs);
     if (verdict === "deny") {
       this.#denials[reason ?? "internal"] += repeated;
@@ -87,6 +94,7 @@ export class TrafficTotals {
       sentBytes: this.#sentBytes,
       receivedBytes: this.#receivedBytes,
       echoes: this.#echoes,
+      tokens: { ...this.#tokens },
       denials: { ...this.#denials },
       failures: { ...this.#failures },
       responses: { ...this.#responses },

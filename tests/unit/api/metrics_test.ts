@@ -103,6 +103,8 @@ Deno.test("GET /metrics gives the figures of the status in Prometheus' text form
       "slicer_proxy_budget_warnings_total 6",
       "slicer_proxy_sent_bytes_total 100",
       "slicer_proxy_received_bytes_total 200",
+      'slicer_proxy_tokens_total{direction="input"} 0',
+      'slicer_proxy_tokens_total{direction="output"} 0',
       "slicer_proxy_credential_echoes_total 0",
       "slicer_proxy_secret_errors 0",
       'slicer_proxy_secret_renewals_total{outcome="renewed"} 14',

@@ -363,6 +363,7 @@ const FULL: Required<Omit<AuditRecord, "setupMs" | "opened" | "repeated">> = {
   says: "query:service=git-upload-pack",
   grpcStatus: 7,
   budget: "requests=1000/h",
+  tokens: { input: 10, output: 20, isEstimated: true },
   echoed: 2,
   secret: "s",
   cleartext: true,

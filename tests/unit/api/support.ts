@@ -60,6 +60,7 @@ export const REPORT: StatusReport = {
   sentBytes: 100,
   receivedBytes: 200,
   echoes: 0,
+  tokens: { input: 0, output: 0 },
   certificates: { entries: 21, hits: 22, misses: 23, mintFailures: 24, mintDuration: DURATIONS },
   auditLog: {
     ...{ isWritable: true, queued: 31, writeFailures: 32, coalesced: 33 },

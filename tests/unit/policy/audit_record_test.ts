@@ -41,6 +41,12 @@ Deno.test("formatRecord() prints the documented lines", async (t) => {
         "allow client=ci-1 method=GET scheme=https host=api.example.com port=443 path=/v1/models status=200 secret=llm-key sent=0 received=5120 duration=34ms",
     },
     {
+      name: "tokens under a budget, partly reckoned",
+      record: { ...ALLOW, tokens: { input: 12, output: 340, isEstimated: true } },
+      line:
+        "allow client=ci-1 method=GET scheme=https host=api.example.com port=443 path=/v1/models status=200 secret=llm-key sent=0 received=5120 duration=34ms input-tokens=12 output-tokens=340 tokens-estimated=true",
+    },
+    {
       name: "deny a request",
       record: {
         ...DENY,

@@ -13,6 +13,7 @@ Deno.test("parseBudget() reads a budget, and formatBudget() writes it in one way
       ["bytes-down=1g/D", "bytes-down=1G/d"],
       ["bytes-down=1000m/d", "bytes-down=1G/d"],
       ["bytes-up=100T/d", "bytes-up=100T/d"],
+      ["tokens=2000K/d", "tokens=2M/d"],
     ] as const
   ) {
     assertEquals(parseBudgetText(text), canonical);

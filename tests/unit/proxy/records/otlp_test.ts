@@ -31,6 +31,7 @@ Deno.test("otlpRecord() gives every field of a record a place", () => {
     budget: "requests=1/1h",
     grpcStatus: 0,
     echoed: 1,
+    tokens: { input: 5, output: 6, isEstimated: true },
     cleartext: true,
     mode: "audit",
     reason: "client-closed",
@@ -69,6 +70,9 @@ Deno.test("otlpRecord() gives every field of a record a place", () => {
     "slicer_proxy.echoed": "1",
     "slicer_proxy.says": "mcp:tools/call",
     "slicer_proxy.budget": "requests=1/1h",
+    "gen_ai.usage.input_tokens": "5",
+    "gen_ai.usage.output_tokens": "6",
+    "slicer_proxy.tokens_estimated": true,
     "slicer_proxy.repeated": "3",
   });
   const record = otlpRecord(full, "uid-1");

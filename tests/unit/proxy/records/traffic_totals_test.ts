@@ -22,6 +22,7 @@ Deno.test("figures() has every reason and class from the start, at 0", () => {
     receivedBytes: 0,
     budgetWarnings: 0,
     echoes: 0,
+    tokens: { input: 0, output: 0 },
   });
   for (const counts of [denials, failures]) {
     assertEquals(Object.keys(counts), Object.keys(REASONS));
@@ -53,6 +54,12 @@ Deno.test("add() counts each record where it belongs", async (t) => {
       requests: 1,
       setups: 1,
     }],
+    ["tokens", { ...ALLOW, tokens: { input: 7, output: 8, isEstimated: true } }, {
+      allow: 1,
+      "2xx": 1,
+      requests: 1,
+      tokens: { input: 7, output: 8 },
+    }],
     ["an upgraded connection", { ...ALLOW, status: 101, setupMs: 2 }, { allow: 1, "1xx": 1, setups: 1 }],
     ["a look-up of a name", { ...ALLOW, method: "DNS", status: undefined }, { allow: 1 }],
     [
@@ -80,7 +87,7 @@ Deno.test("add() counts each record where it belongs", async (t) => {
   for (const [name, record, expected] of rows) {
     await t.step(name, () => {
       const { denials, failures, responses, requestDuration, setupDuration, ...rest } = figuresOf(record);
-      const { sentBytes, receivedBytes, ...verdicts } = rest;
+      const { sentBytes, receivedBytes, tokens, ...verdicts } = rest;
       const occurred = (counts: Readonly<Record<string, number>>) =>
         Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
       const some = <T>(key: string, value: T, isSome: boolean) => isSome ? { [key]: value } : {};
@@ -93,6 +100,7 @@ Deno.test("add() counts each record where it belongs", async (t) => {
         ...some("failed", failed, Object.keys(failed).length > 0),
         ...some("requests", requests, requests > 0),
         ...some("setups", setups, setups > 0),
+        ...some("tokens", tokens, tokens.input + tokens.output > 0),
         ...some("sent", sentBytes, sentBytes > 0),
         ...some("received", receivedBytes, receivedBytes > 0),
       }, expected);
