@@ -25,10 +25,10 @@ export const ALL_WORKERS = navigator.hardwareConcurrency;
 export const OURS_ON_ALL = `slicer-proxy, ${ALL_WORKERS} workers`;
 
 /** Starts it and admits three clients with one rule each: looked into, with a credential, passed through. */
-export async function startSlicer(rig: Rig, workers = 1): Promise<SlicerPeer> {
+export async function startSlicer(rig: Rig, workers = 1, root = ROOT): Promise<SlicerPeer> {
   const dir = await rig.folder("slicer");
   const { started, port, command } = await startBare(rig, dir, [
-    ...denoCommand(),
+    ...denoCommand(root),
     "up",
     `--workers=${workers}`,
   ]);
@@ -101,10 +101,10 @@ export async function addClient(
 }
 
 /** What `deno task start` runs, with whole paths. */
-export function denoCommand(): readonly string[] {
+export function denoCommand(root = ROOT): readonly string[] {
   const [deno, run = "run", ...flags] = config.tasks.start.split(" ");
   const entry = flags.pop();
   if (deno !== "deno" || entry !== "main.ts") throw new Error("the task start is another now");
-  const inRoot = (file: string) => new URL(file, ROOT).pathname;
+  const inRoot = (file: string) => new URL(file, root).pathname;
   return [Deno.execPath(), run, "--config", inRoot("deno.json"), ...flags, inRoot(entry)];
 }

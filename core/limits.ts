@@ -22,10 +22,17 @@ export interface Limits {
 
   /** Streams under way on an HTTP/2 connection, either role; what RFC 9113 §6.5.2 recommends, and what browsers expect. */
   readonly maxHttp2Streams: number;
-  /** HTTP/2 requests of one client under way, over all its connections: as HTTP/1.1 connections, with room for idle ones. */
+  /** HTTP/2 requests of one client under way, over all its connections: as many as HTTP/1.1 connections. */
   readonly maxHttp2StreamsPerClient: number;
   /** Connections to one upstream for one client and credential: all streams of a client have a place, 100 on each. */
   readonly maxHttp2UpstreamsPerKey: number;
+  /**
+   * Requests that a connection, and one that all connections of a client, may have begun or ended in a turn of the event loop:
+   * each takes about 0.3 ms, and everybody else waits meanwhile.
+   */
+  readonly maxHttp2HeadsInTurn: number;
+  /** Frames that a connection may bring before others have their turn: a read of small ones, a megabyte of large ones. */
+  readonly maxHttp2FramesInTurn: number;
   /** CONTINUATION frames of one header block: whole heads of `maxHeadBytes` need three (CVE-2024-27316 and its like). */
   readonly maxHttp2Continuations: number;
   /** What a client may send of one stream's body before the upstream has taken it. */
@@ -43,6 +50,8 @@ export interface Limits {
   /** The same at once of a client's connection: all its streams are cancelled twice (CVE-2023-44487, CVE-2025-8671). */
   readonly maxHttp2ClientResets: number;
   readonly http2ResetsPerSecond: number;
+  /** Streams that a connection has reset last: what their peers sent before they knew is no error. Ten times what may be open. */
+  readonly maxHttp2RememberedResets: number;
   /**
    * Streams that a client resets, makes us reset or leaves behind with its connections, at once and per second, over all its
    * connections and for each thread: three full connections may die at a time. Beyond, its new streams are refused.
@@ -145,8 +154,10 @@ export const DEFAULT_LIMITS: Limits = {
   maxInterimResponses: 32,
 
   maxHttp2Streams: 100,
-  maxHttp2StreamsPerClient: 2_400,
-  maxHttp2UpstreamsPerKey: 24,
+  maxHttp2StreamsPerClient: 1_200,
+  maxHttp2UpstreamsPerKey: 12,
+  maxHttp2HeadsInTurn: 8,
+  maxHttp2FramesInTurn: 64,
   maxHttp2Continuations: 8,
   http2StreamWindowBytes: 262_144,
   http2UpstreamWindowBytes: 524_288,
@@ -156,6 +167,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxHttp2Resets: 1_000,
   maxHttp2ClientResets: 200,
   http2ResetsPerSecond: 33,
+  maxHttp2RememberedResets: 1_024,
   maxHttp2ResetsPerClient: 300,
   http2ResetsPerClientPerSecond: 66,
   maxHttp2ControlFrames: 1_000,

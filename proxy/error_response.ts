@@ -10,6 +10,7 @@ import { type ErrorCode, ProxyError } from "../core/errors.ts";
 import { escapeTerminal } from "../core/escape.ts";
 import type { Explanation } from "../policy/explain.ts";
 import { isReason, type Reason, REASONS } from "../policy/reason.ts";
+import { TLS_REMEDIES } from "../policy/tls_remedy.ts";
 import { prefersJson } from "./message/accept.ts";
 import { type HeaderField, makeField } from "./message/fields.ts";
 import { isGrpc } from "./message/grpc.ts";
@@ -154,7 +155,8 @@ function advice({ status, reason, explanation }: Refusal): string | undefined {
     return "Wait a minute. Hosts that were used before do not count; up --new-hosts-per-minute sets the limit.";
   }
   if (status === 502 || status === 504) {
-    return "The proxy allowed this request; the upstream could not be used.";
+    const remedy = TLS_REMEDIES[reason];
+    return "The proxy allowed this request; the upstream could not be used." + (remedy ? ` ${remedy}` : "");
   }
   return undefined;
 }

@@ -161,7 +161,7 @@ export function startProxy(options: ProxyOptions): LocalProxy {
   });
   const pool = new UpstreamPool({ limits, deadlines, grants, counts });
   const protocols = options.http2 === false ? undefined : new ProtocolMemory(() => clock.monotonic());
-  const http2Pool = new Http2Pool({ limits, deadlines, grants, counts, protocols });
+  const http2Pool = new Http2Pool({ limits, deadlines, grants, counts, protocols, admission });
   const context: ProxyContext = {
     ...options,
     limits,

@@ -1302,7 +1302,9 @@ export interface components {
        *     - `tls-not-yet-valid`: the upstream's certificate is not valid yet
        *     - `tls-wrong-name`: the upstream's certificate is for another name
        *     - `tls-unknown-issuer`: the upstream's certificate was issued by an authority that the proxy does not trust, or comes without its intermediate
-       *     - `tls-weak-certificate`: the upstream's certificate has a wrong signature, a weak key or a weak algorithm
+       *     - `tls-incomplete-chain`: the upstream does not send the certificate of its issuer, which is no trusted root
+       *     - `tls-self-signed`: the upstream's certificate is self-signed, and not trusted
+       *     - `tls-weak-certificate`: the upstream's certificate has a wrong signature, a weak key or algorithm, or is not one for TLS servers
        *     - `tls-client-certificate`: the upstream asks for a client certificate
        *     - `tls-upstream-parameters`: the upstream shares no TLS parameters with the proxy, or asks for a client certificate
        *     - `protocol-mismatch`: the upstream speaks no version of HTTP that the client offers
@@ -1374,6 +1376,8 @@ export interface components {
         | "tls-not-yet-valid"
         | "tls-wrong-name"
         | "tls-unknown-issuer"
+        | "tls-incomplete-chain"
+        | "tls-self-signed"
         | "tls-weak-certificate"
         | "tls-client-certificate"
         | "tls-upstream-parameters"
@@ -1607,6 +1611,8 @@ export interface components {
           | "tls-not-yet-valid"
           | "tls-wrong-name"
           | "tls-unknown-issuer"
+          | "tls-incomplete-chain"
+          | "tls-self-signed"
           | "tls-weak-certificate"
           | "tls-client-certificate"
           | "tls-upstream-parameters"

@@ -9,14 +9,15 @@ import { ASK_LIMITS, type Limits } from "../../core/limits.ts";
 import type { KeptBytes } from "../message/sent_body.ts";
 import { CONNECTIONS, type Counts, LocalCounts, TUNNELS } from "../records/counts.ts";
 import { Budget } from "../http2/budget.ts";
+import { Turns } from "../http2/turns.ts";
 import { TokenGuesses } from "../who/token_guesses.ts";
 
 const UNAUTHENTICATED = "unauthenticated";
 const KEPT_BYTES = "kept bytes";
 const HELD_BYTES = "held bytes";
 
-/** Clients whose resets are counted before those that owe nothing are forgotten: clients come and go with their machines. */
-const MANY_RESETS = 1_024;
+/** Clients of HTTP/2 that are known before those that owe nothing are forgotten: clients come and go with their machines. */
+const MANY_HTTP2_CLIENTS = 1_024;
 
 /** Gives back what was admitted. Safe to call more than once. */
 export type Release = () => void;
@@ -31,7 +32,7 @@ export class Admission {
   readonly #newHosts = new Map<string, number>();
   #minute = 0;
   /** By client. Each thread has its own: a shared count would be taken with every stream. */
-  readonly #resets = new Map<string, Budget>();
+  readonly #http2 = new Map<string, { readonly resets: Budget; readonly turns: Turns }>();
 
   constructor(limits: Limits, counts: Counts = new LocalCounts()) {
     this.#limits = limits;
@@ -89,15 +90,29 @@ export class Admission {
 
   /** How many requests over HTTP/2 a client may give up, over all its connections: what it made us begin for nothing. */
   resetsOf(client: string): Budget {
-    const known = this.#resets.get(client);
+    return this.#http2Of(client).resets;
+  }
+
+  /** In which its requests over HTTP/2 begin and end, over all its connections. */
+  turnsOf(client: string): Turns {
+    return this.#http2Of(client).turns;
+  }
+
+  #http2Of(client: string) {
+    const known = this.#http2.get(client);
     if (known) return known;
-    if (this.#resets.size >= MANY_RESETS) {
-      for (const [name, budget] of this.#resets) if (budget.isWhole) this.#resets.delete(name);
+    if (this.#http2.size >= MANY_HTTP2_CLIENTS) {
+      for (const [name, { resets, turns }] of this.#http2) {
+        if (resets.isWhole && turns.isIdle) this.#http2.delete(name);
+      }
     }
-    const { maxHttp2ResetsPerClient, http2ResetsPerClientPerSecond } = this.#limits;
-    const budget = new Budget(maxHttp2ResetsPerClient, http2ResetsPerClientPerSecond);
-    this.#resets.set(client, budget);
-    return budget;
+    const { maxHttp2ResetsPerClient, http2ResetsPerClientPerSecond, maxHttp2HeadsInTurn } = this.#limits;
+    const made = {
+      resets: new Budget(maxHttp2ResetsPerClient, http2ResetsPerClientPerSecond),
+      turns: new Turns(maxHttp2HeadsInTurn),
+    };
+    this.#http2.set(client, made);
+    return made;
   }
 
   /** A connection that SOCKS admitted without credentials. */

@@ -50,6 +50,7 @@ export async function serveHttp2(session: Http2Session, options: Http2SessionOpt
       }
     },
     resets: context.admission.resetsOf(session.tunnel.client.name),
+    turns: context.admission.turnsOf(session.tunnel.client.name),
     onRefused: (error) => logRefusal(session, refusalOf(error), {}),
     hasExtendedConnect: options.hasRule && context.protocols?.hasExtendedConnect(session.tunnel) === true,
   });

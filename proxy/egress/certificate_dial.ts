@@ -4,9 +4,10 @@
  *
  * @module
  */
+import type { TLSSocket } from "node:tls";
 import { ProxyError } from "../../core/errors.ts";
 import { isIpLiteral } from "../../core/host_port.ts";
-import { shutdownSocket } from "../../core/native.ts";
+import { type Address, shutdownSocket } from "../../core/native.ts";
 import type { Deadlines } from "../../core/deadlines.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { ClientCertificate } from "../../secrets/credential.ts";
@@ -56,14 +57,7 @@ export async function dialWithCertificate(
   }
   const stream = new NodeStream(socket);
   let isLate = false;
-  const cut = () => {
-    const { localAddress, localPort, remotePort } = socket;
-    if (localAddress !== undefined && localPort !== undefined && remotePort !== undefined) {
-      // Closing alone would keep the descriptor until the peer closes.
-      shutdownSocket(netAddress(localAddress, localPort), netAddress(address, remotePort));
-    }
-    stream.close();
-  };
+  const cut = () => cutNodeSocket(socket, { hostname: address, port });
   const deadline = deadlines.start(limits.handshakeTimeoutMs, () => {
     isLate = true;
     cut();
@@ -97,6 +91,11 @@ export async function dialWithCertificate(
   }
 }
 
-function netAddress(hostname: string, port: number): Deno.NetAddr {
-  return { transport: "tcp", hostname, port };
+/** Ends a connection in whatever state: closing alone would keep its descriptor until the peer closes. */
+export function cutNodeSocket(socket: TLSSocket, remote: Address): void {
+  const { localAddress, localPort } = socket;
+  if (localAddress !== undefined && localPort !== undefined) {
+    shutdownSocket({ hostname: localAddress, port: localPort }, remote);
+  }
+  socket.destroy();
 }

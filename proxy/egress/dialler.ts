@@ -20,6 +20,7 @@ import type { Client } from "../policy_source.ts";
 import { ClosedAddresses } from "./closed_addresses.ts";
 import { SocketStream } from "../streams/socket_stream.ts";
 import { dialWithCertificate } from "./certificate_dial.ts";
+import { CertificateLooks } from "./certificate_look.ts";
 import type { Alpn, UpstreamConnection } from "./upstream_connection.ts";
 import { interleave, race, Winners } from "./race.ts";
 import { startUpstreamTls } from "./upstream_tls.ts";
@@ -69,6 +70,7 @@ const MAX_ADDRESSES_TRIED = 32;
 export class Dialler {
   readonly #options: UpstreamOptions;
   readonly #winners = new Winners();
+  readonly #looks = new CertificateLooks();
   readonly #closed: ClosedAddresses | undefined;
 
   constructor(options: UpstreamOptions) {
@@ -97,24 +99,38 @@ export class Dialler {
     try {
       const addresses = await this.#resolve(target, signal);
       const tcp = await this.#connect(addresses, target, signal);
-      if (target.clientCertificate) {
-        const { hostname } = tcp.remoteAddr as Deno.NetAddr; // one that was checked, and answers
-        closeQuietly(tcp);
-        return await dialWithCertificate({ ...target, ...this.#options }, {
-          address: hostname,
-          certificate: target.clientCertificate,
-          signal,
-        });
+      const { hostname: address } = tcp.remoteAddr as Deno.NetAddr; // one that was checked, and answers
+      try {
+        return await this.#open(tcp, { ...target, address }, signal);
+      } catch (error) {
+        // Only where the connection goes to the address itself: a look takes no other way.
+        throw error instanceof ProxyError && error.code === "upstream.tls" && addresses.includes(address)
+          ? await this.#looks.tellMore(error, { ...target, address }, signal)
+          : error;
       }
-      tcp.setNoDelay(true);
-      const { conn, protocol } = target.scheme === "https"
-        ? await startUpstreamTls(tcp, { ...target, ...this.#options }, signal)
-        : { conn: tcp, protocol: target.alpn?.[0] ?? "http/1.1" as const };
-      const stream = new SocketStream(conn);
-      return { stream, reader: new ByteReader(stream), isReused: false, protocol };
     } finally {
       release();
     }
+  }
+
+  /** What is to be spoken on a connection that was made, begun. */
+  async #open(
+    tcp: Deno.TcpConn,
+    target: DialTarget & { readonly address: string },
+    signal: AbortSignal,
+  ): Promise<UpstreamConnection> {
+    const { clientCertificate, address } = target;
+    if (clientCertificate) {
+      closeQuietly(tcp);
+      const how = { address, certificate: clientCertificate, signal };
+      return await dialWithCertificate({ ...target, ...this.#options }, how);
+    }
+    tcp.setNoDelay(true);
+    const { conn, protocol } = target.scheme === "https"
+      ? await startUpstreamTls(tcp, { ...target, ...this.#options }, signal)
+      : { conn: tcp, protocol: target.alpn?.[0] ?? "http/1.1" as const };
+    const stream = new SocketStream(conn);
+    return { stream, reader: new ByteReader(stream), isReused: false, protocol };
   }
 
   /**

@@ -8,6 +8,7 @@
  */
 import type { Deadline, Deadlines } from "../../core/deadlines.ts";
 import type { Limits } from "../../core/limits.ts";
+import type { Admission } from "../accept/admission.ts";
 import type { Grants } from "../grants.ts";
 import { startHttp2Client } from "../http2/client.ts";
 import type { Http2ClientConnection } from "../http2/types.ts";
@@ -47,6 +48,7 @@ export class Http2Pool {
   readonly #grants: Grants;
   readonly #counts: Counts;
   readonly #protocols: ProtocolMemory | undefined;
+  readonly #admission: Pick<Admission, "turnsOf"> | undefined;
   readonly #entries = new Map<string, Set<Entry>>();
   /** Of each dial under way what came of it; undefined when whoever dialled has given it up. */
   readonly #dials = new Map<string, Promise<Entry | undefined>>();
@@ -60,6 +62,7 @@ export class Http2Pool {
       readonly counts?: Counts;
       /** Is told what the upstreams say about themselves. */
       readonly protocols?: ProtocolMemory | undefined;
+      readonly admission?: Pick<Admission, "turnsOf">;
     },
   ) {
     this.#limits = options.limits;
@@ -67,6 +70,7 @@ export class Http2Pool {
     this.#grants = options.grants;
     this.#counts = options.counts ?? new LocalCounts();
     this.#protocols = options.protocols;
+    this.#admission = options.admission;
   }
 
   /**
@@ -139,6 +143,7 @@ export class Http2Pool {
       reader,
       limits: this.#limits,
       deadlines: this.#deadlines,
+      ...(this.#admission ? { turns: this.#admission.turnsOf(key.grant.client.name) } : {}),
     });
     const name = keyOf(key);
     const entry: Entry = { connection, key: name, place, users: 0, idle: undefined, end: () => {} };

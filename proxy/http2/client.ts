@@ -171,7 +171,7 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
     for (const [id, stream] of [...this.streams]) {
       if (id <= lastId) continue;
       this.streams.delete(id);
-      stream.fail(this.#unprocessed(code));
+      stream.fail(this.#unprocessed(code), (tell) => this.inTurn(tell));
     }
     this.finishWhenIdle();
   }

@@ -163,6 +163,13 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
     if (this.streams.size === 0) this.close();
   }
 
+  /** Begins or ends a request when its client's turn is there, or now. */
+  protected inTurn(work: () => void): void {
+    const { turns } = this.#options;
+    if (turns) turns.run(work);
+    else work();
+  }
+
   /** See {@linkcode Receiver.checkClosedStream}. */
   protected checkClosedStream(id: number): void {
     this.#receiver.checkClosedStream(id);
@@ -285,7 +292,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   }
 
   #onRoom(): void {
-    this.#sender.resume();
+    if (!this.#isOver) this.#sender.resume();
     this.#loop.onRoom();
   }
 
@@ -319,7 +326,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
     // Whoever leaves has given up what is under way, as if it had reset each.
     if (error) this.#options.resets?.charge(this.streams.size);
     const reason = error ?? this.#closedError("the connection is over");
-    for (const stream of [...this.streams.values()]) stream.fail(reason);
+    for (const stream of [...this.streams.values()]) stream.fail(reason, (tell) => this.inTurn(tell));
     this.onEnd(reason);
     this.#loop.stop();
     const { stream, deadlines } = this.#options;

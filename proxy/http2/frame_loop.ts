@@ -14,9 +14,6 @@ import { FRAME, type Frame, FRAME_HEAD_BYTES, frameAt, MAX_FRAME_BYTES, payloadL
 import type { Output } from "./output.ts";
 import type { Http2Options } from "./types.ts";
 
-/** Heads that are handled without a turn for anybody else: one read may bring thousands, each of which is a request. */
-const HEADS_IN_TURN = 8;
-
 /** The connection, as its bytes drive it. */
 export interface Driven {
   readonly output: Output;
@@ -47,6 +44,8 @@ export class FrameLoop {
   #hasHeadDeadline = true;
   #room: PromiseWithResolvers<void> | undefined;
   #bytesIn = 0;
+  /** Handled since it has left others their turn. A read of what is there already does not: it resolves at once. */
+  #framesInTurn = 0;
 
   constructor(options: Http2Options, to: Driven) {
     this.#options = options;
@@ -66,6 +65,7 @@ export class FrameLoop {
     for (;;) {
       if (!this.#readFrames()) {
         await new Promise<void>((resolve) => setImmediate(resolve));
+        this.#framesInTurn = 0;
         continue;
       }
       if (!this.#to.isOver && this.#isCrowded) {
@@ -129,12 +129,13 @@ export class FrameLoop {
     }
     let at = 0;
     let heads = 0;
+    const { maxHttp2HeadsInTurn, maxHttp2FramesInTurn } = this.#options.limits;
     try {
       const preface = this.#to.readPreface(bytes);
       at = preface ?? bytes.length;
       while (
         !this.#to.isOver && bytes.length - at >= FRAME_HEAD_BYTES && !this.#isCrowded &&
-        heads <= HEADS_IN_TURN
+        this.#framesInTurn < maxHttp2FramesInTurn
       ) {
         const length = payloadLength(bytes, at);
         if (length > MAX_FRAME_BYTES) {
@@ -142,7 +143,8 @@ export class FrameLoop {
         }
         if (bytes.length - at < FRAME_HEAD_BYTES + length) break;
         // The turn ends before a head, so that a reset behind the last one still belongs to it.
-        if (bytes[at + 3] === FRAME.HEADERS && ++heads > HEADS_IN_TURN) break;
+        if (bytes[at + 3] === FRAME.HEADERS && ++heads > maxHttp2HeadsInTurn) break;
+        this.#framesInTurn++;
         this.#to.onFrame(frameAt(bytes, at));
         at += FRAME_HEAD_BYTES + length;
       }
@@ -155,7 +157,7 @@ export class FrameLoop {
     this.#to.onTurnOver();
     this.#bytesIn += at;
     reader.consume(at);
-    return heads <= HEADS_IN_TURN;
+    return heads <= maxHttp2HeadsInTurn && this.#framesInTurn < maxHttp2FramesInTurn;
   }
 
   /** Heads and control frames have to come in one go; bodies may take their time. */

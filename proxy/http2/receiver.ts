@@ -17,8 +17,6 @@ import { applySettings, type PeerSettings } from "./settings.ts";
 import type { StreamCore } from "./stream.ts";
 import type { Http2Limits } from "./types.ts";
 
-/** Streams that we have reset last: what their peers sent before they knew is ignored. */
-const REMEMBERED_RESETS = 1_024;
 /** What our PING holds, of which one at most is under way. */
 const PING_PAYLOAD = new Uint8Array([0x73, 0x6c, 0x69, 0x63, 0x65, 0x72, 0x70, 0x78]);
 
@@ -103,7 +101,7 @@ export class Receiver {
   /** We have reset it. */
   rememberReset(id: number): void {
     this.#resetIds.add(id);
-    if (this.#resetIds.size > REMEMBERED_RESETS) {
+    if (this.#resetIds.size > this.#to.limits.maxHttp2RememberedResets) {
       for (const oldest of this.#resetIds) {
         this.#resetIds.delete(oldest);
         break;

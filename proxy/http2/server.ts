@@ -130,7 +130,7 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
     for (const stream of begun) {
       if (stream.error) continue;
       this.#running++;
-      void this.#serve(stream);
+      this.inTurn(() => void this.#serve(stream));
     }
   }
 
@@ -148,7 +148,8 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
 
   async #serve(stream: ServerStream): Promise<void> {
     try {
-      await this.#options.onRequest(stream);
+      // Reset while it waited for its turn, it is never begun either.
+      if (!stream.error) await this.#options.onRequest(stream);
     } catch {
       // Its user has reported what failed; the stream is closed below.
     }

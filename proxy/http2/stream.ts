@@ -156,7 +156,9 @@ export abstract class StreamCore implements Http2Stream {
       return;
     }
     this.link.sendReset(this.id, code);
-    this.#cut(this.link.makeError(code, "the stream was reset from here"));
+    const error = this.link.makeError(code, "the stream was reset from here");
+    this.#close(error);
+    this.#letGo(error);
   }
 
   /** True once a body may follow what was sent. */
@@ -232,11 +234,17 @@ export abstract class StreamCore implements Http2Stream {
   /** The peer's side having ended makes the exchange whole, whatever it says about ours. */
   protected abstract get isAnswerWhole(): boolean;
 
-  /** Cuts it, and says so to its user. */
-  fail(error: Http2Error): void {
+  /**
+   * Cuts it, and says so to its user: at once, or where many end together when `inTurn` gets to it. Whatever its user calls
+   * meanwhile finds it cut.
+   */
+  fail(error: Http2Error, inTurn: (tell: () => void) => void = (tell) => tell()): void {
     if (this.#error) return;
-    this.#cut(error);
-    this.onReset?.(error);
+    this.#close(error);
+    inTurn(() => {
+      this.#letGo(error);
+      this.onReset?.(error);
+    });
   }
 
   /** A head was sent that ends our side. */
@@ -252,10 +260,14 @@ export abstract class StreamCore implements Http2Stream {
     this.#removeIfClosed();
   }
 
-  #cut(error: Http2Error): void {
+  #close(error: Http2Error): void {
     this.#error = error;
     this.#isReceiving = this.#isSending = false;
     this.link.giveCredit(this.#queue.clear());
+  }
+
+  /** Everything that waits for it. */
+  #letGo(error: Http2Error): void {
     this.link.dropData(this.#out, error);
     this.link.remove(this.id);
     if (this.#reader) {

@@ -11,6 +11,7 @@ import type { Limits } from "../../core/limits.ts";
 import type { ByteReader, ByteStream } from "../streams/byte_reader.ts";
 import type { Budget } from "./budget.ts";
 import type { Http2Error } from "./error.ts";
+import type { Turns } from "./turns.ts";
 
 /**
  * One field of a head or a trailer section. What is received was checked: the name is a lower-case token (so `name` and
@@ -96,7 +97,10 @@ export interface Http2Stream {
 
   /** Sends RST_STREAM, drops what is queued in both directions and returns its credit. Nothing when it is over already. */
   reset(code: number): void;
-  /** Called once, in the same turn, when the stream is cut by anything but our own {@linkcode reset}. */
+  /**
+   * Called once when the stream is cut by anything but our own {@linkcode reset}: in the same turn, or with `turns`, when its
+   * connection ends, in its turn.
+   */
   onReset: ((error: Http2Error) => void) | undefined;
   /** Set once the stream was cut. */
   readonly error: Http2Error | undefined;
@@ -202,6 +206,9 @@ export type Http2Limits = Pick<
   | "maxInterimResponses"
   | "maxHttp2Streams"
   | "maxHttp2Continuations"
+  | "maxHttp2HeadsInTurn"
+  | "maxHttp2FramesInTurn"
+  | "maxHttp2RememberedResets"
   | "http2StreamWindowBytes"
   | "http2UpstreamWindowBytes"
   | "http2ConnectionWindowBytes"
@@ -224,12 +231,14 @@ export interface Http2Options {
   readonly reader: ByteReader;
   readonly limits: Http2Limits;
   readonly deadlines: Deadlines;
+  /** Of the client that it is for: requests begin in them, and those that the end of the connection cuts end in them. */
+  readonly turns?: Turns;
 }
 
 /** What a server needs. */
 export interface Http2ServerOptions extends Http2Options {
   /**
-   * Called for every request that its peer has not reset within the same read. When what it returns settles, the request is over: what is still open of the stream is
+   * Called for every request that its peer has not reset within the same read, or before its turn. When what it returns settles, the request is over: what is still open of the stream is
    * reset (NO_ERROR when only the request's body was left, else INTERNAL_ERROR). It counts as running until then.
    */
   onRequest(stream: Http2ServerStream): Promise<void>;

@@ -35,6 +35,8 @@ export interface TestProxyOptions {
   /** Default: loopback, so that test upstreams can be dialled. */
   readonly allowCidrs?: readonly string[];
   readonly ownPorts?: readonly number[];
+  /** Trusted upstream. Default: the CA of the test upstreams. */
+  readonly caCertsFor?: (host: string) => readonly string[];
   /** Where requests wait for a person. */
   readonly asks?: Asks;
   readonly logQuery?: boolean;
@@ -121,7 +123,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     resolveRecords: options.resolveRecords ?? (() => Promise.resolve([])),
     denyCidrs: (options.denyCidrs ?? []).map(parseCidr),
     allowCidrs: (options.allowCidrs ?? ["127.0.0.0/8"]).map(parseCidr),
-    caCertsFor: () => [upstreamCa.caPem],
+    caCertsFor: options.caCertsFor ?? (() => [upstreamCa.caPem]),
     ownPorts: () => options.ownPorts ?? [],
     ...(options.asks ? { asks: options.asks } : {}),
     audit,

@@ -1,5 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { canTrace, measureSyscalls, parseCalls } from "../../../bench/guard.ts";
+import {
+  canTrace,
+  measureHeap,
+  measureSyscalls,
+  measureTunnelSyscalls,
+  parseCalls,
+} from "../../../bench/guard.ts";
 
 Deno.test("parseCalls() counts calls that succeeded when some have errors", () => {
   const table = `% time     seconds  usecs/call     calls    errors syscall
@@ -20,5 +26,29 @@ Deno.test({
     const seen = `sends ${sends}, receives ${receives}`;
     assert(sends >= 3.9 && sends <= 4.1, seen);
     assert(receives >= 3.9 && receives <= 4.1, seen);
+  },
+});
+
+Deno.test({
+  name: "measureTunnelSyscalls() finds what a new tunnel with a request in it has to cost",
+  ignore: Deno.build.os !== "linux" || !await canTrace(),
+  fn: async () => {
+    const calls = await measureTunnelSyscalls(100);
+    // Of those whose number hangs on timing (futex, epoll_wait, write) nothing can be said.
+    const most = { sendto: 16, recvfrom: 16, socket: 1, accept4: 2, close: 5, epoll_ctl: 6, shutdown: 3 };
+    for (const [name, count] of Object.entries(most)) {
+      const seen = calls.get(name) ?? 0;
+      assert(seen <= count + 0.2, `${name}: ${seen} a tunnel`);
+    }
+  },
+});
+
+Deno.test({
+  name: "measureHeap() finds no more promises and bytes in a request than there were",
+  fn: async () => {
+    const { promises, bytes } = await measureHeap(400);
+    const seen = `promises ${promises}, bytes ${bytes}`;
+    assert(promises <= 108, seen);
+    assert(bytes <= 56_000, seen);
   },
 });

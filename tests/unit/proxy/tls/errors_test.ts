@@ -37,12 +37,23 @@ Deno.test("upstreamTlsError() names the reason, says the host and not the librar
     ["invalid peer certificate: certificate not valid yet: verification time 3", "tls-not-yet-valid"],
     ['invalid peer certificate: certificate not valid for name "up.test"', "tls-wrong-name"],
     ["invalid peer certificate: UnknownIssuer", "tls-unknown-issuer"],
-    ["invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "tls-unknown-issuer"],
+    ["invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "tls-self-signed"],
+    ["invalid peer certificate: Other(OtherError(UnsupportedCertVersion))", "tls-weak-certificate"],
+    ["invalid peer certificate: something new", "tls-weak-certificate"],
+    ["received fatal alert: UnrecognisedName", "tls-wrong-name"],
     ["received fatal alert: ProtocolVersion", "tls-protocol"],
     ["received corrupt message of type InvalidContentType", "tls-protocol"],
     ["received fatal alert: CertificateRequired", "tls-client-certificate"],
     ["unexpected end of file", "upstream-closed"],
-    ["something new", "tls-handshake"],
+    ["something new", "tls-protocol"],
+    // Of node:tls, where a client certificate is shown.
+    ["certificate has expired", "tls-expired"],
+    ["certificate is not yet valid", "tls-not-yet-valid"],
+    ["Hostname/IP does not match certificate's altnames: Host: up.test. is not in", "tls-wrong-name"],
+    ["unable to verify the first certificate", "tls-unknown-issuer"],
+    ["unable to get local issuer certificate", "tls-unknown-issuer"],
+    ["self-signed certificate", "tls-self-signed"],
+    ["self-signed certificate in certificate chain", "tls-unknown-issuer"],
   ];
   for (const [text, reason] of rows) {
     await t.step(text, () => {
