@@ -55,6 +55,8 @@ const APPLY_LIMIT_MS = 5_000;
  * clock: when the whole process was stopped for a while (SIGSTOP, a paused machine), nobody has missed a look.
  */
 const SILENCE_LIMIT_MS = 15_000;
+/** The same of one that loads the program, before its first sign: on a machine that is busy with other things that takes a while. */
+const LOAD_LIMIT_MS = 60_000;
 /** From one look at the workers to the next. */
 const WATCH_MS = 250;
 /** From the stop of the last request to the end of a worker. */
@@ -343,8 +345,9 @@ class Pool implements Workers {
     const { silenceLimitMs = SILENCE_LIMIT_MS } = this.#options;
     for (const member of this.#members) {
       const { beats } = signalsOf(member);
+      const limitMs = beats === 0 ? LOAD_LIMIT_MS : silenceLimitMs;
       if (beats !== member.beats) member.silentLooks = 0;
-      else if (member.worker && ++member.silentLooks * WATCH_MS > silenceLimitMs) {
+      else if (member.worker && ++member.silentLooks * WATCH_MS > limitMs) {
         this.#giveUp(member, "it gives no sign of life");
       }
       member.beats = beats;
