@@ -37,6 +37,32 @@ export const http2Attacks: readonly Attack[] = [
         )),
   },
   {
+    name: "h2-late-reset",
+    about: "opens streams and resets them when they have begun, so that the upstream sees each",
+    // A client gives up 300 at once, may owe as many, and has fifty under way in each of four tunnels.
+    mostBegun: { atOnce: 800, perSecond: 66 },
+    run: async (target) => {
+      await proveAdmitted(target);
+      const late = headers({ method: "GET", path: "/late", authority: target.http2Host });
+      return await repeat(target, { lanes: 4, perSecond: 40 }, async (lane) => {
+        const socket = await openHttp2(target, lane);
+        try {
+          for (let turn = 0; turn < 25 && socket.writable; turn++) {
+            const ids = streamIds(50, turn);
+            await written(
+              socket,
+              bytes(...ids.map((id) => frame(HEADERS, END_HEADERS | END_STREAM, id, late))),
+            );
+            await pause(20); // they have begun
+            await written(socket, bytes(...ids.map((id) => frame(RST_STREAM, 0, id, [0, 0, 0, 8]))));
+          }
+        } finally {
+          socket.destroy();
+        }
+      });
+    },
+  },
+  {
     name: "h2-abandon",
     about: "opens streams and leaves them behind with their connection",
     run: async (target) => {

@@ -55,5 +55,12 @@ async function runAttack(attack: Attack, count: number): Promise<Report> {
   ]);
   const after = await site.vitals();
   const lost = await site.lostRecords();
-  return { quiet, busy, tally, before, after, lost, seen: await site.seen(), words: site.words };
+  return {
+    attack,
+    threads: count,
+    seconds: seconds.attack,
+    ...{ quiet, busy, tally, before, after, lost },
+    seen: await site.seen(),
+    words: site.words,
+  };
 }

@@ -11,6 +11,8 @@ export interface Vitals {
   readonly residentBytes: number;
   readonly replacedWorkers: number;
   readonly startedAt: string;
+  /** Of all its threads, user and system; undefined where there is no /proc. */
+  readonly cpuSeconds: number | undefined;
 }
 
 export class Site implements AsyncDisposable {
@@ -106,6 +108,7 @@ export class Site implements AsyncDisposable {
       residentBytes: status.process.resident_bytes,
       replacedWorkers: status.replaced_workers,
       startedAt: status.process.started_at,
+      cpuSeconds: await cpuSeconds(this.#daemon.child.pid),
     };
   }
 
@@ -132,6 +135,14 @@ export class Site implements AsyncDisposable {
     await this.#upstream.status;
     await Deno.remove(this.#dir, { recursive: true });
   }
+}
+
+/** proc_pid_stat(5): fields 14 and 15, behind the name, which may hold spaces; in hundredths of a second. */
+async function cpuSeconds(pid: number): Promise<number | undefined> {
+  if (Deno.build.os !== "linux") return undefined;
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 function deno(args: readonly string[]): Deno.ChildProcess {

@@ -38,6 +38,11 @@ export interface Attack {
   readonly about: string;
   /** Left out of the short form. */
   readonly isLong?: true;
+  /**
+   * Where what it costs can be counted: the most requests of its own that the HTTP/2 upstream may see, of each thread. A count
+   * is the same on a machine that is busy with other things, and so it decides in the place of latency.
+   */
+  readonly mostBegun?: { readonly atOnce: number; readonly perSecond: number };
   run(target: Target): Promise<Tally>;
 }
 

@@ -1,8 +1,8 @@
 /**
  * The upstreams of the attacks, a process of their own. Over HTTP/1.1 every request is answered with 1 KiB, and, as with many
  * servers, no notice is taken of a body on a request that needs none: what stands there is read as the next request. Request
- * lines go to `seen.txt`. Over HTTP/2 `/large` has 1 MiB, and `/open` no answer before its body has ended. Takes the folder for
- * its files; prints its ports.
+ * lines go to `seen.txt`. Over HTTP/2 `/large` has 1 MiB, `/open` no answer before its body has ended, and `/late` none at all.
+ * Takes the folder for its files; prints its ports.
  */
 import { Deadlines } from "../../core/deadlines.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
@@ -67,7 +67,9 @@ async function serveHttp2(conn: Deno.TlsConn): Promise<void> {
 }
 
 async function answerHttp2(stream: Http2ServerStream): Promise<void> {
-  const { path } = stream.head;
+  const { method, path } = stream.head;
+  seen.writeSync(new TextEncoder().encode(`HTTP/2 ${method} ${path?.slice(0, 500)}\n`));
+  if (path === "/late") return await new Promise((resolve) => stream.onReset = () => resolve());
   while (path === "/open" && await stream.fill()) stream.consume(stream.available.length);
   stream.respond({ status: 200, fields: [] });
   const piece = new Uint8Array(1_024);

@@ -1,11 +1,16 @@
 /** Whether an attack was held, and in one line why not. */
 import type { Findings } from "./innocent.ts";
 import type { Vitals } from "./site.ts";
-import type { Tally } from "./target.ts";
+import type { Attack, Tally } from "./target.ts";
 import { FORBIDDEN } from "./tricks.ts";
 
 /** What was seen of one attack. */
 export interface Report {
+  readonly attack: Attack;
+  /** Of the data plane. */
+  readonly threads: number;
+  /** How long the attack went on. */
+  readonly seconds: number;
   readonly quiet: Findings;
   readonly busy: Findings;
   readonly tally: Tally;
@@ -36,12 +41,12 @@ export interface Judgement {
 }
 
 export function judge(report: Report): Judgement {
-  const { quiet, busy, before, after } = report;
+  const { quiet, busy, before, after, threads, seconds, attack: { mostBegun } } = report;
   const slow: string[] = [];
   const wrong: string[] = [];
   const times = (["keptMs", "freshMs"] as const).map((which) => {
     const [calm, hot] = [p99(quiet[which]), p99(busy[which])];
-    if (hot > FACTOR * calm + GRACE_MS) slow.push(`${which} p99 is too high`);
+    if (!mostBegun && hot > FACTOR * calm + GRACE_MS) slow.push(`${which} p99 is too high`);
     return `${which} p99 ${calm.toFixed(1)} → ${hot.toFixed(1)}`;
   });
   const growth = after.residentBytes - before.residentBytes;
@@ -56,18 +61,31 @@ export function judge(report: Report): Judgement {
   if (growth > MOST_GROWTH_BYTES) wrong.push("memory grew too much");
   if (lines > MOST_LINES) wrong.push(`${lines} lines on stderr`);
   if (forbidden !== undefined) wrong.push(`the upstream saw: ${forbidden}`);
+  const begun = begunIn(report);
+  if (mostBegun && begun > threads * (mostBegun.atOnce + mostBegun.perSecond * seconds)) {
+    wrong.push("the upstream saw too many requests");
+  }
   const { tries, note } = report.tally;
   const facts = [
     `${tries} tries`,
     ...(note ? [note] : []),
     ...times,
     `${Math.round(growth / 1_048_576)} MiB more`,
+    ...(after.cpuSeconds === undefined
+      ? []
+      : [`${(after.cpuSeconds - (before.cpuSeconds ?? 0)).toFixed(1)} s of CPU`]),
+    ...(mostBegun ? [`${begun} requests begun`] : []),
   ];
   return {
     held: wrong.length + slow.length === 0,
     isOnlySlow: wrong.length === 0,
     line: [...facts, ...[...slow, ...wrong].map((each) => `!! ${each}`)].join(", "),
   };
+}
+
+/** Requests of the attack that went upstream. */
+function begunIn({ seen }: Report): number {
+  return seen.filter((line) => line.startsWith("HTTP/2 ")).length;
 }
 
 /** The 99th percentile; of fewer than a hundred figures, the greatest. */
