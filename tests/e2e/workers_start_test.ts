@@ -97,6 +97,11 @@ Deno.test("workers: a start that fails says why, and leaves nothing running", as
   assert(performance.now() - startedAt < drainTimeoutMs, `it took ${performance.now() - startedAt} ms`);
 });
 
+Deno.test("workers: those that are slow to load are not taken for lost", async () => {
+  await using stage = await startWorkersStage({ module: "worker_stage_slow.ts", silenceLimitMs: 1_500 });
+  assert(stage.port > 0);
+});
+
 Deno.test("workers: they know at once that the audit log cannot be written", async () => {
   await using upstream = await startUpstream();
   let isDiskFull = false;
