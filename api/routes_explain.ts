@@ -28,6 +28,7 @@ const VerdictBody = z.strictObject({
   }),
   reason: z.string().optional().openapi({ description: "For a denial", example: "no-rule" }),
   rule: z.int().min(1).optional().openapi({ description: "The place of the rule that decides" }),
+  asks: z.literal(true).optional().openapi({ description: "A person is asked first: `--ask`" }),
   words: z.string().optional().openapi({ description: "For a denial: why, and what came closest" }),
   command: z.string().optional().openapi({ description: "What would allow exactly this" }),
   rules: z.array(RuleBody.extend({
@@ -81,12 +82,13 @@ function suspended(denied: DeniedTarget, { rules }: VerdictReport): VerdictRepor
 }
 
 function verdictBody(
-  { verdict, reason, place, explanation, rules }: VerdictReport,
+  { verdict, reason, place, asks, explanation, rules }: VerdictReport,
 ): Omit<z.infer<typeof VerdictBody>, "request"> {
   return {
     verdict,
     ...(reason === undefined ? {} : { reason }),
     ...(place === undefined ? {} : { rule: place }),
+    ...(asks ? { asks } : {}),
     ...(explanation ? { words: explanation.text } : {}),
     ...(explanation?.command === undefined ? {} : { command: explanation.command }),
     rules: rules.map(({ rule, missed }) => ({ ...ruleBody(rule), missed: [...missed] })),

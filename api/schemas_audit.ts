@@ -24,7 +24,7 @@ export const AuditRecordBody = z.looseObject({
   time: text.meta({ format: "date-time" }).describe("When it was written: RFC 3339, UTC, milliseconds"),
   verdict: z.enum(["allow", "deny", "passthrough", "change"]).describe(
     "`change` is no request: an operator switched the mode, for `client` or `*`, for `duration_ms`; or, by `method`, " +
-      "SUSPEND, RESUME, APPROVE or DENY of what waited for a person, and BUDGET for a budget that is used up to 80 %",
+      "SUSPEND, RESUME, APPROVE (once, or for `duration_ms`), APPROVE-ALWAYS or DENY of what waited for a person, and BUDGET for a budget that is used up to 80 %",
   ),
   client: text.describe("The client, or `-` for nobody"),
   auth: z.literal("none").optional().describe("No credential was shown"),

@@ -112,7 +112,9 @@ interface Place {
 export function suggestRules({ denials, rules, isExact = false }: SuggestOptions): Suggestion {
   const remedies = denials.map((denial) => ({ denial, remedy: findRemedy(denial, rules) }));
   const requests = remedies.flatMap(({ remedy }) => remedy.kind === "rule" ? [remedy.request] : []);
-  const { proposals, rest } = isExact ? { proposals: [], rest: requests } : suggestWords(requests);
+  const { proposals, rest, unsaid } = isExact
+    ? { proposals: [], rest: requests, unsaid: new Map<DeniedRequest, string>() }
+    : suggestWords(requests);
   const drafts = [
     ...proposals.map(({ rule, implied }) => ({
       rule,
@@ -128,7 +130,7 @@ export function suggestRules({ denials, rules, isExact = false }: SuggestOptions
     if (remedy.kind === "none-needed") continue;
     if (remedy.request ? assign(remedy.request, drafts) : isTunnelSolved(denial, proposed)) continue;
     const { host, port, count } = denial;
-    const why = remedy.kind === "rule" ? TOO_MANY : remedy.why;
+    const why = remedy.kind === "rule" ? unsaid.get(remedy.request) ?? TOO_MANY : remedy.why;
     const key = JSON.stringify([host, port, why]);
     skipped.set(key, { host, port, why, count: count + (skipped.get(key)?.count ?? 0) });
   }

@@ -27,6 +27,8 @@ export interface VerdictReport {
   readonly reason?: Reason;
   /** The place, from 1, of the rule that decides; absent when none does. */
   readonly place?: number;
+  /** A person is asked before it goes on. */
+  readonly asks?: true;
   /** For a denial. */
   readonly explanation?: Explanation;
   /** Each of the client's rules, in order: what it does not cover. Empty lists cover the request as sent. */
@@ -71,7 +73,8 @@ export function reportVerdict(client: string, rules: readonly Rule[], asked: Ask
   }
   const decision = tunnel?.verdict === "deny" ? tunnel : decideRequest(rules, asked);
   if (decision.verdict === "allow") {
-    return { verdict: "allow", ...placed(rules, decision.rule), rules: looked };
+    const asks = decision.rule.ask ? { asks: true as const } : {};
+    return { verdict: "allow", ...placed(rules, decision.rule), ...asks, rules: looked };
   }
   const { reason, closest } = decision;
   const reader = rules.find((rule) => contentNeeded([rule], asked).length > 0);

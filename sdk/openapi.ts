@@ -1170,6 +1170,11 @@ export interface components {
       readonly reason?: string;
       /** @description The place of the rule that decides */
       readonly rule?: number;
+      /**
+       * @description A person is asked first: `--ask`
+       * @enum {boolean}
+       */
+      readonly asks?: true;
       /** @description For a denial: why, and what came closest */
       readonly words?: string;
       /** @description What would allow exactly this */
@@ -1199,7 +1204,7 @@ export interface components {
        */
       readonly time: string;
       /**
-       * @description `change` is no request: an operator switched the mode, for `client` or `*`, for `duration_ms`; or, by `method`, SUSPEND, RESUME, APPROVE or DENY of what waited for a person, and BUDGET for a budget that is used up to 80 %
+       * @description `change` is no request: an operator switched the mode, for `client` or `*`, for `duration_ms`; or, by `method`, SUSPEND, RESUME, APPROVE (once, or for `duration_ms`), APPROVE-ALWAYS or DENY of what waited for a person, and BUDGET for a budget that is used up to 80 %
        * @enum {string}
        */
       readonly verdict: "allow" | "deny" | "passthrough" | "change";

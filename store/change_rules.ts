@@ -107,6 +107,12 @@ export async function moveRule(writer: Writer, client: string, { from, before }:
   const rules = view.storedRules(client).filter(({ rule }) => isUnexpired(rule, now));
   const moved = rules[from - 1] ??
     refuseNotFound(`Cannot move rule ${from}: client ${client} has ${rules.length}`);
+  if (before !== undefined && !rules[before - 1]) {
+    refuseInvalid(
+      `Cannot move rule ${from} before rule ${before}: the client has ${rules.length}`,
+      "slicer-proxy rules lists them in order; leave --before out to move it behind them",
+    );
+  }
   const others = rules.filter((each) => each !== moved);
   // Counted in the list as it is: before rule M means right before the rule that is M now.
   const place = before === undefined ? undefined : before > from ? before - 1 : before;

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { ProxyError } from "../core/errors.ts";
 import type { Mutation } from "./engine.ts";
 import { SWEEP_BATCH } from "./limits.ts";
 import { RowReader } from "./row.ts";
@@ -15,6 +16,8 @@ import type { Writer } from "./writer.ts";
 
 /** The prefix of all rows of budgets; in a fleet each host has its own. */
 export const USED_PREFIX: Deno.KvKey = ["used"];
+/** 64 bits. */
+const METER = /^[0-9a-f]{1,16}$/;
 
 /** What was used of one budget. */
 export interface SavedUse {
@@ -34,9 +37,20 @@ export async function readUse(writer: Writer): Promise<readonly SavedUse[]> {
   for await (const { key, value } of writer.rows(USED_PREFIX)) {
     const row = new RowReader("a used budget", value);
     const [period, used, untilMs] = [row.number("period"), row.number("used"), row.number("untilMs")];
-    if (nowMs < untilMs) saved.push({ meter: String(key[1]), period, used, untilMs });
+    const meter = String(key[1]);
+    if (!METER.test(meter) || !isWhole(period) || !isWhole(used)) {
+      throw new ProxyError(
+        "state.damaged",
+        "Cannot read the state: what was used of a budget is no whole number",
+      );
+    }
+    if (nowMs < untilMs) saved.push({ meter, period, used, untilMs });
   }
   return saved;
+}
+
+function isWhole(number: number): boolean {
+  return Number.isSafeInteger(number) && number >= 0;
 }
 
 /** See `State.saveUse`. KV sweeps a row when its hour or day is over. */

@@ -42,9 +42,9 @@ export async function run(args: CommandArgs, io: Io): Promise<number> {
   return exitCode;
 }
 
-function verdictWords({ verdict, reason, rule }: JsonObject): string {
+function verdictWords({ verdict, reason, rule, asks }: JsonObject): string {
   const by = typeof rule === "number" ? ` by rule ${rule}` : "";
-  if (verdict === "allow") return `allowed${by}`;
+  if (verdict === "allow") return `allowed${by}${asks === true ? ", once a person has approved it" : ""}`;
   if (verdict === "passthrough") return `passed through uninspected${by}`;
   if (reason === "body-unreadable" && typeof rule === "number") {
     return `depends on its body, which rule ${rule} asks about`;

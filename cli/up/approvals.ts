@@ -50,7 +50,7 @@ export class Approvals implements RequestDesk {
     }
     const rule = approval === "once" ? undefined : await this.#add(ask, approval);
     if (!book.settle(id, "approved") && !rule) throw gone(id);
-    this.#note("APPROVE", ask, approval);
+    this.#note(approval === "always" ? "APPROVE-ALWAYS" : "APPROVE", ask, approval);
     return rule;
   }
 
@@ -95,7 +95,11 @@ export class Approvals implements RequestDesk {
     });
   }
 
-  #note(method: "APPROVE" | "DENY", { client, scheme, host, port, path }: Ask, approval: Approval): void {
+  #note(
+    method: "APPROVE" | "APPROVE-ALWAYS" | "DENY",
+    { client, scheme, host, port, path }: Ask,
+    approval: Approval,
+  ): void {
     this.#parts.audit.write({
       ...{ verdict: "change", client, method, scheme, host, port, path },
       ...(typeof approval === "object" ? { durationMs: approval.forMs } : {}),

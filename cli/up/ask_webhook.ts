@@ -91,7 +91,7 @@ export class AskWebhook implements AsyncDisposable {
       return;
     }
     this.#queue.push(ask);
-    this.#sending ??= this.#send().finally(() => this.#sending = undefined);
+    this.#sending ??= this.#send();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -114,6 +114,7 @@ export class AskWebhook implements AsyncDisposable {
         this.#dropped = 0;
       }
     }
+    this.#sending = undefined; // in the turn that found nothing more: whoever tells of one next begins anew
   }
 
   async #post(body: string): Promise<void> {

@@ -5,7 +5,7 @@
  *
  *     query:service=git-upload-pack   the parameter has this value
  *     query:page                      it has none
- *     query:page=*                    it has another one than rules name, or several
+ *     query:page=*                    it has another one than rules name, or several (a star itself is %2A)
  *     lfs:download                    what a body says: see `CONTENT`
  *     lfs:!body-unreadable            why it could not be read
  *
@@ -93,6 +93,7 @@ function isKind(kind: string): kind is ContentKind {
 
 function formatParameter(name: string, values: ReadonlySet<string>, query: string | undefined): string {
   const value = [...values].find((value) => hasOnly(query, name, [value]));
+  if (value === "*") return `query:${formatCondition({ name, value: "" })}%2A`;
   if (value !== undefined) return `query:${formatCondition({ name, value })}`;
   const text = `query:${formatCondition({ name, value: "" })}`;
   return hasAny(query, name) ? `${text}*` : text.slice(0, -1);

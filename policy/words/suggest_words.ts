@@ -24,6 +24,8 @@ export interface WordProposal {
 export interface WordSuggestion {
   readonly proposals: readonly WordProposal[];
   readonly rest: readonly DeniedRequest[];
+  /** Messages that a rule of method and path would allow with all others at their path, and why no word is for them. */
+  readonly unsaid: ReadonlyMap<DeniedRequest, string>;
 }
 
 /** The repositories that were asked for at a host and port, with a request for each. */
@@ -47,13 +49,22 @@ interface McpPlace {
 /** Messages that one rule is made of: it stays reviewable. */
 const MAX_MESSAGES = 100;
 
-/** Finds them. A request that is in no proposal is in the rest, whatever it was. */
+const NO_NAME = "a tool or method of MCP in it has a name that no rule can be written for";
+const TOO_MANY =
+  "one rule would list too many tools and methods of MCP: add the proposed one, then suggest again";
+
+/** Finds them. A request that is in no proposal is in the rest, whatever it was, or `unsaid`. */
 export function suggestWords(requests: readonly DeniedRequest[]): WordSuggestion {
   const rest: DeniedRequest[] = [];
+  const unsaid = new Map<DeniedRequest, string>();
   const places = new Map<string, Place>();
   const servers = new Map<string, McpPlace>();
   for (const request of requests) {
-    if (addMcp(servers, request)) continue;
+    const mcp = addMcp(servers, request);
+    if (mcp !== "none") {
+      if (mcp !== "added") unsaid.set(request, mcp);
+      continue;
+    }
     const asked = gitOf(request);
     const key = JSON.stringify([request.host, portsFor(request.port)]);
     const place: Place = places.get(key) ??
@@ -69,22 +80,23 @@ export function suggestWords(requests: readonly DeniedRequest[]): WordSuggestion
   return {
     proposals: [...[...places.values()].flatMap(proposeGit), ...[...servers.values()].flatMap(proposeMcp)],
     rest,
+    unsaid,
   };
 }
 
-/** True when the request is a message to an MCP server that a rule can be made of. */
-function addMcp(servers: Map<string, McpPlace>, request: DeniedRequest): boolean {
+/** Adds a message to an MCP server: `none` for what is no such, else why no rule can be made of it. */
+function addMcp(servers: Map<string, McpPlace>, request: DeniedRequest): string {
   const { host, path, method } = request;
   const sent = request.content?.mcp;
   const ports = portsFor(request.port);
-  if (method !== "POST" || !sent || isUnreadable(sent)) return false;
-  if (!tryRule({ host, paths: [path], ...wordsFor(sent) })) return false;
+  if (method !== "POST" || !sent || isUnreadable(sent)) return "none";
+  if (!tryRule({ host, paths: [path], ...wordsFor(sent) })) return NO_NAME;
   const key = JSON.stringify([host, ports, path]);
   const place = servers.get(key) ?? { host, ports, path, messages: [] };
-  if (place.messages.length + sent.length > MAX_MESSAGES) return false;
+  if (place.messages.length + sent.length > MAX_MESSAGES) return TOO_MANY;
   servers.set(key, place);
   place.messages.push(...sent);
-  return true;
+  return "added";
 }
 
 /** A session that was denied as it began says nothing of what it is for: with the list of tools it goes on to that. */

@@ -59,7 +59,8 @@ export async function waitForPerson(
   ask: Ask,
   timeoutMs: number,
 ): Promise<void> {
-  const { asks, admission, deadlines, grants } = context;
+  const { asks, admission, deadlines, grants, policy } = context;
+  if (!policy.isLive(grant)) throw revoked(); // nobody is shown, or told of, what would end at once
   const release = admission.tryAsk(ask.client);
   if (!release) {
     throw new ProxyError(

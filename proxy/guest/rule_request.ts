@@ -33,6 +33,7 @@ export async function serveRuleRequest(exchange: Exchange): Promise<void> {
   const client = identify(session, request.head.fields);
   checkSuspension(client, context);
   const wanted = readWanted(await readBody(exchange));
+  checkSuspension(client, context); // the body may have taken its time
   const sinceMs = context.clock.now();
   const timeoutMs = ASK_LIMITS.defaultTimeoutMs;
   const ask: Ask = { ...wanted, id: askId(), client: client.name, sinceMs, untilMs: sinceMs + timeoutMs };

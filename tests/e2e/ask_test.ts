@@ -190,6 +190,27 @@ Deno.test("POST /requests: a program asks for a rule with its own token, and say
   using unknown = await post(wanted, "spi_of_nobody_at_all_0123456789");
   assertEquals((await soon("an answer", unknown.readResponse())).status, 407);
   assertEquals(setup.asks.list(), []);
+  // Its body takes its time, and meanwhile the client is suspended: nobody is shown it.
+  const text = JSON.stringify(wanted);
+  const { policy } = setup.proxy;
+  let looks = 0;
+  const isSuspended = policy.isSuspended.bind(policy);
+  policy.isSuspended = (name) => {
+    looks++;
+    return isSuspended(name);
+  };
+  using slow = await dialRaw(setup.proxy.httpPort);
+  await slow.send(
+    `POST /requests HTTP/1.1\r\nHost: proxy\r\nProxy-Authorization: ${basic(TOKEN)}\r\n` +
+      `Content-Length: ${text.length}\r\n\r\n${text.slice(0, 10)}`,
+  );
+  await waitUntil("its head was read", () => looks > 0);
+  policy.suspend("one");
+  await slow.send(text.slice(10));
+  const suspended = await soon("an answer", slow.readResponse());
+  assertMatch(suspended.head, /X-Slicer-Proxy-Reason: client-suspended/);
+  assertEquals(setup.asks.list(), []);
+  policy.resume("one");
   const gone = await post(wanted);
   await waiting(setup.asks);
   gone[Symbol.dispose]();
@@ -241,10 +262,12 @@ for (const workers of [1, 2]) {
         const list = async () =>
           JSON.parse(await program.ok(["requests", "list", "--json"])) as { id: string; path: string }[];
         const idOf = async (path: string) => {
-          for (;;) {
-            const found = (await list()).find((each) => each.path === path);
-            if (found) return found.id;
-          }
+          let id: string | undefined;
+          await waitUntil(`${path} waits`, async () => {
+            id = (await list()).find((each) => each.path === path)?.id;
+            return id !== undefined;
+          });
+          return id ?? "";
         };
         const decided: [string, string[], number][] = [
           ["/a", ["approve", "--once"], 200],

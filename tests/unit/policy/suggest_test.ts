@@ -258,8 +258,8 @@ Deno.test("suggestRules() proposes no rule that the store refuses for its length
   const { proposals, skipped } = suggestRules({ denials, rules: [] });
   assertEquals(proposals.map(({ rule, because }) => [rule.methods.length, because.length]), [[100, 100]]);
   assert(JSON.stringify(proposals[0]?.rule).length <= MAX_RULE_CHARS);
-  assertEquals(skipped.map(({ why, count }) => [why.slice(0, 47), count]), [
-    ["one rule would list too many methods or paths: ", 900],
+  assertEquals(skipped.map(({ why, count }) => [why.split(":", 1)[0], count]), [
+    ["one rule would list too many tools and methods of MCP", 1],
   ]);
 });
 
@@ -330,6 +330,19 @@ Deno.test("suggestRules() names the tools and methods of MCP that the log names"
   assertEquals(wordsOf([sent("mcp:tools/call(write)+tools/call(w%2A)"), sent("mcp:tools/call(write)")]), [
     ["/mcp", "write", undefined, 1],
   ]);
-  // A name that cannot be typed in a rule.
-  assertEquals(wordsOf([sent("mcp:tools/call(a%2Cb)")], [before]).map(([, tool]) => tool), [undefined]);
+  // A name that cannot be typed in a rule: one of method and path would allow every tool.
+  const untypable = suggestRules({ denials: [sent("mcp:tools/call(a%2Cb)", { count: 2 })], rules: [before] });
+  assertEquals([untypable.proposals, untypable.skipped], [[], [{
+    ...{ host: "a.test", port: 443, count: 2 },
+    why: "a tool or method of MCP in it has a name that no rule can be written for",
+  }]]);
+  const many = Array.from({ length: 101 }, (_, i) => sent(`mcp:tools/call(t${i})`));
+  const { proposals, skipped } = suggestRules({ denials: many, rules: [] });
+  assertEquals(proposals.map(({ rule }) => rule.mcpTool?.length), [100]);
+  assertEquals(
+    skipped.map(({ why, count }) => [why.slice(0, 56), count]),
+    [
+      ["one rule would list too many tools and methods of MCP: ad", 1],
+    ].map(([why, count]) => [String(why).slice(0, 56), count]),
+  );
 });

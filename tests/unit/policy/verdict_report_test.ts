@@ -95,3 +95,12 @@ Deno.test("reportVerdict() says that a rule asks about a body, which no URL tell
     });
   }
 });
+
+Deno.test("reportVerdict() says that a person is asked first", () => {
+  const asked = parseAsked("GET", "https://api.example.com/v1");
+  const [asks, plain] = [true, undefined].map((ask) => {
+    const rule = makeRule("r", { host: "api.example.com", ...(ask ? { ask } : {}) });
+    return reportVerdict("ci-1", [rule], asked);
+  });
+  assertEquals([asks?.verdict, asks?.asks, plain?.verdict, plain?.asks], ["allow", true, "allow", undefined]);
+});

@@ -369,6 +369,21 @@ Deno.test("addRule() puts a rule before another, in memory, in copies and after 
   assertEquals(hosts(state.listRules("ci-1")), [...expected, "new.test"]);
 });
 
+Deno.test("moveRule() refuses a place behind the list, where nothing is that it could stand before", async () => {
+  await using folder = await tempFolder();
+  await using state = await openState(folder.state);
+  await state.createClient("ci-1");
+  for (const host of ["a.test", "b.test", "c.test"]) await state.addRule("ci-1", rule(host));
+  for (const before of [4, 99]) {
+    await assertCode(state.moveRule("ci-1", { from: 1, before }), "input.invalid");
+  }
+  assertEquals(hosts(state.listRules("ci-1")), ["a.test", "b.test", "c.test"]);
+  await state.moveRule("ci-1", { from: 1, before: 3 });
+  assertEquals(hosts(state.listRules("ci-1")), ["b.test", "a.test", "c.test"]);
+  await state.moveRule("ci-1", { from: 1 });
+  assertEquals(hosts(state.listRules("ci-1")), ["a.test", "c.test", "b.test"]);
+});
+
 Deno.test("addRule() at the place of a rule that has just expired outlives a restart", async () => {
   await using folder = await tempFolder();
   const clock = new HandClock();

@@ -77,6 +77,7 @@ Deno.test("what is approved for good ends with the rule that asked, where that e
   await using setup = await setUp({}, 90_000);
   setup.hold();
   assertEquals((await setup.approvals.approve("x", "always"))?.expiresAt, setup.clock.nowMs + 90_000);
+  assertEquals(setup.written.map(({ method }) => method), ["APPROVE-ALWAYS"]);
 });
 
 Deno.test("a rule that asks for one request alone has what is approved beside it", async () => {
@@ -158,5 +159,5 @@ Deno.test("while a rule is added for a request, nobody can deny it", async () =>
   }
   assertEquals((await approving)?.host, "a.test");
   assertEquals(await decided, "approved");
-  assertEquals(setup.written.map(({ method }) => method), ["APPROVE"]);
+  assertEquals(setup.written.map(({ method }) => method), ["APPROVE-ALWAYS"]);
 });

@@ -49,6 +49,28 @@ Deno.test("a webhook is told one after the other, signed; what fails is logged, 
   assertEquals(signBody(SECRET, 5, body ?? ""), `v1=${mac}`);
 });
 
+Deno.test("a webhook is told of what comes in any turn, also in those in which the one before ends", async () => {
+  for (let turns = 0; turns < 12; turns++) {
+    const sent: unknown[] = [];
+    const told = Promise.withResolvers<void>();
+    await using webhook = new AskWebhook({
+      ...{ url: "https://hook.test/", secret: SECRET, now: () => 0, pauseMs: 0, log: { warn: () => {} } },
+      call: () => {
+        sent.push(0);
+        if (sent.length === 1) void later(turns).then(() => webhook.tell(ASK)).then(told.resolve);
+        return Promise.resolve({ status: 200, headers: {}, body: "" });
+      },
+    });
+    webhook.tell(ASK);
+    await told.promise;
+    await waitUntil(`it is told after ${turns} turns`, () => sent.length === 2, 3_000);
+  }
+});
+
+async function later(turns: number): Promise<void> {
+  for (let i = 0; i < turns; i++) await Promise.resolve();
+}
+
 Deno.test("a webhook that hangs does not hold the stop of the proxy", async () => {
   const webhook = new AskWebhook({
     ...{ url: "https://hook.test/", secret: SECRET, now: () => 0, log: { warn: () => {} } },

@@ -3,7 +3,7 @@ import { BudgetKeeper } from "../../../../cli/up/budget_keeper.ts";
 import { accountsOfClient, accountsOfRule } from "../../../../proxy/decide/budgets.ts";
 import { periodOf } from "../../../../policy/budget.ts";
 import { Meters } from "../../../../proxy/records/meters.ts";
-import { HandClock, openState, rule, tempFolder } from "../../store/support.ts";
+import { assertCode, HandClock, openState, rule, tempFolder } from "../../store/support.ts";
 
 Deno.test("what is used of budgets outlives a restart, as long as its hour or day", async () => {
   await using folder = await tempFolder();
@@ -37,6 +37,25 @@ Deno.test("what is used of budgets outlives a restart, as long as its hour or da
   await using keeper = await BudgetKeeper.start({ state, meters: new Meters(), clock, log });
   assertEquals(keeper.usesOf("one").map(({ used }) => used), [0, 7, 900]);
   assertEquals((await state.savedUse()).length, 2);
+});
+
+Deno.test("what is saved and no number of a budget is damage, and said so", async (t) => {
+  for (
+    const [name, row] of [
+      ["a meter", { meter: "0x1", period: 1, used: 1 }],
+      ["a period", { meter: "1f", period: 1.5, used: 1 }],
+      ["what was used", { meter: "1f", period: 1, used: -1 }],
+    ] as const
+  ) {
+    await t.step(name, async () => {
+      await using folder = await tempFolder();
+      await using state = await openState(folder.state);
+      await state.saveUse([{ ...row, untilMs: Date.now() + 3_600_000 }]);
+      const clock = { now: Date.now, monotonic: () => performance.now() };
+      const parts = { state, meters: new Meters(), clock, log: { warn: () => {} } };
+      await assertCode(BudgetKeeper.start(parts), "state.damaged");
+    });
+  }
 });
 
 Deno.test("save() writes only what has changed, lets go of what is gone, and outlives a disk that fails", async () => {

@@ -143,6 +143,12 @@ Deno.test("formatSays() keeps what rules ask about, and no other value", async (
     assertEquals(queryOf(said, ["page", "key", "none"]), { query: "page=1&key=%00" });
     assertEquals(queryOf(said, ["service"]), undefined);
   });
+  await t.step("a value that is a star is not another one", () => {
+    const star = [makeRule("star", { host: HOST, paths: ["/list"], query: ["page=*"] })];
+    const says = formatSays(star, { host: HOST, method: "GET", path: "/list", query: "page=*" });
+    assertEquals(says, "query:page=%2A");
+    assertEquals(queryOf(parseSays(says ?? ""), ["page"]), { query: "page=*" });
+  });
 });
 
 Deno.test("Replayer judges conditions on the query by what the record says, and else does not judge", async (t) => {
