@@ -12,9 +12,9 @@ import type { Explanation } from "../policy/explain.ts";
 import { isReason, type Reason, REASONS } from "../policy/reason.ts";
 import { TLS_REMEDIES } from "../policy/tls_remedy.ts";
 import { prefersJson } from "./message/accept.ts";
-import { type HeaderField, makeField } from "./message/fields.ts";
-import { isGrpc } from "./message/grpc.ts";
-import type { WholeAnswer } from "./message/message.ts";
+import { makeField } from "./message/fields.ts";
+import type { RequestHead, WholeAnswer } from "./message/message.ts";
+import { rpcAnswer } from "./rpc_answer.ts";
 
 /** A refusal or failure, ready to be answered and logged. */
 export interface Refusal {
@@ -75,33 +75,37 @@ export function refusalOf(error: unknown): Refusal {
 const OF_ONE: ReadonlySet<Reason> = new Set(["quota", "auth-throttled", "budget"]);
 
 /**
- * The answer, in the form that a request with these fields prefers: text or JSON.
+ * The answer, in the form that a request with these fields prefers: text or JSON, or its protocol's (`rpc_answer.ts`).
  *
  * @param host the canonical host that was asked for, when one is known
  */
 export function answerOf(
   refusal: Refusal,
-  { version, fields }: { readonly version?: string; readonly fields: readonly HeaderField[] },
+  { method, version, fields }: Pick<RequestHead, "fields"> & Partial<RequestHead>,
   host?: string,
 ): WholeAnswer {
-  if (version === "HTTP/2" && isGrpc(fields)) return grpcAnswer(refusal);
-  const json = prefersJson(fields);
-  const body = Buffer.from(json ? formatProblem(refusal) : formatText(refusal), "utf8");
   const own: [string, string][] = [
-    ["Content-Type", json ? "application/problem+json" : "text/plain; charset=utf-8"],
-    ["Content-Length", String(body.length)],
     ["Cache-Control", "no-store"],
     ["X-Slicer-Proxy-Reason", refusal.reason],
   ];
   const retryAfter = refusal.retryAfterSeconds ?? (PER_MINUTE.has(refusal.reason) ? 60 : undefined);
   if (retryAfter !== undefined) own.push(["Retry-After", String(retryAfter)]); // RFC 6585 §4
+  // A client's HTTP has to see that, whatever is spoken on top.
   if (refusal.status === 407) own.push(["Proxy-Authenticate", 'Basic realm="slicer-proxy"']);
-  return {
-    status: refusal.status,
-    phrase: phraseOf(refusal, host),
-    fields: own.map(([name, value]) => makeField(name, value)),
-    body,
-  };
+  const phrase = phraseOf(refusal, host);
+  // Remote calls are POSTs. A CONNECT must not be told 200, whatever its fields say.
+  if (method === "POST" && refusal.status !== 407) {
+    const text = `slicer-proxy: ${describe(refusal)} (${refusal.reason})`;
+    const answer = rpcAnswer({ status: refusal.status, text, fields: own }, { version, fields });
+    if (answer) return { ...answer, phrase };
+  }
+  const json = prefersJson(fields);
+  const body = Buffer.from(json ? formatProblem(refusal) : formatText(refusal), "utf8");
+  own.unshift(
+    ["Content-Type", json ? "application/problem+json" : "text/plain; charset=utf-8"],
+    ["Content-Length", String(body.length)],
+  );
+  return { status: refusal.status, phrase, fields: own.map(([name, value]) => makeField(name, value)), body };
 }
 
 /**
@@ -110,35 +114,6 @@ export function answerOf(
  */
 function phraseOf({ reason }: Refusal, host: string | undefined): string {
   return `slicer-proxy: ${reason}${host === undefined ? "" : ` (${host})`}`;
-}
-
-/** PERMISSION_DENIED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED; 13 is INTERNAL, and 14, UNAVAILABLE, is for the rest. */
-const GRPC_STATUS: Readonly<Record<number, number>> = { 400: 13, 403: 7, 429: 8, 431: 8, 500: 13, 504: 4 };
-
-/** Trailers-Only: programs that speak gRPC read nothing else. */
-function grpcAnswer(refusal: Refusal): WholeAnswer {
-  const text = `slicer-proxy: ${describe(refusal)} (${refusal.reason})`;
-  const fields: [string, string][] = [
-    ["content-type", "application/grpc"],
-    ["grpc-status", String(GRPC_STATUS[refusal.status] ?? 14)],
-    ["grpc-message", encodeGrpcMessage(text)],
-    ["x-slicer-proxy-reason", refusal.reason],
-  ];
-  return {
-    status: 200,
-    fields: fields.map(([name, value]) => makeField(name, value)),
-    body: new Uint8Array(0),
-  };
-}
-
-/** Percent-encoded but for printable ASCII, as gRPC's protocol has it. */
-function encodeGrpcMessage(text: string): string {
-  let out = "";
-  for (const byte of Buffer.from(text, "utf8")) {
-    const isPlain = byte >= 0x20 && byte < 0x7f && byte !== 0x25;
-    out += isPlain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-  }
-  return out;
 }
 
 /** Limits that count by the minute. */

@@ -207,9 +207,9 @@ Deno.test("gRPC by @grpc/grpc-js and grpcio, Connect, and what each of them can 
     const command = [...await commandOf("connect_client.mjs"), `localhost:${connect.port}`];
     const { stdout, stderr } = await peers.run(command, env);
     assertEquals(stdout.trim().split("\n"), [
-      "connect | got one Bearer REAL | NotFound nothing here | PermissionDenied HTTP 403 | 1,2,3 | re x,re y",
+      "connect | got one Bearer REAL | NotFound nothing here | PermissionDenied no-rule | 1,2,3 | re x,re y",
       "grpc | got one Bearer REAL | NotFound nothing here | PermissionDenied no-rule | 1,2,3 | re x,re y",
-      "grpc-web | got one Bearer REAL | NotFound nothing here | PermissionDenied HTTP 403 | 1,2,3 | re x,re y",
+      "grpc-web | got one Bearer REAL | NotFound nothing here | PermissionDenied no-rule | 1,2,3 | re x,re y",
     ], stderr);
   });
 });

@@ -190,9 +190,74 @@ Deno.test("answerOf() gives gRPC the status that its clients act on: no retry of
   const rows = [[400, 13], [403, 7], [429, 8], [431, 8], [500, 13], [502, 14], [503, 14], [504, 4]] as const;
   for (const [status, expected] of rows) {
     await t.step(`${status} is ${expected}`, () => {
-      const made = answerOf({ status, reason: "dns", detail: "x" }, { fields, version: "HTTP/2" });
+      const made = answerOf({ status, reason: "dns", detail: "x" }, {
+        method: "POST",
+        fields,
+        version: "HTTP/2",
+      });
       assertEquals(made.status, 200);
       assertEquals(made.fields.find(({ key }) => key === "grpc-status")?.value, String(expected));
     });
+  }
+});
+
+Deno.test("answerOf() says a denial as the protocol of a remote call has it", async (t) => {
+  const refusal: Refusal = { status: 403, reason: "no-rule", detail: "Nothing allows it, not 1 %" };
+  const text = "slicer-proxy: Nothing allows it, not 1 %. (no-rule)";
+  const error = JSON.stringify({ code: "permission_denied", message: text });
+  const last = `{"error":${error}}`;
+  const envelope = `\x02\0\0\0${String.fromCharCode(last.length)}${last}`;
+  const web = { status: 200, says: ["7", text.replace("%", "%25")], body: "" };
+  const rows: { line: string; type: string; status: number; says?: string[]; body: string }[] = [
+    { line: "Content-Type: application/grpc-web", type: "application/grpc-web", ...web },
+    { line: "Content-Type: application/grpc-web+proto", type: "application/grpc-web", ...web },
+    { line: "Content-Type: Application/gRPC-Web-Text; x=y", type: "application/grpc-web-text", ...web },
+    {
+      line: "Content-Type: application/connect+proto",
+      type: "application/connect+proto",
+      status: 200,
+      body: envelope,
+    },
+    {
+      line: "Content-Type: application/connect+json",
+      type: "application/connect+json",
+      status: 200,
+      body: envelope,
+    },
+    { line: "Connect-Protocol-Version: 1", type: "application/json", status: 403, body: error },
+  ];
+  for (const { line, type, status, says = [], body } of rows) {
+    await t.step(line, () => {
+      const fields = parseFields([line], { maxHeaderCount: 9 }, "client.malformed");
+      for (const version of ["HTTP/1.1", "HTTP/2"] as const) {
+        const made = answerOf(refusal, { method: "POST", fields, version });
+        const values = (name: string) =>
+          made.fields.filter(({ key }) => key === name).map(({ value }) => value);
+        assertEquals([made.status, values("content-type")], [status, [type]]);
+        assertEquals([...values("grpc-status"), ...values("grpc-message")], says);
+        assertEquals(values("content-length"), [String(made.body.length)]);
+        assertEquals(values("x-slicer-proxy-reason"), ["no-rule"]);
+        assertEquals(Buffer.from(made.body).toString("latin1"), body);
+      }
+    });
+  }
+});
+
+Deno.test("answerOf() asks for a token in HTTP's way whatever the request speaks, and takes no other type for RPC", () => {
+  const lines = ["Content-Type: application/grpc-web", "Connect-Protocol-Version: 1"];
+  const asked = { status: 407, reason: "auth-missing", detail: "x" } as const;
+  const denied = { status: 403, reason: "no-rule", detail: "x" } as const;
+  for (
+    const [refusal, line, method = "POST"] of [
+      ...lines.map((line) => [asked, line] as const),
+      ...lines.map((line) => [denied, line, "CONNECT"] as const),
+      ...["application/grpc-website", "application/grpc", "application/connection", "application/json"]
+        .map((type) => [denied, `Content-Type: ${type}`] as const),
+    ]
+  ) {
+    const fields = parseFields([line], { maxHeaderCount: 9 }, "client.malformed");
+    const made = answerOf(refusal, { method, fields, version: "HTTP/1.1" });
+    assertEquals(made.status, refusal.status);
+    assertMatch(Buffer.from(made.body).toString(), /^slicer-proxy: /);
   }
 });
