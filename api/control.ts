@@ -168,6 +168,13 @@ export interface StatusReport {
   readonly setupDuration: HistogramData;
   /** Renewals of credentials so far, by how they ended: `renewed`, `adopted` from a source file, `failed`, `refused`. */
   readonly renewals: Readonly<Record<"renewed" | "adopted" | "failed" | "refused", number>>;
+  /** Questions to name servers so far, those without an answer, and answers from memory, some of them beyond their time. */
+  readonly names: {
+    readonly questions: number;
+    readonly failures: number;
+    readonly cacheHits: number;
+    readonly stale: number;
+  };
   /** Budgets that were used up to 80 % so far, each counted once an hour or day. */
   readonly budgetWarnings: number;
   /** Body and tunnel bytes from clients so far. */

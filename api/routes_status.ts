@@ -144,6 +144,12 @@ function statusBody(
     failures: counted(report.failures),
     responses: { ...report.responses },
     renewals: { ...report.renewals },
+    names: {
+      questions: report.names.questions,
+      failures: report.names.failures,
+      cache_hits: report.names.cacheHits,
+      stale_answers: report.names.stale,
+    },
     sent_bytes: report.sentBytes,
     received_bytes: report.receivedBytes,
     credential_echoes: report.echoes,

@@ -49,6 +49,12 @@ export const StatusBody = z.strictObject({
     .openapi({ description: "Allowed requests by the class of the status that the client was answered" }),
   renewals: z.strictObject({ renewed: count, adopted: count, failed: count, refused: count })
     .openapi({ description: "Renewals of credentials, by how they ended" }),
+  names: z.strictObject({ questions: count, failures: count, cache_hits: count, stale_answers: count })
+    .openapi({
+      description:
+        "Questions to name servers, those that none could answer, and answers from memory; stale ones " +
+        "were used beyond their time while no server answered",
+    }),
   sent_bytes: count,
   received_bytes: count,
   credential_echoes: count.openapi({ description: "Credentials that were found in answers" }),

@@ -23,6 +23,7 @@ export function statusMetrics(report: StatusReport, secretErrors: number): Metri
     gauge("start_time_seconds", "When the proxy began to listen, in Unix time.", report.startedAt / 1_000),
     ...trafficMetrics(report),
     ...secretMetrics(report, secretErrors),
+    ...nameMetrics(report),
     ...certificateMetrics(report),
     ...auditMetrics(report),
     ...storeMetrics(report),
@@ -92,6 +93,19 @@ function secretMetrics(report: StatusReport, secretErrors: number): Metric[] {
       "secret_renewals",
       "Renewals of credentials, by how they ended.",
       by("outcome", report.renewals),
+    ),
+  ];
+}
+
+function nameMetrics({ names }: StatusReport): Metric[] {
+  return [
+    counter("name_questions", "Questions to name servers.", names.questions),
+    counter("name_failures", "Questions that no name server could answer.", names.failures),
+    counter("name_cache_hits", "Questions that were answered from memory.", names.cacheHits),
+    counter(
+      "name_stale_answers",
+      "Answers that were used beyond their time, since no name server answered.",
+      names.stale,
     ),
   ];
 }

@@ -343,3 +343,51 @@ export const OTLP_LIMITS = {
   /** Characters of what a collector says that are logged. */
   maxWhyChars: 200,
 } as const;
+
+/** Looking up names with our own questions (`up --dns`), and how many are asked of the system's resolver. For each thread. */
+export const NAME_LIMITS = {
+  /** Questions under way. Each has a socket; most name servers answer within 50 ms, so that these are 1,000 a second. */
+  maxQuestions: 64,
+  /** Those of one client, so that slow names of one leave room for the others'. The rest of its questions wait. */
+  maxQuestionsPerClient: 16,
+  /** Records of an answer that are read. The busiest names have 30 addresses; a TCP answer has room for 4,000. */
+  maxRecords: 128,
+  /** Aliases on the way from a name to its addresses, in one answer and in all. Resolvers stop at 8 to 16. */
+  maxAliases: 16,
+  /** Bytes of an answer over TCP, TLS or HTTPS. 128 addresses take 4 KiB; long TXT records the rest. */
+  maxAnswerBytes: 16_384,
+  /** Datagrams on the socket of one question that do not answer it: somebody guesses, and the question goes to TCP. */
+  maxStrays: 32,
+  /** Answers that are remembered. When they are too many, the oldest of the client with the most goes. */
+  maxAnswers: 4_096,
+  /** A TTL of 0, as rebinding has it, would have the name asked for with every request. */
+  minTtlSeconds: 1,
+  /** Some TTLs are a week; an operator who moved a service does not wait for so long. */
+  maxTtlSeconds: 3_600,
+  /** That a name does not exist, or has no address (RFC 2308 §5 would allow hours): it was perhaps just being made. */
+  maxNegativeTtlSeconds: 300,
+  /** That no server could say (RFC 9520 §3.2: at least a second). */
+  failureTtlSeconds: 1,
+  /** How long behind its end an answer is still good for while every name server is away (RFC 8767). */
+  maxStaleSeconds: 3_600,
+  /** How long such an answer is used before the servers are asked again (RFC 8767 §5). */
+  staleTtlSeconds: 30,
+  /** How long to wait for a server where such an answer is at hand (RFC 8767 §5: 1.8 s). */
+  staleAfterMs: 1_800,
+  /** How long one server is waited for before the next is asked, in the first round, the second and so on. */
+  attemptMs: [1_500, 3_000, 5_000],
+  /** How long the second family of addresses is waited for when the first is there: broken name servers swallow AAAA. */
+  secondFamilyMs: 500,
+  /** How long a server that did not answer is asked last. */
+  awayMs: 30_000,
+  /** How long a connection to a name server is kept without a question (RFC 7766 §6.2.3: seconds). */
+  idleMs: 10_000,
+  /** Connections to one name server that are kept so. */
+  maxIdle: 4,
+  /** Name servers for one zone. */
+  maxServers: 8,
+  /** Bytes of `/etc/hosts`; lists of names to block have 3 MiB. */
+  maxHostsBytes: 8_388_608,
+  /** How often that file is looked at, at most. */
+  hostsCheckMs: 5_000,
+} as const;

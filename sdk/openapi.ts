@@ -1736,6 +1736,13 @@ export interface components {
         readonly failed: number;
         readonly refused: number;
       };
+      /** @description Questions to name servers, those that none could answer, and answers from memory; stale ones were used beyond their time while no server answered */
+      readonly names: {
+        readonly questions: number;
+        readonly failures: number;
+        readonly cache_hits: number;
+        readonly stale_answers: number;
+      };
       readonly sent_bytes: number;
       readonly received_bytes: number;
       /** @description Credentials that were found in answers */

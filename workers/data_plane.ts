@@ -8,11 +8,11 @@
  */
 import { systemClock } from "../core/clock.ts";
 import { isProxyError, messageOf } from "../core/errors.ts";
-import { startLog } from "../core/log.ts";
+import { logger, startLog } from "../core/log.ts";
 import { hasNativeCalls } from "../core/native.ts";
 import { type LocalProxy, startProxy } from "../proxy/server.ts";
 import { Meters } from "../proxy/records/meters.ts";
-import { systemResolve } from "../proxy/egress/dialler.ts";
+import { type Names, openNames } from "../proxy/egress/names/names.ts";
 import { certificatesFor } from "../proxy/egress/trust.ts";
 import {
   type Answers,
@@ -59,6 +59,7 @@ class DataPlane {
   #records: RecordSender | undefined;
   #policy: PolicyReplica | undefined;
   #server: LocalProxy | undefined;
+  #names: Names | undefined;
   #beating: ReturnType<typeof setInterval> | undefined;
 
   constructor(post: (message: FromWorker) => void) {
@@ -113,6 +114,14 @@ class DataPlane {
       isWritable: () => signals.isAuditWritable,
     });
     this.#records = records;
+    const caCertsFor = (host: string) => certificatesFor(config.trusted, host);
+    const names = openNames({
+      servers: config.dns,
+      limitMs: config.limits.resolveTimeoutMs,
+      caCertsFor,
+      log: logger("names"),
+    });
+    this.#names = names;
     try {
       this.#server = startProxy({
         ...config,
@@ -124,8 +133,9 @@ class DataPlane {
           forTrust: remembered(() => this.#ask({ kind: "trust" })),
         },
         clock,
-        resolve: systemResolve,
-        caCertsFor: (host) => certificatesFor(config.trusted, host),
+        resolve: names.resolve,
+        resolveRecords: names.resolveRecords,
+        caCertsFor,
         ownPorts: () => [], // the API's are among the shared ones
         audit: records,
         reportBug: (error) =>
@@ -150,7 +160,7 @@ class DataPlane {
     const beat = () => {
       clock.now(); // so that it goes on from here, should the machine's be set back while nobody asks
       const { openGrants = 0, tlsListeners = 0 } = this.#server?.counters() ?? {};
-      signals.beat({ openGrants, tlsListeners });
+      signals.beat({ openGrants, tlsListeners, names: names.counters });
     };
     beat();
     this.#beating = setInterval(beat, BEAT_MS);
@@ -160,6 +170,7 @@ class DataPlane {
   async #stop(): Promise<void> {
     try {
       await this.#server?.[Symbol.asyncDispose]();
+      this.#names?.[Symbol.dispose]();
     } catch (error) {
       this.#post({ type: "bug", text: messageOf(error) });
     }

@@ -16,6 +16,7 @@ import type { Mode } from "../policy/mode.ts";
 import type { ServerCertificate } from "../proxy/tls/loopback.ts";
 import type { CredentialRequest, UpstreamAnswer } from "../proxy/policy_source.ts";
 import type { Listen } from "../proxy/server.ts";
+import type { ServersOf } from "../proxy/egress/names/name_server.ts";
 import type { TrustedFor } from "../proxy/egress/trust.ts";
 import type { Credential } from "../secrets/credential.ts";
 import type { ClosedEndpoints } from "../secrets/endpoints.ts";
@@ -33,6 +34,8 @@ export interface WorkerConfig {
   readonly denyCidrs: readonly Cidr[];
   readonly allowCidrs: readonly Cidr[];
   readonly trusted: readonly TrustedFor[];
+  /** Of `--dns`. */
+  readonly dns: readonly ServersOf[];
   readonly logQuery: boolean;
   readonly http2: boolean;
 }

@@ -17,6 +17,7 @@ import type { AuditLog } from "../proxy/records/audit_log.ts";
 import type { Asks } from "../proxy/decide/asks.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
+import { addNames, type NameCounters, NO_NAMES } from "../proxy/egress/names/asker.ts";
 import { countersIn } from "../proxy/records/counts.ts";
 import {
   fewConnections,
@@ -101,6 +102,8 @@ export interface Workers extends ProxyServer {
   flush(): Promise<void>;
   /** How many had to be replaced. */
   readonly replaced: number;
+  /** What was asked of name servers, by those that were replaced too. */
+  names(): NameCounters;
 }
 
 /**
@@ -134,6 +137,8 @@ class Pool implements Workers {
   #isRunning = false;
   #isStopping = false;
   replaced = 0;
+  /** Of workers that are gone. */
+  #formerNames: NameCounters = NO_NAMES;
 
   constructor(options: WorkersOptions) {
     this.#options = options;
@@ -183,6 +188,10 @@ class Pool implements Workers {
     return { ...countersIn(this.#counts), maxConnections: this.#limits.maxConnections, ...sum };
   }
 
+  names(): NameCounters {
+    return this.#members.map((member) => signalsOf(member).figures.names).reduce(addNames, this.#formerNames);
+  }
+
   addOwnPort(port: number): void {
     this.#ports.add(port);
   }
@@ -224,6 +233,7 @@ class Pool implements Workers {
       name: `slicer-proxy data plane ${member.memory.plane}`,
     });
     member.worker = worker;
+    this.#formerNames = addNames(this.#formerNames, signalsOf(member).figures.names);
     // Of its own: should a former worker of this place come back from where it hangs, it finds itself condemned.
     member.memory = { ...member.memory, ...ownMemory() };
     member.stopped = Promise.withResolvers();

@@ -53,6 +53,7 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["bytes", `${bytes(status.sent_bytes)} from clients, ${bytes(status.received_bytes)} to clients`],
     ["echoes", echoes(status)],
     ["renewals", counted(renewals, ["renewed", "adopted", "failed", "refused"].map((key) => [key, key]))],
+    ["names", names(status.names)],
     ["audit log", auditLog(status.audit_log)],
     ["collector", collector(object(status.audit_log).otlp)],
     ["state", state(status.store)],
@@ -99,6 +100,14 @@ function topReasons(value: unknown): string {
   );
   const rest = all.slice(TOP_REASONS).reduce((sum, [, count]) => sum + number(count), 0);
   return [...named, ...(rest > 0 ? [`others ${digits(rest)}`] : [])].join(", ");
+}
+
+function names(value: unknown): string {
+  if (value === undefined) return "";
+  const { questions, cache_hits, failures, stale_answers } = object(value);
+  const failed = number(failures) > 0 ? `, ${digits(failures)} without an answer` : "";
+  const stale = number(stale_answers) > 0 ? `, ${digits(stale_answers)} used beyond their time` : "";
+  return `${plural(questions, "question")}, ${digits(cache_hits)} from memory${failed}${stale}`;
 }
 
 function auditLog(value: unknown): string {

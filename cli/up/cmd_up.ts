@@ -24,7 +24,9 @@ import { AskBook } from "../../proxy/decide/ask_book.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Certificates } from "../../proxy/context.ts";
 import { providerCall } from "../../proxy/egress/provider_call.ts";
-import { Dialler, systemResolve } from "../../proxy/egress/dialler.ts";
+import { Dialler } from "../../proxy/egress/dialler.ts";
+import { addNames } from "../../proxy/egress/names/asker.ts";
+import { type Names, openNames } from "../../proxy/egress/names/names.ts";
 import { testSecret } from "../../proxy/egress/secret_probe.ts";
 import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
 import { Credentials } from "../../secrets/credentials.ts";
@@ -105,7 +107,13 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       audit.write({ verdict: "change", client: client ?? "*", mode, durationMs: ttlMs });
     state.onSuspension = ({ client, isSuspended }) =>
       audit.write({ verdict: "change", client: client ?? "*", method: isSuspended ? "SUSPEND" : "RESUME" });
-    const { credentials, dialler } = openCredentials(config, { state, clock, trusted }, stack);
+    const names = stack.use(openNames({
+      servers: config.dns,
+      limitMs: config.limits.resolveTimeoutMs,
+      caCertsFor: (host) => certificatesFor(trusted, host),
+      log: logger("names"),
+    }));
+    const { credentials, dialler } = openCredentials(config, { state, clock, trusted, names }, stack);
     const startedAt = clock.now();
     const note = (line: string) => io.output.note(line);
     const asks = new AskBook();
@@ -120,14 +128,17 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     );
     const proxy = stack.use(
       await startDataPlane(config, {
-        ...{ state, credentials, certificates, trusted, audit, clock, note, metersMemory, asks },
+        ...{ state, credentials, certificates, trusted, audit, clock, note, metersMemory, asks, names },
       }),
     );
     const api = stack.use(
       await startApi({
         control: state,
         status: () =>
-          statusReport(config, { ...{ clock, startedAt, proxy, audit, leaves, credentials, state }, places }),
+          statusReport(config, {
+            ...{ clock, startedAt, proxy, audit, leaves, credentials, state, places },
+            names: () => addNames(names.counters, proxy.names()),
+          }),
         audit: places.store,
         budgets,
         requests: new Approvals({ book: asks, state, audit, clock }),
@@ -171,10 +182,11 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
 /** Credentials, whose renewals and tests go out as the data plane's requests do, and are counted apart from them. */
 function openCredentials(
   config: UpConfig,
-  { state, clock, trusted }: {
+  { state, clock, trusted, names }: {
     readonly state: State;
     readonly clock: Clock;
     readonly trusted: readonly TrustedFor[];
+    readonly names: Pick<Names, "resolve">;
   },
   stack: AsyncDisposableStack,
 ): { readonly credentials: Credentials; readonly dialler: Dialler } {
@@ -183,7 +195,7 @@ function openCredentials(
     limits: DEFAULT_LIMITS,
     deadlines: new Deadlines(),
     admission: new Admission(DEFAULT_LIMITS),
-    resolve: systemResolve,
+    resolve: names.resolve,
     addresses: config,
     caCertsFor: (host) => certificatesFor(trusted, host),
     // Our own listeners show certificates of our own CA, which is never trusted upstream.

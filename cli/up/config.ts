@@ -13,6 +13,7 @@ import { formatHostPort, type HostPort, parseAuthority } from "../../core/host_p
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { CLEARTEXT_SECRETS, type CleartextSecrets, type Explain } from "../../proxy/context.ts";
 import { ON_ECHO, type OnEcho } from "../../proxy/echo/echo_guard.ts";
+import { parseDnsServers, type ServersOf } from "../../proxy/egress/names/name_server.ts";
 import { type BindAddress, parseBindAddress } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { type ApiTarget, parseApiUrl } from "../api/url.ts";
@@ -31,6 +32,8 @@ export interface UpConfig {
   readonly denyCidrs: readonly Cidr[];
   readonly allowCidrs: readonly Cidr[];
   readonly upstreamCas: readonly string[];
+  /** Name servers by zone; none: the system's resolver. */
+  readonly dns: readonly ServersOf[];
   readonly mode: "strict" | "audit";
   readonly policyFile: string | undefined;
   readonly socksAuth: "optional" | "required";
@@ -87,6 +90,7 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     denyCidrs: args.list("deny-cidr").map(parseCidr),
     allowCidrs: args.list("allow-cidr").map(parseCidr),
     upstreamCas: args.list("upstream-ca"),
+    dns: parseDnsServers(args.list("dns")),
     mode: args.textOf("mode") === "audit" ? "audit" : "strict",
     policyFile: args.text("policy"),
     socksAuth: args.textOf("socks-auth") === "required" ? "required" : "optional",

@@ -13,7 +13,8 @@ import { Meters } from "../../proxy/records/meters.ts";
 import type { Certificates } from "../../proxy/context.ts";
 import type { PolicySource } from "../../proxy/policy_source.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
-import { systemResolve } from "../../proxy/egress/dialler.ts";
+import { type NameCounters, NO_NAMES } from "../../proxy/egress/names/asker.ts";
+import type { Names } from "../../proxy/egress/names/names.ts";
 import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
 import type { Credentials } from "../../secrets/credentials.ts";
 import type { State } from "../../store/state.ts";
@@ -33,6 +34,8 @@ export interface DataPlaneParts {
   readonly metersMemory: SharedArrayBuffer;
   /** Where requests wait for a person. */
   readonly asks: Asks;
+  /** Of this thread. */
+  readonly names: Pick<Names, "resolve" | "resolveRecords">;
   /** Takes lines of the operational log of other threads. */
   readonly note: (line: string) => void;
 }
@@ -45,6 +48,8 @@ export interface DataPlane extends Pick<ProxyServer, "addresses" | "counters">, 
   flush(): Promise<void>;
   /** Workers that had to be replaced so far. */
   readonly replacedWorkers: number;
+  /** What threads of its own have asked of name servers. */
+  names(): NameCounters;
 }
 
 /**
@@ -67,6 +72,7 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
     denyCidrs: config.denyCidrs,
     allowCidrs: config.allowCidrs,
     trusted: parts.trusted,
+    dns: config.dns,
     logQuery: config.logQuery,
     http2: config.http2,
   };
@@ -76,7 +82,7 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
 // deno-lint-ignore require-await -- so that what it throws is a rejection, as from the other
 async function startHere(
   settings: WorkerConfig,
-  { state, credentials, certificates, audit, clock, metersMemory, asks }: DataPlaneParts,
+  { state, credentials, certificates, audit, clock, metersMemory, asks, names }: DataPlaneParts,
 ): Promise<DataPlane> {
   const ownPorts: number[] = [];
   const proxy = startProxy({
@@ -84,7 +90,8 @@ async function startHere(
     policy: policyOf(state, credentials),
     certificates,
     clock,
-    resolve: systemResolve,
+    resolve: names.resolve,
+    resolveRecords: names.resolveRecords,
     caCertsFor: (host) => certificatesFor(settings.trusted, host),
     ownPorts: () => ownPorts,
     meters: new Meters(metersMemory),
@@ -98,6 +105,7 @@ async function startHere(
     addOwnPort: (port) => ownPorts.push(port),
     flush: () => Promise.resolve(), // it gets each at once
     replacedWorkers: 0,
+    names: () => NO_NAMES, // they are this thread's
     [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
   };
 }
@@ -136,6 +144,7 @@ async function startThreads(
     get replacedWorkers() {
       return workers.replaced;
     },
+    names: () => workers.names(),
     [Symbol.asyncDispose]: () => workers[Symbol.asyncDispose](),
   };
 }

@@ -62,6 +62,16 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     isRepeatable: true,
   },
   {
+    name: "dns",
+    placeholder: "SERVER",
+    description:
+      "ask this name server: udp://ADDR, tcp://ADDR, tls://HOST or https://HOST/dns-query, several " +
+      "in turn; ZONE=SERVER for the names of one zone, which nobody else is asked for; the system's resolver " +
+      "when it is left out",
+    isRepeatable: true,
+    split: splitCommas,
+  },
+  {
     name: "mode",
     placeholder: "MODE",
     description: "audit looks into requests to unknown hosts and logs them before denying",

@@ -11,6 +11,7 @@ import type { LeafCache } from "../../ca/leaf_cache.ts";
 import type { Clock } from "../../core/clock.ts";
 import { descriptorLimit, openDescriptors } from "../../core/native.ts";
 import type { AuditLog } from "../../proxy/records/audit_log.ts";
+import type { NameCounters } from "../../proxy/egress/names/asker.ts";
 import type { Credentials } from "../../secrets/credentials.ts";
 import type { State } from "../../store/state.ts";
 import { VERSION } from "../command/cmd_version.ts";
@@ -29,11 +30,12 @@ export interface ReportParts {
   readonly credentials: Pick<Credentials, "outcomes">;
   readonly state: Pick<State, "figures">;
   readonly places: Pick<AuditPlaces, "exported">;
+  readonly names: () => NameCounters;
 }
 
 /** The report as of now. */
 export async function statusReport(config: UpConfig, parts: ReportParts): Promise<StatusReport> {
-  const { clock, startedAt, proxy, audit, leaves, credentials, state, places } = parts;
+  const { clock, startedAt, proxy, audit, leaves, credentials, state, names, places } = parts;
   const exported = places.exported();
   const counters = proxy.counters();
   const traffic = audit.totals;
@@ -60,6 +62,7 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     requestDuration: traffic.requestDuration,
     setupDuration: traffic.setupDuration,
     renewals: credentials.outcomes(),
+    names: names(),
     budgetWarnings: traffic.budgetWarnings,
     sentBytes: traffic.sentBytes,
     receivedBytes: traffic.receivedBytes,

@@ -22,11 +22,13 @@ import { SocketStream } from "../streams/socket_stream.ts";
 import { dialWithCertificate } from "./certificate_dial.ts";
 import { CertificateLooks } from "./certificate_look.ts";
 import type { Alpn, UpstreamConnection } from "./upstream_connection.ts";
+import type { Asker } from "./names/asker.ts";
+import { FailedLookup, lookupError } from "./names/failed_lookup.ts";
 import { interleave, race, Winners } from "./race.ts";
 import { startUpstreamTls } from "./upstream_tls.ts";
 
-/** All addresses of a name. Rejects when it has none. */
-export type Resolve = (host: string) => Promise<readonly string[]>;
+/** All addresses of a name. Rejects when it has none, with a `FailedLookup` where more is known. */
+export type Resolve = (host: string, asker?: Asker) => Promise<readonly string[]>;
 
 /** The operating system's resolver, `/etc/hosts` included. */
 export const systemResolve: Resolve = async (host) =>
@@ -143,29 +145,18 @@ export class Dialler {
   }
 
   async #resolve(
-    { host, port, ruleHost, isOnlyNear }: DialTarget,
+    { host, port, ruleHost, isOnlyNear, client }: DialTarget,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
     const { resolve, limits, addresses } = this.#options;
     let found: readonly string[];
     try {
-      found = isIpLiteral(host) ? [host] : await within(resolve(host), limits.resolveTimeoutMs, signal);
+      found = isIpLiteral(host)
+        ? [host]
+        : await within(resolve(host, { client: client.name, signal }), limits.resolveTimeoutMs, signal);
     } catch (cause) {
       if (signal.aborted) throw signal.reason;
-      if (cause instanceof TimedOut) {
-        throw new ProxyError(
-          "upstream.timeout",
-          `Cannot find ${host}: the name server did not answer in time`,
-          {
-            cause,
-            reason: "dns",
-          },
-        );
-      }
-      throw new ProxyError("upstream.dns", `Cannot find ${host}: the name has no address`, {
-        cause,
-        reason: "dns",
-      });
+      throw lookupError(host, cause instanceof TimedOut ? new FailedLookup("timeout") : cause);
     }
     const ips = found.map(parseIp).filter((ip) => ip !== undefined);
     if (ips.length === 0 || ips.length !== found.length) {

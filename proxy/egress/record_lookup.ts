@@ -6,19 +6,20 @@
  * @module
  */
 import type { DnsRecord } from "../../core/dns_record.ts";
+import type { Asker } from "./names/asker.ts";
 
 /** The records of a name, none when there are none. Rejects when that cannot be found out before the signal says so. */
 export type ResolveRecords = (
   name: string,
   type: DnsRecord["type"],
-  signal: AbortSignal,
+  asker: Asker,
 ) => Promise<readonly DnsRecord[]>;
 
 /** Asks one name server, or those of the operating system. */
 export function recordLookup(
   nameServer?: { readonly ipAddr: string; readonly port: number },
 ): ResolveRecords {
-  return async (name, type, signal) => {
+  return async (name, type, { signal }) => {
     const options = { signal, ...(nameServer ? { nameServer } : {}) };
     try {
       return await query(`${name}.`, type, options); // no search list of this host

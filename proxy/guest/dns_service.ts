@@ -24,6 +24,7 @@ import { rulesThatReach } from "../../policy/decide.ts";
 import { isReason, type Reason } from "../../policy/reason.ts";
 import { modeOf, type ProxyContext } from "../context.ts";
 import { type Exchange, identify } from "../exchange.ts";
+import { FailedLookup, isUnknownName, lookupError } from "../egress/names/failed_lookup.ts";
 import { listOf, makeField, valuesOf } from "../message/fields.ts";
 import type { Client } from "../policy_source.ts";
 
@@ -166,7 +167,7 @@ async function checkSubject(
   try {
     await lookUp(client, subject, ruleHosts, context);
   } catch (error) {
-    if (!isProxyError(error, "upstream.dns") || isUnanswered(error)) throw error;
+    if (!isProxyError(error, "upstream.dns") || isUnknownName(error)) throw error;
   }
 }
 
@@ -182,12 +183,13 @@ function lookUpRecords(
     const late = new AbortController();
     const deadline = deadlines.start(limits.resolveTimeoutMs, () => late.abort());
     try {
-      return await resolveRecords(name, type, late.signal);
+      return await resolveRecords(name, type, { client: client.name, signal: late.signal });
     } catch (cause) {
-      throw new ProxyError("upstream.dns", `Cannot find ${type} of ${name}: the name server did not answer`, {
-        cause,
-        reason: "dns",
-      });
+      // What the proxy's own way of asking tells is why; of another failure no more is known than that nobody answered.
+      throw lookupError(
+        name,
+        cause instanceof FailedLookup ? cause : new FailedLookup("unanswered", undefined, { cause }),
+      );
     } finally {
       deadline.stop();
     }
@@ -226,16 +228,9 @@ function tryLookUp(context: ProxyContext, client: string): (() => void) | undefi
   };
 }
 
-/** True when the name server did not answer: then it is not known what the name's addresses are. */
-function isUnanswered({ cause }: ProxyError): boolean {
-  return cause instanceof Error && "code" in cause &&
-    (cause.code === "EAI_AGAIN" || cause.code === "EAI_FAIL");
-}
-
-/** True when asking again could help: the name server did not answer. A name that does not exist is `ENOTFOUND`. */
-function isTransient({ code, cause }: ProxyError): boolean {
-  const isMissing = cause instanceof Error && "code" in cause && cause.code === "ENOTFOUND";
-  return code === "upstream.dns" && !isMissing;
+/** True when asking again could help: a name that does not exist will not do so soon. */
+function isTransient(error: ProxyError): boolean {
+  return error.code === "upstream.timeout" || (error.code === "upstream.dns" && isUnknownName(error));
 }
 
 async function readQuery({ session, request }: Exchange): Promise<Uint8Array> {

@@ -93,6 +93,7 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
         limits: { ...DEFAULT_LIMITS, lingerTimeoutMs: 200, drainTimeoutMs: 500, ...options.limits },
         denyCidrs: [],
         allowCidrs: [parseCidr("127.0.0.0/8"), parseCidr("::1/128")],
+        dns: [],
         trusted: [{ pattern: "*", pem: [(await upstreamAuthority()).caPem] }],
         logQuery: false,
         http2: true,

@@ -386,6 +386,7 @@ Deno.test("status says what runs and what it holds", async () => {
     failures: { dns: 4 },
     responses: { "1xx": 1, "2xx": 2, "3xx": 3, "4xx": 4, "5xx": 5 },
     renewals: { renewed: 14, adopted: 15, failed: 16, refused: 17 },
+    names: { questions: 61, failures: 62, cache_hits: 63, stale_answers: 64 },
     sent_bytes: 100,
     received_bytes: 200,
     credential_echoes: 0,

@@ -56,6 +56,7 @@ export const REPORT: StatusReport = {
   requestDuration: DURATIONS,
   setupDuration: DURATIONS,
   renewals: { renewed: 14, adopted: 15, failed: 16, refused: 17 },
+  names: { questions: 61, failures: 62, cacheHits: 63, stale: 64 },
   budgetWarnings: 6,
   sentBytes: 100,
   receivedBytes: 200,

@@ -36,7 +36,7 @@ async function withServer(body: (resolve: ResolveRecords, asked: string[]) => Pr
   }
 }
 
-const ENDLESS = new AbortController().signal;
+const ENDLESS = { client: "one", signal: new AbortController().signal };
 
 Deno.test("recordLookup() reads every type, long answers over TCP, and says of a name without records that it has none", () =>
   withServer(async (resolve, asked) => {
@@ -51,7 +51,7 @@ Deno.test("recordLookup() reads every type, long answers over TCP, and says of a
 Deno.test("recordLookup() gives up when it is told to", () =>
   withServer(async (resolve, asked) => {
     const late = new AbortController();
-    const answer = resolve("mute.test", "TXT", late.signal);
+    const answer = resolve("mute.test", "TXT", { client: "one", signal: late.signal });
     while (asked.length === 0) await new Promise((next) => setTimeout(next, 5));
     late.abort();
     await assertRejects(() => answer);
