@@ -18,6 +18,7 @@ import type {
   StatusReport,
 } from "./control.ts";
 import { errorResponse, invalidBody, refuse } from "./errors.ts";
+import { formatSpread, type SpreadNote, withSpreadNote } from "../store/fleet/spread_note.ts";
 import { pathOf } from "./request_url.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
 import { addAuditRoutes, AUDIT_LIMITS, type AuditLimits } from "./routes_audit.ts";
@@ -33,6 +34,9 @@ import { addExplainRoute } from "./routes_explain.ts";
 import { addSuggestRoutes } from "./routes_suggest.ts";
 import { addSuspendRoutes } from "./routes_suspend.ts";
 import { addUiRoutes, type UiLinks } from "./routes_ui.ts";
+
+/** In a fleet: on how many hosts a change is in force, and which are waited for. */
+const HOSTS_HEADER = "x-slicer-proxy-hosts";
 
 const NOTHING_WAITS: RequestDesk = {
   list: () => [],
@@ -83,6 +87,12 @@ export function createApp(options: AppOptions): OpenAPIHono {
     // Answers may hold a token, and none is worth caching; the OpenAPI document says otherwise for itself.
     if (!c.res.headers.has("cache-control")) c.res.headers.set("cache-control", "no-store");
     c.res.headers.set("x-content-type-options", "nosniff");
+  });
+  app.use(async (c, next) => {
+    if (!control.fleet) return await next();
+    const note: SpreadNote = {};
+    await withSpreadNote(note, next);
+    if (note.spread) c.res.headers.set(HOSTS_HEADER, formatSpread(note.spread));
   });
   addClientRoutes(app, control);
   addSecretRoutes(app, control, options.secrets);

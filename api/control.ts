@@ -33,6 +33,8 @@ export type ControlPlane = Pick<
   | "resume"
   | "suspensions"
   | "isSuspended"
+  | "isLost"
+  | "fleet"
   | "getClient"
   | "setBudget"
   | "addRule"

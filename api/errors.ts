@@ -19,6 +19,8 @@ const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   // RFC 4918 §11.5: the server cannot store what the call needs stored.
   "limit.reached": 507,
   "state.write-failed": 507,
+  "store.away": 503,
+  "store.refused": 503,
 };
 
 /** What else an error response says. */

@@ -8,6 +8,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { type DeniedTarget, explainDenial } from "../policy/explain.ts";
 import { DIMENSIONS } from "../policy/match.ts";
+import type { Reason } from "../policy/reason.ts";
 import { describeAsked, parseAsked, reportVerdict, type VerdictReport } from "../policy/verdict_report.ts";
 import type { ControlPlane } from "./control.ts";
 import { jsonBody } from "./json_body.ts";
@@ -62,7 +63,7 @@ const explain = createRoute({
 /** Adds the call to an app. */
 export function addExplainRoute(
   app: OpenAPIHono,
-  control: Pick<ControlPlane, "judgeRules" | "isSuspended">,
+  control: Pick<ControlPlane, "judgeRules" | "isSuspended" | "isLost">,
 ): void {
   app.openapi(explain, (c) => {
     const { name } = c.req.valid("param");
@@ -70,14 +71,18 @@ export function addExplainRoute(
     const rules = control.judgeRules(name).map(({ rule }) => rule);
     const asked = parseAsked(method, url);
     const report = reportVerdict(name, rules, asked);
-    const said = control.isSuspended(name) ? suspended({ client: name, ...asked }, report) : report;
+    const reason = control.isLost()
+      ? "store-lost"
+      : control.isSuspended(name)
+      ? "client-suspended"
+      : undefined;
+    const said = reason ? refused({ client: name, ...asked }, reason, report) : report;
     return c.json({ request: describeAsked(asked), ...verdictBody(said) }, 200);
   });
 }
 
-/** Whatever the rules say, a client that is suspended gets nothing. */
-function suspended(denied: DeniedTarget, { rules }: VerdictReport): VerdictReport {
-  const reason = "client-suspended";
+/** Whatever the rules say, a client that is suspended gets nothing, and nobody does while the store is lost. */
+function refused(denied: DeniedTarget, reason: Reason, { rules }: VerdictReport): VerdictReport {
   return { verdict: "deny", reason, explanation: explainDenial(denied, reason, []), rules };
 }
 

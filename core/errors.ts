@@ -59,12 +59,13 @@ export type ErrorCode =
   | "upstream.echo"
   /** A credential is needed and cannot be had. */
   | "credential.unavailable"
-  /** Policy refuses on the way: names that disagree, an admission that is gone, a credential that must not leave, a client that is suspended, a person who was asked. */
+  /** Policy refuses on the way: names that disagree, an admission that is gone, a credential that must not leave, a client that is suspended, a policy that cannot be known, a person who was asked. */
   | "policy.mismatch"
   | "policy.revoked"
   | "policy.placeholder"
   | "policy.signature"
   | "policy.suspended"
+  | "policy.store-lost"
   | "policy.asked"
   /** A limit of `core/limits.ts` refuses new work. */
   | "limit.reached"

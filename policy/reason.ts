@@ -13,6 +13,8 @@ export const REASONS = {
   "no-rule": "no allow rule of this client matches",
   "rule-denied": "a deny rule of this client matches before any other",
   "client-suspended": "the client, or every client, is suspended until somebody resumes it",
+  "store-lost":
+    "this host has not heard from the fleet's store for longer than --store-grace, so it cannot know the policy",
   "ask-denied": "the rule asks a person first, who said no",
   "ask-timeout": "the rule asks a person first, and nobody decided in time",
   "path-ambiguous":

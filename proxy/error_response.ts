@@ -40,6 +40,7 @@ const STATUS: Readonly<Partial<Record<ErrorCode, readonly [status: number, reaso
   "policy.placeholder": [403, "placeholder"],
   "policy.signature": [403, "aws-signature"],
   "policy.suspended": [403, "client-suspended"],
+  "policy.store-lost": [503, "store-lost"],
   "policy.asked": [403, "ask-denied"],
   "upstream.address-denied": [403, "address-denied"],
   "upstream.dns": [502, "dns"],

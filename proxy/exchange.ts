@@ -99,8 +99,16 @@ export function identify({ state, context }: Session, fields: readonly HeaderFie
   return client;
 }
 
-/** Refuses a client that is suspended. @throws ProxyError `policy.suspended` */
-export function checkSuspension({ name }: Client, { policy }: ProxyContext): void {
+/** Refuses everybody while the policy cannot be known. @throws ProxyError `policy.store-lost` */
+export function checkStore({ policy }: ProxyContext): void {
+  if (!policy.isLost()) return;
+  throw new ProxyError("policy.store-lost", "Cannot do anything: this host has lost the store of its fleet");
+}
+
+/** Refuses a client that is suspended, and everybody as {@linkcode checkStore}. @throws ProxyError `policy.suspended` */
+export function checkSuspension({ name }: Client, context: ProxyContext): void {
+  checkStore(context);
+  const { policy } = context;
   if (!policy.isSuspended(name)) return;
   throw new ProxyError("policy.suspended", `Cannot do anything for client "${name}": it is suspended`);
 }

@@ -70,6 +70,8 @@ export interface PolicySource {
   closedHosts(): readonly string[];
   /** True while everything that this client asks for is refused. */
   isSuspended(client: string): boolean;
+  /** True while nothing at all is in force, because this host of a fleet cannot know the policy. */
+  isLost(): boolean;
   /** What a client has for an hour or a day, as `policy/budget.ts` writes it; undefined for no bound. */
   budgetOf(client: string): readonly string[] | undefined;
   /** True while the client, the rules and the secret of a grant are all still in force. */

@@ -27,8 +27,8 @@ const VARIABLES = [
   "PGAPPNAME", // the PostgreSQL driver looks at it, whatever it is told; `store/postgres/link.ts` has the last word
 ];
 
-/** The proxy's own addresses, and whether a credential's file belongs to this user. */
-const SYSTEM = ["networkInterfaces", "uid"];
+/** The proxy's own addresses, whether a credential's file belongs to this user, and a host's name in its fleet. */
+const SYSTEM = ["networkInterfaces", "uid", "hostname"];
 
 /**
  * The flags.

@@ -41,7 +41,7 @@ export async function sdkTypes(): Promise<string> {
 
 /** The API's own document. It needs no state: no other call is made. */
 async function apiDocument(): Promise<ApiDocument> {
-  const app = createApp({ status: () => ({ version: "" }) } as AppOptions);
+  const app = createApp({ control: {}, status: () => ({ version: "" }) } as AppOptions);
   const answer = await app.request("/proxy/v1/openapi.json");
   if (!answer.ok) throw new Error(`the API answered with ${answer.status}`);
   return await answer.json();

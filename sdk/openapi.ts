@@ -1256,6 +1256,7 @@ export interface components {
        *     - `no-rule`: no allow rule of this client matches
        *     - `rule-denied`: a deny rule of this client matches before any other
        *     - `client-suspended`: the client, or every client, is suspended until somebody resumes it
+       *     - `store-lost`: this host has not heard from the fleet's store for longer than --store-grace, so it cannot know the policy
        *     - `ask-denied`: the rule asks a person first, who said no
        *     - `ask-timeout`: the rule asks a person first, and nobody decided in time
        *     - `path-ambiguous`: servers read the path in more than one way, and the readings are not all allowed with the same effect
@@ -1330,6 +1331,7 @@ export interface components {
         | "no-rule"
         | "rule-denied"
         | "client-suspended"
+        | "store-lost"
         | "ask-denied"
         | "ask-timeout"
         | "path-ambiguous"
@@ -1565,6 +1567,7 @@ export interface components {
           | "no-rule"
           | "rule-denied"
           | "client-suspended"
+          | "store-lost"
           | "ask-denied"
           | "ask-timeout"
           | "path-ambiguous"

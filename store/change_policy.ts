@@ -19,10 +19,11 @@ import {
   type Prune,
 } from "../policy/policy_diff.ts";
 import type { PolicyFile } from "../policy/policy_file.ts";
+import { batchesOf } from "./batches.ts";
 import type { Rule } from "../policy/rule.ts";
 import { requireClient, withBudget } from "./change_clients.ts";
 import { digestToken, makeToken, removeClient, type StoredClient, writeClient } from "./clients.ts";
-import type { CommitBounds, Mutation } from "./engine.ts";
+import type { Mutation } from "./engine.ts";
 import {
   MAX_BUDGETS_PER_CLIENT,
   MAX_CLIENTS,
@@ -170,22 +171,4 @@ function checkLimits(view: PolicyView, plan: PolicyPlan): void {
       "apply it in parts, without --prune",
     );
   }
-}
-
-/** As few commits as the database takes. */
-function batchesOf(mutations: readonly Mutation[], bounds: CommitBounds): Mutation[][] {
-  const batches: Mutation[][] = [];
-  let chars = Infinity;
-  for (const mutation of mutations) {
-    const own = JSON.stringify(mutation.value ?? "").length;
-    chars += own;
-    const last = batches.at(-1);
-    if (last && last.length < bounds.rows && chars <= bounds.chars) {
-      last.push(mutation);
-      continue;
-    }
-    batches.push([mutation]);
-    chars = own;
-  }
-  return batches;
 }

@@ -114,6 +114,10 @@ export class PolicyReplica implements PolicySource {
     return this.#view.isSuspended(client);
   }
 
+  isLost(): boolean {
+    return this.#view.isLost(this.#options.clock.now());
+  }
+
   budgetOf(client: string): readonly string[] | undefined {
     return this.#view.client(client)?.record.budget;
   }

@@ -8,6 +8,7 @@
 import { resolve } from "node:path";
 import { parseIp } from "../../core/cidr.ts";
 import { isProxyError, messageOf, ProxyError } from "../../core/errors.ts";
+import { escapeTerminal } from "../../core/escape.ts";
 import { type ApiTarget, DEFAULT_SOCKET, expandHome, parseApiUrl } from "./url.ts";
 import type { CommandArgs } from "../command/command.ts";
 import type { Io } from "../terminal/io.ts";
@@ -31,16 +32,25 @@ export class ApiClient {
   #token: string | undefined;
   readonly #caCert: string | undefined;
   readonly #timeoutMs: number;
+  readonly #say: (line: string) => void;
 
   constructor(
     target: ApiTarget,
-    options: { token?: string; caCert?: string; timeoutMs?: number; fallback?: Fallback | undefined } = {},
+    options: {
+      token?: string;
+      caCert?: string;
+      timeoutMs?: number;
+      fallback?: Fallback | undefined;
+      /** Tells people what is not an answer. */
+      say?: (line: string) => void;
+    } = {},
   ) {
     this.#target = target;
     this.#fallback = options.fallback;
     this.#token = options.token;
     this.#caCert = options.caCert;
     this.#timeoutMs = options.timeoutMs ?? CALL_TIMEOUT_MS;
+    this.#say = options.say ?? (() => {});
   }
 
   /** Scheme, host and port when it is called over TCP. */
@@ -117,6 +127,8 @@ export class ApiClient {
       });
       const text = await response.text();
       if (!response.ok) throw this.#refused(response, text);
+      const hosts = response.headers.get("x-slicer-proxy-hosts");
+      if (hosts !== null) this.#say(`hosts: ${escapeTerminal(hosts)}`);
       return text;
     } catch (error) {
       throw isProxyError(error) ? error : await this.#unreachable(error);
@@ -269,7 +281,8 @@ export async function apiClient(args: CommandArgs, io: Io): Promise<ApiClient> {
   const say = (label: string) =>
     io.output.note(`SLICER_URL is ${label}, where no proxy answers: using ${DEFAULT_SOCKET}`);
   const fallback = isElsewhere ? { path: usual, say } : undefined;
-  if (target.kind === "unix") return new ApiClient(target, { fallback });
+  const note = (line: string) => io.output.note(line);
+  if (target.kind === "unix") return new ApiClient(target, { fallback, say: note });
   const token = io.env("SLICER_TOKEN") ?? await readSetting(io, "SLICER_TOKEN_FILE");
   if (token !== undefined && target.base.protocol === "http:" && !isLoopback(target.base.hostname)) {
     throw usageError(
@@ -280,6 +293,7 @@ export async function apiClient(args: CommandArgs, io: Io): Promise<ApiClient> {
   const caCert = target.base.protocol === "https:" ? await readSetting(io, "SLICER_CA_FILE") : undefined;
   return new ApiClient(target, {
     fallback,
+    say: note,
     ...(token === undefined ? {} : { token: token.trim() }),
     ...(caCert === undefined ? {} : { caCert }),
   });

@@ -45,6 +45,7 @@ import { startPolicy } from "./policy_reload.ts";
 import { readUpConfig, type UpConfig } from "./config.ts";
 import { type DataPlane, startDataPlane } from "./data_plane.ts";
 import { statusReport } from "./report.ts";
+import { openFleetStore, warnOfUnusedState } from "./fleet_store.ts";
 import { loadUpstreamTrust } from "./upstream_trust.ts";
 
 /** Runs the proxy until SIGINT or SIGTERM. */
@@ -85,8 +86,14 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
   const stack = new AsyncDisposableStack();
   try {
     const state = stack.use(
-      await State.open({ dir: config.stateDir, sealKeyFile: config.sealKeyFile, clock }),
+      await State.open({
+        dir: config.stateDir,
+        sealKeyFile: config.sealKeyFile,
+        clock,
+        fleet: config.store && await openFleetStore(config.store),
+      }),
     );
+    if (state.fleet) await warnOfUnusedState(config.stateDir);
     if (config.policyFile !== undefined) {
       stack.use(await startPolicy({ path: config.policyFile, state, io, log: logger("policy") }));
     }
@@ -131,6 +138,9 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         ...{ state, credentials, certificates, trusted, audit, clock, note, metersMemory, asks, names },
       }),
     );
+    if (state.fleet) {
+      state.fleet.figures = () => ({ openTunnels: proxy.counters().openTunnels, denials: audit.totals.deny });
+    }
     const api = stack.use(
       await startApi({
         control: state,

@@ -21,6 +21,7 @@ import { portsOf, responseTimeoutOf } from "../api/values.ts";
 import { type OtlpPlace, parseOtlpUrl } from "./otlp_place.ts";
 import { usageError } from "../command/parse.ts";
 import { caFolderOf } from "../rules/ca_folder.ts";
+import { type FleetStore, fleetStoreOf } from "../store/place.ts";
 
 export interface UpConfig {
   readonly hostgroup: string;
@@ -42,6 +43,8 @@ export interface UpConfig {
   readonly onEcho: OnEcho;
   readonly stateDir: string;
   readonly sealKeyFile: string | undefined;
+  /** The store of the fleet that this host is a part of. */
+  readonly store: FleetStore | undefined;
   readonly apiSocket: string;
   readonly apiBind: HostPort | undefined;
   readonly apiTokenFile: string;
@@ -100,6 +103,7 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     explain: args.textOf("explain") === "inside" ? "inside" : "connect",
     stateDir,
     sealKeyFile: args.text("seal-key-file"),
+    store: fleetStoreOf(args),
     apiSocket,
     apiBind,
     apiTokenFile: args.text("api-token-file") ?? join(stateDir, "api-token"),

@@ -164,6 +164,7 @@ function policyOf(state: State, credentials: Credentials): PolicySource {
     isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
     closedHosts: () => credentials.closedHosts(),
     isSuspended: (client) => state.isSuspended(client),
+    isLost: () => state.isLost(),
     budgetOf: (client) => state.getClient(client)?.budget,
     isLive: (grant) => state.isLive(grant),
     onChange: (listener) => state.onChange(listener),

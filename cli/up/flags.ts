@@ -8,6 +8,7 @@
 import { CLEARTEXT_SECRETS, EXPLAIN } from "../../proxy/context.ts";
 import { ON_ECHO } from "../../proxy/echo/echo_guard.ts";
 import { type FlagSpec, splitCommas } from "../command/command.ts";
+import { STORE_FLAGS } from "../store/flags.ts";
 
 /** In the order of the help: where, what may be dialled, how it decides, state, API, log. */
 export const UP_FLAGS: readonly FlagSpec[] = [
@@ -140,6 +141,18 @@ export const UP_FLAGS: readonly FlagSpec[] = [
     name: "seal-key-file",
     placeholder: "FILE",
     description: "the key that seals secrets, made when it is missing, instead of STATE-DIR/mk",
+  },
+  ...STORE_FLAGS,
+  {
+    name: "store-grace",
+    placeholder: "DURATION",
+    description: "how long the policy counts while the store is away; then everything is denied",
+    default: "5m",
+  },
+  {
+    name: "host-name",
+    placeholder: "NAME",
+    description: "what this host is called in its fleet, instead of its hostname",
   },
   { name: "api-socket", placeholder: "PATH", description: "the API's socket, instead of STATE-DIR/api.sock" },
   { name: "api-bind", placeholder: "IP:PORT", description: "serve the API over TCP too, with a token" },

@@ -16,7 +16,7 @@ import type { Rule } from "../../policy/rule.ts";
 import { type ByteReader, writeAll } from "../streams/byte_reader.ts";
 import { openTunnel } from "./connect.ts";
 import { type Refusal, refusalOf } from "../error_response.ts";
-import { checkSuspension, clientOf, linger, type OpenSession } from "../exchange.ts";
+import { checkStore, checkSuspension, clientOf, linger, type OpenSession } from "../exchange.ts";
 import { latin1 } from "../http1/head_reader.ts";
 import type { Next } from "../http1/request.ts";
 import type { Client, PolicySource } from "../policy_source.ts";
@@ -126,6 +126,7 @@ async function serveAnonymous(
   },
 ): Promise<void> {
   const { context } = session;
+  checkStore(context);
   const found = findAnonymousRule(context.policy, target);
   if (!found) throw socksError("auth.missing", "no passthrough rule names this host and port for everyone");
   if (context.policy.isTokenEndpoint({ host: target.host })) {

@@ -32,6 +32,36 @@ Deno.test("a suspended client is refused everything with its reason, and goes on
   assertEquals((await soon("an answer", again.readResponse())).status, 200);
 });
 
+Deno.test("a host that has lost its store denies everybody with that reason, and what was open ends", async () => {
+  await using upstream = await startEchoUpstream();
+  await using proxy = await startTestProxy();
+  const target = `up.test:${upstream.port}`;
+  proxy.policy.allow("one", { host: "up.test", ports: [upstream.port] });
+  proxy.policy.allow("one", { host: "raw.test", ports: [upstream.port], passthrough: true });
+  proxy.policy.lost = true;
+  const credentials = `Proxy-Authorization: ${basic(TOKEN)}\r\n`;
+  for (
+    const request of [
+      `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n`,
+      `GET http://${target}/ HTTP/1.1\r\nHost: ${target}\r\n`,
+    ]
+  ) {
+    using peer = await dialRaw(proxy.httpPort);
+    await peer.send(`${request}${credentials}\r\n`);
+    const refused = await soon("an answer", peer.readResponse());
+    assertEquals(refused.status, 503);
+    assertMatch(refused.head, /X-Slicer-Proxy-Reason: store-lost/);
+  }
+  await proxy.waitLine(/^deny client=one method=CONNECT host=up\.test .* reason=store-lost$/);
+  using anonymous = await dialRaw(proxy.httpPort); // SOCKS5 without credentials, for what a passthrough rule names
+  await anonymous.sendBytes(new Uint8Array([5, 1, 0]));
+  await soon("a method", anonymous.readBytes(2));
+  const host = new TextEncoder().encode("raw.test");
+  const port = [upstream.port >> 8, upstream.port & 255];
+  await anonymous.sendBytes(new Uint8Array([5, 1, 0, 3, host.length, ...host, ...port]));
+  await proxy.waitLine(/^deny .*method=SOCKS.* host=raw\.test .* reason=store-lost$/);
+});
+
 Deno.test("a deny rule stops what a later rule allows, and says so", async () => {
   await using upstream = await startEchoUpstream();
   await using proxy = await startTestProxy();

@@ -189,6 +189,7 @@ function withCredentials(
     isTokenEndpoint: (place) => credentials.isTokenEndpoint(place),
     closedHosts: () => credentials.closedHosts(),
     isSuspended: (client) => policy.isSuspended(client),
+    isLost: () => policy.isLost(),
     budgetOf: (client) => policy.budgetOf(client),
     isLive: ({ client, rule, credential }) =>
       policy.isLive({ client, ...(rule ? { rule } : {}) }) &&

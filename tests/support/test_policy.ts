@@ -40,6 +40,13 @@ export class TestPolicy implements PolicySource {
     return this.#suspended.has(name);
   }
 
+  /** True while nothing is in force. */
+  lost = false;
+
+  isLost(): boolean {
+    return this.lost;
+  }
+
   allow(client: string, input: RuleInput): Rule {
     const rule: Rule = { ...parseRule(input), id: String(++this.#serial), client };
     this.#clients.get(client)?.rules.push(rule);

@@ -1,0 +1,172 @@
+/** Hosts of a fleet as processes, with the real permissions: one policy, what is open on another host, and a store that goes away. */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { startRawUpstream } from "../support/echo_upstream.ts";
+import { postgresMissing, PostgresServer } from "../support/postgres.ts";
+import { type Daemon, Program } from "../support/program.ts";
+import { basic, dialRaw, openTunnel } from "../support/raw_peer.ts";
+import { soon } from "../support/sockets.ts";
+
+/** No variable of other PostgreSQL programs has a say. */
+const MISLEADING = {
+  PGHOST: "127.0.0.9",
+  PGUSER: "nobody",
+  PGDATABASE: "nothing",
+  PGOPTIONS: "-c x=y",
+  PGAPPNAME: "psql",
+};
+
+/** A host with a folder of its own; all have one seal key. */
+class Host {
+  readonly name: string;
+  readonly program: Program;
+  readonly #flags: readonly string[];
+
+  constructor(name: string, root: string, { server, grace }: { server: PostgresServer; grace: string }) {
+    this.name = name;
+    this.program = new Program(`${root}/${name}`, MISLEADING);
+    Deno.mkdirSync(`${root}/${name}`);
+    const place = [
+      "--store",
+      server.url,
+      "--store-password-file",
+      server.passwordFile,
+      "--store-ca",
+      server.caFile,
+    ];
+    const own = ["--host-name", name, "--store-grace", grace, "--seal-key-file", `${root}/seal.key`];
+    this.#flags = [...place, ...own, "--workers=2", "--allow-cidr=127.0.0.0/8,::1/128"];
+  }
+
+  up(): Promise<Daemon> {
+    return this.program.up(this.#flags);
+  }
+}
+
+async function withHosts(
+  grace: string,
+  run: (stage: { server: PostgresServer; host: (name: string) => Host }) => Promise<void>,
+): Promise<void> {
+  await using server = await PostgresServer.start();
+  const root = await Deno.makeTempDir({ prefix: "slicer-fleet-" });
+  try {
+    await run({ server, host: (name) => new Host(name, root, { server, grace }) });
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+}
+
+function fleetTest(name: string, run: () => Promise<void>): void {
+  Deno.test(name, async (t) => {
+    const missing = await postgresMissing();
+    if (missing === undefined) return await run();
+    await t.step({ name: `skipped: ${missing}`, ignore: true, fn: () => {} });
+  });
+}
+
+/** What a command said about the hosts that have its change. */
+function hostsOf({ stderr }: { readonly stderr: string }): string | undefined {
+  return /^hosts: (.*)$/m.exec(stderr)?.[1];
+}
+
+/** Sends back what it gets. */
+function startMirror() {
+  return startRawUpstream(async (peer) => {
+    for (;;) await peer.send(await peer.readUntil("\n"));
+  }, { names: [] });
+}
+
+async function echoes(
+  tunnel: { send(text: string): Promise<void>; readUntil(mark: string): Promise<string> },
+) {
+  await tunnel.send("hello\n");
+  return await soon("an echo", tunnel.readUntil("\n"));
+}
+
+fleetTest(
+  "a revocation on one host ends the tunnel on another before its call returns",
+  () =>
+    withHosts("60s", async ({ host }) => {
+      await using mirror = await startMirror();
+      const [first, second, third] = [host("host-1"), host("host-2"), host("host-3")];
+      await using _a = await first.up();
+      await using b = await second.up();
+      const target = `localhost:${mirror.port}`;
+      const allow = ["one", "--host", "localhost", "--port", String(mirror.port), "--passthrough"];
+      const { stdout: token, stderr } = await first.program.run(["client", "create", "one"]);
+      assertEquals(hostsOf({ stderr }), "2 of 2");
+      await first.program.ok(["allow", ...allow]);
+      {
+        using tunnel = await openTunnel(b.httpPort, target, token.trim());
+        assertEquals(await echoes(tunnel), "hello\n");
+        const revoked = await first.program.run(["revoke", ...allow]);
+        assertEquals([revoked.code, hostsOf(revoked)], [0, "2 of 2"]);
+        await soon("the end of the tunnel", tunnel.isClosed());
+      }
+      // The third joins, and has what there is.
+      await second.program.ok(["allow", ...allow]);
+      const c = await third.up();
+      {
+        using tunnel = await openTunnel(c.httpPort, target, token.trim());
+        assertEquals(await echoes(tunnel), "hello\n");
+      }
+      // A host that dies is waited for, by name; one that comes back with its folder is whole again at once.
+      await c.end("SIGKILL");
+      const late = await first.program.run(["client", "create", "two"]);
+      assertEquals([late.code, hostsOf(late)], [0, "2 of 3, waiting for host-3"]);
+      {
+        await using _c = await third.up();
+        assertStringIncludes(await third.program.ok(["client", "list"]), "two");
+        assertEquals(hostsOf(await first.program.run(["client", "create", "three"])), "3 of 3");
+      }
+      // One that is stopped says goodbye.
+      assertEquals(hostsOf(await first.program.run(["client", "create", "four"])), "2 of 2");
+    }),
+);
+
+fleetTest(
+  "a store that stays away: the same policy for the grace, then store-lost, and back",
+  () =>
+    withHosts("4s", async ({ server, host }) => {
+      await using mirror = await startMirror();
+      const only = host("host-1");
+      await using a = await only.up();
+      const target = `localhost:${mirror.port}`;
+      const token = await only.program.ok(["client", "create", "one"]);
+      await only.program.ok([
+        "allow",
+        "one",
+        "--host",
+        "localhost",
+        "--port",
+        String(mirror.port),
+        "--passthrough",
+      ]);
+      using tunnel = await openTunnel(a.httpPort, target, token);
+      assertEquals(await echoes(tunnel), "hello\n");
+      await server.crash();
+      await a.waitWords(/the store is away/);
+      assertEquals(await echoes(tunnel), "hello\n");
+      const refused = await only.program.run(["client", "create", "two"]);
+      assertEquals(refused.code, 1);
+      assertMatch(
+        refused.stderr,
+        /^error: cannot change anything: the store at localhost:\d+ is away for \d+ s\nhint: /,
+      );
+      await a.waitWords(/the store has been away for longer than --store-grace/);
+      await soon("the end of the tunnel", tunnel.isClosed());
+      using peer = await dialRaw(a.httpPort);
+      await peer.send(
+        `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: ${basic(token)}\r\n\r\n`,
+      );
+      const denied = await soon("an answer", peer.readResponse());
+      assertEquals(denied.status, 503);
+      assertMatch(denied.head, /X-Slicer-Proxy-Reason: store-lost/);
+      const explained = await only.program.run(["explain", "one", "GET", `https://${target}/`]);
+      assertMatch(explained.stdout + explained.stderr, /not heard from the fleet's store/);
+      await server.begin();
+      await a.waitWords(/the policy is in force again/);
+      using again = await openTunnel(a.httpPort, target, token);
+      assertEquals(await echoes(again), "hello\n");
+      assert(!(await only.program.ok(["client", "list"])).includes("two"));
+    }),
+);
