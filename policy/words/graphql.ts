@@ -28,7 +28,7 @@ import {
 } from "./body_text.ts";
 import type { GraphqlOperation } from "./graphql_words.ts";
 import { mediaTypeOf } from "./media_type.ts";
-import { hasAny, pairsOf } from "./query.ts";
+import { pairsOf, ParameterNames } from "./query.ts";
 
 /** Requests of a batch. */
 const MAX_BATCH = 50;
@@ -42,6 +42,7 @@ const MAX_DEPTH = 200;
 /** Where servers look for a request, or for one that they keep. */
 const MEMBERS = ["query", "operationName", "variables", "extensions"];
 const IDS = ["documentId", "id", "doc_id", "queryId", "hash", "sha256Hash"];
+const PARAMETERS = new ParameterNames([...MEMBERS, ...IDS]);
 
 /** The operations that a request runs; none for what is no such request. */
 export function readGraphql(
@@ -52,7 +53,7 @@ export function readGraphql(
   }
   if (method !== "POST") return [];
   // Servers differ in which of the two counts.
-  if ([...MEMBERS, ...IDS].some((name) => hasAny(query, name))) {
+  if (PARAMETERS.areIn(query)) {
     return unreadable("its URL and its body both may be a request");
   }
   const type = mediaTypeOf(types);
@@ -76,14 +77,15 @@ export function readGraphql(
 }
 
 function readUrl(query: string | undefined): readonly GraphqlOperation[] | Unreadable {
-  if (query === undefined || ![...MEMBERS, ...IDS].some((name) => hasAny(query, name))) return [];
+  if (query === undefined || !PARAMETERS.areIn(query)) return [];
   if (query.includes(";")) return unreadable("its URL can be read in two ways");
   const members: Record<string, unknown> = {};
   for (const { name, value } of pairsOf(query)) {
     const isMember = MEMBERS.includes(name) || IDS.includes(name);
     if (Object.hasOwn(members, name)) return unreadable("its URL has a parameter twice");
-    const known = [...MEMBERS, ...IDS].some((each) => hasAny(`${encodeURIComponent(name)}=`, each));
-    if (!isMember && known) return unreadable("its URL has a parameter that could be taken for another");
+    if (!isMember && PARAMETERS.has(name)) {
+      return unreadable("its URL has a parameter that could be taken for another");
+    }
     if (!isMember) continue;
     const text = textOf(Uint8Array.from(value, (char) => char.charCodeAt(0)));
     if (isUnreadable(text)) return text;

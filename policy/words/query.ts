@@ -87,6 +87,25 @@ export function hasAny(query: string | undefined, name: string): boolean {
   return query !== undefined && namesakes(pairsOf(query, /[&;]/), name).length > 0;
 }
 
+/** Names of parameters, for asking about many at once: each parameter of a query is looked at once, however many there are. */
+export class ParameterNames {
+  readonly #folded: ReadonlySet<string>;
+
+  constructor(names: readonly string[]) {
+    this.#folded = new Set(names.map(foldName));
+  }
+
+  /** True when a decoded name could be taken for one of them. */
+  has(name: string): boolean {
+    return this.#folded.has(foldName(name));
+  }
+
+  /** True when something in the query could be taken for one of them. */
+  areIn(query: string | undefined): boolean {
+    return query !== undefined && pairsOf(query, /[&;]/).some(({ name }) => this.has(name));
+  }
+}
+
 /** The parameters of a query as sent. */
 export function pairsOf(query: string, separator = /&/): readonly QueryPair[] {
   return query.split(separator).map((text) => {

@@ -14,6 +14,17 @@ import { findBadNomination, listOf, makeField, removeHopByHop } from "../../prox
 import { awsErrorCode } from "../../secrets/aws/fault.ts";
 import { readSignature } from "../../secrets/aws/client_signature.ts";
 import { namesOtherMethod } from "../../proxy/message/method_parameter.ts";
+import { UsageReader } from "../../policy/tokens/usage_reader.ts";
+import { parseJson } from "../../policy/words/body_text.ts";
+import { readGit } from "../../policy/words/git.ts";
+import { readGraphql } from "../../policy/words/graphql.ts";
+import { parseGraphql } from "../../policy/words/graphql_words.ts";
+import { callOf } from "../../policy/words/grpc.ts";
+import { readLfs } from "../../policy/words/lfs.ts";
+import { parseMcp, readMcp } from "../../policy/words/mcp.ts";
+import { narrowEvents, narrowJson } from "../../policy/words/mcp_list.ts";
+import { coversQuery, touchesQuery } from "../../policy/words/query.ts";
+import { parseSays } from "../../policy/words/says.ts";
 
 const NUM_RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 40);
 const SEED = Number(Deno.env.get("FUZZ_SEED") ?? 20_260_901);
@@ -43,6 +54,32 @@ const PARSERS: Readonly<Record<string, Parse>> = {
     return removeHopByHop({ version: "HTTP/1.1", fields });
   },
   namesOtherMethod: (text) => namesOtherMethod(text, "POST"),
+};
+
+const post = (text: string, type: string) => ({
+  ...{ method: "POST", query: undefined, types: [type] },
+  bytes: new TextEncoder().encode(text),
+});
+
+/** What rules read of bodies, and of what asks for them. */
+const BODY_READERS: Readonly<Record<string, Parse>> = {
+  parseJson,
+  readGraphql: (text) => readGraphql(post(text, "application/graphql")),
+  readGraphqlJson: (text) => readGraphql(post(JSON.stringify({ query: text }), "application/json")),
+  readGraphqlQuery: (text) => readGraphql({ ...post("", ""), method: "GET", query: `query=${text}` }),
+  parseGraphql,
+  readMcp: (text) => readMcp(post(text, "application/json")),
+  parseMcp,
+  narrowJson: (text) => narrowJson(["read_*"], text),
+  narrowEvents: (text) => narrowEvents(["read_*"], text),
+  readLfs: (text) => readLfs(new TextEncoder().encode(text)),
+  readGit: (text) => readGit({ host: "github.com", method: "GET", path: `/${text}/info/refs`, query: text }),
+  callOf: (text) => callOf({ method: "POST", path: `/${text}` }),
+  coversQuery: (text) => coversQuery(["a=1", "b=2"], text),
+  touchesQuery: (text) => touchesQuery(["a=1", "b=2"], text),
+  parseSays,
+  usageJson: (text) => new UsageReader("json").read(text),
+  usageEvents: (text) => new UsageReader("events").read(text),
 };
 
 /** The least of five, in milliseconds: others on the machine only make it longer. */
@@ -94,15 +131,65 @@ const pumped = fc.record({
   end: fc.constantFrom("", "x", "\0", "/..", "=%", "]"),
 });
 
-for (const [name, parse] of Object.entries(PARSERS)) {
-  Deno.test(`${name}() costs no more than the length of its text [seed ${SEED}]`, () => {
-    fc.assert(
-      fc.property(pumped, ({ start, unit, end }) => {
-        assert(isLinear(parse, (length) => start + unit.repeat(Math.ceil(length / unit.length)) + end));
-      }),
-      { numRuns: NUM_RUNS, seed: SEED, endOnFailure: true },
-    );
-  });
+const bodyPieces = fc.array(
+  fc.constantFrom(
+    ...[
+      "{",
+      "}",
+      "[",
+      "]",
+      "(",
+      ")",
+      '"',
+      "\\",
+      ":",
+      ",",
+      " ",
+      "\n",
+      "\r",
+      "#",
+      "...",
+      "@",
+      "$",
+      "!",
+      "a",
+      "1",
+    ],
+    ...["...F ", "fragment F on T{a}", "query{a}", "mutation M{a:b}", "{a{", '"""', "data: ", "data: {}\n\n"],
+    ...['"a":', '{"a":', '{"jsonrpc":"2.0","method":"tools/call","params":{"name":"a"}}', '{"operation":'],
+    ...[
+      '"usage":{"input_tokens":',
+      "&",
+      ";",
+      "=",
+      "%2e",
+      "+",
+      "/",
+      "*",
+      "git-upload-pack",
+      "mcp:a(b)",
+      "\xe9",
+    ],
+  ),
+  { minLength: 1, maxLength: 4 },
+).map((parts) => parts.join(""));
+const pumpedBody = fc.record({
+  start: fc.constantFrom("", "{", "[", '"', '{"result":{"tools":[', "{a", "query ", "data: ", "mcp:"),
+  unit: bodyPieces,
+  end: fc.constantFrom("", "}", "]", '"', "]}}", "\n\n", "x"),
+});
+
+for (const [parsers, texts] of [[PARSERS, pumped], [BODY_READERS, pumpedBody]] as const) {
+  for (const [name, parse] of Object.entries(parsers)) {
+    Deno.test(`${name}() costs no more than the length of its text [seed ${SEED}]`, () => {
+      fc.assert(
+        fc.property(texts, ({ start, unit, end }) => {
+          assert(isLinear(parse, (length) => start + unit.repeat(Math.ceil(length / unit.length)) + end));
+        }),
+        { numRuns: NUM_RUNS, seed: SEED, endOnFailure: true },
+      );
+    });
+  }
 }
 
 Deno.test("the oracle notices a quadratic parser", () => {
