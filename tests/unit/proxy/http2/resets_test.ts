@@ -31,10 +31,12 @@ const growByNothing = (id: number) => frame(WINDOW_UPDATE, 0, id, [0, 0, 0, 0]);
 
 /** A server whose requests are under way until they are cut, unless `answers`. */
 async function open(
-  { resets, limits = {}, answers = false }: {
+  { resets, limits = {}, answers = false, lingers }: {
     readonly resets?: Budget;
     readonly limits?: Partial<Limits>;
     readonly answers?: boolean;
+    /** What its requests wait for when they were cut. */
+    readonly lingers?: Promise<void>;
   },
 ) {
   const [peer, stream] = makePipe();
@@ -50,6 +52,7 @@ async function open(
       begun.push(request.id);
       if (answers) request.respond({ status: 204, fields: [] }, true);
       else await new Promise<void>((resolve) => request.onReset = () => resolve());
+      await lingers;
     },
     onRefused: (error) => void refused.push(error),
   });
@@ -171,4 +174,22 @@ Deno.test("clients that owe nothing are forgotten, those that do are not", () =>
   for (let nth = 0; nth < 3_000; nth++) admission.resetsOf(`client-${nth}`);
   assert(admission.resetsOf("owing") === owing);
   assert(admission.resetsOf("fair") !== fair);
+});
+
+Deno.test("what is being done for streams that are gone counts: twice as many as may be open, and no more", async () => {
+  const { promise: lingers, resolve } = Promise.withResolvers<void>();
+  await using server = await open({ limits: { maxHttp2Streams: 2 }, lingers });
+  await server.send(get(1), get(3));
+  await waitUntil("the requests are begun", () => server.begun.length === 2);
+  await server.send(cancel(1), cancel(3));
+  await server.send(get(5), get(7));
+  await waitUntil("the requests are begun", () => server.begun.length === 4);
+  await server.send(cancel(5), cancel(7));
+  await server.send(get(9));
+  assertEquals(server.begun, [1, 3, 5, 7]);
+  resolve();
+  await settle();
+  await server.send(get(11));
+  await waitUntil("the requests are begun", () => server.begun.length === 5);
+  assertEquals(server.begun.at(-1), 11);
 });
