@@ -28,6 +28,7 @@ import { addModeRoutes } from "./routes_mode.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
 import { addProfileRoutes } from "./routes_profiles.ts";
 import { addRequestRoutes } from "./routes_requests.ts";
+import { addSealRoutes } from "./routes_seal.ts";
 import { addSecretRoutes } from "./routes_secrets.ts";
 import { addStatusRoutes } from "./routes_status.ts";
 import { addExplainRoute } from "./routes_explain.ts";
@@ -96,6 +97,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   });
   addClientRoutes(app, control);
   addSecretRoutes(app, control, options.secrets);
+  addSealRoutes(app, control);
   addAllowRoutes(app, control);
   addProfileRoutes(app, control);
   addPolicyRoutes(app, control);

@@ -25,6 +25,7 @@ export type ControlPlane = Pick<
   | "getSecret"
   | "putSecret"
   | "deleteSecret"
+  | "rotateSealKey"
   | "listRules"
   | "judgeRules"
   | "switchMode"

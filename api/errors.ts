@@ -16,6 +16,8 @@ const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   "input.invalid": 400,
   "input.not-found": 404,
   "input.conflict": 409,
+  "seal.key-missing": 400,
+  "seal.key-invalid": 400,
   // RFC 4918 §11.5: the server cannot store what the call needs stored.
   "limit.reached": 507,
   "state.write-failed": 507,

@@ -110,6 +110,23 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/seal-key/rotate": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    /** Take another seal key, and seal everything anew with it while everything goes on */
+    readonly post: operations["rotateSealKey"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/allows": {
     readonly parameters: {
       readonly query?: never;
@@ -797,6 +814,22 @@ export interface components {
        * @example https://api.example.com/v1/me
        */
       readonly url?: string;
+    };
+    readonly RotatedSealKey: {
+      /** @description Tells one seal key from another, and nothing else about it */
+      readonly id: string;
+      /** @description Tells one seal key from another, and nothing else about it */
+      readonly former_id: string;
+      /** @description Secrets that were sealed anew */
+      readonly secrets: number;
+      /** @description Where the key in force is */
+      readonly key_file: string;
+      /** @description Where the one before was moved */
+      readonly former_key_file?: string;
+    };
+    readonly RotateSealKey: {
+      /** @description A file of the proxy's host with the key to take, which stays there; one is made without it */
+      readonly key_file?: string;
     };
     readonly NewAllowRuleRequest: {
       /** @example ci-1 */
@@ -2045,6 +2078,30 @@ export interface operations {
         };
         content: {
           readonly "application/json": components["schemas"]["SecretTest"];
+        };
+      };
+    };
+  };
+  readonly rotateSealKey: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["RotateSealKey"];
+      };
+    };
+    readonly responses: {
+      /** @description It is done, on the disk too */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["RotatedSealKey"];
         };
       };
     };

@@ -53,6 +53,14 @@ export interface Engine extends RowSource, AsyncDisposable {
    */
   commit(mutations: readonly Mutation[]): Promise<void>;
 
+  /**
+   * Puts the proof of another seal key in the place of the one before, and these rows in theirs: all or nothing, however many
+   * they are. Absent where that is not possible.
+   *
+   * @throws ProxyError `state.write-failed`, `state.damaged`; nothing has changed then
+   */
+  reseal?(seal: NewSeal, rows: readonly Mutation[]): Promise<void>;
+
   /** Bytes that the database takes on its disk. */
   sizeBytes(): Promise<number>;
 }
@@ -61,8 +69,16 @@ export interface Engine extends RowSource, AsyncDisposable {
 export interface SealedEngine {
   /** What {@linkcode initialise} stored. Undefined while the database is new. */
   readonly sealCheck: Uint8Array<ArrayBuffer> | undefined;
+  /** The id of that key, for messages; undefined where a program that knew of none wrote it. */
+  readonly sealKeyId: string | undefined;
   /** Completes a new database. `sealCheck` is anything that only the right seal key opens. */
-  initialise(sealCheck: Uint8Array): Promise<void>;
+  initialise(sealCheck: Uint8Array, sealKeyId?: string): Promise<void>;
+}
+
+/** The proof of another seal key. */
+export interface NewSeal {
+  readonly sealCheck: Uint8Array<ArrayBuffer>;
+  readonly sealKeyId: string;
 }
 
 /** A database that other hosts change too. */

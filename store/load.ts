@@ -11,13 +11,12 @@ import { CLIENT_PREFIX, readClient } from "./clients.ts";
 import type { Engine, Mutation, RowSource, SealedEngine } from "./engine.ts";
 import { SWEEP_BATCH } from "./limits.ts";
 import { readRule, RULE_PREFIX, ruleOwner } from "./rules.ts";
-import { deriveKeys, seal, type StoreKeys, unseal } from "./seal.ts";
-import { loadSealKey } from "./seal_key.ts";
+import { deriveKeys, type StoreKeys } from "./seal.ts";
+import { installNextKey, loadSealKey, readNextKey } from "./seal_key.ts";
+import { makeProof, openProof } from "./seal_proof.ts";
 import { readSecret, SECRET_PREFIX } from "./secrets.ts";
 import { readSuspension, SUSPENSION_PREFIX } from "./suspensions.ts";
 import { isUnexpired, PolicyView } from "./view.ts";
-
-const CHECK_BINDING = ["check"];
 
 /**
  * The keys of a store. A new database gets a new seal key, unless the file exists already; one that was in use before
@@ -31,22 +30,41 @@ export async function openKeys(db: SealedEngine, sealKeyFile: string): Promise<S
   }
   const keys = await deriveKeys(await loadSealKey(sealKeyFile, db.sealCheck === undefined));
   if (db.sealCheck === undefined) {
-    await db.initialise(await seal(keys.sealing, CHECK_BINDING, new TextEncoder().encode("slicer-proxy")));
-  } else await checkSeal(db, keys, ` ${sealKeyFile}`);
-  return keys;
+    await db.initialise(await makeProof(keys), keys.id);
+    return keys;
+  }
+  const proven = await openProof(keys, db.sealCheck) ?? await takeNextKey(db.sealCheck, sealKeyFile);
+  return proven ?? await checkSeal(db, keys, ` ${sealKeyFile}`);
+}
+
+/** Where a rotation was cut off between the database and the file, the next key is the right one: it takes its place now. */
+async function takeNextKey(
+  proof: Uint8Array<ArrayBuffer>,
+  sealKeyFile: string,
+): Promise<StoreKeys | undefined> {
+  const next = await readNextKey(sealKeyFile);
+  const proven = next && await openProof(await deriveKeys(next), proof);
+  if (proven) await installNextKey(sealKeyFile);
+  return proven;
 }
 
 /**
- * Makes sure that a database was sealed with these keys.
+ * The keys of a database from those that a seal key gives: those with which it was sealed.
  *
  * @param file the seal key's, for the message
  * @throws ProxyError `seal.key-wrong`
  */
-export async function checkSeal({ sealCheck }: SealedEngine, keys: StoreKeys, file = ""): Promise<void> {
-  if (sealCheck && await unseal(keys.sealing, CHECK_BINDING, sealCheck)) return;
+export async function checkSeal(
+  { sealCheck, sealKeyId }: Pick<SealedEngine, "sealCheck" | "sealKeyId">,
+  keys: StoreKeys,
+  file = "",
+): Promise<StoreKeys> {
+  const proven = sealCheck && await openProof(keys, sealCheck);
+  if (proven) return proven;
+  const ids = sealKeyId ? ` (its key is ${sealKeyId}, and this one ${keys.id})` : "";
   throw new ProxyError(
     "seal.key-wrong",
-    `Cannot unseal the state: the seal key${file} is not the one that it was sealed with`,
+    `Cannot unseal the state: the seal key${file} is not the one that it was sealed with${ids}`,
     { hint: "put the right key back, or name its place with --seal-key-file" },
   );
 }

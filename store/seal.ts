@@ -8,20 +8,23 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 
 const VERSION = 1;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** The two keys of a store. Neither tells anything about the other or about the seal key (RFC 5869). */
+/** The two keys of a store, and the name of both. None tells anything about another or about the seal key (RFC 5869). */
 export interface StoreKeys {
   /** AES-256-GCM, not extractable. */
   readonly sealing: CryptoKey;
   /** HMAC-SHA-256 key for token digests. Raw, because the request path needs the synchronous HMAC. */
   readonly token: Uint8Array<ArrayBuffer>;
+  /** Tells one seal key from another, and nothing else about it: 16 hex digits. May be shown. */
+  readonly id: string;
 }
 
-/** Derives both keys by HKDF-SHA-256 and then overwrites `sealKey`. */
+/** Derives them by HKDF-SHA-256 and then overwrites `sealKey`. */
 export async function deriveKeys(sealKey: Uint8Array<ArrayBuffer>): Promise<StoreKeys> {
   const master = await crypto.subtle.importKey("raw", sealKey, "HKDF", false, ["deriveBits", "deriveKey"]);
   sealKey.fill(0);
@@ -34,6 +37,9 @@ export async function deriveKeys(sealKey: Uint8Array<ArrayBuffer>): Promise<Stor
       ["encrypt", "decrypt"],
     ),
     token: new Uint8Array(await crypto.subtle.deriveBits(hkdf("slicer-proxy v1 token digest"), master, 256)),
+    id: Buffer.from(await crypto.subtle.deriveBits(hkdf("slicer-proxy v1 key id"), master, 64)).toString(
+      "hex",
+    ),
   };
 }
 

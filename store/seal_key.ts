@@ -75,6 +75,76 @@ function checkFile(path: string, info: Deno.FileInfo): void {
   if (info.size > MAX_FILE_BYTES) invalid(path, "it is not one line of 64 hex digits");
 }
 
+/** Where the key from before is, once a rotation has put another in its place. */
+export function previousKeyPath(path: string): string {
+  return `${path}.previous`;
+}
+
+/**
+ * A new key, which is on the disk as the next one of `path` when this returns. One that was there is given up: nothing is sealed
+ * with it, or it would have been installed.
+ *
+ * @throws ProxyError `state.write-failed`
+ */
+export async function makeNextKey(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  await writeFailure(path, async () => {
+    await Deno.remove(nextKeyPath(path)).catch(ignoreMissing);
+    await createKey(nextKeyPath(path));
+  });
+  return await loadSealKey(nextKeyPath(path), false);
+}
+
+/** The next key of `path`, or undefined when there is none. @throws ProxyError `seal.key-invalid` */
+export function readNextKey(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  return readKey(nextKeyPath(path));
+}
+
+/**
+ * Makes the next key the key of `path`, at which there is one at each moment; the one before is kept beside it.
+ *
+ * @throws ProxyError `state.write-failed`
+ */
+export async function installNextKey(path: string): Promise<void> {
+  await writeFailure(path, async () => {
+    const kept = `${previousKeyPath(path)}.tmp`;
+    await Deno.remove(kept).catch(ignoreMissing);
+    await Deno.link(path, kept);
+    await Deno.rename(kept, previousKeyPath(path));
+    await Deno.rename(nextKeyPath(path), path);
+    await syncFolderOf(path);
+  });
+}
+
+function nextKeyPath(path: string): string {
+  return `${path}.next`;
+}
+
+async function writeFailure(path: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof ProxyError) throw error;
+    throw new ProxyError(
+      "state.write-failed",
+      `Cannot replace the seal key ${path}: ${messageOf(error)}`,
+      {
+        cause: error,
+        hint:
+          "its folder must be writable for the proxy; or bring a key: slicer-proxy seal-key rotate --key-file FILE",
+      },
+    );
+  }
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!(error instanceof Deno.errors.NotFound)) throw error;
+}
+
+async function syncFolderOf(path: string): Promise<void> {
+  using folder = await Deno.open(dirname(path));
+  await folder.sync();
+}
+
 async function createKey(path: string): Promise<void> {
   const temporary = `${path}.${crypto.randomUUID()}.tmp`;
   const digits = Array.from(
@@ -94,8 +164,7 @@ async function createKey(path: string): Promise<void> {
     } finally {
       await Deno.remove(temporary).catch(() => {});
     }
-    using folder = await Deno.open(dirname(path));
-    await folder.sync();
+    await syncFolderOf(path);
   } catch (error) {
     throw new ProxyError("state.write-failed", `Cannot make the seal key ${path}: ${messageOf(error)}`, {
       cause: error,

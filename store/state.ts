@@ -18,6 +18,7 @@ import * as clients from "./change_clients.ts";
 import * as policy from "./change_policy.ts";
 import * as mode from "./change_mode.ts";
 import * as rules from "./change_rules.ts";
+import { type RotatedSealKey, rotateSealKey } from "./change_seal.ts";
 import * as secrets from "./change_secrets.ts";
 import * as suspensions from "./change_suspensions.ts";
 import { digestToken } from "./clients.ts";
@@ -77,10 +78,13 @@ export class State implements AsyncDisposable {
 
   /** This host in its fleet; undefined where it is alone. */
   readonly fleet: Fleet | undefined;
+  /** Where the seal key in force is. */
+  #sealKeyFile: string;
 
-  private constructor(writer: Writer, fleet?: Fleet) {
+  private constructor(writer: Writer, sealKeyFile: string, fleet?: Fleet) {
     this.#writer = writer;
     this.#view = writer.view;
+    this.#sealKeyFile = sealKeyFile;
     this.fleet = fleet;
   }
 
@@ -97,14 +101,14 @@ export class State implements AsyncDisposable {
     const sealKeyFile = options.sealKeyFile ?? join(dir, "mk");
     if (options.fleet) {
       const { writer, fleet } = await openFleet({ dir, sealKeyFile, clock }, options.fleet);
-      return new State(writer, fleet);
+      return new State(writer, sealKeyFile, fleet);
     }
     const db = await Database.open(dir);
     try {
       const keys = await openKeys(db, sealKeyFile);
       const loaded = await loadState(db, keys, clock.now());
       await sweepLeftovers(db, loaded);
-      return new State(new Writer({ db, keys, clock, ...loaded }));
+      return new State(new Writer({ db, keys, clock, ...loaded }), sealKeyFile);
     } catch (error) {
       db[Symbol.dispose]();
       throw error;
@@ -190,6 +194,20 @@ export class State implements AsyncDisposable {
   /** Deletes a secret; rules that name it stay, and deny. @throws ProxyError `input.not-found` */
   deleteSecret(name: string): Promise<void> {
     return this.#writer.write(() => secrets.deleteSecret(this.#writer, name));
+  }
+
+  /**
+   * Takes another seal key and seals everything anew with it, while everything goes on: one that is made, which takes the place
+   * of the one in force, or one that is brought in a file and stays there. The key from before opens nothing afterwards.
+   *
+   * @throws ProxyError `seal.key-missing`, `seal.key-invalid`, `input.conflict` for the key in force, `state.write-failed`
+   */
+  rotateSealKey(broughtKeyFile?: string): Promise<RotatedSealKey> {
+    return this.#writer.write(async () => {
+      const rotated = await rotateSealKey(this.#writer, this.#sealKeyFile, broughtKeyFile);
+      this.#sealKeyFile = rotated.keyFile;
+      return rotated;
+    });
   }
 
   /** A client's live rules in declaration order. @throws ProxyError `input.not-found` */

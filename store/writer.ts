@@ -7,8 +7,9 @@
  * @module
  */
 import { callAt, type Clock } from "../core/clock.ts";
+import { ProxyError } from "../core/errors.ts";
 import { Histogram, type HistogramData } from "../core/histogram.ts";
-import type { CommitBounds, Engine, Mutation, Row } from "./engine.ts";
+import type { CommitBounds, Engine, Mutation, NewSeal, Row } from "./engine.ts";
 import { SWEEP_BATCH } from "./limits.ts";
 import { removeRule } from "./rules.ts";
 import type { StoreKeys } from "./seal.ts";
@@ -29,9 +30,9 @@ export interface WriterParts {
 
 /** Owns the database of an open state. */
 export class Writer implements AsyncDisposable {
-  readonly keys: StoreKeys;
   readonly view: PolicyView;
   readonly clock: Clock;
+  #keys: StoreKeys;
   readonly #db: Engine;
   readonly #listeners = new Set<() => void>();
   #nextSequence: number;
@@ -51,11 +52,32 @@ export class Writer implements AsyncDisposable {
 
   constructor({ db, keys, view, clock, nextSequence }: WriterParts) {
     this.#db = db;
-    this.keys = keys;
+    this.#keys = keys;
     this.view = view;
     this.clock = clock;
     this.#nextSequence = nextSequence;
     this.armTimer();
+  }
+
+  /** Those in force. */
+  get keys(): StoreKeys {
+    return this.#keys;
+  }
+
+  /**
+   * Has these rows, which are sealed with other keys, and the proof of those take the places of the ones before. Call it within
+   * {@linkcode write} only.
+   *
+   * @throws ProxyError `state.write-failed`, `input.invalid` where the database cannot do it; nothing has changed then
+   */
+  async reseal(keys: StoreKeys, seal: NewSeal, rows: readonly Mutation[]): Promise<void> {
+    if (!this.#db.reseal) {
+      throw new ProxyError("input.invalid", "Cannot replace the seal key: hosts of a fleet share it", {
+        hint: "docs/FLEET.md says how a fleet gets another one",
+      });
+    }
+    await this.#db.reseal(seal, rows);
+    this.#keys = keys;
   }
 
   /** The place of the next rule: later than that of every rule before. */

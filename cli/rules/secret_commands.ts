@@ -132,4 +132,20 @@ export const SECRET_COMMANDS: readonly CommandSpec[] = [
     examples: ["slicer-proxy secret delete llm-key"],
     load: async () => (await import("./cmd_secret.ts")).deleteSecret,
   },
+  {
+    name: "seal-key rotate",
+    summary: "seal everything with another key, while the proxy goes on",
+    flags: [
+      {
+        name: "key-file",
+        placeholder: "FILE",
+        description:
+          "take the key of this file of the proxy's host, and leave it there; one is made without it",
+      },
+      JSON_FLAG,
+      URL_FLAG,
+    ],
+    examples: ["slicer-proxy seal-key rotate", "slicer-proxy seal-key rotate --key-file /run/keys/mk2"],
+    load: async () => (await import("./cmd_seal_key.ts")).rotateSealKey,
+  },
 ];

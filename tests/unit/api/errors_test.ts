@@ -7,6 +7,8 @@ Deno.test("errorResponse() gives each code its status, and reports failures of t
     ["input.invalid", 400],
     ["input.not-found", 404],
     ["input.conflict", 409],
+    ["seal.key-missing", 400],
+    ["seal.key-invalid", 400],
     ["limit.reached", 507],
     ["state.write-failed", 507],
     ["state.damaged", 500],

@@ -75,6 +75,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "POST /proxy/v1/policy/test",
     "POST /proxy/v1/requests/{id}/approve",
     "POST /proxy/v1/requests/{id}/deny",
+    "POST /proxy/v1/seal-key/rotate",
     "POST /proxy/v1/secrets",
     "POST /proxy/v1/secrets/{name}/test",
     "POST /proxy/v1/suspensions/all",
@@ -188,6 +189,8 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["testSecret", 200, "/secrets/s/test", { body: {} }],
   ["testSecret", 400, "/secrets/s/test", { body: { url: 5 } }],
   ["testSecret", 404, "/secrets/nobody/test", { body: {} }],
+  ["rotateSealKey", 200, "/seal-key/rotate", { body: {} }],
+  ["rotateSealKey", 400, "/seal-key/rotate", { body: { key_file: "/none" } }],
   ["deleteSecret", 204, "/secrets/s", { method: "DELETE" }],
   ["deleteSecret", 404, "/secrets/s", { method: "DELETE" }],
   ["deleteClient", 204, "/clients/c", { method: "DELETE" }],
@@ -262,6 +265,9 @@ Deno.test("openapi.json: every response that is described is given, in the type 
     await check(id, status, path.startsWith("/..") ? path.slice(6) : V1 + path, options);
   }
 
+  const inForce = { key_file: `${api.dir}/state/mk` };
+  await check("rotateSealKey", 409, `${V1}/seal-key/rotate`, { body: inForce });
+
   for (const [id, { path, method, operation }] of operations) {
     const called = { method, ...(operation.requestBody ? { body: {} } : {}) };
     await check(id, 401, path, { ...called, headers: { authorization: "" } });
@@ -287,6 +293,7 @@ Deno.test("openapi.json: every response that is described is given, in the type 
   const writes: [string, string, CallOptions][] = [
     ["createClient", "/clients", { body: { name: "d" } }],
     ["rotateClient", "/clients/c/rotate", { method: "POST" }],
+    ["rotateSealKey", "/seal-key/rotate", { body: {} }],
     ["createSecret", "/secrets", { body: { name: "t", host: "x.example", value: "v" } }],
     ["addRule", "/allows", { body: { client: "c", host: "x.example" } }],
     ["addProfile", "/allows/profile", { body: { client: "c", profile: "go" } }],

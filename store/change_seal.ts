@@ -1,0 +1,71 @@
+/**
+ * Another seal key in the place of the one in force: all that is sealed is sealed anew, while the proxy runs.
+ *
+ * At each moment one key opens everything. A new key is on the disk before anything is sealed with it, under the name that a
+ * start looks at when the key in its own place does not fit:
+ *
+ *     mk            the key in force
+ *     mk.next       the next one, until everything is sealed with it; then it becomes mk
+ *     mk.previous   the one before, for backups
+ *
+ * A key that the operator brings stays where it is.
+ *
+ * Not here: how rows are exchanged all at once (`Engine.reseal`), and the files themselves (`seal_key.ts`).
+ *
+ * @module
+ */
+import { ProxyError } from "../core/errors.ts";
+import { deriveKeys } from "./seal.ts";
+import { makeProof } from "./seal_proof.ts";
+import { installNextKey, loadSealKey, makeNextKey, previousKeyPath } from "./seal_key.ts";
+import { writeSecret } from "./secrets.ts";
+import type { Writer } from "./writer.ts";
+
+/** What was done. */
+export interface RotatedSealKey {
+  /** Of the key in force now, and of the one before. */
+  readonly id: string;
+  readonly formerId: string;
+  /** Secrets that were sealed anew. */
+  readonly secrets: number;
+  readonly keyFile: string;
+  /** Where the key from before is, when it was moved there. */
+  readonly formerKeyFile?: string;
+}
+
+/**
+ * See `State.rotateSealKey`.
+ *
+ * @param ownFile where the seal key in force was read
+ * @param brought a file with the key to take; one is made when undefined
+ */
+export async function rotateSealKey(
+  writer: Writer,
+  ownFile: string,
+  brought: string | undefined,
+): Promise<RotatedSealKey> {
+  const former = writer.keys;
+  const isMade = brought === undefined;
+  const made = await deriveKeys(isMade ? await makeNextKey(ownFile) : await loadSealKey(brought, false));
+  if (made.id === former.id) {
+    throw new ProxyError("input.conflict", `Cannot take the seal key ${brought}: it is the one in force`, {
+      hint: "openssl rand -hex 32 makes another",
+    });
+  }
+  const keys = { ...made, token: former.token };
+  const secrets = writer.view.secrets().flatMap(({ name }) => writer.view.secret(name) ?? []);
+  const rows = await Promise.all(secrets.map((stored) => writeSecret(keys.sealing, stored)));
+  await writer.reseal(
+    keys,
+    { sealCheck: await makeProof(keys, { carriesToken: true }), sealKeyId: keys.id },
+    rows,
+  );
+  if (isMade) await installNextKey(ownFile);
+  return {
+    id: keys.id,
+    formerId: former.id,
+    secrets: rows.length,
+    keyFile: brought ?? ownFile,
+    ...(isMade ? { formerKeyFile: previousKeyPath(ownFile) } : {}),
+  };
+}

@@ -1,0 +1,73 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { ProxyError } from "../../../core/errors.ts";
+import { openState, tempFolder } from "./support.ts";
+
+const SECRET = { name: "key", host: "api.example.com", type: "bearer", cleartext: false };
+
+/** Has commits fail while `isFull(n)` of the number of the commit, from 1. */
+function failCommits(isFull: (n: number) => boolean): Disposable {
+  const commit = Deno.AtomicOperation.prototype.commit;
+  let n = 0;
+  Deno.AtomicOperation.prototype.commit = function () {
+    return isFull(++n) ? Promise.reject(new Error("disk is full")) : commit.call(this);
+  };
+  return { [Symbol.dispose]: () => void (Deno.AtomicOperation.prototype.commit = commit) };
+}
+
+Deno.test("State.rotateSealKey() changes nothing when the rows cannot be written", async () => {
+  await using folder = await tempFolder();
+  const before = await (async () => {
+    await using state = await openState(folder.state);
+    await state.putSecret({ ...SECRET, value: "one" }, { force: false });
+    const key = await Deno.readTextFile(`${folder.state}/mk`);
+    {
+      using _ = failCommits((n) => n >= 2);
+      const error = await assertRejects(() => state.rotateSealKey(), ProxyError);
+      assertEquals(error.code, "state.write-failed");
+    }
+    await state.putSecret({ ...SECRET, value: "two" }, { force: true });
+    return key;
+  })();
+  await using state = await openState(folder.state);
+  assertEquals(state.secretValue("key")?.value, "two");
+  assertEquals(await Deno.readTextFile(`${folder.state}/mk`), before);
+  await state.rotateSealKey();
+  assertEquals(await Deno.readTextFile(`${folder.state}/mk.previous`), before);
+});
+
+Deno.test("State.rotateSealKey() loses no change that comes while its last rows cannot be moved", async () => {
+  await using folder = await tempFolder();
+  {
+    await using state = await openState(folder.state);
+    await state.putSecret({ ...SECRET, value: "one" }, { force: false });
+    await state.putSecret({ ...SECRET, name: "other", value: "other" }, { force: false });
+    {
+      using _ = failCommits((n) => n >= 3); // after the rows and the proof
+      await state.rotateSealKey();
+      const error = await assertRejects(() => state.putSecret({ ...SECRET, value: "lost" }, { force: true }));
+      assertEquals(error instanceof ProxyError && error.code, "state.write-failed");
+    }
+    await state.putSecret({ ...SECRET, value: "two" }, { force: true });
+    await state.deleteSecret("other");
+  }
+  await using state = await openState(folder.state);
+  assertEquals(state.listSecrets().map(({ name }) => state.secretValue(name)?.value), ["two"]);
+});
+
+Deno.test("State.rotateSealKey() keeps tokens over many rotations, and makes new ones", async () => {
+  await using folder = await tempFolder();
+  const tokens: string[] = [];
+  for (let n = 0; n < 4; n++) {
+    await using state = await openState(folder.state);
+    tokens.push((await state.createClient(`c${n}`)).token);
+    const { formerId, id } = await state.rotateSealKey();
+    assertEquals(formerId === id, false);
+    tokens.push((await state.createClient(`d${n}`)).token);
+    assertEquals(tokens.map((token) => state.clientByToken(token)?.name).length, tokens.length);
+  }
+  await using state = await openState(folder.state);
+  assertEquals(
+    tokens.map((token) => state.clientByToken(token)?.name),
+    tokens.map((_, i) => `${i % 2 === 0 ? "c" : "d"}${Math.floor(i / 2)}`),
+  );
+});
