@@ -4,7 +4,7 @@
  * @module
  */
 import { button, element } from "./dom.js";
-import { allowCommand, isBoundTo, shorten } from "./words.js";
+import { allowCommand, isBoundTo, shorten, titleOf } from "./words.js";
 
 /** @typedef {import("./words.js").Rule} Rule */
 
@@ -120,7 +120,7 @@ export class RuleCard {
   show(ttl) {
     const { rule, problem } = this;
     this.element.classList.toggle("chosen", this.isChosen);
-    this.#title.textContent = shorten(summary(rule), 100);
+    this.#title.textContent = shorten(titleOf(rule), 100);
     this.#command.textContent = problem === "" ? allowCommand(this.#client, rule, ttl) : "";
     this.#problem.textContent = problem;
     const rows = this.#pathRows();
@@ -236,13 +236,4 @@ class Methods {
   get chosen() {
     return this.#boxes.filter(({ box }) => box.checked).map(({ method }) => method);
   }
-}
-
-/** @param {Rule} rule */
-function summary({ host, methods, paths, ports, grpc }) {
-  const port = ports?.length ? `:${ports.join(",")}` : "";
-  if (grpc) return `gRPC ${host}${port} ${grpc.join(", ")}`;
-  return `${methods?.join(", ") || "any method"} ${host}${port} ${
-    paths?.join(", ").replace(/^\*$/, "any path") || "any path"
-  }`;
 }

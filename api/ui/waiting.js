@@ -3,9 +3,13 @@
  *
  * @module
  */
-import { failure } from "./ask.js";
+import { ask, failure } from "./ask.js";
 import { button, byId, element } from "./dom.js";
 import { call, SignedOut } from "./session.js";
+import { shorten } from "./words.js";
+
+/** What a VM has chosen to ask for may be 2,048 characters of path, and as many of query. */
+const MAX_SHOWN = 300;
 
 /**
  * What waits.
@@ -48,34 +52,59 @@ export async function showWaiting({ mayManage, signedOut }) {
  * @param {() => void} signedOut
  */
 function item({ id, client, method, scheme, host, port, path, query, reason }, mayManage, signedOut) {
-  const url = `${scheme}://${host}:${port}${path}${query === undefined ? "" : `?${query}`}`;
+  const place = `${scheme}://${host}:${port}`;
+  const shown = shorten(`${method} ${place}${path}${query === undefined ? "" : `?${query}`}`, MAX_SHOWN);
   const problem = element("span", { role: "alert" });
+  /** @param {string} what @param {object} [body] */
+  const decide = async (what, body) => {
+    await call("POST", `requests/${encodeURIComponent(id)}/${what}`, body);
+    before = "";
+    await showWaiting({ mayManage, signedOut });
+  };
   /** @param {string} verb @param {string} what @param {object} [body] */
   const choice = (verb, what, body) =>
     button(verb, async () => {
       try {
-        await call("POST", `requests/${encodeURIComponent(id)}/${what}`, body);
-        before = "";
-        await showWaiting({ mayManage, signedOut });
+        await decide(what, body);
       } catch (error) {
         if (error instanceof SignedOut) return signedOut();
         problem.replaceChildren(failure(error));
       }
-    }, { "aria-label": `${verb}: ${client} ${method} ${url}` });
+    }, { "aria-label": `${verb}: ${client} ${shown}` });
+  const always = () =>
+    button(
+      "Approve always",
+      () =>
+        ask({
+          heading: `Approve this of ${client} for good?`,
+          about: [
+            element("p", { class: "asked" }, element("bdi", {}, `${method} ${place}${path}`)),
+            element(
+              "p",
+              {},
+              "A rule for exactly this method, host, port and path stays until it is revoked.",
+            ),
+          ],
+          verb: "Approve",
+          act: () => decide("approve", { always: true }),
+          signedOut,
+        }),
+      { "aria-label": `Approve always: ${client} ${shown}` },
+    );
   const what = reason === undefined ? "wants to send" : "asks for a rule for";
   return element(
     "li",
     {},
     element("b", {}, element("bdi", {}, client)),
     ` ${what} `,
-    element("code", {}, `${method} ${url}`),
+    element("code", {}, element("bdi", {}, shown)),
     ...(reason === undefined ? [] : [" It says: ", element("q", {}, element("bdi", {}, reason))]),
     " ",
     ...(mayManage
       ? [
         ...(reason === undefined ? [choice("Approve once", "approve", {}), " "] : []),
         ...[choice("Approve for 15 minutes", "approve", { for_seconds: 900 }), " "],
-        ...[choice("Approve always", "approve", { always: true }), " ", choice("Deny", "deny"), problem],
+        ...[always(), " ", choice("Deny", "deny"), problem],
       ]
       : [element("span", { class: "hint" }, `slicer-proxy requests approve ${id}, or deny`)]),
   );

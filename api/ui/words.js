@@ -91,10 +91,31 @@ export function limitsOf(rule) {
     ...(rule.grpc ? [] : [rule.methods?.length ? rule.methods.join(", ") : "any method"]),
     ...(rule.grpc ? [] : [rule.paths?.length ? rule.paths.join(", ") : "any path"]),
     ...(rule.ports?.length ? [`port ${rule.ports.join(", ")}`] : []),
-    ...moreWords(rule).map(([name = "", ...values]) =>
-      [name.replaceAll("-", " "), values.join(", ")].join(" ").trim()
-    ),
+    ...moreTexts(rule),
   ].join(" · ");
+}
+
+/**
+ * A rule in a line: where, and what.
+ *
+ * @param {Rule} rule
+ */
+export function titleOf(rule) {
+  const { host, methods, paths, ports, grpc } = rule;
+  const place = `${host}${ports?.length ? `:${ports.join(",")}` : ""}`;
+  if (grpc) return `gRPC ${place} ${grpc.join(", ")}`;
+  const path = paths?.join(", ").replace(/^\*$/, "any path");
+  const more = moreTexts(rule);
+  if (more.length === 0) return `${methods?.join(", ") || "any method"} ${place} ${path || "any path"}`;
+  const limits = [methods?.join(", "), path === "any path" ? "" : path, ...more];
+  return `${place} ${limits.filter(Boolean).join(" · ")}`;
+}
+
+/** @param {Rule} rule */
+function moreTexts(rule) {
+  return moreWords(rule).map(([name = "", ...values]) =>
+    [name.replaceAll("-", " "), values.join(", ")].join(" ").trim()
+  );
 }
 
 const KNOWN = new Set([

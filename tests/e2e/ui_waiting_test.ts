@@ -52,6 +52,7 @@ Deno.test({
       });
     const first = hold("aaaaaaaaaaaa");
     const second = hold("bbbbbbbbbbbb", { path: "/<img src=x onerror=alert(1)>" });
+    const fourth = hold("dddddddddddd", { path: `/${"x".repeat(2_000)}` });
     const third = hold("cccccccccccc", { path: "/v2", reason: "<b>trust me</b>" });
     await using browser = await TestBrowser.start(CHROMIUM ?? "");
 
@@ -63,7 +64,23 @@ Deno.test({
     const { page, complaints } = await browser.open([originOf(api)]);
     await enter(page, await linkOf(api, "manage"));
     const rows = page.locator("#waiting li");
-    await rows.nth(2).waitFor();
+    await rows.nth(3).waitFor();
+    // In the order in which they came.
+    const long = page.getByRole("listitem").filter({ hasText: "/xxx" });
+    assertEquals((await long.locator("code").innerText()).length, 301);
+    const before = api.control.listRules("ci-1").length;
+    await long.getByText("Approve always").click();
+    const question = page.getByRole("dialog", { name: "Approve this of ci-1 for good?" });
+    await question.getByText("stays until it is revoked").waitFor();
+    assertMatch(await question.innerText(), new RegExp(`/${"x".repeat(2_000)}`));
+    await question.getByRole("button", { name: "Cancel" }).click();
+    assertEquals([control.listRules("ci-1").length, book.list().length], [before, 4]); // asked, and not yet done
+    await long.getByText("Approve always").click();
+    await question.getByRole("button", { name: "Approve", exact: true }).click();
+    assertEquals(await soon("the fourth", fourth.decided), "approved");
+    await question.waitFor({ state: "hidden" });
+    assertEquals(control.listRules("ci-1").length, before + 1);
+    await rows.nth(3).waitFor({ state: "detached" });
     assertMatch(
       await rows.nth(1).innerText(),
       /ci-1 wants to send POST https:\/\/api\.example\.com:443\/<img src=x/,
@@ -79,7 +96,9 @@ Deno.test({
     })
       .click();
     assertEquals(await soon("the third", third.decided), "approved");
-    assertEquals(control.listRules("ci-1").map(({ paths }) => paths), [[], ["/v2"]]);
+    assertEquals(control.listRules("ci-1").map(({ paths }) => paths), [
+      ...[[`/${"x".repeat(2_000)}`], [], ["/v2"]],
+    ]);
     await page.locator("#waiting").waitFor({ state: "hidden" });
     assertEquals([...complaints, ...usual.complaints], []);
   },

@@ -12,6 +12,7 @@ import {
   limitsOf,
   secretCommand,
   shorten,
+  titleOf,
   visible,
 } from "../../../api/ui/words.js";
 import { escapeTerminal, quoteShell } from "../../../core/escape.ts";
@@ -60,6 +61,30 @@ Deno.test("allowCommand() is the command that the program suggests, and the TTL"
     "slicer-proxy allow ci-1 --host db.example.com --port 5432 --passthrough",
   );
 });
+
+Deno.test("titleOf() names a rule by what it is about", () => {
+  const rows: [Parameters<typeof titleOf>[0], string][] = [
+    [{ host: "a.test", methods: ["GET"], paths: ["/v1"] }, "GET a.test /v1"],
+    [{ host: "a.test", paths: ["*"], ports: [8443] }, "any method a.test:8443 any path"],
+    [{ host: "a.test", grpc: ["p.S/Get"] }, "gRPC a.test p.S/Get"],
+    [ruleOf({ host: "github.com", git: "read", repo: ["acme/web"] }), "github.com git read · repo acme/web"],
+    [
+      ruleOf({ host: "m.test", paths: ["/mcp"], mcp_tool: ["read_file", "ls"] }),
+      "m.test /mcp · mcp tool read_file, ls",
+    ],
+    [
+      ruleOf({ host: "api.github.com", methods: ["POST"], paths: ["/graphql"], graphql: ["query"] }),
+      "api.github.com POST · /graphql · graphql query",
+    ],
+    [ruleOf({ host: "a.test", git: "read", paths: ["*"] }), "a.test git read"],
+  ];
+  for (const [rule, title] of rows) assertEquals(titleOf(rule), title);
+});
+
+/** The page's type of a rule names no word that it does not treat by itself. */
+function ruleOf(rule: { readonly host: string } & Readonly<Record<string, unknown>>): { host: string } {
+  return rule;
+}
 
 Deno.test("limitsOf() says what a rule leaves open", () => {
   const rows: [Parameters<typeof limitsOf>[0], string][] = [
