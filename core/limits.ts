@@ -91,6 +91,10 @@ export interface Limits {
   readonly connectTimeoutMs: number;
   /** How long one address of a name has to answer before the next is tried beside it (RFC 8305 §5). */
   readonly connectAttemptDelayMs: number;
+  /** From the dial of a parent proxy to its answer, over all addresses: our own connect time-out, and as much for the parent's. */
+  readonly parentTimeoutMs: number;
+  /** How long a parent proxy has for one address of a name before it is asked for the next beside it: it dials itself. */
+  readonly parentAttemptDelayMs: number;
 
   /** Client connections in all. An inspected tunnel takes four descriptors, six with TLS around it. */
   readonly maxConnections: number;
@@ -186,6 +190,8 @@ export const DEFAULT_LIMITS: Limits = {
   resolveTimeoutMs: 10_000,
   connectTimeoutMs: 10_000,
   connectAttemptDelayMs: 250,
+  parentTimeoutMs: 20_000,
+  parentAttemptDelayMs: 2_000,
 
   maxConnections: 4_700,
   maxConnectionsPerClient: 1_200,

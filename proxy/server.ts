@@ -5,7 +5,7 @@
  * @module
  */
 import { type Accepting, startAccepting } from "../core/accept_loop.ts";
-import { type Cidr, parseCidr } from "../core/cidr.ts";
+import type { Cidr } from "../core/cidr.ts";
 import type { Clock } from "../core/clock.ts";
 import { Deadlines } from "../core/deadlines.ts";
 import { messageOf, ProxyError } from "../core/errors.ts";
@@ -13,7 +13,6 @@ import { formatHostPort } from "../core/host_port.ts";
 import { fitLimits, type Limits } from "../core/limits.ts";
 import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
-import { cutAt } from "../core/text.ts";
 import { UpstreamClocks } from "../secrets/aws/clocks.ts";
 import { AskBook } from "./decide/ask_book.ts";
 import type { Asks } from "./decide/asks.ts";
@@ -37,7 +36,11 @@ import { Grants } from "./grants.ts";
 import { Interceptor, type PortSet } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";
 import { SocketStream } from "./streams/socket_stream.ts";
+import type { DialFrom } from "./egress/connector.ts";
 import { Dialler, type Resolve } from "./egress/dialler.ts";
+import { listenersOn, localAddresses } from "./egress/own_addresses.ts";
+import type { ParentProxies } from "./egress/parents.ts";
+import type { DeadChoice } from "./egress/race.ts";
 import { Http2Pool } from "./egress/http2_pool.ts";
 import { recordLookup, type ResolveRecords } from "./egress/record_lookup.ts";
 import { UpstreamPool } from "./egress/pool.ts";
@@ -69,6 +72,12 @@ export interface ProxyOptions {
   readonly denyCidrs: readonly Cidr[];
   readonly allowCidrs: readonly Cidr[];
   readonly caCertsFor: (host: string) => readonly string[];
+  /** Parent proxies. Default: none. */
+  readonly parents?: ParentProxies;
+  /** Families and local addresses to dial from. Default: any. */
+  readonly dialFrom?: DialFrom;
+  /** Is told of an upstream whose preferred address did not answer. */
+  readonly onDeadChoice?: (dead: DeadChoice) => void;
   /** Ports on which this process listens besides the proxy's own: the API. Never dialled. */
   readonly ownPorts: () => readonly number[];
   readonly audit: AuditTrail;
@@ -156,6 +165,10 @@ export function startProxy(options: ProxyOptions): LocalProxy {
     resolve: options.resolve,
     addresses: options,
     caCertsFor: options.caCertsFor,
+    parents: options.parents,
+    dialFrom: options.dialFrom,
+    onDeadChoice: options.onDeadChoice,
+    ownListeners: (port) => listenersOn(port, listeners.map(({ addr }) => addr as Deno.NetAddr), clock),
     closedHosts: () => policy.closedHosts(),
     ownAddresses: (port) => isOwn(port) ? localAddresses(clock) : [],
   });
@@ -420,24 +433,4 @@ export function openListener({ hostname, port, isShared = false }: Listen): Deno
     }
     throw new ProxyError("listen.failed", `Cannot listen on ${where}: ${messageOf(cause)}`, { cause });
   }
-}
-
-/** How long the list of local addresses is good for: adapters come and go while VMs do. */
-const LOCAL_ADDRESSES_MS = 5_000;
-const LOOPBACK = [
-  parseCidr("127.0.0.0/8"),
-  parseCidr("::1/128"),
-  parseCidr("0.0.0.0/32"),
-  parseCidr("::/128"),
-];
-let localCache: { readonly until: number; readonly cidrs: readonly Cidr[] } | undefined;
-
-/** Every address of this machine. */
-function localAddresses(clock: Clock): readonly Cidr[] {
-  const now = clock.monotonic();
-  if (!localCache || localCache.until <= now) {
-    const own = Deno.networkInterfaces().map(({ address }) => parseCidr(cutAt(address, "%")));
-    localCache = { until: now + LOCAL_ADDRESSES_MS, cidrs: [...LOOPBACK, ...own] };
-  }
-  return localCache.cidrs;
 }

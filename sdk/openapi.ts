@@ -1348,6 +1348,13 @@ export interface components {
        *     - `tls-upstream-parameters`: the upstream shares no TLS parameters with the proxy, or asks for a client certificate
        *     - `protocol-mismatch`: the upstream speaks no version of HTTP that the client offers
        *     - `tls-protocol`: the TLS handshake with the upstream failed
+       *     - `parent-unreachable`: the parent proxy, through which the upstream is reached, cannot be reached
+       *     - `parent-tls`: the parent proxy's certificate is not trusted, or TLS with it failed
+       *     - `parent-auth`: the parent proxy does not take the user and password that it gets, or wants some
+       *     - `parent-denied`: the parent proxy refuses to connect to the upstream
+       *     - `parent-failed`: the parent proxy could not connect to the upstream
+       *     - `parent-timeout`: the parent proxy did not answer in time
+       *     - `parent-malformed`: the parent proxy does not answer as one
        *     - `upstream-closed`: the upstream closed the connection before its answer was complete
        *     - `credential-echo`: the upstream's answer holds the credential that its request was sent with
        *     - `upstream-malformed`: the upstream's answer cannot be read safely
@@ -1423,6 +1430,13 @@ export interface components {
         | "tls-upstream-parameters"
         | "protocol-mismatch"
         | "tls-protocol"
+        | "parent-unreachable"
+        | "parent-tls"
+        | "parent-auth"
+        | "parent-denied"
+        | "parent-failed"
+        | "parent-timeout"
+        | "parent-malformed"
         | "upstream-closed"
         | "credential-echo"
         | "upstream-malformed"
@@ -1659,6 +1673,13 @@ export interface components {
           | "tls-upstream-parameters"
           | "protocol-mismatch"
           | "tls-protocol"
+          | "parent-unreachable"
+          | "parent-tls"
+          | "parent-auth"
+          | "parent-denied"
+          | "parent-failed"
+          | "parent-timeout"
+          | "parent-malformed"
           | "upstream-closed"
           | "credential-echo"
           | "upstream-malformed"

@@ -17,6 +17,8 @@ import type { ServerCertificate } from "../proxy/tls/loopback.ts";
 import type { CredentialRequest, UpstreamAnswer } from "../proxy/policy_source.ts";
 import type { Listen } from "../proxy/server.ts";
 import type { ServersOf } from "../proxy/egress/names/name_server.ts";
+import type { DialFrom } from "../proxy/egress/connector.ts";
+import type { ParentProxies } from "../proxy/egress/parents.ts";
 import type { TrustedFor } from "../proxy/egress/trust.ts";
 import type { Credential } from "../secrets/credential.ts";
 import type { ClosedEndpoints } from "../secrets/endpoints.ts";
@@ -36,6 +38,8 @@ export interface WorkerConfig {
   readonly trusted: readonly TrustedFor[];
   /** Of `--dns`. */
   readonly dns: readonly ServersOf[];
+  readonly parents: ParentProxies;
+  readonly dialFrom: DialFrom;
   readonly logQuery: boolean;
   readonly http2: boolean;
 }

@@ -44,14 +44,14 @@ export function parseCommandLine(spec: CommandSpec, tokens: readonly string[]): 
   const { flagTokens, positional } = normalise(spec, tokens);
   const flags = spec.flags ?? [];
   const parsed = parseArgs([...flagTokens, "--", ...positional], {
-    string: flags.filter((flag) => flag.placeholder !== undefined).map((flag) => flag.name),
-    boolean: flags.filter((flag) => flag.placeholder === undefined).map((flag) => flag.name),
-    collect: flags.filter((flag) => flag.placeholder !== undefined).map((flag) => flag.name),
+    string: flags.filter((flag) => flag.placeholder !== undefined).map(keyOf),
+    boolean: flags.filter((flag) => flag.placeholder === undefined).map(keyOf),
+    collect: flags.filter((flag) => flag.placeholder !== undefined).map(keyOf),
     "--": true,
   });
   const values = new Map<string, readonly string[]>();
   for (const flag of flags) {
-    const value = parsed[flag.name];
+    const value = parsed[keyOf(flag)];
     if (value === true) values.set(flag.name, [""]);
     if (Array.isArray(value) && value.length > 0) {
       values.set(flag.name, checkValues(spec, flag, value.map(String)));
@@ -61,6 +61,11 @@ export function parseCommandLine(spec: CommandSpec, tokens: readonly string[]): 
     }
   }
   return new CommandArgs(spec, { positional: namePositional(spec, positional), flags: values });
+}
+
+/** What the parser below is told: it would take the value of `--no-x=VALUE` for that of `--x`. */
+function keyOf({ name }: FlagSpec): string {
+  return name.replace(/^no-/, "without-");
 }
 
 function normalise(
@@ -88,7 +93,7 @@ function normalise(
           `write --${flag.name} or leave it out`,
         );
       }
-      flagTokens.push(`--${flag.name}`);
+      flagTokens.push(`--${keyOf(flag)}`);
       continue;
     }
     let value = equals >= 0 ? token.slice(equals + 1) : undefined;
@@ -102,7 +107,7 @@ function normalise(
       }
       i++;
     }
-    flagTokens.push(`--${flag.name}=${value}`);
+    flagTokens.push(`--${keyOf(flag)}=${value}`);
   }
   return { flagTokens, positional };
 }

@@ -28,6 +28,7 @@ import { Dialler } from "../../proxy/egress/dialler.ts";
 import { addNames } from "../../proxy/egress/names/asker.ts";
 import { type Names, openNames } from "../../proxy/egress/names/names.ts";
 import { testSecret } from "../../proxy/egress/secret_probe.ts";
+import type { ParentProxies } from "../../proxy/egress/parents.ts";
 import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
 import { Credentials } from "../../secrets/credentials.ts";
 import { State } from "../../store/state.ts";
@@ -46,6 +47,8 @@ import { readUpConfig, type UpConfig } from "./config.ts";
 import { type DataPlane, startDataPlane } from "./data_plane.ts";
 import { statusReport } from "./report.ts";
 import { openFleetStore, warnOfUnusedState } from "./fleet_store.ts";
+import { checkSources } from "./upstream_dial.ts";
+import { loadParents } from "./upstream_proxy.ts";
 import { loadUpstreamTrust } from "./upstream_trust.ts";
 
 /** Runs the proxy until SIGINT or SIGTERM. */
@@ -104,7 +107,15 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       stack.use(made);
       log.info(`made the address ${config.bind.address} on ${made.adapter}; it goes when the proxy stops`);
     }
-    const exporter = await openOtlpExporter(config, { trusted, clock });
+    checkSources(config.dialFrom);
+    const names = stack.use(openNames({
+      servers: config.dns,
+      limitMs: config.limits.resolveTimeoutMs,
+      caCertsFor: (host) => certificatesFor(trusted, host),
+      log: logger("names"),
+    }));
+    const parents = await openParents(config, names, clock);
+    const exporter = await openOtlpExporter(config, { trusted, parents, clock });
     if (exporter) stack.use(exporter);
     const places = stack.use(await openAuditPlaces(config, io.output, exporter));
     const audit = stack.use(
@@ -114,13 +125,11 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       audit.write({ verdict: "change", client: client ?? "*", mode, durationMs: ttlMs });
     state.onSuspension = ({ client, isSuspended }) =>
       audit.write({ verdict: "change", client: client ?? "*", method: isSuspended ? "SUSPEND" : "RESUME" });
-    const names = stack.use(openNames({
-      servers: config.dns,
-      limitMs: config.limits.resolveTimeoutMs,
-      caCertsFor: (host) => certificatesFor(trusted, host),
-      log: logger("names"),
-    }));
-    const { credentials, dialler } = openCredentials(config, { state, clock, trusted, names }, stack);
+    const { credentials, dialler } = openCredentials(
+      config,
+      { state, clock, trusted, parents, names },
+      stack,
+    );
     const startedAt = clock.now();
     const note = (line: string) => io.output.note(line);
     const asks = new AskBook();
@@ -135,7 +144,8 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     );
     const proxy = stack.use(
       await startDataPlane(config, {
-        ...{ state, credentials, certificates, trusted, audit, clock, note, metersMemory, asks, names },
+        ...{ state, credentials, certificates, trusted, parents, audit, clock },
+        ...{ note, metersMemory, asks, names },
       }),
     );
     if (state.fleet) {
@@ -189,14 +199,24 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
   }
 }
 
+function openParents(
+  { upstreamProxy, bind, httpPort, httpsPort }: UpConfig,
+  { resolve }: Pick<Names, "resolve">,
+  clock: Clock,
+): Promise<ParentProxies> {
+  const listeners = [httpPort, httpsPort].map((port) => ({ hostname: bind.address, port }));
+  return loadParents(upstreamProxy, { listeners, resolve, clock });
+}
+
 /** Credentials, whose renewals and tests go out as the data plane's requests do, and are counted apart from them. */
 function openCredentials(
   config: UpConfig,
-  { state, clock, trusted, names }: {
+  { state, clock, trusted, parents, names }: {
     readonly state: State;
     readonly clock: Clock;
     readonly trusted: readonly TrustedFor[];
     readonly names: Pick<Names, "resolve">;
+    readonly parents: ParentProxies;
   },
   stack: AsyncDisposableStack,
 ): { readonly credentials: Credentials; readonly dialler: Dialler } {
@@ -208,6 +228,8 @@ function openCredentials(
     resolve: names.resolve,
     addresses: config,
     caCertsFor: (host) => certificatesFor(trusted, host),
+    parents,
+    dialFrom: config.dialFrom,
     // Our own listeners show certificates of our own CA, which is never trusted upstream.
     ownAddresses: () => [],
   });

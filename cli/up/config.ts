@@ -20,6 +20,9 @@ import { type ApiTarget, parseApiUrl } from "../api/url.ts";
 import { portsOf, responseTimeoutOf } from "../api/values.ts";
 import { type OtlpPlace, parseOtlpUrl } from "./otlp_place.ts";
 import { usageError } from "../command/parse.ts";
+import type { DialFrom } from "../../proxy/egress/connector.ts";
+import { readDialFrom } from "./upstream_dial.ts";
+import { readUpstreamProxy, type UpstreamProxyFlags } from "./upstream_proxy.ts";
 import { caFolderOf } from "../rules/ca_folder.ts";
 import { type FleetStore, fleetStoreOf } from "../store/place.ts";
 
@@ -35,6 +38,8 @@ export interface UpConfig {
   readonly upstreamCas: readonly string[];
   /** Name servers by zone; none: the system's resolver. */
   readonly dns: readonly ServersOf[];
+  readonly upstreamProxy: UpstreamProxyFlags;
+  readonly dialFrom: DialFrom;
   readonly mode: "strict" | "audit";
   readonly policyFile: string | undefined;
   readonly socksAuth: "optional" | "required";
@@ -94,6 +99,8 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     allowCidrs: args.list("allow-cidr").map(parseCidr),
     upstreamCas: args.list("upstream-ca"),
     dns: parseDnsServers(args.list("dns")),
+    upstreamProxy: readUpstreamProxy(args),
+    dialFrom: readDialFrom(args),
     mode: args.textOf("mode") === "audit" ? "audit" : "strict",
     policyFile: args.text("policy"),
     socksAuth: args.textOf("socks-auth") === "required" ? "required" : "optional",

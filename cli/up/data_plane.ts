@@ -15,6 +15,7 @@ import type { PolicySource } from "../../proxy/policy_source.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import { type NameCounters, NO_NAMES } from "../../proxy/egress/names/asker.ts";
 import type { Names } from "../../proxy/egress/names/names.ts";
+import type { ParentProxies } from "../../proxy/egress/parents.ts";
 import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
 import type { Credentials } from "../../secrets/credentials.ts";
 import type { State } from "../../store/state.ts";
@@ -28,6 +29,7 @@ export interface DataPlaneParts {
   readonly credentials: Credentials;
   readonly certificates: Certificates;
   readonly trusted: readonly TrustedFor[];
+  readonly parents: ParentProxies;
   readonly audit: AuditLog;
   readonly clock: Clock;
   /** The memory of `Meters`, for all threads. */
@@ -73,6 +75,8 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
     allowCidrs: config.allowCidrs,
     trusted: parts.trusted,
     dns: config.dns,
+    parents: parts.parents,
+    dialFrom: config.dialFrom,
     logQuery: config.logQuery,
     http2: config.http2,
   };

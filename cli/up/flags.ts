@@ -6,6 +6,8 @@
  * @module
  */
 import { CLEARTEXT_SECRETS, EXPLAIN } from "../../proxy/context.ts";
+import { UPSTREAM_FAMILIES } from "../../proxy/egress/connector.ts";
+import { PARENT_DNS } from "../../proxy/egress/parents.ts";
 import { ON_ECHO } from "../../proxy/echo/echo_guard.ts";
 import { type FlagSpec, splitCommas } from "../command/command.ts";
 import { STORE_FLAGS } from "../store/flags.ts";
@@ -71,6 +73,51 @@ export const UP_FLAGS: readonly FlagSpec[] = [
       "when it is left out",
     isRepeatable: true,
     split: splitCommas,
+  },
+  {
+    name: "upstream-proxy",
+    placeholder: "URL",
+    description:
+      "reach upstreams through this parent proxy and no other way: http[s]://[USER@]HOST:PORT, or " +
+      "PATTERN=URL for some hosts; the pattern that says most wins",
+    isRepeatable: true,
+  },
+  {
+    name: "upstream-proxy-password-file",
+    placeholder: "FILE",
+    description: "the password of the parent proxy's user, or PATTERN=FILE for the parent of that pattern",
+    isRepeatable: true,
+  },
+  {
+    name: "no-upstream-proxy",
+    placeholder: "HOST",
+    description:
+      "reach these without the parent proxy: a host, *.suffix, .suffix with the name itself, a CIDR",
+    isRepeatable: true,
+    split: splitCommas,
+  },
+  {
+    name: "upstream-proxy-dns",
+    placeholder: "WHO",
+    description:
+      "who looks names up behind a parent proxy: local checks and asks for addresses; parent asks for the " +
+      "name under a rule for exactly this host, whose addresses are then not checked",
+    choices: PARENT_DNS,
+    default: "local",
+  },
+  {
+    name: "upstream-family",
+    placeholder: "FAMILY",
+    description: "dial only IPv4 or only IPv6",
+    choices: UPSTREAM_FAMILIES,
+    default: "any",
+  },
+  {
+    name: "upstream-source",
+    placeholder: "ADDRESS",
+    description:
+      "dial from this local address; once for each family, and a family without one is not dialled",
+    isRepeatable: true,
   },
   {
     name: "mode",

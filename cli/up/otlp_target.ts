@@ -15,6 +15,8 @@ import { DEFAULT_LIMITS, OTLP_LIMITS } from "../../core/limits.ts";
 import { logger } from "../../core/log.ts";
 import { Admission } from "../../proxy/accept/admission.ts";
 import { Dialler, systemResolve } from "../../proxy/egress/dialler.ts";
+import type { DialFrom } from "../../proxy/egress/connector.ts";
+import type { ParentProxies } from "../../proxy/egress/parents.ts";
 import { providerCall } from "../../proxy/egress/provider_call.ts";
 import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
 import { readOtlpAnswer } from "../../proxy/records/otlp.ts";
@@ -35,8 +37,10 @@ const MAX_HEADERS_BYTES = 16_384;
  */
 export async function openOtlpTarget(
   { url, headersFile, caFile }: OtlpPlace,
-  { denyCidrs, trusted, now }: Pick<UpConfig, "denyCidrs"> & {
+  { denyCidrs, dialFrom, trusted, parents, now }: Pick<UpConfig, "denyCidrs"> & {
+    readonly dialFrom?: DialFrom;
     readonly trusted: readonly TrustedFor[];
+    readonly parents?: ParentProxies;
     readonly now: () => number;
   },
 ): Promise<SendOtlp> {
@@ -51,6 +55,8 @@ export async function openOtlpTarget(
     // No VM chose the place, so private networks are open; what is to be dialled by nobody stays closed.
     addresses: { denyCidrs, allowCidrs: [parseCidr("0.0.0.0/0"), parseCidr("::/0")] },
     caCertsFor: (host) => [...certificatesFor(trusted, host), ...pem],
+    parents,
+    dialFrom,
     ownAddresses: () => [],
   });
   const call = providerCall(dialler, DEFAULT_LIMITS, { mayBeClear: true });
@@ -77,12 +83,16 @@ async function readHeaderFile(file: string): Promise<Readonly<Record<string, str
  * @throws ProxyError `input.invalid`, `audit.write-failed`
  */
 export async function openOtlpExporter(
-  config: Pick<UpConfig, "auditOtlp" | "stateDir" | "hostgroup" | "denyCidrs">,
-  { trusted, clock }: { readonly trusted: readonly TrustedFor[]; readonly clock: Clock },
+  config: Pick<UpConfig, "auditOtlp" | "stateDir" | "hostgroup" | "denyCidrs" | "dialFrom">,
+  { trusted, parents, clock }: {
+    readonly trusted: readonly TrustedFor[];
+    readonly parents: ParentProxies;
+    readonly clock: Clock;
+  },
 ): Promise<OtlpExporter | undefined> {
-  const { auditOtlp: place, stateDir, hostgroup, denyCidrs } = config;
+  const { auditOtlp: place, stateDir, hostgroup } = config;
   if (!place) return undefined;
-  const send = await openOtlpTarget(place, { denyCidrs, trusted, now: () => clock.now() });
+  const send = await openOtlpTarget(place, { ...config, trusted, parents, now: () => clock.now() });
   await using opened = new AsyncDisposableStack();
   const { queue, unauthenticatedQueue } = OTLP_LIMITS;
   const main = opened.use(await LineQueue.open(join(stateDir, "otlp"), queue));

@@ -20,7 +20,6 @@ import { noCommonProtocol } from "./no_common_protocol.ts";
 /** Where to, and with what. */
 export interface CertificateTarget {
   readonly host: string;
-  readonly port: number;
   readonly alpn?: readonly Alpn[];
   readonly limits: Limits;
   readonly deadlines: Deadlines;
@@ -29,11 +28,14 @@ export interface CertificateTarget {
 
 /** @throws ProxyError `upstream.tls`, `upstream.timeout`, or the signal's reason */
 export async function dialWithCertificate(
-  { host, port, alpn = ["http/1.1"], limits, deadlines, caCertsFor }: CertificateTarget,
-  { address, certificate, signal }: {
+  { host, alpn = ["http/1.1"], limits, deadlines, caCertsFor }: CertificateTarget,
+  { address, port, certificate, signal, onConnect }: {
     readonly address: string;
+    readonly port: number;
     readonly certificate: ClientCertificate;
     readonly signal: AbortSignal;
+    /** Is told from where it is connected, before anything is sent. */
+    readonly onConnect?: (local: Pick<Deno.NetAddr, "hostname" | "port">) => void;
   },
 ): Promise<UpstreamConnection> {
   const { connect } = await import("node:tls");
@@ -56,6 +58,12 @@ export async function dialWithCertificate(
     throw upstreamTlsError(host, error); // a certificate or key that the runtime does not take
   }
   const stream = new NodeStream(socket);
+  socket.once("connect", () => {
+    const { localAddress, localPort } = socket;
+    if (localAddress !== undefined && localPort !== undefined) {
+      onConnect?.({ hostname: localAddress, port: localPort });
+    }
+  });
   let isLate = false;
   const cut = () => cutNodeSocket(socket, { hostname: address, port });
   const deadline = deadlines.start(limits.handshakeTimeoutMs, () => {

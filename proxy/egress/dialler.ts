@@ -9,23 +9,23 @@
 import { lookup } from "node:dns/promises";
 import { type Cidr, type IpBytes, parseIp } from "../../core/cidr.ts";
 import type { Deadlines } from "../../core/deadlines.ts";
-import { messageOf, ProxyError } from "../../core/errors.ts";
-import { formatHostPort, isIpLiteral } from "../../core/host_port.ts";
+import { isProxyError, ProxyError } from "../../core/errors.ts";
+import { isIpLiteral } from "../../core/host_port.ts";
 import type { Limits } from "../../core/limits.ts";
 import { type AddressOptions, checkAll, isNearAddress } from "../../policy/address.ts";
 import type { ClientCertificate } from "../../secrets/credential.ts";
 import type { Admission } from "../accept/admission.ts";
-import { ByteReader, closeQuietly } from "../streams/byte_reader.ts";
 import type { Client } from "../policy_source.ts";
 import { ClosedAddresses } from "./closed_addresses.ts";
-import { SocketStream } from "../streams/socket_stream.ts";
-import { dialWithCertificate } from "./certificate_dial.ts";
 import { CertificateLooks } from "./certificate_look.ts";
+import { Connector, type DialFrom } from "./connector.ts";
+import { finishDial, type Opened } from "./finish_dial.ts";
+import { ParentWay } from "./parent_way.ts";
+import { formatParent, isDirect, NO_PARENTS, parentFor, type ParentProxies } from "./parents.ts";
+import type { DeadChoice } from "./race.ts";
 import type { Alpn, UpstreamConnection } from "./upstream_connection.ts";
 import type { Asker } from "./names/asker.ts";
 import { FailedLookup, lookupError } from "./names/failed_lookup.ts";
-import { interleave, race, Winners } from "./race.ts";
-import { startUpstreamTls } from "./upstream_tls.ts";
 
 /** All addresses of a name. Rejects when it has none, with a `FailedLookup` where more is known. */
 export type Resolve = (host: string, asker?: Asker) => Promise<readonly string[]>;
@@ -47,6 +47,14 @@ export interface UpstreamOptions {
   readonly closedHosts?: () => readonly string[];
   /** Where this process itself answers on a port. */
   readonly ownAddresses: (port: number) => readonly Cidr[];
+  /** Parent proxies. Default: none. */
+  readonly parents?: ParentProxies | undefined;
+  /** Where this process listens as a proxy, exactly: another program may be a parent on the same port of another address. */
+  readonly ownListeners?: ((port: number) => readonly Cidr[]) | undefined;
+  /** Families and local addresses to dial from. Default: any. */
+  readonly dialFrom?: DialFrom | undefined;
+  /** Is told of a place whose preferred address did not answer. */
+  readonly onDeadChoice?: ((dead: DeadChoice) => void) | undefined;
 }
 
 /** Where to, on whose behalf. */
@@ -63,21 +71,30 @@ export interface DialTarget {
   readonly clientCertificate?: ClientCertificate | undefined;
   /** What is offered within TLS, in the order of preference. Default: HTTP/1.1 alone. */
   readonly alpn?: readonly Alpn[];
+  /** Whoever asks can send requests in absolute form, as a parent proxy takes them: without TLS there need be no tunnel. */
+  readonly inAbsoluteForm?: boolean;
 }
-
-/** A name may have many more addresses than anyone should wait for; big sites have up to eight of each family. */
-const MAX_ADDRESSES_TRIED = 32;
 
 /** Dials. */
 export class Dialler {
   readonly #options: UpstreamOptions;
-  readonly #winners = new Winners();
   readonly #looks = new CertificateLooks();
+  readonly #connector: Connector;
+  readonly #parents: ParentProxies;
+  readonly #parentWay: ParentWay;
   readonly #closed: ClosedAddresses | undefined;
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
-    const { closedHosts, resolve, limits } = options;
+    const { closedHosts, resolve, limits, parents = NO_PARENTS, dialFrom, ownListeners } = options;
+    this.#connector = new Connector({ ...options, from: dialFrom });
+    this.#parents = parents;
+    this.#parentWay = new ParentWay({
+      ...options,
+      connector: this.#connector,
+      resolve: (host, client, signal) => this.#lookUp(host, client, signal),
+      ownListeners: ownListeners ?? (() => []),
+    });
     this.#closed = closedHosts && new ClosedAddresses({
       hosts: closedHosts,
       resolve: (host) => within(resolve(host), limits.resolveTimeoutMs),
@@ -99,40 +116,19 @@ export class Dialler {
       });
     }
     try {
-      const addresses = await this.#resolve(target, signal);
-      const tcp = await this.#connect(addresses, target, signal);
-      const { hostname: address } = tcp.remoteAddr as Deno.NetAddr; // one that was checked, and answers
+      const opened = await this.#open(target, signal);
+      const { address, line } = opened;
       try {
-        return await this.#open(tcp, { ...target, address }, signal);
+        return await finishDial(opened, { ...target, ...this.#options }, signal);
       } catch (error) {
-        // Only where the connection goes to the address itself: a look takes no other way.
-        throw error instanceof ProxyError && error.code === "upstream.tls" && addresses.includes(address)
+        // A look takes no other way than straight to the address: not through a parent, and from no other address.
+        throw isProxyError(error, "upstream.tls") && address !== undefined && line.tcp
           ? await this.#looks.tellMore(error, { ...target, address }, signal)
           : error;
       }
     } finally {
       release();
     }
-  }
-
-  /** What is to be spoken on a connection that was made, begun. */
-  async #open(
-    tcp: Deno.TcpConn,
-    target: DialTarget & { readonly address: string },
-    signal: AbortSignal,
-  ): Promise<UpstreamConnection> {
-    const { clientCertificate, address } = target;
-    if (clientCertificate) {
-      closeQuietly(tcp);
-      const how = { address, certificate: clientCertificate, signal };
-      return await dialWithCertificate({ ...target, ...this.#options }, how);
-    }
-    tcp.setNoDelay(true);
-    const { conn, protocol } = target.scheme === "https"
-      ? await startUpstreamTls(tcp, { ...target, ...this.#options }, signal)
-      : { conn: tcp, protocol: target.alpn?.[0] ?? "http/1.1" as const };
-    const stream = new SocketStream(conn);
-    return { stream, reader: new ByteReader(stream), isReused: false, protocol };
   }
 
   /**
@@ -144,20 +140,41 @@ export class Dialler {
     return this.#resolve(target, signal);
   }
 
+  /** The parent proxy that a host is reached through, as text: connections by different ways are never the same. */
+  wayTo(host: string): string | undefined {
+    const parent = parentFor(this.#parents, host);
+    return parent && formatParent(parent);
+  }
+
+  async #open(target: DialTarget, signal: AbortSignal): Promise<Opened> {
+    const { host, port, client } = target;
+    const parent = parentFor(this.#parents, host);
+    const isNamed = parent !== undefined && this.#isAskedByName(target);
+    const addresses = isNamed ? [host] : await this.#resolve(target, signal);
+    if (!parent || isDirect(this.#parents, addresses.map(parseIp).filter((ip) => ip !== undefined))) {
+      const line = await this.#connector.connect({ host, port, addresses, client: client.name }, signal);
+      return { line, address: line.address };
+    }
+    if (target.isOnlyNear) throw notThroughParent(host);
+    const asked = { host, port, client: client.name, parent };
+    // A name that is asked for by its address would lose its name: a proxy makes `Host` from the URL (RFC 9112 §3.2.2).
+    if (target.scheme === "http" && target.inAbsoluteForm && (isNamed || isIpLiteral(host))) {
+      return { line: await this.#parentWay.reach(asked, signal), parent };
+    }
+    return await this.#parentWay.tunnel(asked, addresses, signal);
+  }
+
+  /** `--upstream-proxy-dns=parent`: only under a rule for exactly this name, whose author knows what is there. */
+  #isAskedByName({ host, ruleHost }: DialTarget): boolean {
+    return this.#parents.dns === "parent" && ruleHost === host && !isIpLiteral(host);
+  }
+
   async #resolve(
     { host, port, ruleHost, isOnlyNear, client }: DialTarget,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
-    const { resolve, limits, addresses } = this.#options;
-    let found: readonly string[];
-    try {
-      found = isIpLiteral(host)
-        ? [host]
-        : await within(resolve(host, { client: client.name, signal }), limits.resolveTimeoutMs, signal);
-    } catch (cause) {
-      if (signal.aborted) throw signal.reason;
-      throw lookupError(host, cause instanceof TimedOut ? new FailedLookup("timeout") : cause);
-    }
+    const { addresses } = this.#options;
+    const found = isIpLiteral(host) ? [host] : await this.#lookUp(host, client.name, signal);
     const ips = found.map(parseIp).filter((ip) => ip !== undefined);
     if (ips.length === 0 || ips.length !== found.length) {
       throw new ProxyError("upstream.dns", `Cannot find ${host}: the name has no usable address`, {
@@ -184,61 +201,28 @@ export class Dialler {
     );
   }
 
-  /** The first address that answers. All share one time: a name with many dead addresses holds nothing for longer. */
-  async #connect(
-    addresses: readonly string[],
-    target: DialTarget,
-    signal: AbortSignal,
-  ): Promise<Deno.TcpConn> {
-    const { deadlines, limits, admission } = this.#options;
-    const { port, client } = target;
-    const place = formatHostPort(target);
-    const tried = this.#winners.order(place, interleave(addresses)).slice(0, MAX_ADDRESSES_TRIED);
-    const late = new AbortController();
-    const deadline = deadlines.start(limits.connectTimeoutMs, () => late.abort(new TimedOut()));
+  async #lookUp(host: string, client: string, signal: AbortSignal): Promise<readonly string[]> {
+    const { resolve, limits } = this.#options;
     try {
-      const { connection, address } = await race(tried, {
-        connect: (hostname, cancelled) => Deno.connect({ hostname, port, signal: cancelled }),
-        discard: closeQuietly,
-        tryExtra: () => admission.tryExtraConnect(client.name, target),
-        delayMs: limits.connectAttemptDelayMs,
-        signal: AbortSignal.any([signal, late.signal]),
-      });
-      this.#winners.note(place, address, tried);
-      return connection;
-    } catch (error) {
+      return await within(resolve(host, { client, signal }), limits.resolveTimeoutMs, signal);
+    } catch (cause) {
       if (signal.aborted) throw signal.reason;
-      throw connectError(place, mostTelling(error));
-    } finally {
-      deadline.stop();
+      throw lookupError(host, cause instanceof TimedOut ? new FailedLookup("timeout") : cause);
     }
   }
 }
 
+/** What a parent gets without TLS, it can read, wherever it is. */
+function notThroughParent(host: string): ProxyError {
+  return new ProxyError(
+    "upstream.address-denied",
+    `Cannot send a credential to ${host} without TLS: it would go through a parent proxy`,
+    { reason: "cleartext-secret" },
+  );
+}
+
 function isNear(ip: IpBytes | undefined): boolean {
   return ip !== undefined && isNearAddress(ip);
-}
-
-function connectError(where: string, error: unknown): ProxyError {
-  const fail = (code: "upstream.refused" | "upstream.timeout" | "upstream.unreachable", words: string) => {
-    const reason =
-      { "upstream.refused": "connect-refused", "upstream.timeout": "connect-timeout" }[code as string] ??
-        "connect-unreachable";
-    return new ProxyError(code, `Cannot connect to ${where}: ${words}`, { cause: error, reason });
-  };
-  if (error instanceof Deno.errors.ConnectionRefused) return fail("upstream.refused", "connection refused");
-  if (
-    error instanceof TimedOut || error instanceof Deno.errors.TimedOut || /timed out/i.test(messageOf(error))
-  ) {
-    return fail("upstream.timeout", "the connect timed out");
-  }
-  return fail("upstream.unreachable", "the network or host cannot be reached");
-}
-
-/** Of several failures the one that says most: somebody is there and refuses. */
-function mostTelling(error: unknown): unknown {
-  if (!(error instanceof AggregateError)) return error;
-  return error.errors.find((each) => each instanceof Deno.errors.ConnectionRefused) ?? error.errors.at(-1);
 }
 
 class TimedOut extends Error {}

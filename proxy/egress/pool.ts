@@ -19,6 +19,8 @@ export interface PoolKey {
   readonly host: string;
   readonly port: number;
   readonly grant: Grant;
+  /** The way to it where that leads through a parent proxy. */
+  readonly way?: string | undefined;
 }
 
 interface Idle {
@@ -163,13 +165,14 @@ export class UpstreamPool {
  * The rule's host pattern belongs to it: a rule that names the host exactly may reach a private address, and a connection
  * to that must not serve a request under `*`.
  */
-export function keyOf({ scheme, host, port, grant: { client, rule, credential } }: PoolKey): string {
+export function keyOf({ scheme, host, port, way, grant: { client, rule, credential } }: PoolKey): string {
   return [
     client.name,
     client.version,
     scheme,
     host,
     port,
+    way,
     rule?.host,
     credential?.secret,
     credential?.version,

@@ -148,8 +148,17 @@ export function interleave(addresses: readonly string[]): readonly string[] {
 }
 
 /** A winner is begun with for ten minutes (RFC 6555 §4.2), then the resolver's own order is tried again. */
-const REMEMBERED_MS = 600_000;
+export const REMEMBERED_MS = 600_000;
 const MAX_REMEMBERED = 1_024;
+
+/** A place whose preferred address did not answer, or not before another did. */
+export interface DeadChoice {
+  /** `host:port`. */
+  readonly place: string;
+  readonly address: string;
+  /** Which one answered. */
+  readonly instead: string;
+}
 
 /** Which address of a place answered when another one did not, so that the next dial does not wait for that one again. */
 export class Winners {
@@ -174,9 +183,12 @@ export class Winners {
    * Remembers the outcome.
    *
    * @param tried the addresses in the order of the race
+   * @returns what was learnt, if anything
    */
-  note(place: string, winner: string, tried: readonly string[]): void {
-    if (winner === tried[0]) return; // nothing was learnt, and what was learnt before goes on until its end
+  note(place: string, winner: string, tried: readonly string[]): DeadChoice | undefined {
+    const [preferred = winner] = tried;
+    if (winner === preferred) return undefined; // what was learnt before goes on until its end
     this.#known.set(place, { address: winner, untilMs: this.#now() + REMEMBERED_MS });
+    return { place, address: preferred, instead: winner };
   }
 }

@@ -10,6 +10,8 @@ import { formatHostPort } from "../../core/host_port.ts";
 import type { ClientCertificate } from "../../secrets/credential.ts";
 import type { Alpn, UpstreamConnection } from "../egress/upstream_connection.ts";
 import { announcedIdleMs } from "../egress/idle_times.ts";
+import { parentHop } from "../egress/parent_hop.ts";
+import type { PoolKey } from "../egress/pool.ts";
 import type { AdmittedExchange } from "../exchange.ts";
 import { Http1Leg } from "../http1/upstream.ts";
 import type { Http2ClientConnection } from "../http2/types.ts";
@@ -18,9 +20,9 @@ import type { UpstreamLeg } from "../message/message.ts";
 
 /** A leg on a kept connection, or undefined. `isReplayable` is whether the request can be sent again, should it be dead. */
 export function takeLeg(exchange: AdmittedExchange, isReplayable: boolean): UpstreamLeg | undefined {
-  const { session: { context: { pool } }, target, grant } = exchange;
+  const { session: { context: { pool } } } = exchange;
   if (exchange.request.head.version === "HTTP/2") return undefined;
-  const connection = pool.take({ ...target, grant }, isReplayable);
+  const connection = pool.take(keyFor(exchange), isReplayable);
   return connection && legOn(connection, exchange);
 }
 
@@ -34,12 +36,12 @@ export async function dialLeg(
   signal: AbortSignal,
   clientCertificate?: ClientCertificate,
 ): Promise<UpstreamLeg> {
-  const { session: { context: { http2Pool } }, target, grant } = exchange;
+  const { session: { context: { http2Pool } }, target } = exchange;
   if (exchange.request.head.version !== "HTTP/2") {
     return legOn(await dial(exchange, { signal, alpn: ["http/1.1"], clientCertificate }), exchange);
   }
   const { connection, isReused, release } = await http2Pool.lease(
-    { ...target, grant },
+    keyFor(exchange),
     signal,
     () => dial(exchange, { signal, alpn: ["h2"], clientCertificate }),
   );
@@ -94,7 +96,7 @@ async function checkExtendedConnect(
 
 /** A new connection that speaks what the tunnel does. One that cannot be had may mean that this was a wrong choice. */
 async function dial(
-  { session, target, rule, client, secret }: AdmittedExchange,
+  { session, target, rule, client, secret, upgrade }: AdmittedExchange,
   { signal, ...how }: {
     readonly signal: AbortSignal;
     readonly alpn: readonly [Alpn];
@@ -106,7 +108,11 @@ async function dial(
     const failed = tunnel?.failedDial?.take(rule.host, clock.monotonic());
     if (failed) throw failed;
     const isOnlyNear = secret?.isOnlyNear ?? false;
-    return await dialler.dial({ ...target, client, ruleHost: rule.host, isOnlyNear, ...how }, signal);
+    const inAbsoluteForm = how.alpn[0] === "http/1.1" && !upgrade; // else it is a tunnel, through a parent too
+    return await dialler.dial(
+      { ...target, client, ruleHost: rule.host, isOnlyNear, inAbsoluteForm, ...how },
+      signal,
+    );
   } catch (error) {
     if (error instanceof ProxyError && error.code.startsWith("upstream.")) protocols?.forget(target);
     // Only another tunnel can choose anew.
@@ -115,15 +121,23 @@ async function dial(
   }
 }
 
+/** A connection on which a parent proxy takes requests is none to change protocols on: it goes by another way. */
+function keyFor({ session: { context: { dialler } }, target, grant, upgrade }: AdmittedExchange): PoolKey {
+  const way = dialler.wayTo(target.host);
+  return { ...target, grant, way: way !== undefined && upgrade ? `tunnel by ${way}` : way };
+}
+
 function isProtocolMismatch(error: unknown): boolean {
   return error instanceof ProxyError && error.reason === "protocol-mismatch";
 }
 
 function legOn(connection: UpstreamConnection, exchange: AdmittedExchange): UpstreamLeg {
-  const { session: { context: { pool, limits } }, target, grant } = exchange;
+  const { session: { context: { pool, limits } }, target } = exchange;
+  const { parent } = connection;
   return new Http1Leg({
     ...connection,
     limits,
-    keep: ({ fields }) => pool.put({ ...target, grant }, connection, announcedIdleMs(fields)),
+    ...(parent ? { hop: parentHop(parent, target) } : {}),
+    keep: ({ fields }) => pool.put(keyFor(exchange), connection, announcedIdleMs(fields)),
   });
 }

@@ -23,8 +23,18 @@ export interface Http1LegOptions {
   /** Requests were sent on it before: the upstream may be closing it just now. */
   readonly isReused: boolean;
   readonly limits: Limits;
+  /** Where the connection ends at another proxy: what heads are made of for it, and what its answers may be. */
+  readonly hop?: Http1Hop | undefined;
   /** Takes the connection back when it can serve another request. The head is that of the answer. */
   readonly keep: (head: ResponseHead) => void;
+}
+
+/** A proxy between us and the upstream. */
+export interface Http1Hop {
+  /** The head as it takes it. */
+  readonly outgoing: (head: RequestHead) => RequestHead;
+  /** @throws ProxyError when the answer is its own, and not the upstream's */
+  readonly incoming: (head: ResponseHead) => void;
 }
 
 /** See the module. */
@@ -40,7 +50,8 @@ export class Http1Leg implements UpstreamLeg {
 
   async send(head: () => RequestHead, first: Uint8Array): Promise<void> {
     this.#request = head();
-    await writeAll(this.#options.stream, withBody(formatRequestHead(this.#request), first));
+    const sent = this.#options.hop?.outgoing(this.#request) ?? this.#request;
+    await writeAll(this.#options.stream, withBody(formatRequestHead(sent), first));
   }
 
   write(piece: Uint8Array): Promise<void> {
@@ -55,8 +66,10 @@ export class Http1Leg implements UpstreamLeg {
     return this.#options.isReused && isBroken ? "unknown" : "seen";
   }
 
-  readHead(): Promise<ResponseHead> {
-    return readResponseHead(this.#options.reader, this.#options.limits);
+  async readHead(): Promise<ResponseHead> {
+    const head = await readResponseHead(this.#options.reader, this.#options.limits);
+    this.#options.hop?.incoming(head);
+    return head;
   }
 
   bodyOf(head: ResponseHead): MessageBody {

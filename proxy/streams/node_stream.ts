@@ -1,21 +1,22 @@
 /**
- * A connection of `node:tls` as a byte stream. Only where a client certificate is shown: `Deno.startTls` ignores one.
+ * A connection of `node:tls` or `node:net` as a byte stream. Only where the runtime's own calls lack something: a client
+ * certificate, which `Deno.startTls` ignores, and a source address, which `Deno.connect` does not take.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { TLSSocket } from "node:tls";
+import type { Socket } from "node:net";
 import type { ByteStream } from "./byte_reader.ts";
 
 /** See the module. Takes the socket over, with its errors. */
 export class NodeStream implements ByteStream {
-  readonly #socket: TLSSocket;
+  readonly #socket: Socket;
   #rest: Uint8Array = new Uint8Array(0);
   #failure: unknown;
   #hasEnded = false;
   #wake = () => {};
 
-  constructor(socket: TLSSocket) {
+  constructor(socket: Socket) {
     this.#socket = socket;
     const wake = () => this.#wake();
     socket.on("readable", wake);

@@ -81,7 +81,7 @@ async function ask(
     ? undefined
     : { secret: rule.secret, version };
   const grant = { client, rule, ...(credential ? { credential } : {}) };
-  const key: PoolKey = { scheme: "https", ...target, grant };
+  const key: PoolKey = { scheme: "https", ...target, grant, way: dialler.wayTo(target.host) };
   const cancel = new AbortController();
   const release = grants.hold(grant, () =>
     cancel.abort(

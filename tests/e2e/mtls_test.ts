@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Program } from "../support/program.ts";
 import { hasProgram, runProgram } from "../support/programs.ts";
-import { startTestProxy, TOKEN } from "../support/start_proxy.ts";
+import { everythingBy, startTestParent } from "../support/parent_proxy.ts";
+import { startTestProxy, type TestProxyOptions, TOKEN } from "../support/start_proxy.ts";
 import { upstreamAuthority } from "../support/test_authority.ts";
 import { Rig } from "../unit/secrets/support.ts";
 
@@ -86,50 +87,77 @@ return 200 "$server_protocol $ssl_client_s_dn $http_authorization\\n"; } } }`,
   };
 }
 
-for (const tls of ["TLSv1.2", "TLSv1.3"] as const) {
-  Deno.test({ ignore, name: `a client certificate reaches its host, and no other, ${tls}` }, async () => {
-    await using stack = new AsyncDisposableStack();
-    const dir = await Deno.makeTempDir({ prefix: "slicer-mtls-" });
-    stack.defer(() => Deno.remove(dir, { recursive: true }));
-    const api = stack.use(await startApi(dir, tls));
-    const rig = stack.use(await Rig.start({ isStarted: false }));
-    const client = await Deno.readTextFile(`${dir}/client.pem`);
-    await rig.adopt("mtls", client, { host: "k8s.test" });
-    const proxy = stack.use(await startTestProxy({ credentials: rig.credentials }));
-    await Deno.writeTextFile(`${dir}/proxy.pem`, proxy.caPem);
-    const rule = { ports: [api.port], paths: ["/api/*"] };
-    proxy.policy.allow("one", { ...rule, host: "k8s.test", secret: "login" });
-    proxy.policy.allow("one", { ...rule, host: "other.test" });
-    proxy.policy.allow("one", { ...rule, host: "wrong.test", secret: "login" });
-    const curl = async (...args: string[]) => {
-      const { stdout, stderr } = await runProgram("curl", [
-        ...["-sS", "--max-time", "20", "--cacert", `${dir}/proxy.pem`, "-H", "Authorization: Bearer MINE"],
-        ...["-x", `http://proxy:${TOKEN}@127.0.0.1:${proxy.httpPort}`, ...args],
-      ]);
-      return stdout + stderr;
-    };
-    const pods = `https://k8s.test:${api.port}/api/v1/pods`;
-    assertMatch(await curl("--http2", pods, pods), /^(HTTP\/2.0 O=ci,CN=robot \n){2}$/);
-    assertMatch(await curl("--http1.1", pods, pods), /^(HTTP\/1.1 O=ci,CN=robot \n){2}$/);
-    const body = "x".repeat(300_000);
-    await Deno.writeTextFile(`${dir}/body`, body);
-    assertMatch(await curl("--http1.1", "--data-binary", `@${dir}/body`, pods), /^HTTP\/1.1 O=ci/);
-    for (const version of ["--http1.1", "--http2"]) {
-      assertStringIncludes(await curl(version, `https://other.test:${api.port}/api/x`), "who are you");
-      assertStringIncludes(
-        await curl(version, `https://wrong.test:${api.port}/api/x`),
-        "bound to another host",
+/** How the proxy gets to the upstream: what does not dial itself has to be handed to the TLS library. */
+const ways = {
+  "directly": () => Promise.resolve({}),
+  "by an http parent": async (stack) => {
+    const { port } = stack.use(await startTestParent());
+    return { parents: everythingBy({ port }) };
+  },
+  "by an https parent": async (stack) => {
+    const { port } = stack.use(await startTestParent({ names: ["127.0.0.1"] }));
+    return { parents: everythingBy({ scheme: "https", port }) };
+  },
+  "from a source address": () => Promise.resolve({ dialFrom: { family: "any", sources: ["127.0.0.7"] } }),
+} satisfies Record<string, (stack: AsyncDisposableStack) => Promise<TestProxyOptions>>;
+
+for (
+  const [tls, way] of [
+    ["TLSv1.2", "directly"],
+    ["TLSv1.3", "directly"],
+    ["TLSv1.3", "by an http parent"],
+    ["TLSv1.3", "by an https parent"],
+    ["TLSv1.3", "from a source address"],
+  ] as const
+) {
+  Deno.test(
+    { ignore, name: `a client certificate reaches its host, and no other, ${tls}, ${way}` },
+    async () => {
+      await using stack = new AsyncDisposableStack();
+      const dir = await Deno.makeTempDir({ prefix: "slicer-mtls-" });
+      stack.defer(() => Deno.remove(dir, { recursive: true }));
+      const api = stack.use(await startApi(dir, tls));
+      const rig = stack.use(await Rig.start({ isStarted: false }));
+      const client = await Deno.readTextFile(`${dir}/client.pem`);
+      await rig.adopt("mtls", client, { host: "k8s.test" });
+      const proxy = stack.use(
+        await startTestProxy({ credentials: rig.credentials, ...await ways[way](stack) }),
       );
-    }
-    assertStringIncludes(
-      await curl(`http://k8s.test:${api.port}/api/x`),
-      "a certificate, which only TLS shows",
-    );
-    await proxy.waitLine(/host=k8s.test .*status=200 secret=login/);
-    // The secret's end is the end of what it had opened.
-    await rig.state.deleteSecret("login");
-    assertStringIncludes(await curl(pods), "which does not exist");
-  });
+      await Deno.writeTextFile(`${dir}/proxy.pem`, proxy.caPem);
+      const rule = { ports: [api.port], paths: ["/api/*"] };
+      proxy.policy.allow("one", { ...rule, host: "k8s.test", secret: "login" });
+      proxy.policy.allow("one", { ...rule, host: "other.test" });
+      proxy.policy.allow("one", { ...rule, host: "wrong.test", secret: "login" });
+      const curl = async (...args: string[]) => {
+        const { stdout, stderr } = await runProgram("curl", [
+          ...["-sS", "--max-time", "20", "--cacert", `${dir}/proxy.pem`, "-H", "Authorization: Bearer MINE"],
+          ...["-x", `http://proxy:${TOKEN}@127.0.0.1:${proxy.httpPort}`, ...args],
+        ]);
+        return stdout + stderr;
+      };
+      const pods = `https://k8s.test:${api.port}/api/v1/pods`;
+      assertMatch(await curl("--http2", pods, pods), /^(HTTP\/2.0 O=ci,CN=robot \n){2}$/);
+      assertMatch(await curl("--http1.1", pods, pods), /^(HTTP\/1.1 O=ci,CN=robot \n){2}$/);
+      const body = "x".repeat(300_000);
+      await Deno.writeTextFile(`${dir}/body`, body);
+      assertMatch(await curl("--http1.1", "--data-binary", `@${dir}/body`, pods), /^HTTP\/1.1 O=ci/);
+      for (const version of ["--http1.1", "--http2"]) {
+        assertStringIncludes(await curl(version, `https://other.test:${api.port}/api/x`), "who are you");
+        assertStringIncludes(
+          await curl(version, `https://wrong.test:${api.port}/api/x`),
+          "bound to another host",
+        );
+      }
+      assertStringIncludes(
+        await curl(`http://k8s.test:${api.port}/api/x`),
+        "a certificate, which only TLS shows",
+      );
+      await proxy.waitLine(/host=k8s.test .*status=200 secret=login/);
+      // The secret's end is the end of what it had opened.
+      await rig.state.deleteSecret("login");
+      assertStringIncludes(await curl(pods), "which does not exist");
+    },
+  );
 }
 
 Deno.test({ ignore, name: "with a client certificate the host's own is verified too" }, async () => {

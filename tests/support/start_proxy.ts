@@ -11,7 +11,10 @@ import type { Certificates, CleartextSecrets, Explain } from "../../proxy/contex
 import type { OnEcho } from "../../proxy/echo/echo_guard.ts";
 import type { Mode } from "../../policy/mode.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
+import type { DialFrom } from "../../proxy/egress/connector.ts";
 import type { Resolve } from "../../proxy/egress/dialler.ts";
+import type { ParentProxies } from "../../proxy/egress/parents.ts";
+import type { DeadChoice } from "../../proxy/egress/race.ts";
 import type { ResolveRecords } from "../../proxy/egress/record_lookup.ts";
 import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
 import type { PolicySource } from "../../proxy/policy_source.ts";
@@ -37,6 +40,9 @@ export interface TestProxyOptions {
   readonly ownPorts?: readonly number[];
   /** Trusted upstream. Default: the CA of the test upstreams. */
   readonly caCertsFor?: (host: string) => readonly string[];
+  readonly parents?: ParentProxies;
+  readonly dialFrom?: DialFrom;
+  readonly onDeadChoice?: (dead: DeadChoice) => void;
   /** Where requests wait for a person. */
   readonly asks?: Asks;
   readonly logQuery?: boolean;
@@ -125,6 +131,9 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     allowCidrs: (options.allowCidrs ?? ["127.0.0.0/8"]).map(parseCidr),
     caCertsFor: options.caCertsFor ?? (() => [upstreamCa.caPem]),
     ownPorts: () => options.ownPorts ?? [],
+    ...(options.parents ? { parents: options.parents } : {}),
+    ...(options.dialFrom ? { dialFrom: options.dialFrom } : {}),
+    ...(options.onDeadChoice ? { onDeadChoice: options.onDeadChoice } : {}),
     ...(options.asks ? { asks: options.asks } : {}),
     audit,
     logQuery: options.logQuery ?? false,

@@ -1,4 +1,6 @@
 /** The data plane on several threads, with a real state behind it, on free loopback ports. */
+import { FROM_ANYWHERE } from "../../proxy/egress/connector.ts";
+import { NO_PARENTS } from "../../proxy/egress/parents.ts";
 import { Deadlines } from "../../core/deadlines.ts";
 import { parseCidr } from "../../core/cidr.ts";
 import { systemClock } from "../../core/clock.ts";
@@ -95,6 +97,8 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
         allowCidrs: [parseCidr("127.0.0.0/8"), parseCidr("::1/128")],
         dns: [],
         trusted: [{ pattern: "*", pem: [(await upstreamAuthority()).caPem] }],
+        parents: NO_PARENTS,
+        dialFrom: FROM_ANYWHERE,
         logQuery: false,
         http2: true,
       },

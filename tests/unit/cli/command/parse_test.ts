@@ -15,6 +15,7 @@ const SPEC: CommandSpec = {
     { name: "path", placeholder: "P", description: "", isRepeatable: true, split: splitPaths },
     { name: "ca", placeholder: "FILE", description: "", isRepeatable: true },
     { name: "mode", placeholder: "MODE", description: "", choices: ["strict", "audit"], default: "strict" },
+    { name: "no-ca", placeholder: "HOST", description: "", isRepeatable: true },
     { name: "file", short: "f", placeholder: "FILE", description: "" },
     { name: "dry-run", short: "n", description: "" },
   ],
@@ -39,6 +40,14 @@ Deno.test("parseCommandLine() reads values literally", async (t) => {
     ]],
     ["a path with a comma", ["w", "--colour=r", "--path", "/a,b,/c/*,*"], "path", ["/a,b", "/c/*", "*"]],
     ["no splitting of files", ["w", "--colour=r", "--ca", "a,b", "--ca=h=f"], "ca", ["a,b", "h=f"]],
+    [
+      "a flag that begins with no-, and is not the other one",
+      ["w", "--colour=r", "--no-ca=a", "--ca", "b"],
+      "no-ca",
+      [
+        "a",
+      ],
+    ],
     ["a short flag", ["w", "--colour=r", "-f", "x"], "file", ["x"]],
     ["a choice", ["w", "--colour=r", "--mode", "audit"], "mode", ["audit"]],
     ["a switch does not swallow `true`", ["--colour=r", "--dry-run", "true"], "dry-run", [""]],
