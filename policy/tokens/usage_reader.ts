@@ -57,7 +57,6 @@ const SLOTS: ReadonlyMap<string, number> = new Map(MEMBERS.map((name, slot) => [
 const ABOUT = new Set([
   ...["id", "object", "model", "modelVersion", "responseId", "type", "role", "status", "system_fingerprint"],
   ...["service_tier", "finish_reason", "finishReason", "stop_reason", "item_id", "call_id", "obfuscation"],
-  ...["signature", "thoughtSignature", "encrypted_content"],
 ]);
 
 /** See the module. */

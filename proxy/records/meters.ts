@@ -70,7 +70,10 @@ export class Meters {
     if (slot !== undefined) Atomics.store(this.#words, slot + 1, wordOf(BigInt(period), used));
   }
 
-  /** Frees the meters of all other keys. To be called in one thread only. */
+  /**
+   * Frees the meters of all other keys. To be called in one thread only. A request that is under way on a budget that is gone
+   * may still add to its slot, which another budget has by then: one addition, and never one that is taken away.
+   */
   keepOnly(keys: ReadonlySet<bigint>): void {
     for (let slot = 0; slot < this.#words.length; slot += 2) {
       const key = Atomics.load(this.#words, slot);

@@ -8,6 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { parse, visit } from "graphql";
 import { isProxyError } from "../../core/errors.ts";
+import { parseBudget, parseBudgetText } from "../../policy/budget.ts";
 import { matchPath } from "../../policy/path.ts";
 import { parseRule } from "../../policy/rule.ts";
 import { isUnreadable, parseJson } from "../../policy/words/body_text.ts";
@@ -15,6 +16,9 @@ import { readGit } from "../../policy/words/git.ts";
 import { readGraphql } from "../../policy/words/graphql.ts";
 import { formatGraphql, parseGraphql } from "../../policy/words/graphql_words.ts";
 import { coversMcp, formatMcp, parseMcp, readMcp } from "../../policy/words/mcp.ts";
+import { coversCall } from "../../policy/words/grpc.ts";
+import { readLfs } from "../../policy/words/lfs.ts";
+import { parseSays, queryOf } from "../../policy/words/says.ts";
 import { hasOnly, parseQueryCondition } from "../../policy/words/query.ts";
 
 const NUM_RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 2_000);
@@ -208,3 +212,60 @@ property("a condition on the query has one spelling", fc.string({ maxLength: 12 
     assert(isProxyError(error, "input.invalid"));
   }
 });
+
+property(
+  "a gRPC call that a rule covers is routed to that service and method by servers",
+  fc.tuple(
+    fc.constantFrom("POST", "GET", "post"),
+    piecesOf(["/", "a.S", "/M", "a.T", "*", ".", "%2f", "a.S/M", "//", "..", "?", " "], 6),
+    fc.constantFrom("a.S/M", "a.S/*"),
+  ),
+  ([method, path, call]) => {
+    if (!coversCall([call], { method, path })) return;
+    // As gRPC's servers have it: the method is behind the last slash, the service all before it but the first.
+    const last = path.lastIndexOf("/");
+    assertEquals([method, path.slice(0, 1), path.slice(1, last)], ["POST", "/", "a.S"], path);
+    if (call === "a.S/M") assertEquals(path.slice(last + 1), "M", path);
+  },
+);
+
+property(
+  "a batch request of git-lfs that is read asks for the same to whoever reads its JSON",
+  piecesOf(['{"operation":', '"download"', '"upload"', '"Operation":', '"a":', "}", "{", ",", "[", "]"], 8),
+  (text) => {
+    const operation = readLfs(new TextEncoder().encode(text));
+    if (!isUnreadable(operation)) assertEquals(JSON.parse(text).operation, operation);
+  },
+);
+
+property(
+  "a budget has one spelling, and no number that is not written",
+  piecesOf(
+    ["requests", "tokens", "bytes-up", "=", "1", "0", "00", "K", "m", "G", "/h", "/D", "/", "e3", "."],
+    8,
+  ),
+  (text) => {
+    try {
+      const budget = parseBudgetText(text);
+      assertEquals(parseBudgetText(budget), budget);
+      const [, digits, unit = ""] = /=(\d+)([KMGT]?)/i.exec(text) ?? [];
+      const size = { "": 1, K: 1e3, M: 1e6, G: 1e9, T: 1e12 }[unit.toUpperCase()] ?? 0;
+      assertEquals(parseBudget(text).limit, Number(digits) * size, text);
+    } catch (error) {
+      if (!isProxyError(error, "input.invalid")) throw error;
+    }
+  },
+);
+
+property(
+  "what a record says is read without an error, and a condition that it fits is one that it names",
+  piecesOf(
+    ["query:", "a", "=", "*", "%2A", " ", "mcp:", "graphql:", "lfs:", "!body-unreadable", "(x)", "+"],
+    10,
+  ),
+  (says) => {
+    const said = parseSays(says);
+    const query = queryOf(said, ["a"]);
+    if (query && hasOnly(query.query, "a", ["*"])) assert(says.includes("%2A"), says);
+  },
+);
