@@ -15,6 +15,7 @@ import { TokenGuesses } from "../who/token_guesses.ts";
 const UNAUTHENTICATED = "unauthenticated";
 const KEPT_BYTES = "kept bytes";
 const HELD_BYTES = "held bytes";
+const GROWTH_BYTES = "grown windows";
 
 /** Clients of HTTP/2 that are known before those that owe nothing are forgotten: clients come and go with their machines. */
 const MANY_HTTP2_CLIENTS = 1_024;
@@ -169,17 +170,26 @@ export class Admission {
   /** Bytes of a client's request bodies that are held until they can be signed. */
   held(client: string): KeptBytes {
     const { maxHeldBytes, maxHeldBytesPerClient } = this.#limits;
-    const ofClient = `${HELD_BYTES} of ${client}`;
+    return this.#bytes(HELD_BYTES, client, [maxHeldBytes, maxHeldBytesPerClient]);
+  }
+
+  /** Bytes by which the windows of a client's upstream streams have grown. */
+  growth(client: string): KeptBytes {
+    const { maxHttp2GrowthBytes, maxHttp2GrowthBytesPerClient } = this.#limits;
+    return this.#bytes(GROWTH_BYTES, client, [maxHttp2GrowthBytes, maxHttp2GrowthBytesPerClient]);
+  }
+
+  #bytes(key: string, client: string, [max, maxPerClient]: readonly [number, number]): KeptBytes {
+    const ofClient = `${key} of ${client}`;
     const give = (bytes: number) => {
-      this.#counts.add(HELD_BYTES, -bytes);
+      this.#counts.add(key, -bytes);
       this.#counts.add(ofClient, -bytes);
     };
     return {
       take: (bytes) => {
-        this.#counts.add(HELD_BYTES, bytes);
+        this.#counts.add(key, bytes);
         this.#counts.add(ofClient, bytes);
-        const isRoom = this.#counts.of(HELD_BYTES) <= maxHeldBytes &&
-          this.#counts.of(ofClient) <= maxHeldBytesPerClient;
+        const isRoom = this.#counts.of(key) <= max && this.#counts.of(ofClient) <= maxPerClient;
         if (!isRoom) give(bytes);
         return isRoom;
       },

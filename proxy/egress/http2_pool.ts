@@ -48,7 +48,7 @@ export class Http2Pool {
   readonly #grants: Grants;
   readonly #counts: Counts;
   readonly #protocols: ProtocolMemory | undefined;
-  readonly #admission: Pick<Admission, "turnsOf"> | undefined;
+  readonly #admission: Pick<Admission, "turnsOf" | "growth"> | undefined;
   readonly #entries = new Map<string, Set<Entry>>();
   /** Of each dial under way what came of it; undefined when whoever dialled has given it up. */
   readonly #dials = new Map<string, Promise<Entry | undefined>>();
@@ -62,7 +62,7 @@ export class Http2Pool {
       readonly counts?: Counts;
       /** Is told what the upstreams say about themselves. */
       readonly protocols?: ProtocolMemory | undefined;
-      readonly admission?: Pick<Admission, "turnsOf">;
+      readonly admission?: Pick<Admission, "turnsOf" | "growth">;
     },
   ) {
     this.#limits = options.limits;
@@ -138,16 +138,17 @@ export class Http2Pool {
   }
 
   #start(key: PoolKey, { stream, reader }: UpstreamConnection, place: Release | undefined): Entry {
+    const { client, credential } = key.grant;
+    const admission = this.#admission;
     const connection = startHttp2Client({
       stream,
       reader,
       limits: this.#limits,
       deadlines: this.#deadlines,
-      ...(this.#admission ? { turns: this.#admission.turnsOf(key.grant.client.name) } : {}),
+      ...(admission ? { turns: admission.turnsOf(client.name), growth: admission.growth(client.name) } : {}),
     });
     const name = keyOf(key);
     const entry: Entry = { connection, key: name, place, users: 0, idle: undefined, end: () => {} };
-    const { client, credential } = key.grant;
     entry.end = this.#grants.hold(
       { client, ...(credential ? { credential } : {}) },
       () => connection.close(),

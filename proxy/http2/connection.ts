@@ -21,6 +21,9 @@ import { formatSettings, INITIAL_PEER_SETTINGS, type PeerSettings } from "./sett
 import type { StreamCore, StreamLink } from "./stream.ts";
 import type { Http2Connection, Http2Counters, Http2Limits, Http2Options } from "./types.ts";
 
+/** A window is too small for its path when half of it is consumed within so many of them; four streams may share one. */
+const ROUND_TRIPS = 2;
+
 /** One for all connections: a block is written and copied within one call. */
 const block = new HeaderBlockWriter();
 
@@ -40,6 +43,9 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   #streamCount = 0;
   #resetsOut = 0;
   #hasSentHeaders = false;
+  #startedAt = 0;
+  /** From our SETTINGS to their acknowledgement: a round trip, or more of a peer that takes its time. */
+  #roundTripMs = 0;
   /** Ends when the last stream is over. */
   #isFinishing = false;
   #isOver = false;
@@ -123,6 +129,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   /** Says hello and begins to read. */
   protected start(settings: readonly (readonly [id: number, value: number])[]): void {
     this.output.frame(FRAME.SETTINGS, 0, 0, formatSettings(settings));
+    this.#startedAt = performance.now();
     this.giveCredit(0);
     this.#loop.run().catch((cause) => {
       const bug = new Http2Error(
@@ -221,6 +228,20 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
     this.output.number(FRAME.WINDOW_UPDATE, id, increment);
   }
 
+  growWindow(size: number, ms: number): number {
+    const { limits, growth } = this.#options;
+    const isFast = ms < ROUND_TRIPS * this.#roundTripMs;
+    if (!growth || !isFast || 2 * size > limits.maxHttp2UpstreamWindowBytes || !growth.take(size)) return 0;
+    this.#window.grow(size);
+    this.giveCredit(0);
+    return size;
+  }
+
+  shrinkWindow(count: number): void {
+    this.#window.grow(-count);
+    this.#options.growth?.give(count);
+  }
+
   giveCredit(count: number): void {
     const increment = this.#window.give(count);
     if (increment > 0 && !this.#isOver) this.sendCredit(0, increment);
@@ -259,6 +280,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
       onHeaders: (whole) => this.onHeaders(whole),
       onGoAway: (lastId, code) => this.onGoAway(lastId, code),
       onSettings: () => this.onSettings(),
+      onSettingsSeen: () => this.#roundTripMs ||= performance.now() - this.#startedAt,
     });
   }
 

@@ -12,7 +12,7 @@ import type { Output } from "./output.ts";
 
 /** What the peer may still send, on a stream or on the connection. */
 export class ReceiveWindow {
-  readonly #size: number;
+  #size: number;
   #left: number;
   /** Taken by the reader, and not yet returned to the sender. */
   #credit = 0;
@@ -22,6 +22,16 @@ export class ReceiveWindow {
     this.#size = size;
     this.#left = left;
     this.#credit = size - left;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Makes it larger, or smaller by a negative number: the peer is told with credit that falls due, or misses such. */
+  grow(count: number): void {
+    this.#size += count;
+    this.#credit += count;
   }
 
   /** @returns false when the peer sends more than it may */

@@ -45,6 +45,8 @@ export interface Receiving {
   onHeaders(block: HeaderBlock): void;
   onGoAway(lastId: number, code: number): void;
   onSettings(): void;
+  /** The peer has acknowledged ours. */
+  onSettingsSeen(): void;
 }
 
 /** See the module. */
@@ -220,7 +222,7 @@ export class Receiver {
 
   #onSettings({ flags, payload }: Frame): void {
     this.#spendControl();
-    if ((flags & FLAG.ACK) !== 0) return;
+    if ((flags & FLAG.ACK) !== 0) return this.#to.onSettingsSeen();
     const { peer, output, streams, sender, isFromServer } = this.#to;
     const before = peer.initialWindowSize;
     applySettings(peer, payload, isFromServer);

@@ -33,6 +33,9 @@ export interface StreamLink {
   sendReset(id: number, code: number): void;
   /** Gives window credit of the stream to the peer. */
   sendCredit(id: number, increment: number): void;
+  /** By how many bytes a window of `size`, half of which was consumed in `ms`, grows. They are given back when they are free. */
+  growWindow(size: number, ms: number): number;
+  shrinkWindow(count: number): void;
   /** Says that so many body bytes were consumed or dropped, for the connection's window. */
   giveCredit(count: number): void;
   /** The stream is closed. */
@@ -61,6 +64,10 @@ export abstract class StreamCore implements Http2Stream {
   #reader: PromiseWithResolvers<boolean> | undefined;
   /** How many unread bytes the reader waits for. */
   #wanted = 1;
+  /** By how much the window is larger than it was. */
+  #grown = 0;
+  /** When credit was sent last. */
+  #creditedAt = performance.now();
 
   /** @param windows what the peer may send on this stream, and what we may */
   constructor(id: number, link: StreamLink, windows: { readonly receive: number; readonly send: number }) {
@@ -110,6 +117,7 @@ export abstract class StreamCore implements Http2Stream {
     this.#queue.consume(count);
     this.#credit(count);
     this.link.giveCredit(count);
+    this.#shrinkIfRead();
   }
 
   fill(count = 1): Promise<boolean> {
@@ -153,6 +161,7 @@ export abstract class StreamCore implements Http2Stream {
     if (!this.#isReceiving && !this.#isSending) {
       // Over in order: nobody will read what lies here.
       this.link.giveCredit(this.#queue.clear());
+      this.#shrinkIfRead();
       return;
     }
     this.link.sendReset(this.id, code);
@@ -205,6 +214,7 @@ export abstract class StreamCore implements Http2Stream {
   protected receiveEnd(): void {
     if (this.#expected !== undefined && this.#expected > 0) throw wrongLength();
     this.#isReceiving = false;
+    this.#shrinkIfRead();
     this.#wakeReader(this.#queue.size > 0);
     this.#removeIfClosed();
   }
@@ -264,6 +274,7 @@ export abstract class StreamCore implements Http2Stream {
     this.#error = error;
     this.#isReceiving = this.#isSending = false;
     this.link.giveCredit(this.#queue.clear());
+    this.#shrinkIfRead();
   }
 
   /** Everything that waits for it. */
@@ -284,7 +295,20 @@ export abstract class StreamCore implements Http2Stream {
 
   #credit(count: number): void {
     const increment = this.#window.give(count);
-    if (increment > 0 && this.#isReceiving) this.link.sendCredit(this.id, increment);
+    if (increment === 0 || !this.#isReceiving) return;
+    const now = performance.now();
+    const growth = this.link.growWindow(this.#window.size, now - this.#creditedAt);
+    this.#creditedAt = now;
+    this.#grown += growth;
+    this.#window.grow(growth);
+    this.link.sendCredit(this.id, increment + this.#window.give(0));
+  }
+
+  /** Not before nothing of it lies here any more: what ended unread would else make room for more of its kind. */
+  #shrinkIfRead(): void {
+    if (this.#grown === 0 || this.#isReceiving || this.#queue.size > 0) return;
+    this.link.shrinkWindow(this.#grown);
+    this.#grown = 0;
   }
 
   #wakeReader(hasBytes: boolean): void {

@@ -9,6 +9,7 @@
 import type { Deadlines } from "../../core/deadlines.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { ByteReader, ByteStream } from "../streams/byte_reader.ts";
+import type { KeptBytes } from "../message/sent_body.ts";
 import type { Budget } from "./budget.ts";
 import type { Http2Error } from "./error.ts";
 import type { Turns } from "./turns.ts";
@@ -211,6 +212,7 @@ export type Http2Limits = Pick<
   | "maxHttp2RememberedResets"
   | "http2StreamWindowBytes"
   | "http2UpstreamWindowBytes"
+  | "maxHttp2UpstreamWindowBytes"
   | "http2ConnectionWindowBytes"
   | "maxHttp2BacklogBytes"
   | "minHttp2ProgressBytes"
@@ -233,6 +235,8 @@ export interface Http2Options {
   readonly deadlines: Deadlines;
   /** Of the client that it is for: requests begin in them, and those that the end of the connection cuts end in them. */
   readonly turns?: Turns;
+  /** Room by which the windows of its streams may grow, all together, where a round trip takes long. Without it they do not. */
+  readonly growth?: KeptBytes;
 }
 
 /** What a server needs. */

@@ -7,6 +7,7 @@ import { Http2Pool } from "../../../../proxy/egress/http2_pool.ts";
 import type { PoolKey } from "../../../../proxy/egress/pool.ts";
 import { Grants } from "../../../../proxy/grants.ts";
 import { startHttp2Server } from "../../../../proxy/http2/server.ts";
+import { Turns } from "../../../../proxy/http2/turns.ts";
 import type { Http2ServerConnection } from "../../../../proxy/http2/types.ts";
 import { IDLE_UPSTREAMS, LocalCounts } from "../../../../proxy/records/counts.ts";
 import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
@@ -24,7 +25,18 @@ function setUp(limits: Partial<Limits> = {}, streams = 2) {
   const counts = new LocalCounts();
   const all = { ...DEFAULT_LIMITS, ...limits };
   const grants = new Grants(policy);
-  const pool = new Http2Pool({ limits: all, deadlines: new Deadlines(), grants, counts });
+  const asked: string[] = [];
+  const admission = {
+    turnsOf: (name: string) => {
+      asked.push(`turns of ${name}`);
+      return new Turns(8);
+    },
+    growth: (name: string) => {
+      asked.push(`growth of ${name}`);
+      return { take: () => false, give: () => {} };
+    },
+  };
+  const pool = new Http2Pool({ limits: all, deadlines: new Deadlines(), grants, counts, admission });
   const key: PoolKey = { scheme: "https", host: "a.test", port: 443, grant: { client, rule, credential } };
   const servers: Http2ServerConnection[] = [];
   const dial = (): Promise<UpstreamConnection> => {
@@ -44,7 +56,7 @@ function setUp(limits: Partial<Limits> = {}, streams = 2) {
     return got;
   };
   return {
-    ...{ policy, client, rule, credential, pool, key, servers, dial, lease },
+    ...{ policy, client, rule, credential, pool, key, servers, dial, lease, asked },
     idle: () => counts.of(IDLE_UPSTREAMS),
     async [Symbol.asyncDispose]() {
       pool.close();
@@ -63,6 +75,7 @@ Deno.test("lease() shares a connection for exactly the same key", async (t) => {
   assertEquals(first.isReused, false);
   const again = await lease();
   assert(again.connection === first.connection && again.isReused);
+  assertEquals(setup.asked, ["turns of one", "growth of one"]); // a client's own, on all its connections
   const { grant } = key;
   const newer = policy.setCredential({ secret: "key", host: "a.test", headers: [] });
   const rows: readonly (readonly [string, PoolKey])[] = [
