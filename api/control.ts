@@ -140,8 +140,8 @@ export interface StatusReport {
   readonly uptimeMs: number;
   readonly mode: "strict" | "audit";
   readonly hostgroup: string;
-  /** The address that the two proxy ports listen on. */
-  readonly bind: string;
+  /** The addresses that the two proxy ports listen on, one at least. */
+  readonly binds: readonly string[];
   readonly httpPort: number;
   readonly httpsPort: number;
   /** Client connections that are open now. */

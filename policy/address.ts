@@ -116,6 +116,7 @@ const RANGES: readonly Range[] = [
   range("::/0", "reserved", "not global unicast, RFC 4291 §2.4"),
 ];
 
+const LOCAL_NAT64 = parseCidr("64:ff9b:1::/48");
 const THIS_NETWORK = parseCidr("0.0.0.0/8");
 
 interface Disguise {
@@ -178,7 +179,9 @@ export function checkAddress(ip: IpBytes, options: AddressOptions): AddressVerdi
   if (isIn(options.denyCidrs)) {
     return { ok: false, reason: "address-denied", why: "it lies in a network that --deny-cidr names" };
   }
-  for (const address of [ip, ...embedded]) {
+  // What lies behind a host's own translator is what the address carries; the address itself is nobody's (RFC 8215 §5).
+  const judged = cidrContains(LOCAL_NAT64, ip) ? embedded : [ip, ...embedded];
+  for (const address of judged) {
     const { kind, source } = rangeOf(address);
     if (kind === "public") continue;
     if ((kind === "private" || kind === "cgnat") && !options.ruleHost.startsWith("*")) continue;

@@ -427,7 +427,9 @@ export function openListener({ hostname, port, isShared = false }: Listen): Deno
         `Cannot listen on ${where}: no network adapter has this address`,
         {
           cause,
-          hint: `add it, for instance: sudo ip address add ${hostname}/32 dev lo`,
+          hint: `add it, for instance: sudo ip address add ${hostname}/${
+            hostname.includes(":") ? 128 : 32
+          } dev lo`,
         },
       );
     }

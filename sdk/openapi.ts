@@ -1734,7 +1734,10 @@ export interface components {
       /** @enum {string} */
       readonly mode: "strict" | "audit";
       readonly hostgroup: string;
+      /** @description The first of the addresses */
       readonly bind: string;
+      /** @description The addresses that both proxy ports listen on */
+      readonly binds: readonly string[];
       readonly http_port: number;
       readonly https_port: number;
       readonly clients: number;

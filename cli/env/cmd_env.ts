@@ -5,6 +5,7 @@
  * @module
  */
 import { ProxyError } from "../../core/errors.ts";
+import { parseIp } from "../../core/cidr.ts";
 import { formatHost, formatHostPort, type HostPort, parseAuthority } from "../../core/host_port.ts";
 import { parseName } from "../../core/names.ts";
 import { hostWithin } from "../../policy/rule.ts";
@@ -61,12 +62,17 @@ interface ProxyPlaces {
 
 /** Where VMs find the proxy: what it is bound to, unless that is no address of one machine. @throws ProxyError `cli.usage` */
 async function proxyPlaces(args: CommandArgs, api: ApiClient): Promise<ProxyPlaces> {
-  const { bind, http_port: httpPort, https_port: httpsPort } = await api.object("GET", "status");
+  const { bind: first, binds, http_port: httpPort, https_port: httpsPort } = await api.object(
+    "GET",
+    "status",
+  );
+  const bind = (Array.isArray(binds) ? binds.find(isOfOneMachine) : undefined) ?? first;
   const named = args.text("proxy");
   if (typeof httpPort !== "number" || typeof httpsPort !== "number" || typeof bind !== "string") {
     throw new ProxyError("api.refused", "Cannot find the proxy's ports: its status does not tell them");
   }
-  const place = parseAuthority(named ?? formatHost(bind), httpPort);
+  const text = named ?? bind;
+  const place = parseAuthority(parseIp(text) ? formatHost(text) : text, httpPort);
   if (!place) throw usageError("Cannot use this --proxy: it is no host", "write --proxy 192.168.222.1");
   const { host } = place;
   if (named === undefined && (host === "0.0.0.0" || host === "::")) {
@@ -76,6 +82,12 @@ async function proxyPlaces(args: CommandArgs, api: ApiClient): Promise<ProxyPlac
     );
   }
   return { plain: { host, port: httpPort }, tls: { host, port: httpsPort } };
+}
+
+/** True for an address that VMs can be told of. */
+function isOfOneMachine(address: unknown): boolean {
+  return typeof address === "string" && !["0.0.0.0", "::", "::1"].includes(address) &&
+    !address.startsWith("127.");
 }
 
 /** In both cases, for some programs read the one and some the other. */

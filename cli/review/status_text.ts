@@ -78,8 +78,11 @@ function ruleWarnings({ rules_with_warnings: rules }: JsonObject): string {
 }
 
 function listeners(status: JsonObject): string {
-  const at = (port: unknown) => formatHostPort({ host: text(status.bind), port: number(port) });
-  return `${at(status.http_port)} (plain) and ${at(status.https_port)} (TLS)`;
+  const binds = Array.isArray(status.binds) ? status.binds : [status.bind];
+  return binds.map((bind) => {
+    const at = (port: unknown) => formatHostPort({ host: text(bind), port: number(port) });
+    return `${at(status.http_port)} (plain) and ${at(status.https_port)} (TLS)`;
+  }).join(", ");
 }
 
 function open(status: JsonObject): string {

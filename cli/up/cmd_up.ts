@@ -62,20 +62,26 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   const stopAsked = nextStopSignal();
   await using running = await start(config, io);
   log.info(`listening on ${running.where.join(" and ")}, ${config.mode} mode, API on ${config.apiSocket}`);
-  log.info(howVmsReachIt(config));
+  for (const line of howVmsReachIt(config)) log.info(line);
   log.info(`stopping after ${await stopAsked}`);
 }
 
 /** What a VM is told, or that none gets here: the default binds loopback, which is each machine's own. */
-function howVmsReachIt({ bind, httpPort, httpsPort, sans }: UpConfig): string {
-  const { address } = bind;
-  if (address.startsWith("127.") || address === "::1") {
-    return `VMs cannot reach it on ${address}, which is this machine's own: --bind 192.168.222.1 is what they reach`;
+function howVmsReachIt({ binds, httpPort, httpsPort, sans }: UpConfig): readonly string[] {
+  const addresses = binds.map(({ address }) => address);
+  const reachable = addresses.filter((address) => !address.startsWith("127.") && address !== "::1");
+  if (reachable.length === 0) {
+    const own = addresses.join(" and ");
+    return [
+      `VMs cannot reach it on ${own}, which is this machine's own: --bind 192.168.222.1 is what they reach`,
+    ];
   }
-  const isAny = address === "0.0.0.0" || address === "::";
-  const host = isAny ? sans[0] ?? "ADDRESS" : address;
-  const at = (scheme: string, port: number) => `${scheme}://proxy:TOKEN@${formatHostPort({ host, port })}`;
-  return `VMs reach it by HTTP_PROXY=${at("http", httpPort)} and HTTPS_PROXY=${at("https", httpsPort)}`;
+  return reachable.map((address) => {
+    const isAny = address === "0.0.0.0" || address === "::";
+    const host = isAny ? sans[0] ?? "ADDRESS" : address;
+    const at = (scheme: string, port: number) => `${scheme}://proxy:TOKEN@${formatHostPort({ host, port })}`;
+    return `VMs reach it by HTTP_PROXY=${at("http", httpPort)} and HTTPS_PROXY=${at("https", httpsPort)}`;
+  });
 }
 
 /** Everything that `up` started. Disposing it stops in the opposite order. */
@@ -102,10 +108,11 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     }
     const { certificates, leaves, caPem, forApi } = await openCertificates(config, clock, stack);
     const trusted = await loadUpstreamTrust(config.upstreamCas, caPem);
-    const made = await ensureBindAddress(config.bind);
-    if (made) {
+    for (const bind of config.binds) {
+      const made = await ensureBindAddress(bind);
+      if (!made) continue;
       stack.use(made);
-      log.info(`made the address ${config.bind.address} on ${made.adapter}; it goes when the proxy stops`);
+      log.info(`made the address ${bind.address} on ${made.adapter}; it goes when the proxy stops`);
     }
     checkSources(config.dialFrom);
     const names = stack.use(openNames({
@@ -265,7 +272,7 @@ async function openCertificates(
   if (loaded.outcome !== "loaded") log.info(`${loaded.outcome} the CA in ${config.caDir}`);
   if (loaded.renewalError) log.warn(loaded.renewalError.message);
   let { authority } = loaded;
-  const names = proxyPortNames([config.bind.address], config.sans);
+  const names = proxyPortNames(config.binds.map(({ address }) => address), config.sans);
   const leaves = new LeafCache(authority, { clock });
   stack.defer(startRenewal(authority, options, {
     onRenewed: (renewed) => {
@@ -342,8 +349,8 @@ async function openSlicerd({ slicerd: place, slicerdTokenFile }: UpConfig): Prom
 const MAX_TOKEN_FILE_BYTES = 4_096;
 
 /** Where the API is called: where it is bound, and where the proxy is. */
-function apiNames({ bind, apiBind, sans }: UpConfig): readonly string[] {
-  return proxyPortNames([bind.address, ...(apiBind ? [apiBind.host] : [])], sans);
+function apiNames({ binds, apiBind, sans }: UpConfig): readonly string[] {
+  return proxyPortNames([...binds.map(({ address }) => address), ...(apiBind ? [apiBind.host] : [])], sans);
 }
 
 /**

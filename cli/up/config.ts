@@ -14,7 +14,7 @@ import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { CLEARTEXT_SECRETS, type CleartextSecrets, type Explain } from "../../proxy/context.ts";
 import { ON_ECHO, type OnEcho } from "../../proxy/echo/echo_guard.ts";
 import { parseDnsServers, type ServersOf } from "../../proxy/egress/names/name_server.ts";
-import { type BindAddress, parseBindAddress } from "./bind_address.ts";
+import { type BindAddress, parseBindAddresses } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { type ApiTarget, parseApiUrl } from "../api/url.ts";
 import { portsOf, responseTimeoutOf } from "../api/values.ts";
@@ -29,7 +29,8 @@ import { type FleetStore, fleetStoreOf } from "../store/place.ts";
 export interface UpConfig {
   readonly hostgroup: string;
   readonly caDir: string;
-  readonly bind: BindAddress;
+  /** At least one. */
+  readonly binds: readonly BindAddress[];
   readonly httpPort: number;
   readonly httpsPort: number;
   readonly sans: readonly string[];
@@ -91,7 +92,7 @@ export function readUpConfig(args: CommandArgs): UpConfig {
   return {
     hostgroup,
     caDir,
-    bind: parseBindAddress(args.textOf("bind")),
+    binds: parseBindAddresses(args.has("bind") ? args.list("bind") : [args.textOf("bind")]),
     httpPort,
     httpsPort,
     sans: args.list("san"),

@@ -61,10 +61,10 @@ export interface DataPlane extends Pick<ProxyServer, "addresses" | "counters">, 
  */
 export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise<DataPlane> {
   const settings: WorkerConfig = {
-    listen: [
-      { hostname: config.bind.address, port: config.httpPort },
-      { hostname: config.bind.address, port: config.httpsPort },
-    ],
+    listen: config.binds.flatMap(({ address: hostname }) => [
+      { hostname, port: config.httpPort },
+      { hostname, port: config.httpsPort },
+    ]),
     mode: config.mode,
     socksAuth: config.socksAuth,
     cleartextSecrets: config.cleartextSecrets,

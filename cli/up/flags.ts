@@ -27,8 +27,10 @@ export const UP_FLAGS: readonly FlagSpec[] = [
   {
     name: "bind",
     placeholder: "ADDRESS",
-    description: "an IP address, with a prefix, or 0.0.0.0",
+    description: "an IP address, with a prefix, 0.0.0.0, or :: for both families",
     default: "127.0.0.1",
+    isRepeatable: true,
+    split: splitCommas,
   },
   {
     name: "http-port",

@@ -45,7 +45,7 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     uptimeMs: clock.now() - startedAt,
     mode: config.mode,
     hostgroup: config.hostgroup,
-    bind: config.bind.address,
+    binds: config.binds.map(({ address }) => address),
     httpPort: config.httpPort,
     httpsPort: config.httpsPort,
     openConnections: counters.connections,

@@ -367,6 +367,7 @@ Deno.test("status says what runs and what it holds", async () => {
     mode: "audit",
     hostgroup: "sbox",
     bind: "192.168.222.1",
+    binds: ["192.168.222.1"],
     http_port: 3128,
     https_port: 3129,
     clients: 1,

@@ -39,7 +39,7 @@ export const REPORT: StatusReport = {
   uptimeMs: 61_999,
   mode: "audit",
   hostgroup: "sbox",
-  bind: "192.168.222.1",
+  binds: ["192.168.222.1"],
   httpPort: 3128,
   httpsPort: 3129,
   openConnections: 7,

@@ -113,6 +113,11 @@ Deno.test("statusText() says what asks for somebody's hand, and the command for 
     ["a worker that died", { replaced_workers: 2 }, "\nworkers      4, REPLACED 2 times: the log says why"],
     ["no descriptors known", { process: { resident_bytes: 1_024 } }, "\nprocess      1.0 KiB of memory"],
     ["an address of IPv6", { bind: "::1" }, "[::1]:3128 (plain) and [::1]:3129 (TLS)"],
+    [
+      "two addresses",
+      { bind: "::1", binds: ["::1", "10.0.0.1"] },
+      "[::1]:3128 (plain) and [::1]:3129 (TLS), 10.0.0.1:3128 (plain) and 10.0.0.1:3129 (TLS)",
+    ],
     ["terabytes", { sent_bytes: 5_000 * 1_024 ** 4 }, "\nbytes        5000.0 TiB from clients, "],
   ];
   for (const [name, change, expected] of rows) {

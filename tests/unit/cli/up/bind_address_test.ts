@@ -1,8 +1,9 @@
-import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import {
   adapterName,
   ensureBindAddress,
   parseBindAddress,
+  parseBindAddresses,
   type RunIp,
 } from "../../../../cli/up/bind_address.ts";
 import { parseIp } from "../../../../core/cidr.ts";
@@ -39,15 +40,41 @@ Deno.test("parseBindAddress() reads addresses with and without a prefix and refu
       "1.2.3.4/8/9",
       "010.0.0.1",
       "1.2.3.4/-1",
+      "fe80::1",
+      "febf::1/64",
+      "fe80::1%eth0",
+      "::ffff:10.0.0.1",
+      "[::1]",
     ]
   ) {
     assertThrows(() => parseBindAddress(bad), ProxyError, "Cannot bind to");
   }
 });
 
+Deno.test("parseBindAddresses() takes both families, and none that is within another", () => {
+  const texts = (...values: string[]) => parseBindAddresses(values).map(({ address }) => address);
+  assertEquals(texts("10.0.0.1/24", "fd00::1/64", "::1"), ["10.0.0.1", "fd00::1", "::1"]);
+  assertEquals(texts("0.0.0.0", "fd00::1"), ["0.0.0.0", "fd00::1"]);
+  assertEquals(texts("::"), ["::"]);
+  const rows: readonly (readonly [string[], string])[] = [
+    [["10.0.0.1", "10.0.0.1/24"], "twice"],
+    [["::", "10.0.0.1"], "every address"],
+    [["fd00::1", "::"], "every address"],
+    [["0.0.0.0", "10.0.0.1"], "every address"],
+    [["0.0.0.0", "::"], "every address"],
+    [Array.from({ length: 17 }, (_, at) => `10.0.0.${at + 1}`), "16 are the most"],
+  ];
+  for (const [values, words] of rows) assertThrows(() => parseBindAddresses(values), ProxyError, words);
+  const { hint } = assertThrows(() => parseBindAddresses(["fe80::1%eth0"]), ProxyError);
+  assertStringIncludes(hint ?? "", "unique local address");
+});
+
 Deno.test("adapterName() is stable, one per address and at most 15 bytes", () => {
   assertEquals(adapterName(parseIp("192.168.222.1") ?? new Uint8Array()), "slp-c0a8de01");
-  assertEquals(adapterName(parseIp("fd00::a:1") ?? new Uint8Array()), "slp-000a0001");
+  const names = ["fd00:1::1", "fd00:2::1", "fd00::a:1", "fd00::1:a"]
+    .map((text) => adapterName(parseIp(text) ?? new Uint8Array()));
+  assertEquals(new Set(names).size, 4);
+  assert(names.every((name) => /^slp-6[0-9a-f]{8}$/.test(name)), names.join());
 });
 
 Deno.test("ensureBindAddress() makes a dummy adapter and removes it", async () => {
@@ -69,9 +96,18 @@ Deno.test("ensureBindAddress() uses lo where the kernel has no dummy driver, and
   await made?.[Symbol.asyncDispose]();
   assertEquals(made?.adapter, "lo");
   assertEquals(ip.calls.slice(1), [
-    "address add 192.168.222.1/24 dev lo",
-    "address delete 192.168.222.1/24 dev lo",
+    "address add 192.168.222.1/32 dev lo",
+    "address delete 192.168.222.1/32 dev lo",
   ]);
+});
+
+Deno.test("ensureBindAddress() makes an IPv6 address that can be bound to at once", async () => {
+  const ip = fakeIp([]);
+  const made = await ensureBindAddress({ address: "fd00::1", prefix: 64 }, ip.run, "linux");
+  assertEquals(ip.calls[1], `address add fd00::1/64 dev ${made?.adapter} nodad`);
+  const lo = fakeIp([["link add", "Error: Unknown device type."]]);
+  await ensureBindAddress({ address: "fd00::1", prefix: 64 }, lo.run, "linux");
+  assertEquals(lo.calls[1], "address add fd00::1/128 dev lo nodad");
 });
 
 Deno.test("ensureBindAddress() says what to run without the right to, and leaves nothing behind", async () => {
@@ -81,7 +117,7 @@ Deno.test("ensureBindAddress() says what to run without the right to, and leaves
     ProxyError,
     "Operation not permitted",
   );
-  assertStringIncludes(error.hint ?? "", "sudo ip address add 192.168.222.1/24 dev lo");
+  assertStringIncludes(error.hint ?? "", "sudo ip address add 192.168.222.1/32 dev lo");
   const half = fakeIp([["address add", "RTNETLINK answers: Invalid argument"]]);
   await assertRejects(() => ensureBindAddress(BIND, half.run, "linux"), ProxyError, "Invalid argument");
   assertEquals(half.calls.at(-1), "link delete slp-c0a8de01");
