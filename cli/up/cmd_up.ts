@@ -207,11 +207,13 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
 }
 
 function openParents(
-  { upstreamProxy, bind, httpPort, httpsPort }: UpConfig,
+  { upstreamProxy, binds, httpPort, httpsPort }: UpConfig,
   { resolve }: Pick<Names, "resolve">,
   clock: Clock,
 ): Promise<ParentProxies> {
-  const listeners = [httpPort, httpsPort].map((port) => ({ hostname: bind.address, port }));
+  const listeners = binds.flatMap(({ address: hostname }) =>
+    [httpPort, httpsPort].map((port) => ({ hostname, port }))
+  );
   return loadParents(upstreamProxy, { listeners, resolve, clock });
 }
 
