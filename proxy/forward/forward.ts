@@ -11,7 +11,7 @@ import { type AuditRecord, boundRecord, type RecordedTokens } from "../../policy
 import { clientGone, type Course, revoked, stopping, toUpstreamError } from "../course.ts";
 import type { OutgoingHead } from "../inject/aws_signing.ts";
 import { CredentialUse } from "../inject/credential_use.ts";
-import { answeredReadably } from "../message/readable_answer.ts";
+import { answeredReadably, withPlainMessages } from "../message/readable_answer.ts";
 import { refusalOf } from "../error_response.ts";
 import { type AdmittedExchange, describeTarget, refuseExchange, responseTimeoutOf } from "../exchange.ts";
 import { isGuarded, isLoneRequest } from "./lone_request.ts";
@@ -282,7 +282,11 @@ class Forwarding implements Course {
   #upstreamFields(): HeaderField[] {
     const { request: { head }, target, upgrade } = this.#exchange;
     const own = this.#credential.inject(removeHopByHop(head));
-    const fields = this.#exchange.secret || this.#tokenWatch ? answeredReadably(own) : own;
+    const fields = this.#exchange.secret
+      ? answeredReadably(own)
+      : this.#tokenWatch
+      ? withPlainMessages(own)
+      : own;
     if (head.version === "HTTP/2") return fields;
     // Only HTTP/1.0 may lack it: without one the upstream could pick a site that no rule was asked about.
     if (!fields.some(({ key }) => key === "host")) fields.unshift(makeField("Host", authorityOf(target)));

@@ -10,10 +10,14 @@ import { type HeaderField, makeField } from "./fields.ts";
  * upstream could send the end of a text long after its beginning has left.
  */
 export function answeredReadably(fields: readonly HeaderField[]): HeaderField[] {
-  return fields.flatMap((field) => {
-    if (field.key === "sec-websocket-extensions") return [];
+  return withPlainMessages(fields).flatMap((field) => {
     if (field.key !== "accept-encoding" || !/zstd/i.test(field.value)) return [field];
     const others = field.value.split(",").filter((member) => !/^\s*zstd\s*(;|$)/i.test(member));
     return [makeField(field.name, others.map((member) => member.trim()).join(", ") || "identity")];
   });
+}
+
+/** Without compressed messages of WebSockets alone: what is only measured may come in any coding. */
+export function withPlainMessages(fields: readonly HeaderField[]): HeaderField[] {
+  return fields.filter(({ key }) => key !== "sec-websocket-extensions");
 }

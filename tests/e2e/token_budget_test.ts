@@ -4,9 +4,11 @@ import { brotliCompressSync, gzipSync } from "node:zlib";
 import { readRequest, startRawUpstream, type Upstream } from "../support/echo_upstream.ts";
 import { openHttp2 } from "../support/http2_client.ts";
 import { startHttp2Upstream } from "../support/http2_upstream.ts";
+import { Program } from "../support/program.ts";
 import { openTlsTunnel } from "../support/raw_peer.ts";
 import { soon } from "../support/sockets.ts";
 import { startTestProxy, type TestProxy, TOKEN } from "../support/start_proxy.ts";
+import { upstreamAuthority } from "../support/test_authority.ts";
 
 const JSON_ANSWER = JSON.stringify({
   content: [{ type: "text", text: 'here: "usage":{"input_tokens":1}' }],
@@ -175,8 +177,10 @@ Deno.test("HTTP/2: streams count alike", async () => {
 });
 
 Deno.test("a socket of a model counts its bytes, and ends when the tokens are used up", async () => {
+  const extensions: string[] = [];
   await using upstream = await startRawUpstream(async (peer) => {
-    await readRequest(peer);
+    const asked = await readRequest(peer);
+    extensions.push(...asked?.headers.filter((line) => /^(sec-websocket-ext|accept-enc)/i.test(line)) ?? []);
     await peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
     for (let i = 0; i < 1_000; i++) await peer.send("z".repeat(10_000));
   });
@@ -186,12 +190,13 @@ Deno.test("a socket of a model counts its bytes, and ends when the tokens are us
   using socket = await openTlsTunnel(proxy.httpPort, `up.test:${upstream.port}`, TOKEN, proxy.caPem);
   await socket.send(
     `GET /v1/realtime HTTP/1.1\r\nHost: up.test:${upstream.port}\r\nConnection: Upgrade\r\n` +
-      "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+      "Upgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate\r\nAccept-Encoding: zstd\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
   );
   await soon("the end", socket.readAll().catch(() => ""));
   const line = await proxy.waitLine(/^allow client=one .* path=\/v1\/realtime status=101 reason=budget /);
   const output = Number(/ output-tokens=(\d+) tokens-estimated=true$/.exec(line)?.[1]);
   assert(output >= 40_000 && output < 400_000, line);
+  assertEquals(extensions, ["Accept-Encoding: zstd"]); // compressed messages would count less than they are
 });
 
 Deno.test("an answer that decodes to too much passes, and counts by its bytes", async () => {
@@ -211,3 +216,58 @@ Deno.test("an answer that decodes to too much passes, and counts by its bytes", 
   assertEquals([answer.status, answer.body.length], [200, bomb.length]);
   assertEquals(await counted(proxy, "/v1/messages"), `~0+${bomb.length}`);
 });
+
+for (const workers of [1, 2]) {
+  Deno.test({
+    name: `up --workers=${workers}: tokens are one budget for all threads, and are kept over a restart`,
+    ignore: workers > 1 && Deno.build.os !== "linux",
+    fn: async () => {
+      await using upstream = await startRawUpstream(async (peer) => {
+        while (await readRequest(peer)) {
+          await peer.send(
+            `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${JSON_ANSWER.length}\r\n\r\n` +
+              JSON_ANSWER,
+          );
+        }
+      }, { names: ["localhost"] });
+      const dir = await Deno.makeTempDir({ prefix: "slicer-tokens-" });
+      try {
+        const program = new Program(dir);
+        await Deno.writeTextFile(`${dir}/roots.crt`, (await upstreamAuthority()).caPem);
+        const flags = [`--workers=${workers}`, "--allow-cidr=127.0.0.0/8,::1/128", "--upstream-ca=roots.crt"];
+        const target = `localhost:${upstream.port}`;
+        let token = "";
+        const askAll = async (httpPort: number, count: number) => {
+          const caPem = await Deno.readTextFile(`${dir}/.slicer/ca/sbox/ca.crt`);
+          const statuses: number[] = [];
+          for (let i = 0; i < count; i++) { // each on a connection of its own, which any of the threads gets
+            using tunnel = await openTlsTunnel(httpPort, target, token, caPem);
+            await tunnel.send(
+              `POST /v1/messages HTTP/1.1\r\nHost: ${target}\r\nContent-Length: 0\r\n\r\n`,
+            );
+            statuses.push((await soon("an answer", tunnel.readResponse())).status);
+          }
+          return statuses.filter((status) => status === 200).length;
+        };
+        {
+          await using daemon = await program.up(flags);
+          token = await program.ok(["client", "create", "one"]);
+          await program.ok(["allow", "one", "--host", "localhost", "--port", `${upstream.port}`]);
+          await program.ok(["client", "budget", "one", "--tokens", "400/d"]);
+          assertEquals(await askAll(daemon.httpPort, 12), 10);
+          assertMatch(await program.ok(["client", "budget", "one"]), /^client +tokens=400\/d +400 /m);
+          assertEquals((await daemon.end("SIGTERM")).code, 0, daemon.stderr.text);
+          const lines = daemon.stdout.text.split("\n");
+          assertEquals(lines.filter((line) => line.includes("budget=tokens=400/d")).length, 1);
+          assertEquals(lines.filter((line) => / input-tokens=35 output-tokens=5$/.test(line)).length, 10);
+        }
+        await using daemon = await program.up(flags);
+        assertEquals(await askAll(daemon.httpPort, 2), 0);
+        await program.ok(["client", "budget", "one", "--tokens", "440/d"]); // goes on from what is used
+        assertEquals(await askAll(daemon.httpPort, 2), 1);
+      } finally {
+        await Deno.remove(dir, { recursive: true });
+      }
+    },
+  });
+}
