@@ -73,6 +73,8 @@ export interface SealedEngine {
   readonly sealKeyId: string | undefined;
   /** Completes a new database. `sealCheck` is anything that only the right seal key opens. */
   initialise(sealCheck: Uint8Array, sealKeyId?: string): Promise<void>;
+  /** The same with rows, all at once; absent where a database is complete only when it is initialised. */
+  fill?(sealCheck: Uint8Array, sealKeyId: string, mutations: readonly Mutation[]): Promise<void>;
 }
 
 /** The proof of another seal key. */

@@ -9,6 +9,7 @@ import { JSON_FLAG, URL_FLAG } from "./common_flags.ts";
 import { CLIENT_COMMANDS, RULE_COMMANDS } from "../rules/commands.ts";
 import { SECRET_COMMANDS } from "../rules/secret_commands.ts";
 import { REVIEW_COMMANDS } from "../review/commands.ts";
+import { STORE_COMMANDS } from "../store/commands.ts";
 import { UP_FLAGS } from "../up/flags.ts";
 
 const CA_FLAGS: readonly FlagSpec[] = [
@@ -155,6 +156,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: ["slicer-proxy status"],
     load: async () => (await import("../review/cmd_status.ts")).run,
   },
+  ...STORE_COMMANDS,
   {
     name: "ca init",
     summary: "make the certificate authority of a host group",

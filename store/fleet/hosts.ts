@@ -125,24 +125,8 @@ export class Hosts {
   }
 
   /** All hosts, by name. */
-  async list(nowMs: number): Promise<FleetHost[]> {
-    const found = await this.#db().link.query(
-      `SELECT id::text, name, version, applied::float8 AS applied, is_dead, figures::text AS figures,
-         extract(epoch FROM now() - since)::float8 * 1000 AS age_ms,
-         extract(epoch FROM now() - last_seen)::float8 * 1000 AS silent_ms
-       FROM slicer_proxy.hosts WHERE fleet = $1 ORDER BY name, since`,
-      [this.#db().fleet],
-    );
-    return found.map((row) => ({
-      id: String(row.id),
-      name: String(row.name),
-      version: String(row.version),
-      since: Math.round(nowMs - Number(row.age_ms)),
-      lastSeen: Math.round(nowMs - Number(row.silent_ms)),
-      applied: Number(row.applied),
-      isDead: row.is_dead === true,
-      figures: JSON.parse(String(row.figures)),
-    }));
+  list(nowMs: number): Promise<FleetHost[]> {
+    return listHosts(this.#db(), nowMs);
   }
 
   /** Who has yet to make a change, of the hosts that may still act on the policy before it. */
@@ -197,4 +181,25 @@ export class Hosts {
     );
     return marked.length > 0;
   }
+}
+
+/** All hosts of a fleet, by name. */
+export async function listHosts(db: PostgresDatabase, nowMs: number): Promise<FleetHost[]> {
+  const found = await db.link.query(
+    `SELECT id::text, name, version, applied::float8 AS applied, is_dead, figures::text AS figures,
+         extract(epoch FROM now() - since)::float8 * 1000 AS age_ms,
+         extract(epoch FROM now() - last_seen)::float8 * 1000 AS silent_ms
+       FROM slicer_proxy.hosts WHERE fleet = $1 ORDER BY name, since`,
+    [db.fleet],
+  );
+  return found.map((row) => ({
+    id: String(row.id),
+    name: String(row.name),
+    version: String(row.version),
+    since: Math.round(nowMs - Number(row.age_ms)),
+    lastSeen: Math.round(nowMs - Number(row.silent_ms)),
+    applied: Number(row.applied),
+    isDead: row.is_dead === true,
+    figures: JSON.parse(String(row.figures)),
+  }));
 }

@@ -10,16 +10,20 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { messageOf, ProxyError } from "../../core/errors.ts";
 import type { Mutation, Row } from "../engine.ts";
 import type { Position } from "../postgres/database.ts";
 import { decodeBatch, encodeBatch } from "../postgres/row_batch.ts";
 import { seal, type StoreKeys, unseal } from "../seal.ts";
+import { makeProof, openProof } from "../seal_proof.ts";
 
 /** What a copy holds. */
 export interface CopiedPolicy extends Position {
   readonly rows: readonly Row[];
+  /** With the key that digests tokens, which is not always the one that the seal key gives. */
+  readonly keys: StoreKeys;
   /** When the store last knew of this host, epoch milliseconds. */
   readonly contactAt: number;
 }
@@ -28,20 +32,21 @@ export interface CopiedPolicy extends Position {
 export class LocalCopy {
   readonly #dir: string;
   readonly #fleet: string;
-  readonly #sealing: CryptoKey;
+  readonly #keys: StoreKeys;
   /** Until it is known otherwise, there may be one of an earlier process. */
   #mayBeThere = true;
 
-  constructor(dir: string, fleet: string, keys: Pick<StoreKeys, "sealing">) {
+  constructor(dir: string, fleet: string, keys: StoreKeys) {
     this.#dir = dir;
     this.#fleet = fleet;
-    this.#sealing = keys.sealing;
+    this.#keys = keys;
   }
 
   /** @throws what the disk says */
   async save({ sequence, changeId }: Position, rows: readonly Mutation[]): Promise<void> {
     this.#mayBeThere = true;
-    await this.#write("fleet-copy", { sequence, changeId, rows: encodeBatch(rows, 0) });
+    const proof = Buffer.from(await makeProof(this.#keys, { carriesToken: true })).toString("base64");
+    await this.#write("fleet-copy", { sequence, changeId, proof, rows: encodeBatch(rows, 0) });
   }
 
   /** @throws what the disk says */
@@ -86,13 +91,15 @@ export class LocalCopy {
     const rows = decodeBatch(String(copy.rows), 0).flatMap(({ key, value }): Row[] =>
       value ? [{ key, value }] : []
     );
+    const keys = await openProof(this.#keys, new Uint8Array(Buffer.from(String(copy.proof), "base64")));
+    if (!keys) throw noStart("the store does not answer, and the copy is damaged");
     const changeId = typeof copy.changeId === "string" ? copy.changeId : undefined;
-    return { sequence: Number(copy.sequence), changeId, rows, contactAt };
+    return { sequence: Number(copy.sequence), changeId, rows, keys, contactAt };
   }
 
   async #write(name: string, fields: Readonly<Record<string, unknown>>): Promise<void> {
     const plain = new TextEncoder().encode(JSON.stringify(fields));
-    const sealed = await seal(this.#sealing, this.#binding(name), plain);
+    const sealed = await seal(this.#keys.sealing, this.#binding(name), plain);
     const path = join(this.#dir, name);
     const temporary = `${path}.new`;
     await removeIfThere(temporary);
@@ -112,7 +119,7 @@ export class LocalCopy {
       if (error instanceof Deno.errors.NotFound) return undefined;
       throw noStart(`the store does not answer, and the copy cannot be read: ${messageOf(error)}`);
     }
-    const plain = await unseal(this.#sealing, this.#binding(name), sealed);
+    const plain = await unseal(this.#keys.sealing, this.#binding(name), sealed);
     if (!plain) {
       throw noStart(
         "the store does not answer, and the copy was sealed with another key or for another fleet",

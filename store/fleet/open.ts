@@ -73,10 +73,11 @@ export async function openFleet(
       host: options.hostName,
       now: () => clock.now(),
     };
-    const { keys, isThere } = await proveKeys(database, sealKeyFile, options.log);
+    const { keys: proven, isThere } = await proveKeys(database, sealKeyFile, options.log);
+    const grace = { nowMs: clock.now(), graceMs: options.graceMs };
+    const copied = isThere ? undefined : await fromCopy(new LocalCopy(dir, options.fleet, proven), grace);
+    const keys = copied?.keys ?? proven;
     const copy = new LocalCopy(dir, options.fleet, keys);
-    const grace = { keys, nowMs: clock.now(), graceMs: options.graceMs };
-    const copied = isThere ? undefined : await fromCopy(copy, grace);
     const fleet = new Fleet({ ...database, own, keys, clock, copy, log: options.log, lock });
     try {
       const { loaded, start } = copied ?? await fleet.join();
@@ -115,10 +116,10 @@ async function proveKeys(
 
 async function fromCopy(
   copy: LocalCopy,
-  { keys, nowMs, graceMs }: { readonly keys: StoreKeys; readonly nowMs: number; readonly graceMs: number },
-): Promise<{ readonly loaded: LoadedState; readonly start: FleetStart }> {
-  const { rows, sequence, changeId, contactAt } = await copy.load(nowMs, graceMs);
+  { nowMs, graceMs }: { readonly nowMs: number; readonly graceMs: number },
+): Promise<{ readonly keys: StoreKeys; readonly loaded: LoadedState; readonly start: FleetStart }> {
+  const { rows, sequence, changeId, keys, contactAt } = await copy.load(nowMs, graceMs);
   checkRows(rows);
   const loaded = await loadState(sourceOf(rows), keys, nowMs);
-  return { loaded, start: { position: { sequence, changeId }, heldUntilMs: contactAt + graceMs } };
+  return { keys, loaded, start: { position: { sequence, changeId }, heldUntilMs: contactAt + graceMs } };
 }

@@ -48,6 +48,7 @@ export interface Turn {
 const CLOCK_STEP_MS = 1_000;
 /** How many changes are kept for hosts that missed some. Older ones make a host read everything. */
 const KEPT_CHANGES = 10_000;
+const UNIQUE_VIOLATION = "23505";
 /** Changes that are read at once. */
 const CHANGES_AT_ONCE = 200;
 
@@ -103,12 +104,30 @@ export class PostgresDatabase implements Engine, SealedEngine {
   }
 
   /** Makes the fleet. Where another host was faster, {@linkcode sealCheck} is that host's then. */
-  async initialise(sealCheck: Uint8Array, sealKeyId = ""): Promise<void> {
+  async initialise(sealCheck: Uint8Array, sealKeyId: string): Promise<void> {
     await this.#ask(
       `INSERT INTO slicer_proxy.fleets (name, seal_check, seal_key_id) VALUES ($1, decode($2, 'base64'), $3)
        ON CONFLICT DO NOTHING`,
       [this.fleet, base64(sealCheck), sealKeyId],
     );
+    await this.#find();
+  }
+
+  /** Makes the fleet with rows, all or nothing. @throws ProxyError `input.conflict` when there is such a fleet */
+  async fill(sealCheck: Uint8Array, sealKeyId: string, mutations: readonly Mutation[]): Promise<void> {
+    try {
+      await this.link.query(
+        `WITH made AS (INSERT INTO slicer_proxy.fleets (name, seal_check, seal_key_id)
+           VALUES ($1, decode($3, 'base64'), $4)),
+         ${BATCH_ROWS} SELECT 1`,
+        [this.fleet, encodeBatch(mutations, this.aheadMs), base64(sealCheck), sealKeyId],
+      );
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === UNIQUE_VIOLATION)) {
+        throw storeError(error, this.#options);
+      }
+      throw new ProxyError("input.conflict", `Cannot make the fleet ${this.fleet}: there is one already`);
+    }
     await this.#find();
   }
 
@@ -119,6 +138,16 @@ export class PostgresDatabase implements Engine, SealedEngine {
       [this.fleet, base64(encodeKey(prefix)), base64(endOfPrefix(prefix))],
     );
     for (const { key, value } of found) yield decodeStored(key, value, this.aheadMs);
+  }
+
+  /** How many rows are below a prefix. */
+  async count(prefix: Deno.KvKey): Promise<number> {
+    const [found] = await this.#ask(
+      `SELECT count(*)::float8 AS rows FROM slicer_proxy.rows WHERE fleet = $1
+       AND key >= decode($2, 'base64') AND key < decode($3, 'base64')`,
+      [this.fleet, base64(encodeKey(prefix)), base64(endOfPrefix(prefix))],
+    );
+    return Number(found?.rows);
   }
 
   /** All rows in key order, and the last change that is in them. One statement sees one moment. */

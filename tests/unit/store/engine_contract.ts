@@ -27,7 +27,7 @@ export function testEngine(name: string, startStage: () => Promise<EngineStage |
     {
       await using db = await stage.open();
       assertEquals(db.sealCheck, undefined);
-      await db.initialise(new Uint8Array([0, 1, 255]));
+      await db.initialise(new Uint8Array([0, 1, 255]), "id");
     }
     await using again = await stage.open();
     assertEquals(again.sealCheck, new Uint8Array([0, 1, 255]));
@@ -107,7 +107,7 @@ export function testEngine(name: string, startStage: () => Promise<EngineStage |
 
 async function opened(stage: EngineStage): Promise<Engine & SealedEngine> {
   const db = await stage.open();
-  await db.initialise(new Uint8Array(1));
+  await db.initialise(new Uint8Array(1), "id");
   return db;
 }
 

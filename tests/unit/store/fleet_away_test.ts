@@ -102,6 +102,7 @@ fleetTest(
       await using a = await stage.host("host-1", { clock, graceMs: 60_000 });
       assertEquals(a.listRules("ci-1").map(({ host }) => host), ["b.test"]); // the TTL ran on
       assertEquals(a.secretValue("s-1")?.value, "sk-planted");
+    assertEquals(a.clientByToken(token)?.name, "ci-1");
       assertEquals(a.isLost(), false);
       nowMs += 30_000; // 61 s after the last contact: a restart gives no new grace
       assert(a.isLost());

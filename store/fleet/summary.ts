@@ -1,0 +1,35 @@
+/**
+ * What a store holds of a fleet, in numbers.
+ *
+ * @module
+ */
+import { CLIENT_PREFIX } from "../clients.ts";
+import type { PostgresDatabase } from "../postgres/database.ts";
+import { RULE_PREFIX } from "../rules.ts";
+import { SECRET_PREFIX } from "../secrets.ts";
+import { type FleetHost, listHosts } from "./hosts.ts";
+
+/** See the module. */
+export interface StoreSummary {
+  readonly sequence: number;
+  readonly clients: number;
+  /** Those among them that have expired and not been swept included. */
+  readonly rules: number;
+  readonly secrets: number;
+  /** Of all fleets in the database. */
+  readonly bytes: number;
+  readonly hosts: readonly FleetHost[];
+}
+
+/** @throws ProxyError `store.away` */
+export async function readSummary(db: PostgresDatabase, nowMs: number): Promise<StoreSummary> {
+  const { sequence } = await db.position();
+  return {
+    sequence,
+    clients: await db.count(CLIENT_PREFIX),
+    rules: await db.count(RULE_PREFIX),
+    secrets: await db.count(SECRET_PREFIX),
+    bytes: await db.sizeBytes(),
+    hosts: await listHosts(db, nowMs),
+  };
+}
