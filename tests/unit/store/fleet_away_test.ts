@@ -85,9 +85,10 @@ fleetTest(
     let nowMs = Date.now();
     const clock = { now: () => nowMs, monotonic: () => performance.now() };
     const copyFile = `${stage.dir}/host-1/fleet-copy`;
+    let token: string;
     {
       await using a = await stage.host("host-1", { clock, graceMs: 60_000 });
-      await a.createClient("ci-1");
+      token = (await a.createClient("ci-1")).token;
       await a.putSecret(secret("s-1"), { force: false });
       await a.addRule("ci-1", rule("a.test"), { ttlMs: 30_000 });
       await a.addRule("ci-1", rule("b.test"));
@@ -102,7 +103,7 @@ fleetTest(
       await using a = await stage.host("host-1", { clock, graceMs: 60_000 });
       assertEquals(a.listRules("ci-1").map(({ host }) => host), ["b.test"]); // the TTL ran on
       assertEquals(a.secretValue("s-1")?.value, "sk-planted");
-    assertEquals(a.clientByToken(token)?.name, "ci-1");
+      assertEquals(a.clientByToken(token)?.name, "ci-1");
       assertEquals(a.isLost(), false);
       nowMs += 30_000; // 61 s after the last contact: a restart gives no new grace
       assert(a.isLost());
