@@ -213,6 +213,16 @@ export interface StatusReport {
   };
   readonly store: StoreFigures;
   readonly process: ProcessFigures;
+  /** Files of `--upstream-ca`, for which hosts, and how many of their certificates are in force. */
+  readonly upstreamCas: readonly UpstreamCaFigures[];
+}
+
+/** `error` says why the file as it is now is not in force. */
+export interface UpstreamCaFigures {
+  readonly host: string;
+  readonly file: string;
+  readonly certificates: number;
+  readonly error?: string | undefined;
 }
 
 /** The process as the system sees it. What cannot be known here is undefined. */

@@ -180,6 +180,10 @@ function statusBody(
       ...(process.openDescriptors === undefined ? {} : { open_fds: process.openDescriptors }),
       ...(process.maxDescriptors === undefined ? {} : { max_fds: process.maxDescriptors }),
     },
+    upstream_cas: report.upstreamCas.map(({ host, file, certificates, error }) => ({
+      ...{ host, file, certificates },
+      ...(error === undefined ? {} : { error }),
+    })),
     secret_errors: failingSecrets.flatMap(({ name, host, type, error }) =>
       error === undefined ? [] : [{ name, host, type, error }]
     ),

@@ -91,6 +91,12 @@ export const StatusBody = z.strictObject({
     open_fds: count.optional(),
     max_fds: count.optional(),
   }),
+  upstream_cas: z.array(z.strictObject({
+    host: text,
+    file: text,
+    certificates: count,
+    error: text.optional().openapi({ description: "Why the file as it is now is not in force" }),
+  })).openapi({ description: "Files of --upstream-ca, and how many of their certificates are in force" }),
   secret_errors: z.array(z.strictObject({ name: text, host: text, type: text, error: text }))
     .openapi({ description: "Secrets whose credential cannot be used" }),
   rules_without_secret: z.array(z.strictObject({ client: text, host: text, secret: text }))

@@ -122,6 +122,8 @@ export interface LocalProxy extends ProxyServer {
    * @throws ProxyError `listen.failed`
    */
   listenAnew(): void;
+  /** No request gets a connection to an upstream that was dialled before this. Those that have one keep it to their end. */
+  retireUpstreams(): void;
 }
 
 /** How long the answers to what a stop has ended may take to leave. */
@@ -227,6 +229,11 @@ class Server implements LocalProxy {
     if (this.#isStopping) return;
     this.#listeners = openListeners(this.#listen);
     this.#acceptAll();
+  }
+
+  retireUpstreams(): void {
+    this.#context.pool.retire();
+    this.#context.http2Pool.retire();
   }
 
   counters(): ProxyCounters {

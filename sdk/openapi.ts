@@ -1851,6 +1851,14 @@ export interface components {
         readonly open_fds?: number;
         readonly max_fds?: number;
       };
+      /** @description Files of --upstream-ca, and how many of their certificates are in force */
+      readonly upstream_cas: readonly {
+        readonly host: string;
+        readonly file: string;
+        readonly certificates: number;
+        /** @description Why the file as it is now is not in force */
+        readonly error?: string;
+      }[];
       /** @description Secrets whose credential cannot be used */
       readonly secret_errors: readonly {
         readonly name: string;

@@ -13,10 +13,11 @@ import { hasNativeCalls } from "../core/native.ts";
 import { type LocalProxy, startProxy } from "../proxy/server.ts";
 import { Meters } from "../proxy/records/meters.ts";
 import { type Names, openNames } from "../proxy/egress/names/names.ts";
-import { certificatesFor } from "../proxy/egress/trust.ts";
+import { Trust } from "../proxy/egress/trust.ts";
 import {
   type Answers,
   type FromWorker,
+  type PolicyUpdate,
   type Question,
   receivedError,
   sendableError,
@@ -58,6 +59,7 @@ class DataPlane {
   #nextQuestion = 0;
   #records: RecordSender | undefined;
   #policy: PolicyReplica | undefined;
+  readonly #trust = new Trust([]);
   #server: LocalProxy | undefined;
   #names: Names | undefined;
   #beating: ReturnType<typeof setInterval> | undefined;
@@ -71,7 +73,7 @@ class DataPlane {
       case "start":
         return this.#start(message);
       case "policy":
-        this.#policy?.update(message.update);
+        this.#update(message.update);
         return this.#post({ type: "done", id: message.id });
       case "answer":
         return this.#answered(message);
@@ -106,15 +108,15 @@ class DataPlane {
       },
       isCondemned: () => signals.isCondemned,
     });
-    policy.update(update);
     this.#policy = policy;
+    this.#update(update);
     const records = new RecordSender({
       send: (records) => this.#post({ type: "audit", records }),
       exchanges: new SharedExchanges(memory.exchanges),
       isWritable: () => signals.isAuditWritable,
     });
     this.#records = records;
-    const caCertsFor = (host: string) => certificatesFor(config.trusted, host);
+    const caCertsFor = (host: string) => this.#trust.certificatesFor(host);
     const names = openNames({
       servers: config.dns,
       limitMs: config.limits.resolveTimeoutMs,
@@ -165,6 +167,11 @@ class DataPlane {
     beat();
     this.#beating = setInterval(beat, BEAT_MS);
     this.#post({ type: "listening" });
+  }
+
+  #update(update: PolicyUpdate): void {
+    this.#policy?.update(update);
+    if (update.trusted && this.#trust.replace(update.trusted)) this.#server?.retireUpstreams();
   }
 
   async #stop(): Promise<void> {

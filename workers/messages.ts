@@ -35,7 +35,6 @@ export interface WorkerConfig {
   readonly limits: Limits;
   readonly denyCidrs: readonly Cidr[];
   readonly allowCidrs: readonly Cidr[];
-  readonly trusted: readonly TrustedFor[];
   /** Of `--dns`. */
   readonly dns: readonly ServersOf[];
   readonly parents: ParentProxies;
@@ -49,6 +48,8 @@ export interface PolicyUpdate {
   readonly changes: readonly ViewChange[];
   /** Where logins are renewed, all of them. */
   readonly closed?: readonly ClosedEndpoints[];
+  /** Whom to trust upstream. */
+  readonly trusted?: readonly TrustedFor[];
 }
 
 /** Memory of all threads; see `shared_counts.ts`, `shared_ports.ts`, `signals.ts` and `shared_exchanges.ts`. */

@@ -96,6 +96,8 @@ export interface WorkersOptions {
 
 /** The data plane on several threads. */
 export interface Workers extends ProxyServer {
+  /** Resolves when every worker has taken a part of the policy. */
+  update(update: PolicyUpdate): Promise<void>;
   /** A port of this process, which no worker may dial. */
   addOwnPort(port: number): void;
   /** Resolves when the audit log has the records of everything that was decided before. */
@@ -194,6 +196,10 @@ class Pool implements Workers {
 
   addOwnPort(port: number): void {
     this.#ports.add(port);
+  }
+
+  async update(update: PolicyUpdate): Promise<void> {
+    await this.#replicate(update);
   }
 
   async flush(): Promise<void> {

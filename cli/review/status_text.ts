@@ -54,6 +54,7 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["echoes", echoes(status)],
     ["renewals", counted(renewals, ["renewed", "adopted", "failed", "refused"].map((key) => [key, key]))],
     ["names", names(status.names)],
+    ["upstream CA", upstreamCas(status.upstream_cas)],
     ["audit log", auditLog(status.audit_log)],
     ["collector", collector(object(status.audit_log).otlp)],
     ["state", state(status.store)],
@@ -111,6 +112,15 @@ function names(value: unknown): string {
   const failed = number(failures) > 0 ? `, ${digits(failures)} without an answer` : "";
   const stale = number(stale_answers) > 0 ? `, ${digits(stale_answers)} used beyond their time` : "";
   return `${plural(questions, "question")}, ${digits(cache_hits)} from memory${failed}${stale}`;
+}
+
+function upstreamCas(value: unknown): string {
+  const files = Array.isArray(value) ? value.map(object) : [];
+  if (files.length === 0) return "";
+  const certificates = files.reduce((sum, file) => sum + number(file.certificates), 0);
+  const errors = files.flatMap(({ error }) => error === undefined ? [] : [text(error)]);
+  const unused = errors.length === 0 ? "" : `; CHANGED, AND NOT IN FORCE: ${errors.join("; ")}`;
+  return `${plural(certificates, "certificate")} in ${plural(files.length, "file")}${unused}`;
 }
 
 function auditLog(value: unknown): string {

@@ -29,7 +29,7 @@ import { addNames } from "../../proxy/egress/names/asker.ts";
 import { type Names, openNames } from "../../proxy/egress/names/names.ts";
 import { testSecret } from "../../proxy/egress/secret_probe.ts";
 import type { ParentProxies } from "../../proxy/egress/parents.ts";
-import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
+import { Trust } from "../../proxy/egress/trust.ts";
 import { Credentials } from "../../secrets/credentials.ts";
 import { State } from "../../store/state.ts";
 import { openAuditPlaces } from "./audit_places.ts";
@@ -49,7 +49,7 @@ import { statusReport } from "./report.ts";
 import { openFleetStore, warnOfUnusedState } from "./fleet_store.ts";
 import { checkSources } from "./upstream_dial.ts";
 import { loadParents } from "./upstream_proxy.ts";
-import { loadUpstreamTrust } from "./upstream_trust.ts";
+import { UpstreamTrust } from "./upstream_trust.ts";
 
 /** Runs the proxy until SIGINT or SIGTERM. */
 export async function run(args: CommandArgs, io: Io): Promise<void> {
@@ -107,7 +107,10 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       stack.use(await startPolicy({ path: config.policyFile, state, io, log: logger("policy") }));
     }
     const { certificates, leaves, caPem, forApi } = await openCertificates(config, clock, stack);
-    const trusted = await loadUpstreamTrust(config.upstreamCas, caPem);
+    const upstreamTrust = stack.use(
+      await UpstreamTrust.load({ values: config.upstreamCas, ownCaPem: caPem, log: logger("upstream-ca") }),
+    );
+    const trust = new Trust(upstreamTrust.trusted);
     for (const bind of config.binds) {
       const made = await ensureBindAddress(bind);
       if (!made) continue;
@@ -118,11 +121,11 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const names = stack.use(openNames({
       servers: config.dns,
       limitMs: config.limits.resolveTimeoutMs,
-      caCertsFor: (host) => certificatesFor(trusted, host),
+      caCertsFor: (host) => trust.certificatesFor(host),
       log: logger("names"),
     }));
     const parents = await openParents(config, names, clock);
-    const exporter = await openOtlpExporter(config, { trusted, parents, clock });
+    const exporter = await openOtlpExporter(config, { trust, parents, clock });
     if (exporter) stack.use(exporter);
     const places = stack.use(await openAuditPlaces(config, io.output, exporter));
     const audit = stack.use(
@@ -134,7 +137,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       audit.write({ verdict: "change", client: client ?? "*", method: isSuspended ? "SUSPEND" : "RESUME" });
     const { credentials, dialler } = openCredentials(
       config,
-      { state, clock, trusted, parents, names },
+      { state, clock, trust, parents, names },
       stack,
     );
     const startedAt = clock.now();
@@ -151,19 +154,25 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     );
     const proxy = stack.use(
       await startDataPlane(config, {
-        ...{ state, credentials, certificates, trusted, parents, audit, clock },
+        ...{ state, credentials, certificates, parents, audit, clock },
         ...{ note, metersMemory, asks, names },
+        trusted: upstreamTrust.trusted,
       }),
     );
     if (state.fleet) {
       state.fleet.figures = () => ({ openTunnels: proxy.counters().openTunnels, denials: audit.totals.deny });
     }
+    upstreamTrust.follow((trusted) => {
+      trust.replace(trusted);
+      return proxy.trust(trusted);
+    });
+    stack.use(readAtHangUp(upstreamTrust));
     const api = stack.use(
       await startApi({
         control: state,
         status: () =>
           statusReport(config, {
-            ...{ clock, startedAt, proxy, audit, leaves, credentials, state, places },
+            ...{ clock, startedAt, proxy, audit, leaves, credentials, state, places, upstreamTrust },
             names: () => addNames(names.counters, proxy.names()),
           }),
         audit: places.store,
@@ -220,10 +229,10 @@ function openParents(
 /** Credentials, whose renewals and tests go out as the data plane's requests do, and are counted apart from them. */
 function openCredentials(
   config: UpConfig,
-  { state, clock, trusted, parents, names }: {
+  { state, clock, trust, parents, names }: {
     readonly state: State;
     readonly clock: Clock;
-    readonly trusted: readonly TrustedFor[];
+    readonly trust: Trust;
     readonly names: Pick<Names, "resolve">;
     readonly parents: ParentProxies;
   },
@@ -236,7 +245,7 @@ function openCredentials(
     admission: new Admission(DEFAULT_LIMITS),
     resolve: names.resolve,
     addresses: config,
-    caCertsFor: (host) => certificatesFor(trusted, host),
+    caCertsFor: (host) => trust.certificatesFor(host),
     parents,
     dialFrom: config.dialFrom,
     // Our own listeners show certificates of our own CA, which is never trusted upstream.
@@ -258,7 +267,7 @@ function openCredentials(
 interface Certified {
   readonly certificates: Certificates;
   readonly leaves: LeafCache;
-  readonly caPem: string;
+  readonly caPem: () => string;
   /** A new certificate for the API on TCP. */
   readonly forApi: () => Promise<Leaf>;
 }
@@ -292,7 +301,7 @@ async function openCertificates(
       forTrust: () => Promise.resolve(authority.certPem),
     },
     leaves,
-    caPem: authority.certPem,
+    caPem: () => authority.certPem,
     forApi: () => mintLeaf(authority, apiNames(config), { nowMs: clock.now() }),
   };
 }
@@ -359,10 +368,19 @@ function apiNames({ binds, apiBind, sans }: UpConfig): readonly string[] {
  * SIGHUP ends a process that does not listen for it, and a service is told to reload by whoever does not know its flags. A
  * proxy that ends is no way out for any VM.
  */
-function surviveHangUps({ policyFile }: UpConfig, log: ReturnType<typeof logger>): Disposable {
+function surviveHangUps({ policyFile, upstreamCas }: UpConfig, log: ReturnType<typeof logger>): Disposable {
   const onHangUp = () => {
-    if (policyFile === undefined) log.info("SIGHUP: there is no --policy to read again, going on");
+    if (policyFile === undefined && upstreamCas.length === 0) {
+      log.info("SIGHUP: there is no --policy to read again, going on");
+    }
   };
+  Deno.addSignalListener("SIGHUP", onHangUp);
+  return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGHUP", onHangUp) };
+}
+
+/** SIGHUP has the files of `--upstream-ca` read again, as the policy. */
+function readAtHangUp(trust: UpstreamTrust): Disposable {
+  const onHangUp = () => void trust.readAgain();
   Deno.addSignalListener("SIGHUP", onHangUp);
   return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGHUP", onHangUp) };
 }

@@ -16,7 +16,7 @@ import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import { type NameCounters, NO_NAMES } from "../../proxy/egress/names/asker.ts";
 import type { Names } from "../../proxy/egress/names/names.ts";
 import type { ParentProxies } from "../../proxy/egress/parents.ts";
-import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
+import { Trust, type TrustedFor } from "../../proxy/egress/trust.ts";
 import type { Credentials } from "../../secrets/credentials.ts";
 import type { State } from "../../store/state.ts";
 import type { WorkerConfig } from "../../workers/messages.ts";
@@ -28,6 +28,7 @@ export interface DataPlaneParts {
   readonly state: State;
   readonly credentials: Credentials;
   readonly certificates: Certificates;
+  /** Whom to trust upstream at the start. */
   readonly trusted: readonly TrustedFor[];
   readonly parents: ParentProxies;
   readonly audit: AuditLog;
@@ -46,6 +47,8 @@ export interface DataPlaneParts {
 export interface DataPlane extends Pick<ProxyServer, "addresses" | "counters">, AsyncDisposable {
   /** Makes a port of this process one that no client reaches. */
   addOwnPort(port: number): void;
+  /** Trusts exactly these upstream; resolves when every thread does. Connections of before are not used again where one has gone. */
+  trust(trusted: readonly TrustedFor[]): Promise<void>;
   /** Resolves when the audit log has the records of everything that was decided before. */
   flush(): Promise<void>;
   /** Workers that had to be replaced so far. */
@@ -73,7 +76,6 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
     limits: config.limits,
     denyCidrs: config.denyCidrs,
     allowCidrs: config.allowCidrs,
-    trusted: parts.trusted,
     dns: config.dns,
     parents: parts.parents,
     dialFrom: config.dialFrom,
@@ -86,8 +88,9 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
 // deno-lint-ignore require-await -- so that what it throws is a rejection, as from the other
 async function startHere(
   settings: WorkerConfig,
-  { state, credentials, certificates, audit, clock, metersMemory, asks, names }: DataPlaneParts,
+  { state, credentials, certificates, audit, clock, metersMemory, asks, names, trusted }: DataPlaneParts,
 ): Promise<DataPlane> {
+  const trust = new Trust(trusted);
   const ownPorts: number[] = [];
   const proxy = startProxy({
     ...settings,
@@ -96,7 +99,7 @@ async function startHere(
     clock,
     resolve: names.resolve,
     resolveRecords: names.resolveRecords,
-    caCertsFor: (host) => certificatesFor(settings.trusted, host),
+    caCertsFor: (host) => trust.certificatesFor(host),
     ownPorts: () => ownPorts,
     meters: new Meters(metersMemory),
     asks,
@@ -107,6 +110,10 @@ async function startHere(
     addresses: proxy.addresses,
     counters: () => proxy.counters(),
     addOwnPort: (port) => ownPorts.push(port),
+    trust: (trusted) => {
+      if (trust.replace(trusted)) proxy.retireUpstreams();
+      return Promise.resolve();
+    },
     flush: () => Promise.resolve(), // it gets each at once
     replacedWorkers: 0,
     names: () => NO_NAMES, // they are this thread's
@@ -120,12 +127,13 @@ async function startThreads(
   parts: DataPlaneParts,
 ): Promise<DataPlane> {
   const { state, credentials, certificates, audit, note } = parts;
+  let { trusted } = parts;
   const workers = await startWorkers({
     count,
     module: Deno.mainModule,
     config: settings,
     tokenKey: state.tokenKey,
-    snapshot: () => ({ changes: state.snapshot(), closed: credentials.closedEndpoints() }),
+    snapshot: () => ({ changes: state.snapshot(), closed: credentials.closedEndpoints(), trusted }),
     follow: (replicate) =>
       state.keepCopies((changes) => {
         const hasSecrets = changes.some(({ kind }) => kind === "secret" || kind === "secret-gone");
@@ -144,6 +152,10 @@ async function startThreads(
     addresses: workers.addresses,
     counters: () => workers.counters(),
     addOwnPort: (port) => workers.addOwnPort(port),
+    trust: (now) => {
+      trusted = now; // for a worker that starts later
+      return workers.update({ changes: [], trusted });
+    },
     flush: () => workers.flush(),
     get replacedWorkers() {
       return workers.replaced;

@@ -18,7 +18,7 @@ import { Dialler, systemResolve } from "../../proxy/egress/dialler.ts";
 import type { DialFrom } from "../../proxy/egress/connector.ts";
 import type { ParentProxies } from "../../proxy/egress/parents.ts";
 import { providerCall } from "../../proxy/egress/provider_call.ts";
-import { certificatesFor, type TrustedFor } from "../../proxy/egress/trust.ts";
+import type { Trust } from "../../proxy/egress/trust.ts";
 import { readOtlpAnswer } from "../../proxy/records/otlp.ts";
 import { LineQueue } from "../../store/line_queue.ts";
 import { VERSION } from "../command/cmd_version.ts";
@@ -26,7 +26,7 @@ import { readFileBytes } from "../terminal/input_bytes.ts";
 import type { UpConfig } from "./config.ts";
 import { OtlpExporter, type SendOtlp } from "./otlp_exporter.ts";
 import { type OtlpPlace, parseOtlpHeaders } from "./otlp_place.ts";
-import { readCertificates } from "./upstream_trust.ts";
+import { readCertificates } from "./ca_file.ts";
 
 const MAX_HEADERS_BYTES = 16_384;
 
@@ -37,14 +37,14 @@ const MAX_HEADERS_BYTES = 16_384;
  */
 export async function openOtlpTarget(
   { url, headersFile, caFile }: OtlpPlace,
-  { denyCidrs, dialFrom, trusted, parents, now }: Pick<UpConfig, "denyCidrs"> & {
+  { denyCidrs, dialFrom, trust, parents, now }: Pick<UpConfig, "denyCidrs"> & {
     readonly dialFrom?: DialFrom;
-    readonly trusted: readonly TrustedFor[];
+    readonly trust: Trust;
     readonly parents?: ParentProxies;
     readonly now: () => number;
   },
 ): Promise<SendOtlp> {
-  const pem = caFile === undefined ? [] : await readCertificates(caFile);
+  const pem = caFile === undefined ? [] : (await readCertificates(caFile)).pem;
   const readHeaders = async () => headersFile === undefined ? {} : await readHeaderFile(headersFile);
   let headers = await readHeaders();
   const dialler = new Dialler({
@@ -54,7 +54,7 @@ export async function openOtlpTarget(
     resolve: systemResolve,
     // No VM chose the place, so private networks are open; what is to be dialled by nobody stays closed.
     addresses: { denyCidrs, allowCidrs: [parseCidr("0.0.0.0/0"), parseCidr("::/0")] },
-    caCertsFor: (host) => [...certificatesFor(trusted, host), ...pem],
+    caCertsFor: (host) => [...trust.certificatesFor(host), ...pem],
     parents,
     dialFrom,
     ownAddresses: () => [],
@@ -84,15 +84,15 @@ async function readHeaderFile(file: string): Promise<Readonly<Record<string, str
  */
 export async function openOtlpExporter(
   config: Pick<UpConfig, "auditOtlp" | "stateDir" | "hostgroup" | "denyCidrs" | "dialFrom">,
-  { trusted, parents, clock }: {
-    readonly trusted: readonly TrustedFor[];
+  { trust, parents, clock }: {
+    readonly trust: Trust;
     readonly parents: ParentProxies;
     readonly clock: Clock;
   },
 ): Promise<OtlpExporter | undefined> {
   const { auditOtlp: place, stateDir, hostgroup } = config;
   if (!place) return undefined;
-  const send = await openOtlpTarget(place, { ...config, trusted, parents, now: () => clock.now() });
+  const send = await openOtlpTarget(place, { ...config, trust, parents, now: () => clock.now() });
   await using opened = new AsyncDisposableStack();
   const { queue, unauthenticatedQueue } = OTLP_LIMITS;
   const main = opened.use(await LineQueue.open(join(stateDir, "otlp"), queue));

@@ -17,6 +17,7 @@ import type { State } from "../../store/state.ts";
 import { VERSION } from "../command/cmd_version.ts";
 import type { AuditPlaces } from "./audit_places.ts";
 import type { UpConfig } from "./config.ts";
+import type { UpstreamTrust } from "./upstream_trust.ts";
 import type { DataPlane } from "./data_plane.ts";
 
 /** The parts that have something to say. */
@@ -31,11 +32,12 @@ export interface ReportParts {
   readonly state: Pick<State, "figures">;
   readonly places: Pick<AuditPlaces, "exported">;
   readonly names: () => NameCounters;
+  readonly upstreamTrust: Pick<UpstreamTrust, "report">;
 }
 
 /** The report as of now. */
 export async function statusReport(config: UpConfig, parts: ReportParts): Promise<StatusReport> {
-  const { clock, startedAt, proxy, audit, leaves, credentials, state, names, places } = parts;
+  const { clock, startedAt, proxy, audit, leaves, credentials, state, names, places, upstreamTrust } = parts;
   const exported = places.exported();
   const counters = proxy.counters();
   const traffic = audit.totals;
@@ -72,6 +74,7 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     auditLog: { ...audit.health, ...(exported ? { exported } : {}) },
     store: await state.figures(),
     process: processFigures(),
+    upstreamCas: upstreamTrust.report(),
   };
 }
 

@@ -38,6 +38,7 @@ export async function dialWithCertificate(
     readonly onConnect?: (local: Pick<Deno.NetAddr, "hostname" | "port">) => void;
   },
 ): Promise<UpstreamConnection> {
+  const dialledAt = performance.now();
   const { connect } = await import("node:tls");
   const ca = caCertsFor(host);
   const open = () =>
@@ -81,7 +82,7 @@ export async function dialWithCertificate(
     socket.setNoDelay(true);
     const protocol = socket.alpnProtocol === "h2" ? "h2" : "http/1.1";
     if (!alpn.includes(protocol)) throw noCommonProtocol(host);
-    return { stream, reader: new ByteReader(stream), isReused: false, protocol };
+    return { stream, reader: new ByteReader(stream), isReused: false, dialledAt, protocol };
   } catch (error) {
     stream.close();
     if (signal.aborted) throw signal.reason;

@@ -62,16 +62,20 @@ export async function finishDial(
   if (clientCertificate) return await showCertificate(opened, { ...finish, clientCertificate }, signal);
   if (scheme === "https") return await startTls(line, finish, signal);
   const stream = first.length > 0 ? new BegunStream(line.stream, first) : line.stream;
-  const connection = { stream, reader: new ByteReader(stream), isReused: false, protocol: preferred };
+  const connection = {
+    ...{ stream, reader: new ByteReader(stream), isReused: false, protocol: preferred },
+    dialledAt: performance.now(),
+  };
   return parent ? { ...connection, parent } : connection;
 }
 
 async function startTls(line: Line, finish: Finish, signal: AbortSignal): Promise<UpstreamConnection> {
   const { tcp, end } = await asTcp(line, finish, signal);
+  const dialledAt = performance.now(); // before any certificate is looked at
   try {
     const { conn, protocol } = await startUpstreamTls(tcp, finish, signal);
     const stream = line.tcp ? new SocketStream(conn) : new RelayedStream(new SocketStream(conn), end);
-    return { stream, reader: new ByteReader(stream), isReused: false, protocol };
+    return { stream, reader: new ByteReader(stream), isReused: false, dialledAt, protocol };
   } catch (error) {
     end();
     throw error;

@@ -33,6 +33,8 @@ interface Entry {
   /** Its place among those that no client connection accounts for: it is one of several for its key. */
   readonly place: Release | undefined;
   users: number;
+  /** Its last request is the last that it gets. */
+  isRetired: boolean;
   /** While nobody uses it. */
   idle:
     | { readonly deadline: Deadline; readonly release: Release; readonly place: Release | undefined }
@@ -52,6 +54,8 @@ export class Http2Pool {
   readonly #entries = new Map<string, Set<Entry>>();
   /** Of each dial under way what came of it; undefined when whoever dialled has given it up. */
   readonly #dials = new Map<string, Promise<Entry | undefined>>();
+  /** What was dialled before is retired. */
+  #retiredAt = -Infinity;
   #isClosed = false;
 
   constructor(
@@ -101,6 +105,15 @@ export class Http2Pool {
     return this.#start(key, upstream, undefined).connection;
   }
 
+  /** Ends what is idle at once, and what is in use with the requests that use it. No other request gets onto either. */
+  retire(): void {
+    this.#retiredAt = performance.now();
+    for (const entry of [...this.#entries.values()].flatMap((entries) => [...entries])) {
+      entry.isRetired = true;
+      if (entry.users === 0) entry.connection.close();
+    }
+  }
+
   close(): void {
     this.#isClosed = true;
     for (const entries of [...this.#entries.values()]) {
@@ -137,7 +150,7 @@ export class Http2Pool {
     }
   }
 
-  #start(key: PoolKey, { stream, reader }: UpstreamConnection, place: Release | undefined): Entry {
+  #start(key: PoolKey, { stream, reader, dialledAt }: UpstreamConnection, place: Release | undefined): Entry {
     const { client, credential } = key.grant;
     const admission = this.#admission;
     const connection = startHttp2Client({
@@ -148,7 +161,15 @@ export class Http2Pool {
       ...(admission ? { turns: admission.turnsOf(client.name), growth: admission.growth(client.name) } : {}),
     });
     const name = keyOf(key);
-    const entry: Entry = { connection, key: name, place, users: 0, idle: undefined, end: () => {} };
+    const entry: Entry = {
+      connection,
+      key: name,
+      place,
+      users: 0,
+      isRetired: dialledAt < this.#retiredAt,
+      idle: undefined,
+      end: () => {},
+    };
     entry.end = this.#grants.hold(
       { client, ...(credential ? { credential } : {}) },
       () => connection.close(),
@@ -181,7 +202,9 @@ export class Http2Pool {
       connection: entry.connection,
       isReused,
       release: () => {
-        if (--entry.users === 0 && !entry.connection.isDraining) this.#rest(entry, key);
+        if (--entry.users > 0 || entry.connection.isDraining) return;
+        if (entry.isRetired) entry.connection.shutDown();
+        else this.#rest(entry, key);
       },
     };
   }
@@ -189,7 +212,7 @@ export class Http2Pool {
   #leastBusy(name: string): Entry | undefined {
     let best: Entry | undefined;
     for (const entry of this.#entries.get(name) ?? []) {
-      if (entry.connection.isDraining) continue;
+      if (entry.connection.isDraining || entry.isRetired) continue;
       // The first with room is filled first, so that the others come to rest.
       if (entry.users < entry.connection.maxStreams) return entry;
       if (!best || entry.users < best.users) best = entry;

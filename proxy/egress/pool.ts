@@ -42,6 +42,8 @@ export class UpstreamPool {
   readonly #now: () => number;
   readonly #times: IdleTimes;
   readonly #idle = new Map<string, Idle[]>();
+  /** Connections that were dialled before are not kept. */
+  #retiredAt = -Infinity;
   #isClosed = false;
 
   constructor(options: {
@@ -98,9 +100,13 @@ export class UpstreamPool {
     if (announcedMs !== undefined) this.#times.announced(place, announcedMs);
     const mostMs = Math.min(this.#limits.idleUpstreamTimeoutMs, this.#times.longestMs(place));
     const list = this.#idle.get(name) ?? [];
+    const isRetired = connection.dialledAt < this.#retiredAt;
     const isFull = this.size >= this.#limits.maxIdleUpstream ||
       this.#counts.of(`${IDLE_UPSTREAMS} ${name}`) >= this.#limits.maxIdleUpstreamPerKey;
-    if (this.#isClosed || isFull || mostMs <= 0 || connection.reader.size > 0 || connection.reader.ended) {
+    if (
+      this.#isClosed || isRetired || isFull || mostMs <= 0 || connection.reader.size > 0 ||
+      connection.reader.ended
+    ) {
       closeQuietly(connection.stream);
       return;
     }
@@ -132,8 +138,18 @@ export class UpstreamPool {
     idle.release = this.#grants.hold(key.grant, discard);
   }
 
+  /** Closes what is idle, and keeps nothing of what is in use now: what was true when it was dialled may be so no more. */
+  retire(): void {
+    this.#retiredAt = performance.now();
+    this.#closeAll();
+  }
+
   close(): void {
     this.#isClosed = true;
+    this.#closeAll();
+  }
+
+  #closeAll(): void {
     for (const list of [...this.#idle.values()]) {
       for (const idle of [...list]) {
         this.#remove(idle);

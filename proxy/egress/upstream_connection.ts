@@ -15,6 +15,8 @@ export interface UpstreamConnection {
   readonly reader: ByteReader;
   /** True when requests were sent on it before. */
   isReused: boolean;
+  /** When its dial began, in milliseconds of `performance.now()`: what is retired is what was dialled before. */
+  readonly dialledAt: number;
   /** What the upstream has picked; without an answer it is HTTP/1.1. */
   readonly protocol: Alpn;
   /** It ends at this parent proxy, which takes requests in absolute form. Undefined where it ends at the upstream. */

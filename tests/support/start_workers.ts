@@ -62,8 +62,10 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
   const state = options.rig?.state ?? await newState(started);
   const { token } = await state.createClient("one");
   const ca = await proxyAuthority();
+  const { caPem: upstreamCa } = await upstreamAuthority();
   const updateOf = (changes: readonly ViewChange[]): PolicyUpdate => ({
     changes,
+    trusted: [{ pattern: "*", pem: [upstreamCa] }],
     closed: options.rig?.credentials.closedEndpoints() ?? [],
   });
   const records: StoredRecord[] = [];
@@ -96,7 +98,6 @@ export async function startWorkersStage(options: WorkersStageOptions = {}): Prom
         denyCidrs: [],
         allowCidrs: [parseCidr("127.0.0.0/8"), parseCidr("::1/128")],
         dns: [],
-        trusted: [{ pattern: "*", pem: [(await upstreamAuthority()).caPem] }],
         parents: NO_PARENTS,
         dialFrom: FROM_ANYWHERE,
         logQuery: false,

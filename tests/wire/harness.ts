@@ -194,6 +194,7 @@ class PipeDialler extends Dialler {
       stream,
       reader: new ByteReader(stream),
       isReused: false,
+      dialledAt: performance.now(),
       protocol: "http/1.1",
     });
   }

@@ -404,6 +404,7 @@ Deno.test("status says what runs and what it holds", async () => {
       open_fds: 52,
       max_fds: 53,
     },
+    upstream_cas: [{ host: "*.corp.example", file: "corp.pem", certificates: 2, error: "bad" }],
     secret_errors: [],
     rules_without_secret: [],
   });

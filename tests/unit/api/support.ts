@@ -49,6 +49,7 @@ export const REPORT: StatusReport = {
   tlsListeners: 2,
   workers: 4,
   replacedWorkers: 1,
+  upstreamCas: [{ host: "*.corp.example", file: "corp.pem", certificates: 2, error: "bad" }],
   requests: { allow: 11, deny: 12, passthrough: 13 },
   denials: { ...noReasons(), "no-rule": 10, quota: 2 },
   failures: { ...noReasons(), dns: 4 },

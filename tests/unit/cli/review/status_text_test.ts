@@ -45,6 +45,7 @@ const STATUS = {
     open_fds: 96,
     max_fds: 20_000,
   },
+  upstream_cas: [],
   secret_errors: [],
 };
 
@@ -111,6 +112,13 @@ Deno.test("statusText() says what asks for somebody's hand, and the command for 
     ],
     ["no limit known", { max_connections: undefined }, "\nopen         7 connections, 1 tunnel, 3 idle"],
     ["a worker that died", { replaced_workers: 2 }, "\nworkers      4, REPLACED 2 times: the log says why"],
+    [
+      "an upstream CA whose file is bad now",
+      {
+        upstream_cas: [{ certificates: 2 }, { certificates: 1, error: "Cannot use the upstream CA f: gone" }],
+      },
+      "\nupstream CA   3 certificates in 2 files; CHANGED, AND NOT IN FORCE: Cannot use the upstream CA f: gone",
+    ],
     ["no descriptors known", { process: { resident_bytes: 1_024 } }, "\nprocess      1.0 KiB of memory"],
     ["an address of IPv6", { bind: "::1" }, "[::1]:3128 (plain) and [::1]:3129 (TLS)"],
     [

@@ -1,4 +1,5 @@
 /** The exporter against a collector that listens on loopback, and misbehaves. */
+import { Trust } from "../../../../proxy/egress/trust.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { OtlpExporter } from "../../../../cli/up/otlp_exporter.ts";
 import { parseOtlpHeaders, parseOtlpUrl } from "../../../../cli/up/otlp_place.ts";
@@ -42,7 +43,7 @@ class Stage implements AsyncDisposable {
     const said: string[] = [];
     const send = await openOtlpTarget({ url: parseOtlpUrl(url), headersFile, caFile }, {
       denyCidrs: [],
-      trusted: [],
+      trust: new Trust([]),
       now: () => Date.now(),
     });
     const line = (level: string) => (text: string) => void said.push(`${level} ${text}`);

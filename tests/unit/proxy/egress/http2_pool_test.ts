@@ -48,7 +48,14 @@ function setUp(limits: Partial<Limits> = {}, streams = 2) {
       deadlines: new Deadlines(),
       onRequest: () => Promise.resolve(),
     }));
-    return Promise.resolve({ protocol: "h2", stream, reader: new ByteReader(stream), isReused: false });
+    const dialledAt = performance.now();
+    return Promise.resolve({
+      protocol: "h2",
+      stream,
+      reader: new ByteReader(stream),
+      isReused: false,
+      dialledAt,
+    });
   };
   const lease = async (at = key) => {
     const got = await pool.lease(at, NEVER, dial);
@@ -212,4 +219,31 @@ Deno.test("the client's or the secret's end closes it, the rule's only when it r
     release();
     await connection.closed;
   });
+});
+
+Deno.test("retire() ends idle connections at once, and those in use with the requests that use them", async () => {
+  await using setup = setUp();
+  const { pool, lease, key, servers, dial } = setup;
+  const idle = await lease();
+  idle.release();
+  const elsewhere = { ...key, port: 8443 };
+  const busy = await lease(elsewhere);
+  pool.retire();
+  await servers[0]?.closed;
+  assert(!busy.connection.isDraining);
+  const next = await lease(elsewhere);
+  assert(next.connection !== busy.connection && !next.isReused);
+  busy.release();
+  await servers[1]?.closed;
+  next.release();
+  assertEquals((await lease(elsewhere)).connection, next.connection);
+  // What was being dialled when that happened serves the request that waits for it, and no other.
+  const late = await pool.lease({ ...key, port: 9443 }, NEVER, async () => {
+    const upstream = await dial();
+    await settle();
+    pool.retire();
+    return upstream;
+  });
+  await late.connection.ready;
+  assert((await lease({ ...key, port: 9443 })).connection !== late.connection);
 });

@@ -13,6 +13,7 @@ class FakeUpstream implements ByteStream, UpstreamConnection {
   readonly protocol = "http/1.1";
   readonly stream = this;
   readonly reader = new ByteReader(this);
+  readonly dialledAt = performance.now();
   isReused = false;
   isClosed = false;
   readonly #said = Promise.withResolvers<number | null>();
@@ -204,4 +205,21 @@ Deno.test("take() gives a request that cannot be replayed an older connection on
   assertEquals(setup.idleFor(29_000).isFor(false), true);
   const older = setup.idleFor(29_001);
   assertEquals([older.isFor(false), older.isFor(true)], [false, true]);
+});
+
+Deno.test("retire() closes what is idle, and keeps nothing that was dialled before", () => {
+  using setup = setUp();
+  const { pool, key } = setup;
+  const [idle, inUse] = [new FakeUpstream(), new FakeUpstream()];
+  pool.put(key, idle);
+  pool.put(key, inUse);
+  assertEquals(pool.take(key, true), inUse);
+  pool.retire();
+  assertEquals([idle.isClosed, inUse.isClosed, pool.size], [true, false, 0]);
+  pool.put(key, inUse);
+  assertEquals([inUse.isClosed, pool.size], [true, 0]);
+  const later = new FakeUpstream();
+  pool.put(key, later);
+  assertEquals(pool.take(key, true), later);
+  later.close();
 });
