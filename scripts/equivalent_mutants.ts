@@ -18,6 +18,12 @@ export interface Equivalent {
 
 export const EQUIVALENT: readonly Equivalent[] = [
   {
+    file: "policy/denial_tally.ts",
+    at: "lastMs: Math.max(known?.lastMs ?? 0, timeMs),",
+    about: "known?.lastMs ?? 0 ⇒ 1",
+    why: "no record is of the first millisecond of 1970",
+  },
+  {
     file: "proxy/http1/head_reader.ts",
     at: "while (end > start && isOws(text.charCodeAt(end - 1))) end--;",
     about: "end > start ⇒ >=",

@@ -192,6 +192,19 @@ Deno.test("terminate() says why a handshake failed, and leaves nothing open", as
   }
 });
 
+Deno.test("close() does not wait for a handshake that is under way", async () => {
+  const setup = await setUp({ handshakeTimeoutMs: 120_000 });
+  using pair = await tcpPair();
+  const failing = setup.interceptor.terminate(pair.far, NOTHING, "a.test", setup.load("a.test"));
+  failing.catch(() => {});
+  await pair.near.write(Uint8Array.of(22, 3, 1, 1, 0, 1, 0)); // half a ClientHello
+  await waitUntil("its listener is there", () => setup.ports.size === 1);
+  await soon("the end", setup.interceptor.close());
+  pair.near.close();
+  await assertRejects(() => soon("the handshake's end", failing));
+  await waitUntil("its listener is gone", () => setup.ports.size === 0);
+});
+
 Deno.test("a session's done resolves when both sides have gone, with every descriptor closed", async () => {
   const before = await settledSockets();
   {
