@@ -178,6 +178,16 @@ export interface StatusReport {
     readonly cacheHits: number;
     readonly stale: number;
   };
+  /** Parent proxies in use: for which hosts, and their URLs without a user. */
+  readonly parents: readonly { readonly hosts: string; readonly url: string }[];
+  /** Upstreams whose preferred address did not answer lately, the latest first; bounded. */
+  readonly deadAddresses: readonly {
+    /** `host:port`. */
+    readonly place: string;
+    readonly address: string;
+    /** Which one answered. */
+    readonly instead: string;
+  }[];
   /** Budgets that were used up to 80 % so far, each counted once an hour or day. */
   readonly budgetWarnings: number;
   /** Body and tunnel bytes from clients so far. */

@@ -151,6 +151,8 @@ function statusBody(
       cache_hits: report.names.cacheHits,
       stale_answers: report.names.stale,
     },
+    upstream_proxies: report.parents.map((parent) => ({ ...parent })),
+    dead_addresses: report.deadAddresses.map((dead) => ({ ...dead })),
     sent_bytes: report.sentBytes,
     received_bytes: report.receivedBytes,
     credential_echoes: report.echoes,

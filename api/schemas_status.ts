@@ -56,6 +56,16 @@ export const StatusBody = z.strictObject({
         "Questions to name servers, those that none could answer, and answers from memory; stale ones " +
         "were used beyond their time while no server answered",
     }),
+  upstream_proxies: z.array(z.strictObject({ hosts: text, url: text }))
+    .openapi({
+      description: "Parent proxies, each with the pattern of the hosts that are reached through it",
+    }),
+  dead_addresses: z.array(z.strictObject({ place: text, address: text, instead: text }))
+    .openapi({
+      description:
+        "Upstreams whose preferred address did not answer, or not first, within the last ten minutes, and " +
+        "the one that did; the latest first, 64 at most",
+    }),
   sent_bytes: count,
   received_bytes: count,
   credential_echoes: count.openapi({ description: "Credentials that were found in answers" }),

@@ -1803,6 +1803,17 @@ export interface components {
         readonly cache_hits: number;
         readonly stale_answers: number;
       };
+      /** @description Parent proxies, each with the pattern of the hosts that are reached through it */
+      readonly upstream_proxies: readonly {
+        readonly hosts: string;
+        readonly url: string;
+      }[];
+      /** @description Upstreams whose preferred address did not answer, or not first, within the last ten minutes, and the one that did; the latest first, 64 at most */
+      readonly dead_addresses: readonly {
+        readonly place: string;
+        readonly address: string;
+        readonly instead: string;
+      }[];
       readonly sent_bytes: number;
       readonly received_bytes: number;
       /** @description Credentials that were found in answers */

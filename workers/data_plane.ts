@@ -135,6 +135,7 @@ class DataPlane {
           forTrust: remembered(() => this.#ask({ kind: "trust" })),
         },
         clock,
+        onDeadChoice: (dead) => this.#post({ type: "dead-choice", dead }),
         resolve: names.resolve,
         resolveRecords: names.resolveRecords,
         caCertsFor,

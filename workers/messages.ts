@@ -19,6 +19,7 @@ import type { Listen } from "../proxy/server.ts";
 import type { ServersOf } from "../proxy/egress/names/name_server.ts";
 import type { DialFrom } from "../proxy/egress/connector.ts";
 import type { ParentProxies } from "../proxy/egress/parents.ts";
+import type { DeadChoice } from "../proxy/egress/race.ts";
 import type { TrustedFor } from "../proxy/egress/trust.ts";
 import type { Credential } from "../secrets/credential.ts";
 import type { ClosedEndpoints } from "../secrets/endpoints.ts";
@@ -123,6 +124,7 @@ export type FromWorker =
   | { readonly type: "done"; readonly id: number }
   | { readonly type: "question"; readonly id: number; readonly question: Question }
   | { readonly type: "audit"; readonly records: readonly AuditRecord[] }
+  | { readonly type: "dead-choice"; readonly dead: DeadChoice }
   | { readonly type: "note"; readonly line: string }
   | { readonly type: "bug"; readonly text: string }
   | { readonly type: "stopped" };

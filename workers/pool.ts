@@ -17,6 +17,7 @@ import type { AuditLog } from "../proxy/records/audit_log.ts";
 import type { Asks } from "../proxy/decide/asks.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
+import type { DeadChoice } from "../proxy/egress/race.ts";
 import { addNames, type NameCounters, NO_NAMES } from "../proxy/egress/names/asker.ts";
 import { countersIn } from "../proxy/records/counts.ts";
 import {
@@ -85,6 +86,8 @@ export interface WorkersOptions {
   /** Where requests wait for a person. */
   readonly asks: Asks;
   readonly audit: AuditLog;
+  /** Is told of an upstream whose preferred address did not answer. */
+  readonly onDeadChoice?: (dead: DeadChoice) => void;
   /** Takes lines of the operational log. */
   readonly note: (line: string) => void;
   readonly log: { warn(line: string): void; error(line: string): void };
@@ -271,6 +274,8 @@ class Pool implements Workers {
       case "audit":
         audit.writeAll(message.records);
         return exchangesOf(member).take(message.records);
+      case "dead-choice":
+        return this.#options.onDeadChoice?.(message.dead);
       case "note":
         return note(message.line);
       case "bug":

@@ -55,6 +55,8 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["renewals", counted(renewals, ["renewed", "adopted", "failed", "refused"].map((key) => [key, key]))],
     ["names", names(status.names)],
     ["upstream CA", upstreamCas(status.upstream_cas)],
+    ["parent proxy", parentProxies(status.upstream_proxies)],
+    ["dead addresses", deadAddresses(status.dead_addresses)],
     ["audit log", auditLog(status.audit_log)],
     ["collector", collector(object(status.audit_log).otlp)],
     ["state", state(status.store)],
@@ -115,12 +117,28 @@ function names(value: unknown): string {
 }
 
 function upstreamCas(value: unknown): string {
-  const files = Array.isArray(value) ? value.map(object) : [];
+  const files = objects(value);
   if (files.length === 0) return "";
   const certificates = files.reduce((sum, file) => sum + number(file.certificates), 0);
   const errors = files.flatMap(({ error }) => error === undefined ? [] : [text(error)]);
   const unused = errors.length === 0 ? "" : `; CHANGED, AND NOT IN FORCE: ${errors.join("; ")}`;
   return `${plural(certificates, "certificate")} in ${plural(files.length, "file")}${unused}`;
+}
+
+/** `http://proxy.corp:3128, https://lab:3128 for *.lab.test`. */
+function parentProxies(value: unknown): string {
+  return objects(value).map(({ hosts, url }) => hosts === "*" ? text(url) : `${text(url)} for ${text(hosts)}`)
+    .join(", ");
+}
+
+/** Upstreams that are named; `--json` has all. */
+const TOP_DEAD = 3;
+
+function deadAddresses(value: unknown): string {
+  const all = objects(value);
+  const named = all.slice(0, TOP_DEAD).map(({ place, address }) => `${text(address)} of ${text(place)}`);
+  const rest = all.length - named.length;
+  return [...named, ...(rest > 0 ? [`and ${digits(rest)} more`] : [])].join(", ");
 }
 
 function auditLog(value: unknown): string {
@@ -166,7 +184,7 @@ function process(value: unknown): string {
 
 /** Each with its reason, and what puts it right. */
 function secretErrors(status: JsonObject): readonly string[] {
-  const secrets = Array.isArray(status.secret_errors) ? status.secret_errors.map(object) : [];
+  const secrets = objects(status.secret_errors);
   if (secrets.length === 0) return [];
   return [
     "",
@@ -208,6 +226,10 @@ function bytes(value: unknown): string {
 
 function object(value: unknown): JsonObject {
   return typeof value === "object" && value !== null ? Object.fromEntries(Object.entries(value)) : {};
+}
+
+function objects(value: unknown): readonly JsonObject[] {
+  return Array.isArray(value) ? value.map(object) : [];
 }
 
 function number(value: unknown): number {

@@ -28,6 +28,7 @@ import { Dialler } from "../../proxy/egress/dialler.ts";
 import { addNames } from "../../proxy/egress/names/asker.ts";
 import { type Names, openNames } from "../../proxy/egress/names/names.ts";
 import { testSecret } from "../../proxy/egress/secret_probe.ts";
+import { DeadChoices } from "../../proxy/egress/dead_choices.ts";
 import type { ParentProxies } from "../../proxy/egress/parents.ts";
 import { Trust } from "../../proxy/egress/trust.ts";
 import { Credentials } from "../../secrets/credentials.ts";
@@ -141,6 +142,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       stack,
     );
     const startedAt = clock.now();
+    const deadChoices = new DeadChoices(() => clock.monotonic());
     const note = (line: string) => io.output.note(line);
     const asks = new AskBook();
     const webhook = await openAskWebhook(config, dialler, clock);
@@ -155,7 +157,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const proxy = stack.use(
       await startDataPlane(config, {
         ...{ state, credentials, certificates, parents, audit, clock },
-        ...{ note, metersMemory, asks, names },
+        ...{ note, metersMemory, asks, names, deadChoices },
         trusted: upstreamTrust.trusted,
       }),
     );
@@ -173,6 +175,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         status: () =>
           statusReport(config, {
             ...{ clock, startedAt, proxy, audit, leaves, credentials, state, places, upstreamTrust },
+            ...{ parents, deadChoices },
             names: () => addNames(names.counters, proxy.names()),
           }),
         audit: places.store,

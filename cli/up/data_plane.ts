@@ -15,6 +15,7 @@ import type { PolicySource } from "../../proxy/policy_source.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
 import { type NameCounters, NO_NAMES } from "../../proxy/egress/names/asker.ts";
 import type { Names } from "../../proxy/egress/names/names.ts";
+import type { DeadChoices } from "../../proxy/egress/dead_choices.ts";
 import type { ParentProxies } from "../../proxy/egress/parents.ts";
 import { Trust, type TrustedFor } from "../../proxy/egress/trust.ts";
 import type { Credentials } from "../../secrets/credentials.ts";
@@ -31,6 +32,8 @@ export interface DataPlaneParts {
   /** Whom to trust upstream at the start. */
   readonly trusted: readonly TrustedFor[];
   readonly parents: ParentProxies;
+  /** Is told of upstreams whose preferred address does not answer. */
+  readonly deadChoices: DeadChoices;
   readonly audit: AuditLog;
   readonly clock: Clock;
   /** The memory of `Meters`, for all threads. */
@@ -88,7 +91,8 @@ export function startDataPlane(config: UpConfig, parts: DataPlaneParts): Promise
 // deno-lint-ignore require-await -- so that what it throws is a rejection, as from the other
 async function startHere(
   settings: WorkerConfig,
-  { state, credentials, certificates, audit, clock, metersMemory, asks, names, trusted }: DataPlaneParts,
+  { state, credentials, certificates, audit, clock, metersMemory, asks, names, trusted, deadChoices }:
+    DataPlaneParts,
 ): Promise<DataPlane> {
   const trust = new Trust(trusted);
   const ownPorts: number[] = [];
@@ -97,6 +101,7 @@ async function startHere(
     policy: policyOf(state, credentials),
     certificates,
     clock,
+    onDeadChoice: (dead) => deadChoices.note(dead),
     resolve: names.resolve,
     resolveRecords: names.resolveRecords,
     caCertsFor: (host) => trust.certificatesFor(host),
@@ -143,6 +148,7 @@ async function startThreads(
     certificates,
     metersMemory: parts.metersMemory,
     asks: parts.asks,
+    onDeadChoice: (dead) => parts.deadChoices.note(dead),
     audit,
     note,
     log: logger("workers"),

@@ -11,6 +11,8 @@ import type { LeafCache } from "../../ca/leaf_cache.ts";
 import type { Clock } from "../../core/clock.ts";
 import { descriptorLimit, openDescriptors } from "../../core/native.ts";
 import type { AuditLog } from "../../proxy/records/audit_log.ts";
+import type { DeadChoices } from "../../proxy/egress/dead_choices.ts";
+import { formatParent, type ParentProxies } from "../../proxy/egress/parents.ts";
 import type { NameCounters } from "../../proxy/egress/names/asker.ts";
 import type { Credentials } from "../../secrets/credentials.ts";
 import type { State } from "../../store/state.ts";
@@ -33,6 +35,8 @@ export interface ReportParts {
   readonly places: Pick<AuditPlaces, "exported">;
   readonly names: () => NameCounters;
   readonly upstreamTrust: Pick<UpstreamTrust, "report">;
+  readonly parents: ParentProxies;
+  readonly deadChoices: Pick<DeadChoices, "list">;
 }
 
 /** The report as of now. */
@@ -65,6 +69,11 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     setupDuration: traffic.setupDuration,
     renewals: credentials.outcomes(),
     names: names(),
+    parents: parts.parents.byPattern.map(({ pattern, parent }) => ({
+      hosts: pattern,
+      url: formatParent(parent),
+    })),
+    deadAddresses: parts.deadChoices.list(),
     budgetWarnings: traffic.budgetWarnings,
     sentBytes: traffic.sentBytes,
     receivedBytes: traffic.receivedBytes,

@@ -388,6 +388,8 @@ Deno.test("status says what runs and what it holds", async () => {
     responses: { "1xx": 1, "2xx": 2, "3xx": 3, "4xx": 4, "5xx": 5 },
     renewals: { renewed: 14, adopted: 15, failed: 16, refused: 17 },
     names: { questions: 61, failures: 62, cache_hits: 63, stale_answers: 64 },
+    upstream_proxies: [{ hosts: "*", url: "http://proxy.corp:3128" }],
+    dead_addresses: [{ place: "up.test:443", address: "2001:db8::1", instead: "192.0.2.1" }],
     sent_bytes: 100,
     received_bytes: 200,
     credential_echoes: 0,

@@ -57,6 +57,8 @@ export const REPORT: StatusReport = {
   requestDuration: DURATIONS,
   setupDuration: DURATIONS,
   renewals: { renewed: 14, adopted: 15, failed: 16, refused: 17 },
+  parents: [{ hosts: "*", url: "http://proxy.corp:3128" }],
+  deadAddresses: [{ place: "up.test:443", address: "2001:db8::1", instead: "192.0.2.1" }],
   names: { questions: 61, failures: 62, cacheHits: 63, stale: 64 },
   budgetWarnings: 6,
   sentBytes: 100,

@@ -90,6 +90,27 @@ Deno.test("statusText() says what asks for somebody's hand, and the command for 
       "\nstate        30 writes, 2 of them failed\n",
     ],
     [
+      "parent proxies, for all hosts and for some",
+      {
+        upstream_proxies: [{ hosts: "*", url: "http://p.corp:1" }, {
+          hosts: "*.lab.test",
+          url: "https://l:2",
+        }],
+      },
+      "\nparent proxy   http://p.corp:1, https://l:2 for *.lab.test\n",
+    ],
+    [
+      "upstreams whose first address is dead",
+      {
+        dead_addresses: ["a", "b", "c", "d"].map((host) => ({
+          place: `${host}.test:443`,
+          address: "2001:db8::1",
+          instead: "192.0.2.1",
+        })),
+      },
+      "\ndead addresses   2001:db8::1 of a.test:443, 2001:db8::1 of b.test:443, 2001:db8::1 of c.test:443, and 1 more\n",
+    ],
+    [
       "secrets that cannot be used",
       {
         secret_errors: [
