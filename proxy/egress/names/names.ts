@@ -17,6 +17,7 @@ import { HostsFile } from "./hosts_file.ts";
 import type { ServersOf } from "./name_server.ts";
 import { isLocal, Resolver } from "./resolver.ts";
 import { SystemLookups } from "./system_lookups.ts";
+import { withTimeLimit } from "./time_limit.ts";
 
 /** See {@linkcode openNames}. */
 export interface NamesOptions {
@@ -88,18 +89,12 @@ export function openNames(options: NamesOptions): Names {
 }
 
 /** Looks up within the time for it, waiting for a place included. */
-async function limited<T>(
-  limitMs: number,
+function limited<T>(
+  ms: number,
   { client, signal }: Asker = { client: "", signal: NEVER },
   look: (asker: Asker) => Promise<T>,
 ): Promise<T> {
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(new FailedLookup("timeout")), limitMs);
-  try {
-    return await look({ client, signal: AbortSignal.any([signal, late.signal]) });
-  } finally {
-    clearTimeout(timer);
-  }
+  return withTimeLimit({ ms, signal }, (signal) => look({ client, signal }));
 }
 
 const NEVER = new AbortController().signal;

@@ -9,6 +9,7 @@ import { NAME_LIMITS } from "../../../core/limits.ts";
 import { FailedLookup } from "./failed_lookup.ts";
 import { formatNameServer, type NameServer } from "./name_server.ts";
 import { type MayFollow, ServerClient, type ServerClientOptions } from "./server_client.ts";
+import { withTimeLimit } from "./time_limit.ts";
 
 /** See {@linkcode ServerGroup}. */
 export interface ServerGroupOptions extends ServerClientOptions {
@@ -90,11 +91,11 @@ export class ServerGroup implements Disposable {
     { mayFollow, ms }: { readonly mayFollow: MayFollow; readonly ms: number },
   ): Promise<DnsResponse> {
     const askedAt = this.#options.now();
-    const late = new AbortController();
-    const timer = setTimeout(() => late.abort(new FailedLookup("timeout")), ms);
     try {
-      const signal = AbortSignal.any([late.signal, this.#closing.signal]);
-      const response = await server.client.ask(question, mayFollow, signal);
+      const response = await withTimeLimit(
+        { ms, signal: this.#closing.signal },
+        (signal) => server.client.ask(question, mayFollow, signal),
+      );
       this.#heard(server);
       return response;
     } catch (error) {
@@ -102,8 +103,6 @@ export class ServerGroup implements Disposable {
       // Names that are slow elsewhere are no fault of a server that answers for others meanwhile.
       else if (server.heardAt < askedAt && !this.#closing.signal.aborted) this.#missed(server, error);
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 
