@@ -398,7 +398,7 @@ export const NAME_LIMITS = {
   /** How long a connection to a name server is kept without a question (RFC 7766 §6.2.3: seconds). */
   idleMs: 10_000,
   /** Connections to one name server that are kept so. */
-  maxIdle: 4,
+  maxIdle: 8,
   /** Name servers for one zone. */
   maxServers: 8,
   /** Bytes of `/etc/hosts`; lists of names to block have 3 MiB. */
