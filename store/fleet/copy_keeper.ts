@@ -60,8 +60,10 @@ export class CopyKeeper implements AsyncDisposable {
   }
 
   /** Writes down when the store last knew of this host. */
-  async contact(atMs: number): Promise<void> {
-    this.#work = this.#work.then(() => this.#copy.saveContact(atMs)).catch((error) => this.#failed(error));
+  async contact(atMs: number, graceMs: number): Promise<void> {
+    this.#work = this.#work.then(() => this.#copy.saveContact(atMs, graceMs)).catch((error) =>
+      this.#failed(error)
+    );
     await this.#work;
   }
 

@@ -115,8 +115,8 @@ export class Fleet implements Engine, SharedEngine {
   }
 
   /** All hosts of the fleet. @throws ProxyError `store.away` */
-  list(): Promise<FleetHost[]> {
-    return this.hosts.list(this.#parts.clock.now());
+  async list(): Promise<FleetHost[]> {
+    return await this.hosts.list(this.#parts.clock.now());
   }
 
   /** Enters the fleet and reads its policy. In this order: whoever makes a change from now on waits for this host. */
@@ -165,8 +165,8 @@ export class Fleet implements Engine, SharedEngine {
     this.#position = await this.#turn.commit(mutations);
   }
 
-  sizeBytes(): Promise<number> {
-    return this.#uplink.watch().sizeBytes();
+  async sizeBytes(): Promise<number> {
+    return await this.#uplink.watch().sizeBytes();
   }
 
   async exclusive<T>(change: () => Promise<T>): Promise<{ value: T; sequence: number | undefined }> {
@@ -211,7 +211,10 @@ export class Fleet implements Engine, SharedEngine {
   async stop(): Promise<void> {
     this.#isClosed = true;
     this.#uplink.wake();
+    // A long answer must not hold up the stop of the process.
+    const timer = setTimeout(() => this.#uplink.lose(new Error("this host stops")), this.#parts.timeoutMs);
     await this.#running;
+    clearTimeout(timer);
     this.#cancelTimer();
     await this.#keeper[Symbol.asyncDispose]();
   }
@@ -241,6 +244,7 @@ export class Fleet implements Engine, SharedEngine {
           this.#nextBeatAt = 0;
         }
         await this.#tick();
+        this.#uplink.settle();
       } catch (error) {
         this.#uplink.lose(error);
       }
@@ -283,7 +287,7 @@ export class Fleet implements Engine, SharedEngine {
     const { graceMs } = this.#parts.own;
     if (now >= this.#nextContactAt) {
       this.#nextContactAt = now + graceMs / 10;
-      await this.#keeper.contact(sentAt);
+      await this.#keeper.contact(sentAt, graceMs);
     }
     if (now >= this.#nextLookAt) {
       this.#nextLookAt = now + Math.min(graceMs / 4, 15_000);

@@ -125,8 +125,8 @@ export class Hosts {
   }
 
   /** All hosts, by name. */
-  list(nowMs: number): Promise<FleetHost[]> {
-    return listHosts(this.#db(), nowMs);
+  async list(nowMs: number): Promise<FleetHost[]> {
+    return await listHosts(this.#db(), nowMs);
   }
 
   /** Who has yet to make a change, of the hosts that may still act on the policy before it. */

@@ -24,8 +24,8 @@ export interface CopiedPolicy extends Position {
   readonly rows: readonly Row[];
   /** With the key that digests tokens, which is not always the one that the seal key gives. */
   readonly keys: StoreKeys;
-  /** When the store last knew of this host, epoch milliseconds. */
-  readonly contactAt: number;
+  /** Until when it counts without a word from the store, epoch milliseconds. */
+  readonly heldUntilMs: number;
 }
 
 /** See the module. */
@@ -49,9 +49,9 @@ export class LocalCopy {
     await this.#write("fleet-copy", { sequence, changeId, proof, rows: encodeBatch(rows, 0) });
   }
 
-  /** @throws what the disk says */
-  async saveContact(atMs: number): Promise<void> {
-    await this.#write("fleet-contact", { atMs });
+  /** The grace counts that the fleet was told then: a longer one at the next start is not known to it. @throws what the disk says */
+  async saveContact(atMs: number, graceMs: number): Promise<void> {
+    await this.#write("fleet-contact", { atMs, graceMs });
   }
 
   /** Removes the copy, for good, before it is out of date. @throws what the disk says: then it is still there */
@@ -80,10 +80,11 @@ export class LocalCopy {
       throw noStart("the store does not answer, and there is no copy of the policy in the state folder");
     }
     const contactAt = Number(contact.atMs);
+    const heldUntilMs = contactAt + Math.min(graceMs, Number(contact.graceMs));
     if (nowMs < contactAt) {
       throw noStart("the store does not answer, and the clock is behind the copy's last contact");
     }
-    if (nowMs >= contactAt + graceMs) {
+    if (nowMs >= heldUntilMs) {
       throw noStart(
         "the store does not answer, and the copy in the state folder is older than --store-grace",
       );
@@ -94,7 +95,7 @@ export class LocalCopy {
     const keys = await openProof(this.#keys, new Uint8Array(Buffer.from(String(copy.proof), "base64")));
     if (!keys) throw noStart("the store does not answer, and the copy is damaged");
     const changeId = typeof copy.changeId === "string" ? copy.changeId : undefined;
-    return { sequence: Number(copy.sequence), changeId, rows, keys, contactAt };
+    return { sequence: Number(copy.sequence), changeId, rows, keys, heldUntilMs };
   }
 
   async #write(name: string, fields: Readonly<Record<string, unknown>>): Promise<void> {

@@ -118,8 +118,8 @@ async function fromCopy(
   copy: LocalCopy,
   { nowMs, graceMs }: { readonly nowMs: number; readonly graceMs: number },
 ): Promise<{ readonly keys: StoreKeys; readonly loaded: LoadedState; readonly start: FleetStart }> {
-  const { rows, sequence, changeId, keys, contactAt } = await copy.load(nowMs, graceMs);
+  const { rows, sequence, changeId, keys, heldUntilMs } = await copy.load(nowMs, graceMs);
   checkRows(rows);
   const loaded = await loadState(sourceOf(rows), keys, nowMs);
-  return { keys, loaded, start: { position: { sequence, changeId }, heldUntilMs: contactAt + graceMs } };
+  return { keys, loaded, start: { position: { sequence, changeId }, heldUntilMs } };
 }

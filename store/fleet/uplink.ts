@@ -33,6 +33,7 @@ export class Uplink implements AsyncDisposable {
   #awaySince: number | undefined;
   #failures = 0;
   #isTold = false;
+  #isClockTold = false;
   #wake = () => {};
 
   constructor(options: UplinkOptions) {
@@ -60,15 +61,20 @@ export class Uplink implements AsyncDisposable {
     await checkSeal(this.#watch, keys);
     await this.#watch.link.query(`LISTEN ${CHANNEL}`);
     this.#changes = await PostgresDatabase.open(options);
-    const { aheadMs, link } = this.#watch;
-    if (aheadMs !== 0) {
-      log.warn(
-        `this host's clock is ${Math.abs(aheadMs) / 1_000} s ${
-          aheadMs > 0 ? "behind" : "ahead of"
-        } the store's`,
-      );
+    const { aheadMs } = this.#watch;
+    if (aheadMs !== 0 && !this.#isClockTold) {
+      this.#isClockTold = true;
+      const seconds = Math.abs(aheadMs) / 1_000;
+      log.warn(`this host's clock is ${seconds} s ${aheadMs > 0 ? "behind" : "ahead of"} the store's`);
     }
-    if (this.#awaySince !== undefined) log.info(`the store is back: ${formatStoreHost(link.host)}`);
+  }
+
+  /** All that was missed is known: from here on the store counts as there. */
+  settle(): void {
+    const host = this.#watch?.link.host;
+    if (this.#awaySince !== undefined && host) {
+      this.#options.log.info(`the store is back: ${formatStoreHost(host)}`);
+    }
     this.#awaySince = undefined;
     this.#failures = 0;
   }

@@ -48,6 +48,8 @@ export interface Turn {
 const CLOCK_STEP_MS = 1_000;
 /** How many changes are kept for hosts that missed some. Older ones make a host read everything. */
 const KEPT_CHANGES = 10_000;
+/** All rows of a large fleet, over a slow network. */
+const LONG_ANSWER_MS = 60_000;
 const UNIQUE_VIOLATION = "23505";
 /** Changes that are read at once. */
 const CHANGES_AT_ONCE = 200;
@@ -80,7 +82,7 @@ export class PostgresDatabase implements Engine, SealedEngine {
     try {
       // A host that is stopped in the middle of a change must not hold the fleet's lock for as long.
       await link.query(`SET idle_in_transaction_session_timeout = ${Math.ceil(options.timeoutMs)}`);
-      await link.query(`SET statement_timeout = ${Math.ceil(options.timeoutMs)}`);
+      await link.query(`SET statement_timeout = ${LONG_ANSWER_MS}`);
       await prepareSchema(link);
       const aheadMs = await clockAhead(link, options.now);
       const db = new PostgresDatabase(link, aheadMs, options);
@@ -156,6 +158,7 @@ export class PostgresDatabase implements Engine, SealedEngine {
       `SELECT f.sequence::float8 AS sequence, f.last_change, r.key, r.value
        FROM slicer_proxy.fleets f LEFT JOIN slicer_proxy.rows r ON r.fleet = f.name WHERE f.name = $1 ORDER BY r.key`,
       [this.fleet],
+      LONG_ANSWER_MS,
     );
     const rows = found.flatMap(({ key, value }) =>
       key === null ? [] : [decodeStored(key, value, this.aheadMs)]
@@ -236,11 +239,23 @@ export class PostgresDatabase implements Engine, SealedEngine {
         [this.fleet, batch, String(next), changeId, this.#options.host],
       );
       await this.#ask("SELECT pg_notify($1, $2)", [CHANNEL, this.fleet]);
-      await this.#ask("COMMIT");
-      return { sequence: next, changeId };
     } catch (error) {
-      this.link.destroy(); // whether it was committed is found out by the sequence
+      this.link.destroy();
       throw error;
+    }
+    try {
+      await this.link.query("COMMIT");
+      return { sequence: next, changeId };
+    } catch (cause) {
+      this.link.destroy(); // memory follows the sequence, which says what became of it
+      throw new ProxyError(
+        "store.away",
+        "Cannot say whether the change was made: the store stopped answering",
+        {
+          cause,
+          hint: "look whether it is there before you make it again",
+        },
+      );
     }
   }
 
@@ -266,9 +281,13 @@ export class PostgresDatabase implements Engine, SealedEngine {
     return Number(found?.bytes);
   }
 
-  async #ask(text: string, parameters: readonly (string | number | null)[] = []): Promise<Answer[]> {
+  async #ask(
+    text: string,
+    parameters: readonly (string | number | null)[] = [],
+    timeoutMs?: number,
+  ): Promise<Answer[]> {
     try {
-      return await this.link.query(text, parameters);
+      return await this.link.query(text, parameters, timeoutMs);
     } catch (error) {
       throw storeError(error, this.#options);
     }

@@ -32,6 +32,10 @@ export interface LinkOptions {
   readonly onNotice?: (payload: string) => void;
 }
 
+interface DialOptions extends Omit<LinkOptions, "password"> {
+  readonly password: string;
+}
+
 /** A row of an answer. */
 export type Answer = Readonly<Record<string, unknown>>;
 
@@ -48,7 +52,7 @@ export class Link implements AsyncDisposable {
   readonly #timeoutMs: number;
   #isBroken = false;
 
-  private constructor(host: StoreHost, socket: Socket, options: LinkOptions) {
+  private constructor(host: StoreHost, socket: Socket, options: DialOptions) {
     this.host = host;
     this.#socket = socket;
     this.#timeoutMs = options.timeoutMs;
@@ -63,9 +67,11 @@ export class Link implements AsyncDisposable {
    */
   static async open(options: LinkOptions): Promise<Link> {
     const failures: string[] = [];
+    // Before the driver asks for it, who would let an error of it end the process.
+    const password = await options.password();
     for (const host of options.address.hosts) {
       try {
-        return await Link.#openOne(host, options);
+        return await Link.#openOne(host, { ...options, password });
       } catch (error) {
         if (isRefusal(error)) throw refused(host, error);
         failures.push(`${formatStoreHost(host)}: ${shortMessage(error)}`);
@@ -74,7 +80,7 @@ export class Link implements AsyncDisposable {
     throw new ProxyError("store.away", `Cannot reach the store: ${failures.join("; ")}`);
   }
 
-  static async #openOne(host: StoreHost, options: LinkOptions): Promise<Link> {
+  static async #openOne(host: StoreHost, options: DialOptions): Promise<Link> {
     const link = new Link(host, await dial(host, options), options);
     try {
       await link.query("SELECT 1");
@@ -93,12 +99,17 @@ export class Link implements AsyncDisposable {
   /**
    * Asks one question; its parameters are `$1`, `$2` …
    *
+   * @param timeoutMs for answers that are long
    * @throws what the server says; when it does not answer, the connection is gone
    */
-  async query(text: string, parameters: readonly (string | number | null)[] = []): Promise<Answer[]> {
+  async query(
+    text: string,
+    parameters: readonly (string | number | null)[] = [],
+    timeoutMs = this.#timeoutMs,
+  ): Promise<Answer[]> {
     if (this.#isBroken) throw new Error("the connection has ended");
     const asked = this.#sql.unsafe(text, [...parameters], { prepare: true });
-    const timer = setTimeout(() => this.destroy(), this.#timeoutMs);
+    const timer = setTimeout(() => this.destroy(), timeoutMs);
     const gone = Promise.withResolvers<never>();
     const onClose = () => gone.reject(new Error("the connection ended before the answer"));
     this.#socket.once("close", onClose);
@@ -126,14 +137,14 @@ export class Link implements AsyncDisposable {
   }
 }
 
-function driverFor(socket: Socket, { address, password, name, onNotice }: LinkOptions): postgres.Sql {
+function driverFor(socket: Socket, { address, password, name, onNotice }: DialOptions): postgres.Sql {
   let isTaken = false;
   const settings = {
     host: ["store"],
     port: [1],
     user: address.user,
     database: address.database,
-    password,
+    password: () => password,
     socket: () => {
       if (isTaken) throw new Error("the connection has ended");
       isTaken = true;
@@ -161,7 +172,7 @@ function driverFor(socket: Socket, { address, password, name, onNotice }: LinkOp
   return postgres(settings as unknown as postgres.Options<Record<string, never>>);
 }
 
-async function dial(host: StoreHost, { address, caPem, timeoutMs }: LinkOptions): Promise<Socket> {
+async function dial(host: StoreHost, { address, caPem, timeoutMs }: DialOptions): Promise<Socket> {
   const socket = "folder" in host ? dialTcp(formatStoreHost(host)) : dialTcp(host.port, host.host);
   let open: Socket = socket;
   const timer = setTimeout(() => socket.destroy(new Error("no answer in time")), timeoutMs);
@@ -189,6 +200,7 @@ async function encrypt(socket: Socket, host: string, caPem: string | undefined):
     throw new Error("the server does not speak TLS");
   }
   socket.removeAllListeners();
+  socket.on("error", () => {}); // told by the end of what is around it
   // An address is no name for SNI (RFC 6066 §3); the certificate has to be for it all the same.
   const named = isIpLiteral(host) ? { host } : { servername: host };
   const tls = startTls({ socket, ...named, ...(caPem === undefined ? {} : { ca: caPem }) });

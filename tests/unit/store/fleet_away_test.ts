@@ -19,6 +19,7 @@ fleetTest("a host that was away catches up by sequence, or by reading everything
     for (const each of [a, b]) {
       const error = await assertCode(each.createClient("never"), "store.away");
       assertStringIncludes(error.message, "is away for");
+      assertEquals((await each.figures()).databaseBytes, undefined); // a status can be had
       assert(each.isLive({ client, rule: kept }), "it goes on with what it has");
     }
     await stage.server.begin();
