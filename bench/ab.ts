@@ -6,14 +6,18 @@
  *
  * All of them run at once and are loaded in turns, in short rounds, so that a machine which is busy with something else
  * disturbs all alike; what counts are the medians, and the median of each against the first in the same round. Needs nginx
- * and hey. `BENCH_ROUNDS` is 25.
+ * and hey. `BENCH_ROUNDS` is 25; `engine` and `go` stand for what the bench compares with. `BENCH_LOADS` has those of
+ * the loads whose titles hold it.
  *
  * @module
  */
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { hey } from "./load.ts";
-import { type SlicerPeer, startSlicer } from "./peer_slicer.ts";
+import type { Peer } from "./peer.ts";
+import { startEngine } from "./peer_engine.ts";
+import { startGo } from "./peer_go.ts";
+import { startSlicer } from "./peer_slicer.ts";
 import { Rig } from "./rig.ts";
 import { format, median } from "./stats.ts";
 
@@ -25,14 +29,14 @@ const LOADS = [
 ] as const;
 
 /** Microseconds of CPU for each answer. */
-async function sample(peer: SlicerPeer, load: typeof LOADS[number]): Promise<number> {
+async function sample(peer: Peer, load: typeof LOADS[number]): Promise<number> {
   const before = threadsNs(peer);
   const { requests } = await hey(peer.inspected, load);
   return (threadsNs(peer) - before) / 1_000 / requests;
 }
 
 /** On a CPU so far, finer than by ticks. Threads that have ended are left out; those of a proxy stay. */
-function threadsNs({ pids }: SlicerPeer): number {
+function threadsNs({ pids }: Peer): number {
   return pids.flatMap((pid) => [...Deno.readDirSync(`/proc/${pid}/task`)].map(({ name }) => [pid, name]))
     .reduce(
       (sum, [pid, task]) =>
@@ -43,9 +47,13 @@ function threadsNs({ pids }: SlicerPeer): number {
 
 async function main(roots: readonly string[]): Promise<void> {
   await using rig = await Rig.open();
-  const peers: SlicerPeer[] = [];
-  for (const root of roots) peers.push(await startSlicer(rig, 1, pathToFileURL(`${resolve(root)}/`)));
-  for (const load of LOADS) {
+  const peers: Peer[] = [];
+  for (const root of roots) {
+    if (root === "engine") peers.push(await startEngine(rig));
+    else if (root === "go") peers.push(await startGo(rig));
+    else peers.push(await startSlicer(rig, 1, pathToFileURL(`${resolve(root)}/`)));
+  }
+  for (const load of LOADS.filter(({ title }) => title.includes(Deno.env.get("BENCH_LOADS") ?? ""))) {
     for (const peer of peers) await hey(peer.inspected, { ...load, seconds: 3 }); // warms up
     const samples = peers.map((): number[] => []);
     for (let round = 0; round < ROUNDS; round++) {

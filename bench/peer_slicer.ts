@@ -5,7 +5,6 @@
  */
 import { ApiClient } from "../cli/api/client.ts";
 import { parseApiUrl } from "../cli/api/url.ts";
-import config from "../deno.json" with { type: "json" };
 import { type Peer, RESERVED_TOKENS } from "./peer.ts";
 import type { Rig, Started } from "./rig.ts";
 import { CREDENTIAL, HOST, TOKEN, UPSTREAM_PORT } from "./settings.ts";
@@ -102,7 +101,8 @@ export async function addClient(
 
 /** What `deno task start` runs, with whole paths. */
 export function denoCommand(root = ROOT): readonly string[] {
-  const [deno, run = "run", ...flags] = config.tasks.start.split(" ");
+  const config = JSON.parse(Deno.readTextFileSync(new URL("deno.json", root)));
+  const [deno, run = "run", ...flags] = (config.tasks.start as string).split(" ");
   const entry = flags.pop();
   if (deno !== "deno" || entry !== "main.ts") throw new Error("the task start is another now");
   const inRoot = (file: string) => new URL(file, root).pathname;

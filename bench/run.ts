@@ -8,6 +8,7 @@
  */
 import { checkRoute } from "./load.ts";
 import type { Peer } from "./peer.ts";
+import { startEngine } from "./peer_engine.ts";
 import { startGo } from "./peer_go.ts";
 import { startHaproxy } from "./peer_haproxy.ts";
 import { startMitmproxy } from "./peer_mitmproxy.ts";
@@ -55,6 +56,7 @@ const STARTS: readonly Start[] = [
   ...(ALL_WORKERS > 1
     ? [{ command: "deno", start: (rig: Rig) => startSlicer(rig, ALL_WORKERS), isBeside: true }]
     : []),
+  { command: "deno", start: startEngine },
   { command: "go", start: startGo },
   { command: "squid", start: (rig) => startSquid(rig, "at-once") },
   { command: "squid", start: (rig) => startSquid(rig, "peek-first") },
@@ -108,7 +110,7 @@ async function main(): Promise<number> {
     await measurePolicy(bench, rig);
     await measureRuleChanges(bench, rig);
   }
-  const holders = settings.mode === "short" ? starts.slice(0, 2) : starts;
+  const holders = settings.mode === "short" ? starts.slice(0, 3) : starts;
   await measureIdleTunnels(bench, holders.map(({ start }) => () => start(rig)));
   if (settings.mode !== "short") await measureStart(bench, rig);
 
