@@ -23,25 +23,19 @@ export class Deadlines {
 
   /** Calls `onDue` once when `ms` have passed without a {@linkcode Deadline.restart}. */
   start(ms: number, onDue: () => void): Deadline {
-    const entry: Entry = {
-      dueAt: performance.now() + ms,
-      onDue,
-      restart: (restartMs) => {
-        entry.dueAt = performance.now() + restartMs;
-        this.#add(entry);
-      },
-      stop: () => this.#remove(entry),
-    };
-    this.#add(entry);
+    const entry = new Entry(this, onDue);
+    entry.restart(ms);
     return entry;
   }
 
-  #add(entry: Entry): void {
+  /** For the deadlines themselves. */
+  add(entry: Entry): void {
     this.#pending.add(entry);
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
   }
 
-  #remove(entry: Entry): void {
+  /** For the deadlines themselves. */
+  remove(entry: Entry): void {
     this.#pending.delete(entry);
     if (this.#pending.size > 0 || this.#timer === undefined) return;
     clearInterval(this.#timer);
@@ -52,13 +46,28 @@ export class Deadlines {
     const now = performance.now();
     for (const entry of this.#pending) {
       if (entry.dueAt > now) continue;
-      this.#remove(entry);
+      this.remove(entry);
       entry.onDue();
     }
   }
 }
 
-interface Entry extends Deadline {
-  dueAt: number;
+class Entry implements Deadline {
+  readonly #deadlines: Deadlines;
   readonly onDue: () => void;
+  dueAt = 0;
+
+  constructor(deadlines: Deadlines, onDue: () => void) {
+    this.#deadlines = deadlines;
+    this.onDue = onDue;
+  }
+
+  restart(ms: number): void {
+    this.dueAt = performance.now() + ms;
+    this.#deadlines.add(this);
+  }
+
+  stop(): void {
+    this.#deadlines.remove(this);
+  }
 }

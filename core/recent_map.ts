@@ -10,6 +10,8 @@ export class RecentMap<K, V> {
   readonly #capacity: number;
   /** In the order of use, oldest first. */
   readonly #entries = new Map<K, V>();
+  /** Used last: it stands at the end already. */
+  #latest: K | undefined;
 
   /** @param capacity at least 1 */
   constructor(capacity: number) {
@@ -25,12 +27,13 @@ export class RecentMap<K, V> {
   /** The value, which is the most recently used one from now on. */
   get(key: K): V | undefined {
     const value = this.#entries.get(key);
-    if (value !== undefined) this.set(key, value);
+    if (value !== undefined && key !== this.#latest) this.set(key, value);
     return value;
   }
 
   /** Keeps a value, and drops the one that was not used for longest when there are too many. */
   set(key: K, value: V): void {
+    this.#latest = key;
     this.#entries.delete(key);
     this.#entries.set(key, value);
     if (this.#entries.size <= this.#capacity) return;

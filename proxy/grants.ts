@@ -12,7 +12,7 @@ export type EndGrant = (why: "revoked" | "shutdown") => void;
 /** The open grants of a proxy. */
 export class Grants {
   readonly #policy: PolicySource;
-  readonly #open = new Map<symbol, { readonly grant: Grant; readonly end: EndGrant }>();
+  readonly #open = new Set<{ readonly grant: Grant; readonly end: EndGrant }>();
   readonly #unsubscribe: () => void;
   /** By name, until the next change. */
   #clients: ReadonlyMap<string, Client> | undefined;
@@ -38,9 +38,9 @@ export class Grants {
       end(this.#isClosed ? "shutdown" : "revoked");
       return () => {};
     }
-    const key = Symbol();
-    this.#open.set(key, { grant, end });
-    return () => this.#open.delete(key);
+    const held = { grant, end };
+    this.#open.add(held);
+    return () => this.#open.delete(held);
   }
 
   /** The same for all that a client has, as it is now. Nobody of that name holds nothing. */
@@ -54,17 +54,17 @@ export class Grants {
   close(): void {
     this.#isClosed = true;
     this.#unsubscribe();
-    const open = [...this.#open.values()];
+    const open = [...this.#open];
     this.#open.clear();
     for (const { end } of open) end("shutdown");
   }
 
   #sweep(): void {
     this.#clients = undefined;
-    for (const [key, { grant, end }] of this.#open) {
-      if (this.#policy.isLive(grant)) continue;
-      this.#open.delete(key);
-      end("revoked");
+    for (const held of this.#open) {
+      if (this.#policy.isLive(held.grant)) continue;
+      this.#open.delete(held);
+      held.end("revoked");
     }
   }
 }

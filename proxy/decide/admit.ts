@@ -41,10 +41,13 @@ export function admit(
   content?: Content,
 ): AdmittedExchange | { readonly refusal: Refusal } {
   const { request: { head }, session: { context: { policy } } } = exchange;
-  const what = `Client "${client.name}" may not ${head.method} ${target.scheme}://${
-    formatHostPort(target)
-  }${target.path}`;
-  const deny = ({ reason, why }: Denial) => ({ refusal: { status: 403, reason, detail: `${what}: ${why}` } });
+  const what = () =>
+    `Client "${client.name}" may not ${head.method} ${target.scheme}://${
+      formatHostPort(target)
+    }${target.path}`;
+  const deny = ({ reason, why }: Denial) => ({
+    refusal: { status: 403, reason, detail: `${what()}: ${why}` },
+  });
   if (isRefusedMethod(head.method)) {
     return deny({ reason: "method-refused", why: "no proxy forwards this method" });
   }
@@ -60,7 +63,7 @@ export function admit(
       decision.reason,
       policy.rulesOf(client),
     );
-    return { refusal: { status: 403, reason: decision.reason, detail: what, explanation } };
+    return { refusal: { status: 403, reason: decision.reason, detail: what(), explanation } };
   }
   if (policy.isTokenEndpoint(target)) {
     return deny({ reason: "token-endpoint", why: "the proxy renews its credentials there" });

@@ -10,7 +10,7 @@ import { closeQuietly } from "../streams/byte_reader.ts";
 import { type Counts, IDLE_UPSTREAMS, LocalCounts } from "../records/counts.ts";
 import type { Grants } from "../grants.ts";
 import type { Grant } from "../policy_source.ts";
-import type { UpstreamConnection } from "./upstream_connection.ts";
+import type { PlaceInPool, UpstreamConnection } from "./upstream_connection.ts";
 import { IdleTimes } from "./idle_times.ts";
 
 /** What must be equal for a connection to be used again. */
@@ -26,9 +26,7 @@ export interface PoolKey {
 interface Idle {
   readonly connection: UpstreamConnection;
   readonly since: number;
-  readonly key: string;
-  /** Scheme, host and port. */
-  readonly place: string;
+  readonly kept: PlaceInPool;
   readonly deadline: Deadline;
   release: () => void;
 }
@@ -75,7 +73,7 @@ export class UpstreamPool {
   take(key: PoolKey, isReplayable: boolean): UpstreamConnection | undefined {
     const idle = this.#idle.get(keyOf(key))?.at(-1);
     if (!idle) return undefined;
-    const { place, connection: { reader, stream } } = idle;
+    const { kept: { place }, connection: { reader, stream } } = idle;
     const idleMs = this.#now() - idle.since;
     if (!isReplayable && idleMs > this.#times.freshMs(place)) return undefined;
     this.#remove(idle);
@@ -95,14 +93,14 @@ export class UpstreamPool {
    * @param announcedMs for how long the upstream says that it will keep it
    */
   put(key: PoolKey, connection: UpstreamConnection, announcedMs?: number): void {
-    const name = keyOf(key);
-    const place = `${key.scheme}://${key.host}:${key.port}`;
+    const kept = connection.kept ??= placeOf(key); // it was taken by an equal key, if it was here before
+    const { name, place } = kept;
     if (announcedMs !== undefined) this.#times.announced(place, announcedMs);
     const mostMs = Math.min(this.#limits.idleUpstreamTimeoutMs, this.#times.longestMs(place));
     const list = this.#idle.get(name) ?? [];
     const isRetired = connection.dialledAt < this.#retiredAt;
     const isFull = this.size >= this.#limits.maxIdleUpstream ||
-      this.#counts.of(`${IDLE_UPSTREAMS} ${name}`) >= this.#limits.maxIdleUpstreamPerKey;
+      this.#counts.of(kept.counter) >= this.#limits.maxIdleUpstreamPerKey;
     if (
       this.#isClosed || isRetired || isFull || mostMs <= 0 || connection.reader.size > 0 ||
       connection.reader.ended
@@ -125,14 +123,13 @@ export class UpstreamPool {
     const idle: Idle = {
       connection,
       since: this.#now(),
-      key: name,
-      place,
+      kept,
       deadline: this.#deadlines.start(mostMs, onDue),
       release: () => {},
     };
     list.push(idle);
     this.#idle.set(name, list);
-    this.#countIdle(name, 1);
+    this.#countIdle(kept, 1);
     connection.reader.rest();
     connection.reader.fill().then(onEnd, onEnd);
     idle.release = this.#grants.hold(key.grant, discard);
@@ -158,23 +155,29 @@ export class UpstreamPool {
     }
   }
 
-  #countIdle(name: string, change: 1 | -1): void {
+  #countIdle({ counter }: PlaceInPool, change: 1 | -1): void {
     this.#counts.add(IDLE_UPSTREAMS, change);
-    this.#counts.add(`${IDLE_UPSTREAMS} ${name}`, change);
+    this.#counts.add(counter, change);
   }
 
   /** False when it is in use, or gone already. */
   #remove(idle: Idle): boolean {
-    const list = this.#idle.get(idle.key);
+    const { name } = idle.kept;
+    const list = this.#idle.get(name);
     const at = list?.indexOf(idle) ?? -1;
     if (!list || at < 0) return false;
     list.splice(at, 1);
-    if (list.length === 0) this.#idle.delete(idle.key);
-    this.#countIdle(idle.key, -1);
+    if (list.length === 0) this.#idle.delete(name);
+    this.#countIdle(idle.kept, -1);
     idle.deadline.stop();
     idle.release();
     return true;
   }
+}
+
+function placeOf(key: PoolKey): PlaceInPool {
+  const name = keyOf(key);
+  return { name, place: `${key.scheme}://${key.host}:${key.port}`, counter: `${IDLE_UPSTREAMS} ${name}` };
 }
 
 /**

@@ -19,7 +19,7 @@ import type {
 } from "../message/message.ts";
 import { type ByteReader, type ByteStream, writeAll } from "../streams/byte_reader.ts";
 import { requestBody } from "./body.ts";
-import { formatResponseHead, withBody } from "./head_writer.ts";
+import { formatResponseHead } from "./head_writer.ts";
 import { PulledBody } from "./pulled_body.ts";
 
 /** What becomes of the connection: `keep` reads another request, `taken` means that somebody else closes it. */
@@ -91,7 +91,7 @@ export class Http1Request implements IncomingRequest {
     if (close) this.#next = "close";
     const fields = close ? [...head.fields, makeField("Connection", "close")] : head.fields;
     this.#isLastWrite = body.done;
-    return writeAll(stream, withBody(formatResponseHead({ ...head, version: "HTTP/1.1", fields }), first));
+    return writeAll(stream, formatResponseHead({ ...head, version: "HTTP/1.1", fields }, first));
   }
 
   write(piece: Uint8Array, isLast: boolean): Promise<void> {

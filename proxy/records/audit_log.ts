@@ -175,8 +175,7 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
       piece = { records: [], bytes: 0 };
       this.#pieces.push(piece);
     }
-    const { opened: _, ...kept } = record;
-    piece.records.push({ ...kept, timeMs: this.#now(), repeated: record.repeated ?? 1 });
+    piece.records.push({ ...withoutOpened(record), timeMs: this.#now(), repeated: record.repeated ?? 1 });
     piece.bytes += bytes;
     this.#queued++;
     this.#queuedBytes += bytes;
@@ -241,4 +240,11 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     this.#wasWritable = isWritable;
     this.onWritable(isWritable);
   }
+}
+
+/** Nobody behind the log knows what it means. Records of this thread have none, and are taken as they are. */
+function withoutOpened(record: AuditRecord): AuditRecord {
+  if (!("opened" in record)) return record;
+  const { opened: _, ...kept } = record;
+  return kept;
 }
