@@ -26,8 +26,8 @@ import { Upload } from "./upload.ts";
 import { dialLeg, takeLeg } from "./upstream_leg.ts";
 
 /** Forwards, answers and logs. Rejects only on a bug. */
-export async function forward(exchange: AdmittedExchange): Promise<void> {
-  await new Forwarding(exchange).run();
+export function forward(exchange: AdmittedExchange): Promise<void> {
+  return new Forwarding(exchange).run();
 }
 
 /** Methods that may be sent again when a kept connection turns out to be dead (RFC 9110 §9.2.2). */
@@ -57,6 +57,7 @@ class Forwarding implements Course {
   /** The upstream takes it over HTTP/1.1 only (RFC 9113 §7), which the client is told: only it can send it so. */
   #isMisplaced = false;
   #isOver = false;
+  #isWatching = false;
   #opened: number | undefined;
   /** When the head went upstream for the first time, in milliseconds since the request began. */
   #setupMs: number | undefined;
@@ -103,13 +104,13 @@ class Forwarding implements Course {
     this.#opened = context.audit.begin(this.#asked());
     try {
       const more = await this.#exchangeMessages();
-      await this.#countTokens(true);
+      if (this.#tokenWatch) await this.#countTokens(this.#tokenWatch, true);
       this.#log(more);
     } catch (error) {
       if (!(error instanceof ProxyError)) context.reportBug(error);
       const failure = this.#failure ?? (error instanceof ProxyError ? error : undefined);
       this.fail(failure ?? new ProxyError("internal", "Cannot forward the request"));
-      await this.#countTokens(false);
+      if (this.#tokenWatch) await this.#countTokens(this.#tokenWatch, false);
       await this.#end(failure ?? error);
     } finally {
       // The upstream connection may serve another request by now: whoever calls `fail` late must not touch it.
@@ -122,11 +123,10 @@ class Forwarding implements Course {
     }
   }
 
-  async #countTokens(isWhole: boolean): Promise<void> {
-    if (!this.#tokenWatch) return;
+  async #countTokens(watch: TokenWatch, isWhole: boolean): Promise<void> {
     const { status } = this.#relay;
     const { sent = 0, received = 0 } = this.#measures();
-    this.#tokens = await this.#tokenWatch.end({ status, isWhole, sent, received });
+    this.#tokens = await watch.end({ status, isWhole, sent, received });
   }
 
   #onIdle(): void {
@@ -142,6 +142,7 @@ class Forwarding implements Course {
 
   /** A client that goes away while it waits costs the upstream (and somebody's token budget) nothing more. */
   #watchClient(): void {
+    this.#isWatching = true;
     this.#exchange.request.watch((why) => this.fail(why ?? clientGone()));
   }
 
@@ -168,11 +169,14 @@ class Forwarding implements Course {
     if (fetched) await fetched;
     if (this.#failure) throw this.#failure;
     this.#upload.kept = this.#credential.kept;
-    await this.#prepareHead();
+    const prepared = this.#prepareHead();
+    if (prepared) await prepared;
     let isRetry = false;
     for (;;) {
-      const leg = await this.#connect(isRetry);
+      const leg = this.#pooledLeg(isRetry) ?? await this.#dialLeg();
       try {
+        this.#leg = leg;
+        if (this.#failure) throw this.#failure;
         await this.#send(leg);
         const relayed = await this.#relay.run(leg);
         if (relayed === "whole") {
@@ -208,20 +212,13 @@ class Forwarding implements Course {
     return fate === "unknown" ? this.#isReplayable : fate === "unseen" && !this.#upload.hasBegun;
   }
 
-  async #connect(isRetry: boolean): Promise<UpstreamLeg> {
-    const pooled = isRetry || this.#isLone ? undefined : takeLeg(this.#exchange, this.#isReplayable);
-    const leg = pooled ??
-      await dialLeg(
-        this.#exchange,
-        (this.#cancel = new AbortController()).signal,
-        this.#credential.certificate,
-      );
-    this.#leg = leg;
-    if (this.#failure) {
-      leg.close();
-      throw this.#failure;
-    }
-    return leg;
+  #pooledLeg(isRetry: boolean): UpstreamLeg | undefined {
+    return isRetry || this.#isLone ? undefined : takeLeg(this.#exchange, this.#isReplayable);
+  }
+
+  #dialLeg(): Promise<UpstreamLeg> {
+    this.#cancel = new AbortController();
+    return dialLeg(this.#exchange, this.#cancel.signal, this.#credential.certificate);
   }
 
   /** The head, with what is here of the body, in one write; then the rest of the body beside the response. */
@@ -238,7 +235,7 @@ class Forwarding implements Course {
       return;
     }
     leg.end(body.trailers);
-    if (!upgrade) this.#watchClient();
+    if (!upgrade && !this.#isWatching) this.#watchClient();
   }
 
   /** What goes upstream, at the last moment: the check and the write are one turn (SPEC section 9.4). */
@@ -255,10 +252,17 @@ class Forwarding implements Course {
   }
 
   /** The head as it will be sent. @throws ProxyError `policy.placeholder`, and what signing throws */
-  async #prepareHead(): Promise<void> {
-    const { target: { originForm }, rule } = this.#exchange;
+  #prepareHead(): Promise<void> | undefined {
+    const { target: { originForm } } = this.#exchange;
     const head = { fields: this.#upstreamFields(), target: this.#credential.target(originForm) };
-    const { fields, target } = await this.#signed(head) ?? head;
+    const signing = this.#credential.sign(head, this.#upload);
+    if (signing) return this.#signed(signing).then((signed) => this.#setHead(signed));
+    this.#setHead(head);
+    return undefined;
+  }
+
+  #setHead({ fields, target }: OutgoingHead): void {
+    const { rule } = this.#exchange;
     const place = findPlaceholder({ fields, target });
     if (place !== undefined) throw unreplaced(place, rule);
     this.#fields = fields;
@@ -266,9 +270,7 @@ class Forwarding implements Course {
   }
 
   /** Who waits for a body to be signed hears of a failure at once. */
-  async #signed(head: OutgoingHead): Promise<OutgoingHead | undefined> {
-    const signing = this.#credential.sign(head, this.#upload);
-    if (!signing) return undefined;
+  async #signed(signing: Promise<OutgoingHead>): Promise<OutgoingHead> {
     const { signal } = (this.#cancel = new AbortController());
     const failed = new Promise<never>((_, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
@@ -335,7 +337,7 @@ class Forwarding implements Course {
       durationMs: clock.monotonic() - startedAt,
       setupMs: this.#setupMs,
       ...(this.#tokens ? { tokens: this.#tokens } : {}),
-      opened: this.#opened,
+      ...(this.#opened === undefined ? {} : { opened: this.#opened }),
     };
   }
 

@@ -94,31 +94,40 @@ export class Relay {
         this.#status = head.status;
         return { switched: head };
       }
-      if (head.status >= 200) return await this.#final(leg, head, body);
+      if (head.status >= 200) {
+        const refused = this.#final(leg, head);
+        if (refused && await refused) return "refused";
+        this.#credential.drop(); // an answer may take minutes, and what was kept is not needed any more
+        if (this.#course.failure) throw this.#course.failure;
+        if (this.#exchange.tools) await this.#passNarrowed(head, body);
+        else await this.#pass(head, body);
+        return "whole";
+      }
       if (interim >= limits.maxInterimResponses) throw malformed("too many interim responses");
       await this.#toClient(request.inform(this.#clean(head)));
     }
   }
 
-  async #final(leg: UpstreamLeg, head: ResponseHead, body: MessageBody): Promise<Relayed> {
+  /** @returns whether the upstream refused the credential, where that has to be asked */
+  #final(leg: UpstreamLeg, head: ResponseHead): Promise<boolean> | undefined {
     const { request } = this.#exchange;
     const { status } = head;
     if (status === 407) throw malformed("the upstream answered 407, as only a proxy may");
     this.#wasEarly = !request.body.isReleased;
     this.#credential.noteAnswer(head);
-    if (status >= 400 && status <= 403 && await this.#credential.isRefused(leg, head)) return "refused";
-    this.#credential.drop(); // an answer may take minutes, and what was kept is not needed any more
-    if (this.#course.failure) throw this.#course.failure;
-    if (!this.#exchange.tools) return await this.#pass(head, body);
+    return status >= 400 && status <= 403 ? this.#credential.isRefused(leg, head) : undefined;
+  }
+
+  async #passNarrowed(head: ResponseHead, body: MessageBody): Promise<void> {
     const narrowed = await narrowAnswer(this.#exchange, this.#course, { head, body });
     try {
-      return await this.#pass(narrowed.head, narrowed.body);
+      await this.#pass(narrowed.head, narrowed.body);
     } finally {
       narrowed.drop();
     }
   }
 
-  async #pass(head: ResponseHead, body: MessageBody): Promise<Relayed> {
+  async #pass(head: ResponseHead, body: MessageBody): Promise<void> {
     const { request } = this.#exchange;
     const idleTimeoutMs = idleTimeoutOf(this.#exchange);
     // A body that is malformed from its start can still be answered: nothing of the response has left yet.
@@ -146,7 +155,6 @@ export class Relay {
     }
     request.end(seen.trailers && (this.#guard?.fields(seen.trailers) ?? seen.trailers));
     this.#grpcStatus = grpcStatusIn(seen.trailers ?? head.fields);
-    return "whole";
   }
 
   /** The head as the client may have it. @throws ProxyError `upstream.echo` */
@@ -155,12 +163,10 @@ export class Relay {
     return this.#guard?.head(clean) ?? clean;
   }
 
-  async #toClient(write: Promise<void>): Promise<void> {
-    try {
-      await write;
-    } catch {
+  #toClient(write: Promise<void>): Promise<void> {
+    return write.catch(() => {
       throw this.#course.failure ?? clientGone();
-    }
+    });
   }
 }
 

@@ -35,8 +35,12 @@ export async function readRequestHead(
   reader: ByteReader,
   limits: HeadLimits,
 ): Promise<RequestHead | undefined> {
-  await skipEmptyLine(reader);
-  const lines = await readLines(reader, limits, "client.malformed", "client.head-too-large", "client.closed");
+  if (reader.size === 0) await reader.fill();
+  if (reader.at(0) === CR) await skipEmptyLine(reader);
+  const scan = new HeadScan(reader, limits, REQUEST_CODES);
+  let lines = scan.take();
+  while (!lines && await reader.fill()) lines = scan.take();
+  if (!lines) scan.checkEnd();
   return lines && parseRequestHead(lines, limits);
 }
 
@@ -46,14 +50,11 @@ export async function readRequestHead(
  * @throws ProxyError `upstream.malformed`, `upstream.closed`
  */
 export async function readResponseHead(reader: ByteReader, limits: HeadLimits): Promise<ResponseHead> {
-  const lines = await readLines(
-    reader,
-    limits,
-    "upstream.malformed",
-    "upstream.malformed",
-    "upstream.closed",
-  );
+  const scan = new HeadScan(reader, limits, RESPONSE_CODES);
+  let lines = scan.take();
+  while (!lines && await reader.fill()) lines = scan.take();
   if (!lines) {
+    scan.checkEnd();
     throw new ProxyError(
       "upstream.closed",
       "Cannot read the response: upstream closed the connection without one",
@@ -129,47 +130,77 @@ export function parseFields(
 
 /** RFC 9112 §2.2: some clients end a body with a CRLF too many. One is let off. */
 async function skipEmptyLine(reader: ByteReader): Promise<void> {
-  if (reader.size === 0) await reader.fill();
-  if (reader.available[0] !== CR) return;
   if (reader.size === 1) await reader.fill();
-  if (reader.available[1] === LF) reader.consume(2);
+  if (reader.at(1) === LF) reader.consume(2);
 }
 
+/** What is wrong with a head, by whose it is. */
+interface HeadCodes {
+  readonly malformed: ErrorCode;
+  readonly tooLarge: ErrorCode;
+  readonly closed: ErrorCode;
+}
+
+const REQUEST_CODES: HeadCodes = {
+  malformed: "client.malformed",
+  tooLarge: "client.head-too-large",
+  closed: "client.closed",
+};
+const RESPONSE_CODES: HeadCodes = {
+  malformed: "upstream.malformed",
+  tooLarge: "upstream.malformed",
+  closed: "upstream.closed",
+};
+
 /**
- * The lines of the next head, without line ends and without the empty last line. RFC 9112 §2.2 lets a recipient take a
- * bare LF as a line end; we do not, and a bare CR never.
+ * Looks for the end of the next head. RFC 9112 §2.2 lets a recipient take a bare LF as a line end; we do not, and a bare CR
+ * never. Each byte is looked at once, however small the pieces are in which it comes.
  */
-async function readLines(
-  reader: ByteReader,
-  limits: HeadLimits,
-  malformedCode: ErrorCode,
-  tooLargeCode: ErrorCode,
-  closedCode: ErrorCode,
-): Promise<string[] | undefined> {
-  let scanned = 0;
-  let lineStart = 0;
-  for (;;) {
-    const bytes = reader.available;
-    for (let lf = bytes.indexOf(LF, scanned); lf >= 0; lf = bytes.indexOf(LF, scanned)) {
+class HeadScan {
+  readonly #reader: ByteReader;
+  readonly #limits: HeadLimits;
+  readonly #codes: HeadCodes;
+  #scanned = 0;
+  #lineStart = 0;
+
+  constructor(reader: ByteReader, limits: HeadLimits, codes: HeadCodes) {
+    this.#reader = reader;
+    this.#limits = limits;
+    this.#codes = codes;
+  }
+
+  /**
+   * The head's lines, without line ends and without the empty last line, taken from the reader; undefined while they are not
+   * all there. Most heads come whole, and are taken without waiting for anything.
+   */
+  take(): string[] | undefined {
+    const bytes = this.#reader.available;
+    const { maxHeadBytes } = this.#limits;
+    for (let lf = bytes.indexOf(LF, this.#scanned); lf >= 0; lf = bytes.indexOf(LF, this.#scanned)) {
       if (lf === 0 || bytes[lf - 1] !== CR) {
-        throw malformed(malformedCode, "a line ends without CR (bare LF)");
+        throw malformed(this.#codes.malformed, "a line ends without CR (bare LF)");
       }
-      if (lf >= limits.maxHeadBytes) throw tooLarge(tooLargeCode, limits);
-      scanned = lf + 1;
-      if (lf - lineStart === 1) {
-        if (lineStart === 0) throw malformed(malformedCode, "the head begins with an empty line");
-        const text = latin1(bytes.subarray(0, lineStart - 2));
-        reader.consume(scanned);
+      if (lf >= maxHeadBytes) throw tooLarge(this.#codes.tooLarge, this.#limits);
+      this.#scanned = lf + 1;
+      if (lf - this.#lineStart === 1) {
+        if (this.#lineStart === 0) {
+          throw malformed(this.#codes.malformed, "the head begins with an empty line");
+        }
+        const text = latin1(bytes.subarray(0, this.#lineStart - 2));
+        this.#reader.consume(this.#scanned);
         return text.split("\r\n");
       }
-      lineStart = scanned;
+      this.#lineStart = this.#scanned;
     }
-    scanned = bytes.length;
-    if (scanned >= limits.maxHeadBytes) throw tooLarge(tooLargeCode, limits);
-    if (!await reader.fill()) {
-      if (reader.size === 0) return undefined;
-      throw new ProxyError(closedCode, "Cannot read the head: the connection ended inside it");
-    }
+    this.#scanned = bytes.length;
+    if (this.#scanned >= maxHeadBytes) throw tooLarge(this.#codes.tooLarge, this.#limits);
+    return undefined;
+  }
+
+  /** The stream has ended. @throws ProxyError when that was inside the head */
+  checkEnd(): void {
+    if (this.#reader.size === 0) return;
+    throw new ProxyError(this.#codes.closed, "Cannot read the head: the connection ended inside it");
   }
 }
 

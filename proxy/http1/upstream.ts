@@ -14,7 +14,7 @@ import { type ByteReader, type ByteStream, closeQuietly, writeAll } from "../str
 import { isBodyless, responseBody } from "./body.ts";
 import { readBodyStart } from "./body_text.ts";
 import { readResponseHead } from "./head_reader.ts";
-import { formatRequestHead, withBody } from "./head_writer.ts";
+import { formatRequestHead } from "./head_writer.ts";
 import { PulledBody } from "./pulled_body.ts";
 
 export interface Http1LegOptions {
@@ -48,10 +48,10 @@ export class Http1Leg implements UpstreamLeg {
     this.#options = options;
   }
 
-  async send(head: () => RequestHead, first: Uint8Array): Promise<void> {
+  send(head: () => RequestHead, first: Uint8Array): Promise<void> {
     this.#request = head();
     const sent = this.#options.hop?.outgoing(this.#request) ?? this.#request;
-    await writeAll(this.#options.stream, withBody(formatRequestHead(sent), first));
+    return writeAll(this.#options.stream, formatRequestHead(sent, first));
   }
 
   write(piece: Uint8Array): Promise<void> {
@@ -66,10 +66,10 @@ export class Http1Leg implements UpstreamLeg {
     return this.#options.isReused && isBroken ? "unknown" : "seen";
   }
 
-  async readHead(): Promise<ResponseHead> {
-    const head = await readResponseHead(this.#options.reader, this.#options.limits);
-    this.#options.hop?.incoming(head);
-    return head;
+  readHead(): Promise<ResponseHead> {
+    const { reader, limits, hop } = this.#options;
+    const reading = readResponseHead(reader, limits);
+    return hop ? reading.then((head) => (hop.incoming(head), head)) : reading;
   }
 
   bodyOf(head: ResponseHead): MessageBody {

@@ -44,6 +44,11 @@ export class ByteReader {
     return this.#end - this.#start;
   }
 
+  /** The byte at a place in what is here; undefined behind it. */
+  at(index: number): number | undefined {
+    return index < this.size ? this.#buffer[this.#start + index] : undefined;
+  }
+
   /** True once the stream has ended; bytes may still be here. */
   get ended(): boolean {
     return this.#ended;
@@ -119,10 +124,11 @@ export class ByteReader {
   }
 }
 
-/** Writes all of `bytes`. */
-export async function writeAll(stream: Pick<ByteStream, "write">, bytes: Uint8Array): Promise<void> {
-  let written = await stream.write(bytes);
-  while (written < bytes.length) written += await stream.write(bytes.subarray(written));
+/** Writes all of `bytes`: nearly always at once, so it makes no more promises for that than it has to. */
+export function writeAll(stream: Pick<ByteStream, "write">, bytes: Uint8Array): Promise<void> {
+  return stream.write(bytes).then((written) =>
+    written < bytes.length ? writeAll(stream, bytes.subarray(written)) : undefined
+  );
 }
 
 /** Closes, and is silent when that has happened before. */

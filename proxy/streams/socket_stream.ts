@@ -23,13 +23,15 @@ export class SocketStream implements ByteStream {
     return this.#conn.read(into);
   }
 
-  async write(bytes: Uint8Array): Promise<number> {
+  write(bytes: Uint8Array): Promise<number> {
     this.#writing++;
-    try {
-      return await this.#conn.write(bytes);
-    } finally {
+    return this.#conn.write(bytes).then((count) => {
       this.#writing--;
-    }
+      return count;
+    }, (error) => {
+      this.#writing--;
+      throw error;
+    });
   }
 
   async closeWrite(): Promise<void> {

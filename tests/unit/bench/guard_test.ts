@@ -48,7 +48,7 @@ Deno.test({
   fn: async () => {
     const { promises, bytes } = await measureHeap(400);
     const seen = `promises ${promises}, bytes ${bytes}`;
-    assert(promises <= 108, seen);
-    assert(bytes <= 56_000, seen);
+    assert(promises <= 80, seen);
+    assert(bytes <= 52_000, seen);
   },
 });
