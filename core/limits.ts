@@ -273,9 +273,13 @@ const MOST_FOR_CONTROL = 448;
  * grow with it.
  *
  * @param descriptors how many the process may have open; undefined when that is unknown
- * @param threads of the data plane
+ * @param process the threads of its data plane, and what a connection to an upstream takes
  */
-export function fitLimits(limits: Limits, descriptors: number | undefined, threads = 1): Limits {
+export function fitLimits(
+  limits: Limits,
+  descriptors: number | undefined,
+  { threads = 1, perUpstream = 1 }: { readonly threads?: number; readonly perUpstream?: number } = {},
+): Limits {
   if (descriptors === undefined) return limits;
   const part = (most: number, share: number) => Math.min(most, Math.max(1, Math.floor(descriptors / share)));
   const maxIdleUpstream = part(limits.maxIdleUpstream, 32);
@@ -283,8 +287,8 @@ export function fitLimits(limits: Limits, descriptors: number | undefined, threa
   const maxPendingDials = part(limits.maxPendingDials, 16);
   const racing = Math.ceil(maxPendingDials / 2); // beside the one of each connection: `Admission.tryExtraConnect`
   const control = OWN_DESCRIPTORS + DESCRIPTORS_PER_WORKER * threads + part(MOST_FOR_CONTROL, 8);
-  const rest = descriptors - maxIdleUpstream - maxTlsListeners - racing - control;
-  const most = Math.max(1, Math.floor(rest / DESCRIPTORS_PER_CONNECTION));
+  const rest = descriptors - (maxIdleUpstream + racing) * perUpstream - maxTlsListeners - control;
+  const most = Math.max(1, Math.floor(rest / (DESCRIPTORS_PER_CONNECTION - 1 + perUpstream)));
   const maxConnections = Math.min(limits.maxConnections, most);
   return {
     ...limits,

@@ -43,6 +43,7 @@ import type { ParentProxies } from "./egress/parents.ts";
 import type { DeadChoice } from "./egress/race.ts";
 import { Http2Pool } from "./egress/http2_pool.ts";
 import { recordLookup, type ResolveRecords } from "./egress/record_lookup.ts";
+import { descriptorsPerUpstream } from "./egress/way_cost.ts";
 import { UpstreamPool } from "./egress/pool.ts";
 import { ProtocolMemory } from "./egress/protocol_memory.ts";
 import type { OnEcho } from "./echo/echo_guard.ts";
@@ -142,7 +143,8 @@ interface OpenConnection {
  */
 export function startProxy(options: ProxyOptions): LocalProxy {
   const { clock, policy } = options;
-  const limits = fitLimits(options.limits, descriptorLimit());
+  const perUpstream = descriptorsPerUpstream(options.parents, options.dialFrom);
+  const limits = fitLimits(options.limits, descriptorLimit(), { perUpstream });
   if (limits.maxConnections < options.limits.maxConnections) {
     logger("proxy").warn(fewConnections(limits.maxConnections));
   }

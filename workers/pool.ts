@@ -18,6 +18,7 @@ import type { Asks } from "../proxy/decide/asks.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
 import type { DeadChoice } from "../proxy/egress/race.ts";
+import { descriptorsPerUpstream } from "../proxy/egress/way_cost.ts";
 import { addNames, type NameCounters, NO_NAMES } from "../proxy/egress/names/asker.ts";
 import { countersIn } from "../proxy/records/counts.ts";
 import {
@@ -228,7 +229,8 @@ class Pool implements Workers {
   /** The descriptors are the process's, and so each worker gets a part of what may stay open in all. */
   get #limits(): WorkerConfig["limits"] {
     const { count, config } = this.#options;
-    const limits = fitLimits(config.limits, descriptorLimit(), count);
+    const perUpstream = descriptorsPerUpstream(config.parents, config.dialFrom);
+    const limits = fitLimits(config.limits, descriptorLimit(), { threads: count, perUpstream });
     return {
       ...limits,
       maxTlsListeners: Math.ceil(limits.maxTlsListeners / count),

@@ -14,7 +14,7 @@ import { SocketStream } from "../streams/socket_stream.ts";
 import { dialWithCertificate } from "./certificate_dial.ts";
 import { asTcp, type Line, LoopbackDoor } from "./line.ts";
 import { parentError } from "./parent_error.ts";
-import type { ParentProxy } from "./parents.ts";
+import type { ReachedParent } from "./parent_hop.ts";
 import { BegunStream, RelayedStream } from "./relayed_stream.ts";
 import type { Alpn, UpstreamConnection } from "./upstream_connection.ts";
 import { startUpstreamTls } from "./upstream_tls.ts";
@@ -27,7 +27,7 @@ export interface Opened {
   /** What has come on it already. */
   readonly first?: Uint8Array;
   /** The parent that wants requests in absolute form. */
-  readonly parent?: ParentProxy;
+  readonly parent?: ReachedParent;
 }
 
 /** What is to be spoken, with whom. */

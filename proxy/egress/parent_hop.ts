@@ -12,20 +12,29 @@ import { authorityOf, type RequestTarget } from "../message/target.ts";
 import { refusedByParent } from "./parent_error.ts";
 import type { ParentProxy } from "./parents.ts";
 
+/** A parent at the end of a connection. */
+export interface ReachedParent {
+  readonly proxy: ParentProxy;
+  /** Is told that it does not take our password. */
+  readonly onRefused: () => void;
+}
+
 /** What a parent makes of requests for `target`. */
-export function parentHop(parent: ParentProxy, target: RequestTarget): Http1Hop {
+export function parentHop({ proxy, onRefused }: ReachedParent, target: RequestTarget): Http1Hop {
   return {
     outgoing: (head) => ({
       ...head,
       // RFC 9112 §3.2.4: `OPTIONS *` is the authority alone.
       target: `http://${authorityOf(target)}${head.target === "*" ? "" : head.target}`,
-      fields: parent.authorization === undefined
+      fields: proxy.authorization === undefined
         ? head.fields
-        : [...head.fields, makeField("Proxy-Authorization", parent.authorization)],
+        : [...head.fields, makeField("Proxy-Authorization", proxy.authorization)],
     }),
     incoming: ({ status }) => {
       // No other status can be told from the upstream's own.
-      if (status === 407) throw refusedByParent(formatHostPort(target), status);
+      if (status !== 407) return;
+      onRefused();
+      throw refusedByParent(formatHostPort(target), status);
     },
   };
 }

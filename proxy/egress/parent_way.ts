@@ -51,6 +51,8 @@ export interface Tunnel {
   readonly first: Uint8Array;
 }
 
+/** How long a parent that has refused our password is not asked again: many a directory locks an account after a few refusals. */
+const REFUSED_MS = 30_000;
 /** A name may have many addresses; each that is asked for costs the parent a connection. */
 const MAX_ASKED = 4;
 
@@ -58,6 +60,8 @@ const MAX_ASKED = 4;
 export class ParentWay {
   readonly #options: ParentWayOptions;
   readonly #winners = new Winners();
+  /** Until when a parent is not asked, in milliseconds of `performance.now()`. */
+  readonly #refusedUntil = new Map<string, number>();
 
   constructor(options: ParentWayOptions) {
     this.#options = options;
@@ -89,7 +93,10 @@ export class ParentWay {
           try {
             return await this.#ask(asked, host, ended);
           } catch (error) {
-            if (isProxyError(error) && error.reason === "parent-auth") refused.abort(error);
+            if (isProxyError(error) && error.reason === "parent-auth") {
+              this.noteRefusal(asked.parent);
+              refused.abort(error);
+            }
             throw error;
           }
         },
@@ -102,6 +109,11 @@ export class ParentWay {
       if (dead) onDeadChoice?.(dead);
       return connection;
     });
+  }
+
+  /** The parent does not take our password: it is left alone for a while. */
+  noteRefusal(parent: ParentProxy): void {
+    this.#refusedUntil.set(formatParent(parent), performance.now() + REFUSED_MS);
   }
 
   async #ask(asked: Asked, host: string, signal: AbortSignal): Promise<Tunnel> {
@@ -128,6 +140,11 @@ export class ParentWay {
   async #reach(asked: Asked, signal: AbortSignal): Promise<Line> {
     const { parent, client } = asked;
     const { connector } = this.#options;
+    if ((this.#refusedUntil.get(formatParent(parent)) ?? 0) > performance.now()) {
+      throw parentError(formatHostPort(asked), "parent-auth", {
+        words: "it has just refused the user and password that it gets, and is not asked again so soon",
+      });
+    }
     try {
       const addresses = await this.#addressesOf(asked, signal);
       const { host, port } = parent;

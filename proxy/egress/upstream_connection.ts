@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ParentProxy } from "./parents.ts";
+import type { ReachedParent } from "./parent_hop.ts";
 import type { ByteReader, ByteStream } from "../streams/byte_reader.ts";
 
 /** The protocols that the proxy speaks, as TLS names them (RFC 7301). */
@@ -32,5 +32,5 @@ export interface UpstreamConnection {
   /** What the upstream has picked; without an answer it is HTTP/1.1. */
   readonly protocol: Alpn;
   /** It ends at this parent proxy, which takes requests in absolute form. Undefined where it ends at the upstream. */
-  readonly parent?: ParentProxy;
+  readonly parent?: ReachedParent;
 }

@@ -124,7 +124,11 @@ async function dial(
 /** A connection on which a parent proxy takes requests is none to change protocols on: it goes by another way. */
 function keyFor({ session: { context: { dialler } }, target, grant, upgrade }: AdmittedExchange): PoolKey {
   const way = dialler.wayTo(target.host);
-  return { ...target, grant, way: way !== undefined && upgrade ? `tunnel by ${way}` : way };
+  return {
+    ...target,
+    grant,
+    way: way !== undefined && upgrade && target.scheme === "http" ? `tunnel by ${way}` : way,
+  };
 }
 
 function isProtocolMismatch(error: unknown): boolean {

@@ -12,6 +12,7 @@ import { type ErrorCode, ProxyError } from "../../core/errors.ts";
 import { type HostPort, parseHost } from "../../core/host_port.ts";
 import { cutAt } from "../../core/text.ts";
 import { decideConnect } from "../../policy/decide.ts";
+import type { Reason } from "../../policy/reason.ts";
 import type { Rule } from "../../policy/rule.ts";
 import { type ByteReader, writeAll } from "../streams/byte_reader.ts";
 import { openTunnel } from "./connect.ts";
@@ -264,10 +265,15 @@ async function readSocks4(bytes: Fields, { reply, mayBeAnonymous }: SocksDialogu
 const SUCCEEDED = 0;
 const GENERAL_FAILURE = 1;
 
+const UNREACHABLE: ReadonlySet<Reason> = new Set<Reason>([
+  ...["connect-unreachable", "dns", "connect-timeout"] as const,
+  ...["parent-unreachable", "parent-failed", "parent-timeout"] as const,
+]);
+
 function replyCode({ reason, status }: Refusal): number {
   if (status === 403 || status === 407) return 2;
   if (reason === "connect-refused") return 5;
-  if (reason === "connect-unreachable" || reason === "dns" || reason === "connect-timeout") return 4;
+  if (UNREACHABLE.has(reason)) return 4;
   return GENERAL_FAILURE;
 }
 

@@ -1,6 +1,7 @@
 /** HTTP/2 under inspection (SPEC section 9.15): a stream has no more rights than a request of HTTP/1.1. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Http2Upstream, startHttp2Upstream } from "../support/http2_upstream.ts";
+import { everythingBy, startTestParent } from "../support/parent_proxy.ts";
 import { hasProgram, runProgram } from "../support/programs.ts";
 import { startTestProxy, type TestProxy, type TestProxyOptions, TOKEN } from "../support/start_proxy.ts";
 import { upstreamAuthority } from "../support/test_authority.ts";
@@ -230,43 +231,47 @@ async function canImportGrpc(): Promise<boolean> {
   }
 }
 
-Deno.test({
-  ignore: !hasGrpc,
-  name: "grpcio: unary, streams, errors, a denial, a deadline and a cancellation",
-}, async () => {
-  await using site = await startSite();
-  const { dir, proxy } = site;
-  const { certPem, keyPem } = await (await upstreamAuthority()).issue(["up.test"]);
-  await Deno.writeTextFile(`${dir}/calls.py`, GRPC);
-  await Deno.writeTextFile(`${dir}/up.crt`, certPem);
-  await Deno.writeTextFile(`${dir}/up.key`, keyPem);
-  const server = new Deno.Command(PYTHON, {
-    args: [`${dir}/calls.py`, "server", "-", `${dir}/up.crt`, `${dir}/up.key`],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  const lines = server.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const port = Number((await lines.read()).value);
-  try {
-    proxy.policy.allow("one", { host: "up.test", ports: [port], paths: ["/p.S/*"], secret: "key" });
-    const { stdout, stderr } = await runProgram(PYTHON, [
-      ...[`${dir}/calls.py`, "client", `up.test:${port}`, `${dir}/ca.pem`, "-"],
-    ], { env: { https_proxy: `http://proxy:${TOKEN}@127.0.0.1:${proxy.httpPort}`, no_proxy: "" } });
-    assertEquals(stdout.split("\n"), [
-      "got one Bearer REAL",
-      "NOT_FOUND nothing here",
-      "PERMISSION_DENIED True",
-      "['re a', 're b']",
-      "DEADLINE_EXCEEDED",
-      "cancelled",
-      "",
-    ], stderr);
-    await proxy.waitLine(/method=POST .*path=\/p\.S\/Unary status=200 secret=key .*proto=h2 grpc-status=0/);
-    await proxy.waitLine(/path=\/p\.S\/Fail status=200 .*proto=h2 grpc-status=5/);
-  } finally {
-    await server.stdin.close();
-    await lines.cancel();
-    await server.status;
-  }
-});
+for (const way of ["", ", by a parent"]) {
+  Deno.test({
+    ignore: !hasGrpc,
+    name: `grpcio: unary, streams, errors, a denial, a deadline and a cancellation${way}`,
+  }, async () => {
+    await using parent = await startTestParent({ names: ["127.0.0.1"] });
+    const parents = everythingBy({ scheme: "https", port: parent.port });
+    await using site = await startSite({}, way === "" ? {} : { parents });
+    const { dir, proxy } = site;
+    const { certPem, keyPem } = await (await upstreamAuthority()).issue(["up.test"]);
+    await Deno.writeTextFile(`${dir}/calls.py`, GRPC);
+    await Deno.writeTextFile(`${dir}/up.crt`, certPem);
+    await Deno.writeTextFile(`${dir}/up.key`, keyPem);
+    const server = new Deno.Command(PYTHON, {
+      args: [`${dir}/calls.py`, "server", "-", `${dir}/up.crt`, `${dir}/up.key`],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const lines = server.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const port = Number((await lines.read()).value);
+    try {
+      proxy.policy.allow("one", { host: "up.test", ports: [port], paths: ["/p.S/*"], secret: "key" });
+      const { stdout, stderr } = await runProgram(PYTHON, [
+        ...[`${dir}/calls.py`, "client", `up.test:${port}`, `${dir}/ca.pem`, "-"],
+      ], { env: { https_proxy: `http://proxy:${TOKEN}@127.0.0.1:${proxy.httpPort}`, no_proxy: "" } });
+      assertEquals(stdout.split("\n"), [
+        "got one Bearer REAL",
+        "NOT_FOUND nothing here",
+        "PERMISSION_DENIED True",
+        "['re a', 're b']",
+        "DEADLINE_EXCEEDED",
+        "cancelled",
+        "",
+      ], stderr);
+      await proxy.waitLine(/method=POST .*path=\/p\.S\/Unary status=200 secret=key .*proto=h2 grpc-status=0/);
+      await proxy.waitLine(/path=\/p\.S\/Fail status=200 .*proto=h2 grpc-status=5/);
+    } finally {
+      await server.stdin.close();
+      await lines.cancel();
+      await server.status;
+    }
+  });
+}

@@ -123,6 +123,10 @@ Deno.test("with --upstream-proxy-dns=parent a name under an exact rule is asked 
     assertEquals(status, 502);
     assertStringIncludes(head, "X-Slicer-Proxy-Reason: parent-auth");
     assertStringIncludes(body, "parent proxy: it answers 407");
+    const count = clear.seen.length;
+    const [again] = await getClear(proxy, "up.test");
+    assertEquals(again && reasonOf(again), "parent-auth");
+    assertEquals(clear.seen.length, count); // not asked again so soon
   });
   await t.step("under a pattern the address is asked for, or nothing", async () => {
     await using proxy = await startTestProxy({
@@ -312,6 +316,19 @@ Deno.test("a parent's addresses are raced, and the upstream's are asked for in t
     { place: `parent.test:${parent.port}`, address: "127.0.0.66", instead: "127.0.0.1" },
     { place: `${place} by http://parent.test:${parent.port}`, address: "127.0.0.77", instead: "127.0.0.1" },
   ]);
+});
+
+Deno.test("a parent that refuses the password is not asked again for every request", async () => {
+  await using parent = await startTestParent({ answer: () => "HTTP/1.1 407 No\r\n\r\n" });
+  await using proxy = await startTestProxy({
+    parents: everythingBy({ port: parent.port, authorization: AUTHORIZATION }),
+    resolve: () => Promise.resolve(["127.0.0.1", "127.0.0.2", "127.0.0.3"]),
+  });
+  proxy.policy.allow("one", { host: "*" });
+  for (const host of ["a.test", "b.test", "c.test"]) {
+    assertEquals(reasonOf(await get(proxy, `${host}:443`)), "parent-auth");
+  }
+  assertEquals(parent.heads.length, 1);
 });
 
 Deno.test("an https parent leaves no descriptor behind", async () => {

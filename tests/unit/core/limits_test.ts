@@ -19,11 +19,11 @@ Deno.test("fitLimits() lowers the connections to what the descriptors allow, six
 });
 
 Deno.test("fitLimits() leaves descriptors for everything that it lets in, and for the API and the log", () => {
-  for (const threads of [1, 2, 16]) {
+  for (const [threads, perUpstream] of [[1, 1], [2, 1], [16, 1], [1, 3], [2, 5]] as const) {
     for (let descriptors = 1_024; descriptors <= 65_536; descriptors = Math.floor(descriptors * 1.1)) {
-      const limits = fitLimits(DEFAULT_LIMITS, descriptors, threads);
-      const taken = 6 * limits.maxConnections + limits.maxIdleUpstream + limits.maxTlsListeners +
-        limits.maxPendingDials / 2;
+      const limits = fitLimits(DEFAULT_LIMITS, descriptors, { threads, perUpstream });
+      const taken = (5 + perUpstream) * limits.maxConnections + limits.maxTlsListeners +
+        (limits.maxIdleUpstream + limits.maxPendingDials / 2) * perUpstream;
       assert(descriptors - taken >= 96 + 12 * threads + Math.min(448, Math.floor(descriptors / 8)));
       assert(limits.maxUnauthenticated <= Math.ceil(limits.maxConnections / 2));
     }
@@ -31,6 +31,8 @@ Deno.test("fitLimits() leaves descriptors for everything that it lets in, and fo
 });
 
 Deno.test("fitLimits() changes nothing of what it has fitted, as a worker finds it", () => {
-  const fitted = fitLimits(DEFAULT_LIMITS, 4_096, 4);
-  assertEquals(fitLimits(fitted, 4_096), fitted);
+  for (const perUpstream of [1, 3, 5]) {
+    const fitted = fitLimits(DEFAULT_LIMITS, 4_096, { threads: 4, perUpstream });
+    assertEquals(fitLimits(fitted, 4_096, { perUpstream }), fitted);
+  }
 });

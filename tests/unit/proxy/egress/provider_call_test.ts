@@ -14,6 +14,8 @@ import {
   type Upstream,
 } from "../../../support/echo_upstream.ts";
 import { testProviderCall } from "../../../support/fake_provider.ts";
+import { everythingBy, startTestParent } from "../../../support/parent_proxy.ts";
+import { upstreamAuthority } from "../../../support/test_authority.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -82,6 +84,25 @@ Deno.test("providerCall() sends one plain request and reads the answer, however 
       assertEquals(upstream.connections, 1);
     });
   }
+});
+
+Deno.test("providerCall() goes through the parent proxy", async () => {
+  const { upstream, seen } = await answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+  await using _upstream = upstream;
+  await using parent = await startTestParent();
+  const { caPem } = await upstreamAuthority();
+  const dialler = new Dialler({
+    limits: DEFAULT_LIMITS,
+    deadlines: new Deadlines(),
+    admission: new Admission(DEFAULT_LIMITS),
+    resolve: () => Promise.resolve(["127.0.0.1"]),
+    addresses: { denyCidrs: [], allowCidrs: [parseCidr("127.0.0.0/8")] },
+    caCertsFor: () => [caPem],
+    ownAddresses: () => [],
+    parents: everythingBy({ port: parent.port }),
+  });
+  assertEquals((await providerCall(dialler, DEFAULT_LIMITS)(request(upstream.port), NEVER)).body, "hello");
+  assertEquals([parent.heads.length, seen.length], [1, 1]);
 });
 
 Deno.test("providerCall() obeys the rules for upstreams, and trusts nobody by accident", async (t) => {
