@@ -1,8 +1,9 @@
 /**
- * The only calls below the runtime. Deno has no API for six things that this program cannot do without for long:
+ * The only calls below the runtime. Deno has no API for eight things that this program cannot do without for long:
  * sockets accepted by a TLS listener without Nagle's delay (a token stream would stall 40 ms at a time), ending a TLS
  * handshake whose peer is silent (closing it keeps the descriptor until the peer closes), shutting the listeners of a thread
- * that hangs, how many descriptors the process may have and has, and ignoring SIGUSR1, which opens a debugger. Each is optional: where the C library cannot be
+ * that hangs, how many descriptors the process may have and has, finding out which connections a machine that slept has lost,
+ * ending those from an address that it has no more, and ignoring SIGUSR1, which opens a debugger. Each is optional: where the C library cannot be
  * opened, the caller goes on without.
  *
  * Needs `--allow-ffi` for the paths of {@linkcode LIBC_PATHS}.
@@ -50,6 +51,16 @@ const RLIMIT_NOFILE = IS_DARWIN ? 8 : 7;
 const AF_INET = 2;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
+const SO_KEEPALIVE = IS_DARWIN ? 0x0008 : 9;
+/** tcp(7): the options that say when an idle connection is probed, how often, and after how many probes it is over. */
+const TCP_KEEPIDLE = IS_DARWIN ? 0x10 : 4;
+const TCP_KEEPINTVL = IS_DARWIN ? 0x101 : 5;
+const TCP_KEEPCNT = IS_DARWIN ? 0x102 : 6;
+/** Linux: how long sent bytes may go unanswered, in milliseconds. */
+const TCP_USER_TIMEOUT = 18;
+/** After a sleep: the first probe after 5 s, the end after 20. */
+const PROBE_SECONDS = 5;
+const PROBES = 3;
 const SHUT_RDWR = 2;
 const ON = new Uint8Array(new Int32Array([1]).buffer);
 /** poll(2): the number is no open descriptor. */
@@ -183,6 +194,49 @@ export function ignoreDebuggerSignal(): boolean {
   }, HANDLER_CHECK_MS);
   Deno.unrefTimer(timer);
   return true;
+}
+
+/**
+ * Has the system ask every peer of this process whether its connection still is: one that does not answer within some 20
+ * seconds is ended, whatever waits on it. For after a sleep, which ends connections without a word.
+ */
+export function probeConnections(): void {
+  const c = libc();
+  if (!c) return;
+  for (const fd of openSockets(c)) {
+    c.setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, int(PROBE_SECONDS), 4);
+    c.setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, int(PROBE_SECONDS), 4);
+    c.setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, int(PROBES), 4);
+    if (!IS_DARWIN) {
+      c.setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, int(PROBE_SECONDS * (PROBES + 1) * 1_000), 4);
+    }
+    c.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, ON, 4); // last: the times count from here
+  }
+}
+
+/** Ends every connection of this process from a local address: the machine has it no more. */
+export function shutdownFrom(hostname: string): void {
+  const c = libc();
+  if (!c) return;
+  const prefix = keyOf({ hostname, port: 0 }).replace(/0$/, "");
+  for (const fd of openSockets(c)) {
+    if (readAddress(c.getsockname, fd)?.startsWith(prefix)) c.shutdown(fd, SHUT_RDWR);
+  }
+}
+
+/** Connected sockets, by their descriptors. */
+function openSockets(c: Libc): readonly number[] {
+  if (IS_DARWIN) return []; // its poll() says nothing of them
+  const found: number[] = [];
+  for (let first = 3;; first += POLLED_AT_ONCE) {
+    const open = pollOpen(c, first);
+    if (open.length === 0) return found;
+    found.push(...open.filter((fd) => readAddress(c.getpeername, fd) !== undefined));
+  }
+}
+
+function int(value: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new Int32Array([value]).buffer);
 }
 
 /** What tells a socket from every other since the machine started. */

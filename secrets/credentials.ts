@@ -85,6 +85,11 @@ export class Credentials implements AsyncDisposable {
     this.#follow();
   }
 
+  /** The machine has slept: logins whose time came meanwhile are renewed now. */
+  wake(): void {
+    for (const login of this.#logins.values()) login.wake();
+  }
+
   /** What decisions need to know of a secret; undefined when there is none of that name. */
   secretInfo(name: string): SecretInfo | undefined {
     return this.#source.secretValue(name)?.record;

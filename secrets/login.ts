@@ -142,6 +142,11 @@ export class LiveLogin implements AsyncDisposable {
     return token && this.#prepare(origin.slot, token, origin.form);
   }
 
+  /** The machine has slept. */
+  wake(): void {
+    for (const { renewal } of this.#slots.values()) renewal.wake();
+  }
+
   /** Waits for renewals under way: what they get would be lost otherwise. */
   async [Symbol.asyncDispose](): Promise<void> {
     const slots = [...this.#slots.values()];

@@ -150,6 +150,15 @@ export class Renewal implements Disposable {
     }
   }
 
+  /** The machine has slept: what is due is renewed now, and a failure that passes, of before or on the way out, waits no longer. */
+  wake(): void {
+    if (this.#failure && !this.#failure.isFinal) {
+      this.#failures = 0;
+      this.#retryAtMs = -Infinity;
+    }
+    this.#arm();
+  }
+
   [Symbol.dispose](): void {
     this.#isClosed = true;
     this.#cancelTimer();

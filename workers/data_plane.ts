@@ -9,6 +9,7 @@
 import { systemClock } from "../core/clock.ts";
 import { isProxyError, messageOf } from "../core/errors.ts";
 import { logger, startLog } from "../core/log.ts";
+import { watchWakes } from "../core/wake_watch.ts";
 import { hasNativeCalls } from "../core/native.ts";
 import { type LocalProxy, startProxy } from "../proxy/server.ts";
 import { Meters } from "../proxy/records/meters.ts";
@@ -63,6 +64,7 @@ class DataPlane {
   #server: LocalProxy | undefined;
   #names: Names | undefined;
   #beating: ReturnType<typeof setInterval> | undefined;
+  #endWatch = () => {};
 
   constructor(post: (message: FromWorker) => void) {
     this.#post = post;
@@ -166,6 +168,10 @@ class DataPlane {
       signals.beat({ openGrants, tlsListeners, names: names.counters });
     };
     beat();
+    this.#endWatch = watchWakes(clock, () => {
+      this.#server?.retireUpstreams();
+      names.forget();
+    });
     this.#beating = setInterval(beat, BEAT_MS);
     this.#post({ type: "listening" });
   }
@@ -183,6 +189,7 @@ class DataPlane {
       this.#post({ type: "bug", text: messageOf(error) });
     }
     clearInterval(this.#beating);
+    this.#endWatch();
     this.#records?.end();
     this.#post({ type: "stopped" });
   }

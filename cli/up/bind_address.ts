@@ -165,7 +165,18 @@ function remover(
 }
 
 function hasAddress(address: string): boolean {
-  return Deno.networkInterfaces().some((each) => cutAt(each.address, "%") === address);
+  return localAddresses().has(address);
+}
+
+/** Every address of this machine, without zones. */
+export function localAddresses(): ReadonlySet<string> {
+  return new Set(Deno.networkInterfaces().map(({ address }) => cutAt(address, "%")));
+}
+
+/** True for one that can go: no wildcard, and none of loopback's own. */
+export function canGo({ address }: BindAddress): boolean {
+  const ip = parseIp(address);
+  return ip !== undefined && !isWildcardOrLoopback(ip);
 }
 
 function isWildcardOrLoopback(ip: IpBytes): boolean {

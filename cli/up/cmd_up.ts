@@ -16,6 +16,9 @@ import type { Clock } from "../../core/clock.ts";
 import { Deadlines } from "../../core/deadlines.ts";
 import { messageOf, ProxyError } from "../../core/errors.ts";
 import { formatHostPort } from "../../core/host_port.ts";
+import { formatDuration } from "../../core/duration.ts";
+import { probeConnections } from "../../core/native.ts";
+import { watchWakes } from "../../core/wake_watch.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { logger, startLog } from "../../core/log.ts";
 import { Admission } from "../../proxy/accept/admission.ts";
@@ -38,7 +41,8 @@ import { openOtlpExporter } from "./otlp_target.ts";
 import { Approvals } from "./approvals.ts";
 import { AskWebhook } from "./ask_webhook.ts";
 import { BudgetKeeper } from "./budget_keeper.ts";
-import { ensureBindAddress } from "./bind_address.ts";
+import { type BindAddress, ensureBindAddress } from "./bind_address.ts";
+import { watchNetwork } from "./network_watch.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { dropProgramRights, lockDownProcess } from "./environment.ts";
 import { readFileBytes } from "../terminal/input_bytes.ts";
@@ -112,10 +116,12 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       await UpstreamTrust.load({ values: config.upstreamCas, ownCaPem: caPem, log: logger("upstream-ca") }),
     );
     const trust = new Trust(upstreamTrust.trusted);
+    const madeHere = new Set<BindAddress>();
     for (const bind of config.binds) {
       const made = await ensureBindAddress(bind);
       if (!made) continue;
       stack.use(made);
+      madeHere.add(bind);
       log.info(`made the address ${bind.address} on ${made.adapter}; it goes when the proxy stops`);
     }
     checkSources(config.dialFrom);
@@ -169,6 +175,16 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       return proxy.trust(trusted);
     });
     stack.use(readAtHangUp(upstreamTrust));
+    stack.use(watchNetwork(config.binds, madeHere, logger("network")));
+    stack.defer(watchWakes(clock, (sleptMs) => {
+      log.info(
+        `nothing ran here for ${seconds(sleptMs)}: connections and names of before are not used again`,
+      );
+      proxy.woke();
+      names.forget();
+      credentials.wake();
+      probeConnections();
+    }));
     const api = stack.use(
       await startApi({
         control: state,
@@ -379,6 +395,12 @@ function surviveHangUps({ policyFile, upstreamCas }: UpConfig, log: ReturnType<t
   };
   Deno.addSignalListener("SIGHUP", onHangUp);
   return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGHUP", onHangUp) };
+}
+
+/** In whole seconds, as it is told: no `7.0s`. */
+function seconds(ms: number): string {
+  const whole = Math.round(ms / 1_000);
+  return whole < 60 ? `${whole}s` : formatDuration(whole * 1_000);
 }
 
 /** SIGHUP has the files of `--upstream-ca` read again, as the policy. */

@@ -52,6 +52,8 @@ export interface DataPlane extends Pick<ProxyServer, "addresses" | "counters">, 
   addOwnPort(port: number): void;
   /** Trusts exactly these upstream; resolves when every thread does. Connections of before are not used again where one has gone. */
   trust(trusted: readonly TrustedFor[]): Promise<void>;
+  /** The machine has slept: upstream connections of before are not used again. Workers notice that themselves. */
+  woke(): void;
   /** Resolves when the audit log has the records of everything that was decided before. */
   flush(): Promise<void>;
   /** Workers that had to be replaced so far. */
@@ -119,6 +121,7 @@ async function startHere(
       if (trust.replace(trusted)) proxy.retireUpstreams();
       return Promise.resolve();
     },
+    woke: () => proxy.retireUpstreams(),
     flush: () => Promise.resolve(), // it gets each at once
     replacedWorkers: 0,
     names: () => NO_NAMES, // they are this thread's
@@ -162,6 +165,7 @@ async function startThreads(
       trusted = now; // for a worker that starts later
       return workers.update({ changes: [], trusted });
     },
+    woke: () => {},
     flush: () => workers.flush(),
     get replacedWorkers() {
       return workers.replaced;

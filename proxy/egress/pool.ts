@@ -5,6 +5,7 @@
  * @module
  */
 import type { Deadline, Deadlines } from "../../core/deadlines.ts";
+import { LEAST_SLEEP_MS } from "../../core/wake_watch.ts";
 import type { Limits } from "../../core/limits.ts";
 import { closeQuietly } from "../streams/byte_reader.ts";
 import { type Counts, IDLE_UPSTREAMS, LocalCounts } from "../records/counts.ts";
@@ -26,6 +27,8 @@ export interface PoolKey {
 interface Idle {
   readonly connection: UpstreamConnection;
   readonly since: number;
+  /** The same by the wall clock, which counts while the machine sleeps. */
+  readonly sinceWall: number;
   readonly kept: PlaceInPool;
   readonly deadline: Deadline;
   release: () => void;
@@ -38,6 +41,7 @@ export class UpstreamPool {
   readonly #grants: Grants;
   readonly #counts: Counts;
   readonly #now: () => number;
+  readonly #wallNow: () => number;
   readonly #times: IdleTimes;
   readonly #idle = new Map<string, Idle[]>();
   /** Connections that were dialled before are not kept. */
@@ -51,12 +55,15 @@ export class UpstreamPool {
     readonly counts?: Counts;
     /** Milliseconds on any steady clock. */
     readonly now?: () => number;
+    /** Milliseconds since the epoch. */
+    readonly wallNow?: () => number;
   }) {
     this.#limits = options.limits;
     this.#deadlines = options.deadlines;
     this.#grants = options.grants;
     this.#counts = options.counts ?? new LocalCounts();
     this.#now = options.now ?? (() => performance.now());
+    this.#wallNow = options.wallNow ?? Date.now;
     this.#times = new IdleTimes(options.limits.freshUpstreamMs, this.#now);
   }
 
@@ -78,7 +85,9 @@ export class UpstreamPool {
     if (!isReplayable && idleMs > this.#times.freshMs(place)) return undefined;
     this.#remove(idle);
     const hasEnded = reader.size > 0 || reader.ended; // just now, and its watcher has not run yet
-    if (hasEnded || idleMs > this.#times.longestMs(place)) {
+    // Before anything else has noticed that the machine slept.
+    const hasSlept = this.#wallNow() - idle.sinceWall - idleMs >= LEAST_SLEEP_MS;
+    if (hasEnded || hasSlept || idleMs > this.#times.longestMs(place)) {
       closeQuietly(stream);
       return undefined;
     }
@@ -123,6 +132,7 @@ export class UpstreamPool {
     const idle: Idle = {
       connection,
       since: this.#now(),
+      sinceWall: this.#wallNow(),
       kept,
       deadline: this.#deadlines.start(mostMs, onDue),
       release: () => {},

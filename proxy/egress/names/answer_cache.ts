@@ -48,6 +48,12 @@ export class AnswerCache {
     return this.#entries.size;
   }
 
+  /** Forgets all of them: their times were measured by a clock that stood still while the machine slept. */
+  clear(): void {
+    this.#entries.clear();
+    this.#byClient.clear();
+  }
+
   /** An answer that is still good. */
   get(key: string): Answer | undefined {
     const entry = this.#entries.get(key);

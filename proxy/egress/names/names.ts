@@ -40,6 +40,8 @@ export interface Names extends Disposable {
   readonly resolve: Resolve;
   readonly resolveRecords: ResolveRecords;
   readonly counters: Readonly<NameCounters>;
+  /** Answers of before are not used: this machine has slept, or is on another network. */
+  forget(): void;
 }
 
 /** Opens nothing before the first name is asked for. */
@@ -51,7 +53,13 @@ export function openNames(options: NamesOptions): Names {
   const lookups = new SystemLookups(system, counters);
   const bySystem: Resolve = (name, asker) => limited(limitMs, asker, (each) => lookups.addresses(name, each));
   if (servers.length === 0) {
-    return { resolve: bySystem, resolveRecords: recordLookup(), counters, [Symbol.dispose]: () => {} };
+    return {
+      resolve: bySystem,
+      resolveRecords: recordLookup(),
+      counters,
+      forget: () => {},
+      [Symbol.dispose]: () => {},
+    };
   }
   const hosts = new HostsFile(hostsPath, { now, warn: (line) => log.warn(line) });
   const own = new Resolver({
@@ -84,6 +92,7 @@ export function openNames(options: NamesOptions): Names {
       }
     },
     counters,
+    forget: () => own.forget(),
     [Symbol.dispose]: () => own[Symbol.dispose](),
   };
 }

@@ -52,6 +52,11 @@ export class Resolver implements Disposable {
     }));
   }
 
+  /** Answers of before are not used. */
+  forget(): void {
+    this.#cache.clear();
+  }
+
   /** True for a name whose servers are known here. */
   knows(name: string): boolean {
     return zoneOf(this.#zones, name) !== undefined;

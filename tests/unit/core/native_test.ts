@@ -4,10 +4,13 @@ import {
   findListeners,
   hasNativeCalls,
   openDescriptors,
+  probeConnections,
   setListenerNoDelay,
+  shutdownFrom,
   shutdownSocket,
 } from "../../../core/native.ts";
 import { closeQuietly } from "../../../proxy/streams/byte_reader.ts";
+import { hasProgram, runProgram } from "../../support/programs.ts";
 import {
   openSockets,
   settledSockets,
@@ -138,4 +141,50 @@ Deno.test({
     far.close();
   }
   for (const listener of [first, second, other, later]) listener.close();
+});
+
+/** What Linux says of the timers of a connection of ours. */
+async function timerOf({ port }: Deno.NetAddr, peer: Deno.NetAddr): Promise<string> {
+  const { stdout } = await runProgram("ss", ["-tnoH", `sport = :${port} and dport = :${peer.port}`]);
+  return /timer:\((\w+)/.exec(stdout)?.[1] ?? "none";
+}
+
+Deno.test({
+  ignore: ignore || Deno.build.os !== "linux" || !hasProgram("ss"),
+  name: "probeConnections() has the system ask the peers of what is open, and of nothing that comes later",
+}, async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const open = async () => {
+    const [near, far] = await Promise.all([
+      Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port }),
+      listener.accept(),
+    ]);
+    return { near, far };
+  };
+  const before = await open();
+  const timer = (conn: Deno.TcpConn) =>
+    timerOf(conn.localAddr as Deno.NetAddr, conn.remoteAddr as Deno.NetAddr);
+  assertEquals([await timer(before.near), await timer(before.far)], ["none", "none"]);
+  probeConnections();
+  assertEquals([await timer(before.near), await timer(before.far)], ["keepalive", "keepalive"]);
+  const later = await open();
+  assertEquals(await timer(later.far), "none", "the listener had it, and gave it on");
+  for (const conn of [before.near, before.far, later.near, later.far]) conn.close();
+});
+
+Deno.test({
+  ignore: ignore || Deno.build.os !== "linux",
+  name: "shutdownFrom() ends what is connected from an address, and nothing else",
+}, async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using other = Deno.listen({ hostname: "127.0.0.11", port: 0 });
+  const open = async ({ addr, accept }: { addr: Deno.NetAddr; accept: () => Promise<Deno.TcpConn> }) =>
+    await Promise.all([Deno.connect({ hostname: addr.hostname, port: addr.port }), accept()]);
+  const [near, far] = await open({ addr: listener.addr, accept: () => listener.accept() });
+  const [a, b] = await open({ addr: other.addr, accept: () => other.accept() });
+  shutdownFrom("127.0.0.11");
+  assertEquals(await b.read(new Uint8Array(1)), null);
+  await far.write(Uint8Array.of(7));
+  assertEquals(await near.read(new Uint8Array(1)), 1);
+  for (const conn of [near, far, a, b]) conn.close();
 });

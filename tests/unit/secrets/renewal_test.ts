@@ -484,3 +484,16 @@ Deno.test("a request that goes away does not end the renewal that others wait fo
   provider.release();
   assertEquals([await other, provider.refreshes], [provider.accessToken, 1]);
 });
+
+Deno.test("wake() renews what ended while the machine slept, and waits no longer for what failed on the way", async () => {
+  await using provider = await FakeProvider.start();
+  await using rig = await rigWithLogin(provider);
+  await rig.bearer();
+  // Before the network is back.
+  provider.moods.push({ status: 503, body: "" });
+  rig.clock.advance(2 * HOUR);
+  await rig.until(() => rig.credentials.outcomes().failed === 1, "a renewal that fails");
+  rig.credentials.wake();
+  await rig.until(() => rig.credentials.outcomes().renewed === 1, "a renewal, although its wait is not over");
+  assertEquals([await rig.bearer(), provider.refreshes], [provider.accessToken, 2]);
+});

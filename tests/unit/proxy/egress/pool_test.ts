@@ -40,7 +40,7 @@ class FakeUpstream implements ByteStream, UpstreamConnection {
   }
 }
 
-function setUp(limits: Partial<Limits> = {}, now?: () => number) {
+function setUp(limits: Partial<Limits> = {}, now?: () => number, wallNow = now) {
   const policy = new TestPolicy();
   const client = policy.addClient("one", "token");
   const rule = policy.allow("one", { host: "a.test" });
@@ -51,6 +51,7 @@ function setUp(limits: Partial<Limits> = {}, now?: () => number) {
     deadlines: new Deadlines(),
     grants,
     ...(now ? { now } : {}),
+    ...(wallNow ? { wallNow } : {}),
   });
   const key: PoolKey = { scheme: "https", host: "a.test", port: 443, grant: { client, rule, credential } };
   return { policy, client, rule, credential, pool, key, [Symbol.dispose]: () => pool.close() };
@@ -222,4 +223,20 @@ Deno.test("retire() closes what is idle, and keeps nothing that was dialled befo
   pool.put(key, later);
   assertEquals(pool.take(key, true), later);
   later.close();
+});
+
+Deno.test("take() gives no connection that was idle while the machine slept", () => {
+  let [wall, now] = [1_000_000, 0];
+  using setup = setUp({}, () => now, () => wall);
+  const { pool, key } = setup;
+  const [before, after] = [new FakeUpstream(), new FakeUpstream()];
+  pool.put(key, before);
+  wall += 60_000; // the steady clock stood still
+  now += 10;
+  assertEquals([pool.take(key, true), before.isClosed], [undefined, true]);
+  pool.put(key, after);
+  wall += 500;
+  now += 500;
+  assertEquals(pool.take(key, true), after);
+  after.close();
 });
