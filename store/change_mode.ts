@@ -1,13 +1,15 @@
 /**
- * Switching the mode while the proxy runs. A switch is kept in memory only: a proxy that starts anew does what `up --mode`
- * says.
+ * Switching the mode while the proxy runs. A host that is alone keeps a switch in memory only: started anew it does what
+ * `up --mode` says. In a fleet a switch is for all hosts, until it ends.
  *
  * @module
  */
 import { MAX_DURATION_MS } from "../core/duration.ts";
 import type { Mode, ModeSwitch } from "../policy/mode.ts";
 import { requireClient } from "./change_clients.ts";
+import type { Mutation } from "./engine.ts";
 import { refuseInvalid } from "./refuse.ts";
+import { removeMode, writeMode } from "./modes.ts";
 import type { Writer } from "./writer.ts";
 
 /** A switch that is to be made. */
@@ -36,6 +38,14 @@ export async function switchMode(
     ...(client === undefined ? {} : { client }),
     ...(ttlMs === undefined ? {} : { untilMs: writer.clock.now() + ttlMs }),
   };
-  await writer.commit([], () => writer.view.switchMode(made));
+  await writer.commit(writer.isShared ? rowsOf(writer, made) : [], () => writer.view.switchMode(made));
   return made;
+}
+
+/** One for all takes the place of all before it. */
+function rowsOf({ view, clock }: Writer, made: ModeSwitch): Mutation[] {
+  const nowMs = clock.now();
+  const former = made.client === undefined ? view.modeSwitches(nowMs) : [];
+  const gone = former.flatMap(({ client }) => client === undefined ? [] : [removeMode(client)]);
+  return [writeMode(made, nowMs), ...gone];
 }

@@ -10,6 +10,7 @@ import { ProxyError } from "../core/errors.ts";
 import { CLIENT_PREFIX, readClient } from "./clients.ts";
 import type { Engine, Mutation, RowSource, SealedEngine } from "./engine.ts";
 import { SWEEP_BATCH } from "./limits.ts";
+import { MODE_PREFIX, readMode } from "./modes.ts";
 import { readRule, RULE_PREFIX, ruleOwner } from "./rules.ts";
 import { deriveKeys, type StoreKeys } from "./seal.ts";
 import { installNextKey, loadSealKey, readNextKey } from "./seal_key.ts";
@@ -102,6 +103,10 @@ export async function loadState(source: RowSource, keys: StoreKeys, nowMs: numbe
   }
   for await (const row of source.rows(SECRET_PREFIX)) view.setSecret(await readSecret(keys.sealing, row));
   for await (const row of source.rows(SUSPENSION_PREFIX)) view.suspendAll(readSuspension(row));
+  for await (const row of source.rows(MODE_PREFIX)) {
+    const made = readMode(row);
+    if (made.client === undefined || view.client(made.client)) view.switchMode(made);
+  }
   return { view, nextSequence, leftovers };
 }
 

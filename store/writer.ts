@@ -176,6 +176,11 @@ export class Writer implements AsyncDisposable {
     return { writeDuration: this.#writeDuration.data(), writeFailures: this.#writeFailures };
   }
 
+  /** True where other hosts change the same rows. */
+  get isShared(): boolean {
+    return this.#db.shared !== undefined;
+  }
+
   /** How much one commit takes. */
   get commitBounds(): CommitBounds {
     return this.#db.commitBounds;

@@ -11,6 +11,7 @@ import type { LineLog } from "../../core/log.ts";
 import { writeClient } from "../clients.ts";
 import type { Mutation } from "../engine.ts";
 import type { Position } from "../postgres/database.ts";
+import { writeMode } from "../modes.ts";
 import { writeRule } from "../rules.ts";
 import type { StoreKeys } from "../seal.ts";
 import { writeSecret } from "../secrets.ts";
@@ -102,7 +103,7 @@ export class CopyKeeper implements AsyncDisposable {
 }
 
 /** Everything in a view as rows. */
-export async function rowsOf(view: PolicyView, { sealing }: StoreKeys): Promise<Mutation[]> {
+export async function rowsOf(view: PolicyView, { sealing }: StoreKeys, nowMs: number): Promise<Mutation[]> {
   const clients = view.storedClients();
   const rules = clients.flatMap(({ record: { name } }) => view.storedRules(name));
   const secrets = view.secrets().flatMap(({ name }) => view.secret(name) ?? []);
@@ -112,5 +113,6 @@ export async function rowsOf(view: PolicyView, { sealing }: StoreKeys): Promise<
     ...rules.map((stored) => writeRule(stored, 0)),
     ...await Promise.all(secrets.map((stored) => writeSecret(sealing, stored))),
     ...(since === undefined ? [] : [writeSuspension(since)]),
+    ...view.modeSwitches(nowMs).map((made) => writeMode(made, nowMs)),
   ];
 }

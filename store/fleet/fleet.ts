@@ -18,6 +18,8 @@ import { type LoadedState, loadState } from "../load.ts";
 import type { Position, PostgresDatabase, StoredChange, Turn } from "../postgres/database.ts";
 import type { StoreKeys } from "../seal.ts";
 import { USED_PREFIX } from "../used_budgets.ts";
+import { CLIENT_PREFIX } from "../clients.ts";
+import { removeMode } from "../modes.ts";
 import type { Writer } from "../writer.ts";
 import { CopyKeeper, rowsOf } from "./copy_keeper.ts";
 import { type FleetHost, Hosts, type OwnHost } from "./hosts.ts";
@@ -162,7 +164,10 @@ export class Fleet implements Engine, SharedEngine {
       return await this.#uplink.watch().commitQuietly(own);
     }
     if (!this.#turn) throw new TypeError("Cannot change the fleet's policy outside of a turn");
-    this.#position = await this.#turn.commit(mutations);
+    // Another client of that name has none of its switches.
+    const gone = mutations.filter(({ key, value }) => key[0] === CLIENT_PREFIX[0] && value === undefined);
+    const modes = gone.map(({ key }) => removeMode(String(key[1])));
+    this.#position = await this.#turn.commit([...mutations, ...modes]);
   }
 
   async sizeBytes(): Promise<number> {
@@ -345,7 +350,7 @@ export class Fleet implements Engine, SharedEngine {
     const { view, nextSequence } = await loadState(sourceOf(rows), keys, clock.now());
     this.#mustReload = false;
     this.#position = position;
-    await this.#writerOf().adopt(() => bringTo(this.#view, view), nextSequence);
+    await this.#writerOf().adopt(() => bringTo(this.#view, view, clock.now()), nextSequence);
   }
 
   /** Says what is in force here: in memory, in all threads, and after a restart. */
@@ -372,7 +377,7 @@ export class Fleet implements Engine, SharedEngine {
   #takePolicy() {
     return this.#writerOf().inTurn(async () => ({
       position: this.#position,
-      rows: await rowsOf(this.#view, this.#parts.keys),
+      rows: await rowsOf(this.#view, this.#parts.keys, this.#parts.clock.now()),
     }));
   }
 

@@ -9,7 +9,7 @@ import type { StoredRule } from "../rules.ts";
 import type { PolicyView } from "../view.ts";
 
 /** Makes `view` what `fresh` is. */
-export function bringTo(view: PolicyView, fresh: PolicyView): void {
+export function bringTo(view: PolicyView, fresh: PolicyView, nowMs: number): void {
   for (const { name } of view.clients()) if (!fresh.client(name)) view.deleteClient(name);
   for (const stored of fresh.storedClients()) {
     const { name } = stored.record;
@@ -29,6 +29,8 @@ export function bringTo(view: PolicyView, fresh: PolicyView): void {
   }
   const since = fresh.suspensions().find(({ client }) => client === undefined)?.since;
   if (view.isAllSuspended !== fresh.isAllSuspended) view.suspendAll(since);
+  const modes = fresh.modeSwitches(nowMs); // the one for all first, which ends those before it
+  if (!isSame(modes, view.modeSwitches(nowMs))) { for (const made of modes) view.switchMode(made); }
 }
 
 function bringRulesTo(view: PolicyView, client: string, rules: readonly StoredRule[]): void {

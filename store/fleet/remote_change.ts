@@ -8,6 +8,7 @@
  */
 import { CLIENT_PREFIX, readClient, type StoredClient } from "../clients.ts";
 import type { Mutation, Row } from "../engine.ts";
+import { MODE_PREFIX, readMode } from "../modes.ts";
 import { checkKnownFields, readRule, RULE_PREFIX, ruleOwner, type StoredRule } from "../rules.ts";
 import { readSecret, SECRET_PREFIX } from "../secrets.ts";
 import { readSuspension, SUSPENSION_PREFIX } from "../suspensions.ts";
@@ -39,6 +40,7 @@ export async function readChange(
     ...clientSteps(mutations, view),
     ...secrets.gone.map((key): Step => (view) => view.deleteSecret(String(key[1]))),
     ...suspensionSteps(mutations),
+    ...modeSteps(mutations),
   ];
   return () => {
     for (const step of steps) step(view);
@@ -102,6 +104,13 @@ function suspensionSteps(mutations: readonly Mutation[]): Step[] {
     ...since.map((since): Step => (view) => view.suspendAll(since)),
     ...gone.map((): Step => (view) => view.suspendAll(undefined)),
   ];
+}
+
+/** That a client's switch has gone needs no step: its client has gone, or one for all has taken its place. */
+function modeSteps(mutations: readonly Mutation[]): Step[] {
+  return kindOf(mutations, MODE_PREFIX).put.map(readMode).map((made): Step => (view) =>
+    view.switchMode(made)
+  );
 }
 
 function kindOf(mutations: readonly Mutation[], [kind]: Deno.KvKey): Kind {

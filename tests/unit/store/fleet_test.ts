@@ -44,11 +44,28 @@ fleetTest(
     await b.applyPolicy(file, { prune: "rules", isDryRun: false });
     assertEquals(policyOf(b), policyOf(a));
     assertEquals(a.listRules("ci-1").map(({ host }) => host), ["b.test"]);
+    await a.switchMode({ client: "ci-1", mode: "audit" });
+    await b.switchMode({ client: "ci-2", mode: "audit", ttlMs: 60_000 });
+    await using late = await stage.host("host-late");
+    for (const each of [a, b, late]) {
+      assertEquals([each.modeOf("ci-1"), each.modeOf("ci-2"), each.modeOf("ci-3")], [
+        "audit",
+        "audit",
+        undefined,
+      ]);
+    }
+    await b.switchMode({ mode: "strict" });
+    for (const each of [a, b, late]) {
+      assertEquals([each.modeOf("ci-1"), each.modeOf(undefined)], ["strict", "strict"]);
+    }
+    await a.switchMode({ client: "ci-1", mode: "audit" });
     await a.deleteSecret("s-1");
     await b.deleteClient("ci-1");
     assertEquals(policyOf(b), policyOf(a));
     assertEquals(a.listClients().map(({ name }) => name), ["ci-2"]);
+    await a.createClient("ci-1");
     await using c = await stage.host("host-3");
+    for (const each of [a, b, c]) assertEquals(each.modeOf("ci-1"), "strict"); // not its namesake's
     assertEquals(policyOf(c), policyOf(a));
   },
 );
