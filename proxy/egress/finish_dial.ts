@@ -93,13 +93,14 @@ async function showCertificate(
     closeQuietly(line.stream);
     return await dialWithCertificate(finish, { address, port, certificate, signal });
   }
-  const door = new LoopbackDoor();
   let end = () => closeQuietly(line.stream);
+  let door: LoopbackDoor | undefined;
   try {
+    const opened = door = new LoopbackDoor();
     const connection = await dialWithCertificate(finish, {
-      ...{ address: "127.0.0.1", port: door.port, certificate, signal },
+      ...{ address: "127.0.0.1", port: opened.port, certificate, signal },
       onConnect: (local) => {
-        door.join(line.stream, local, finish).then((joined) => end = joined, end);
+        opened.join(line.stream, local, finish).then((joined) => end = joined, end);
       },
     });
     return { ...connection, stream: new RelayedStream(connection.stream, () => end()) };
@@ -107,6 +108,6 @@ async function showCertificate(
     end();
     throw error;
   } finally {
-    door.close();
+    door?.close();
   }
 }

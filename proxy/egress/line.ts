@@ -36,22 +36,32 @@ export interface Relayed {
 /**
  * The line as a connection of the runtime. Takes it over: it is closed when this fails.
  *
- * @throws ProxyError `internal`, or the signal's reason
+ * @throws ProxyError `limit.reached`, or the signal's reason
  */
 export async function asTcp(line: Line, options: RelayOptions, signal: AbortSignal): Promise<Relayed> {
   if (line.tcp) return { tcp: line.tcp, end: () => {} };
-  const door = new LoopbackDoor();
+  let door: LoopbackDoor | undefined;
   let tcp: Deno.TcpConn | undefined;
   try {
+    door = new LoopbackDoor();
     tcp = await Deno.connect({ hostname: "127.0.0.1", port: door.port, signal });
     tcp.setNoDelay(true);
     return { tcp, end: await door.join(line.stream, tcp.localAddr as Deno.NetAddr, options) };
   } catch (error) {
     closeQuietly(tcp);
-    door.close();
+    door?.close();
     closeQuietly(line.stream);
-    throw signal.aborted ? signal.reason : error;
+    throw signal.aborted ? signal.reason : noRoom(error);
   }
+}
+
+/** Loopback always answers: what keeps us from it is a want of descriptors or ports. */
+function noRoom(cause: unknown): ProxyError {
+  if (cause instanceof ProxyError) return cause;
+  return new ProxyError("limit.reached", "Cannot connect: there is no room to join two connections", {
+    cause,
+    reason: "overload",
+  });
 }
 
 /** Local processes that knock before ours is at the head of the queue are turned away, up to so many. */
@@ -62,7 +72,16 @@ const MAX_STRANGERS = 64;
  * is let in.
  */
 export class LoopbackDoor {
-  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #listener: Deno.TcpListener;
+
+  /** @throws ProxyError `limit.reached` */
+  constructor() {
+    try {
+      this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    } catch (cause) {
+      throw noRoom(cause);
+    }
+  }
 
   get port(): number {
     return (this.#listener.addr as Deno.NetAddr).port;
@@ -73,7 +92,7 @@ export class LoopbackDoor {
    *
    * @param from our own end of that connection
    * @returns ends it: what is under way may leave
-   * @throws ProxyError `internal`
+   * @throws ProxyError `limit.reached`
    */
   async join(
     stream: ByteStream,
@@ -82,7 +101,7 @@ export class LoopbackDoor {
   ): Promise<() => void> {
     const deadline = deadlines.start(limits.connectTimeoutMs, () => this.close());
     try {
-      const far = await this.#accept(from);
+      const far = await this.#accept(from).catch((error) => Promise.reject(noRoom(error)));
       far.setNoDelay(true);
       const joined = splice(far, stream, {
         deadlines,
@@ -107,6 +126,6 @@ export class LoopbackDoor {
       if (peer.hostname === hostname && peer.port === port) return conn;
       closeQuietly(conn);
     }
-    throw new ProxyError("internal", "Cannot join two connections: other programs flood loopback");
+    throw noRoom("other programs flood loopback");
   }
 }
