@@ -432,3 +432,14 @@ Deno.test("resolveRecords() asks the same servers, and says of a name without re
   assertEquals(await opened.names.resolveRecords("none.test", "TXT", ONE), []);
   assertEquals(await kindOf(opened.names.resolveRecords("broken.test", "TXT", ONE)), "servfail");
 });
+
+Deno.test("forget() has every name looked up again, whatever its TTL", async () => {
+  let address = "10.0.0.1";
+  await using server = startNameServer((asked) => only(address, 3_600)(asked));
+  using opened = open([`udp://127.0.0.1:${server.port}`]);
+  assertEquals(await opened.names.resolve("up.test"), ["10.0.0.1"]);
+  address = "10.0.0.2";
+  assertEquals(await opened.names.resolve("up.test"), ["10.0.0.1"]);
+  opened.names.forget();
+  assertEquals(await opened.names.resolve("up.test"), ["10.0.0.2"]);
+});
