@@ -51,6 +51,15 @@ export const connectionAttacks: readonly Attack[] = [
       }),
   },
   {
+    name: "random-names",
+    about: "asks for random names below a suffix that it may reach; every other one is never answered",
+    run: ({ token, ...target }) =>
+      repeat(target, { lanes: 100, perSecond: 500 }, async (lane, nth) => {
+        const bytes = request(`n${nth}.wide.test`, { token });
+        await ask(target.httpPort, lane, { bytes, enough: HEAD, ms: 2_000 });
+      }),
+  },
+  {
     name: "ca-pipelined",
     about: "GET /ca.crt, 100 in a write, and one with a body that begins another request",
     run: (target) => {

@@ -45,11 +45,14 @@ export class Site implements AsyncDisposable {
   static async open(workers: number): Promise<Site> {
     const dir = await Deno.makeTempDir({ prefix: "slicer-attack-" });
     const upstream = deno(["upstream.ts", dir]);
-    const ports: { tls: number; clear: number; http2: number } = JSON.parse(await firstLine(upstream.stdout));
+    const ports: { tls: number; clear: number; http2: number; names: number } = JSON.parse(
+      await firstLine(upstream.stdout),
+    );
     const program = new Program(dir);
     const [apiPort] = freePorts();
     const daemon = await program.up([
       ...["--workers", String(workers), "--allow-cidr", "127.0.0.0/8,::1/128"],
+      ...["--dns", `wide.test=127.0.0.1:${ports.names}`],
       ...["--upstream-ca", `${dir}/upstream-ca.pem`, "--api-bind", `0.0.0.0:${apiPort}`],
     ]);
     const token = await program.ok(["client", "create", "innocent"]);
@@ -66,6 +69,7 @@ export class Site implements AsyncDisposable {
       stdin: "upstream-key-0123456789",
     });
     await program.ok(["allow", "attacker", "--host", "localhost", "--port", String(ports.http2)]);
+    await program.ok(["allow", "attacker", "--host", "*.wide.test"]);
     const login = { token_endpoint: `https://${loginHost}/token`, client_id: "one", client_secret: "two" };
     const kind = ["--host", "127.0.0.2", "--type", "oauth-client-creds"];
     await program.ok(["secret", "create", "login", ...kind, "--value-file", "-"], {

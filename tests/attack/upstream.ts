@@ -2,7 +2,8 @@
  * The upstreams of the attacks, a process of their own. Over HTTP/1.1 every request is answered with 1 KiB, and, as with many
  * servers, no notice is taken of a body on a request that needs none: what stands there is read as the next request. Request
  * lines go to `seen.txt`. Over HTTP/2 `/large` has 1 MiB, `/open` no answer before its body has ended, and `/late` none at all.
- * Takes the folder for its files; prints its ports.
+ * Its name server says of half of all names that there are none, and nothing of the rest. Takes the folder for its files; prints
+ * its ports.
  */
 import { Deadlines } from "../../core/deadlines.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
@@ -11,6 +12,7 @@ import type { Http2ServerStream } from "../../proxy/http2/types.ts";
 import { ByteReader, closeQuietly } from "../../proxy/streams/byte_reader.ts";
 import { SocketStream } from "../../proxy/streams/socket_stream.ts";
 import { makeAuthority } from "../support/test_authority.ts";
+import { reply, startNameServer } from "../support/name_server.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 
 const [dir = "."] = Deno.args;
@@ -23,7 +25,11 @@ const address = { hostname: "127.0.0.1", port: 0 };
 const tls = Deno.listenTls({ ...address, cert: certPem, key: keyPem, alpnProtocols: ["http/1.1"] });
 const clear = Deno.listen(address);
 const http2 = Deno.listenTls({ ...address, cert: certPem, key: keyPem, alpnProtocols: ["h2"] });
+const names = startNameServer((asked) =>
+  (asked.bytes[1] ?? 0) % 2 === 0 ? undefined : reply(asked, { rcode: 3 })
+);
 const ports = {
+  names: names.port,
   tls: tls.addr.port,
   clear: (clear.addr as Deno.NetAddr).port,
   http2: http2.addr.port,

@@ -70,14 +70,16 @@ export class Http2Link implements Way {
   async #try(exchange: Exchange, signal: AbortSignal): Promise<Uint8Array> {
     const askedAt = performance.now();
     const connecting = this.#current ??= this.#connect();
+    let connection: Http2ClientConnection | undefined;
     try {
-      const connection = await orAborted(connecting, signal);
+      connection = await orAborted(connecting, signal);
       const answer = await this.#askOn(connection, exchange, signal);
       this.#heardAt = performance.now();
       return answer;
     } catch (error) {
       if (signal.aborted) {
-        if (this.#heardAt < askedAt) this.#leave(connecting);
+        // One that is still coming about has a time limit of its own, and the next question may have it.
+        if (connection && this.#heardAt < askedAt) this.#leave(connecting);
         throw signal.reason;
       }
       if (error instanceof FailedLookup && error.kind !== "away") throw error;
