@@ -24,7 +24,12 @@ import { rulesThatReach } from "../../policy/decide.ts";
 import { isReason, type Reason } from "../../policy/reason.ts";
 import { modeOf, type ProxyContext } from "../context.ts";
 import { type Exchange, identify } from "../exchange.ts";
-import { FailedLookup, isUnknownName, lookupError } from "../egress/names/failed_lookup.ts";
+import {
+  FailedLookup,
+  isNameWithoutAddress,
+  isUnknownName,
+  lookupError,
+} from "../egress/names/failed_lookup.ts";
 import { listOf, makeField, valuesOf } from "../message/fields.ts";
 import type { Client } from "../policy_source.ts";
 
@@ -121,7 +126,7 @@ async function answerFor(
     if (!(error instanceof ProxyError)) throw error;
     if (error.code === "limit.reached") throw error;
     const reason = error.reason !== undefined && isReason(error.reason) ? error.reason : "internal";
-    return { answer: empty(isTransient(error) ? RCODE.servFail : RCODE.nxDomain), reason };
+    return { answer: empty(rcodeOf(error)), reason };
   }
 }
 
@@ -228,9 +233,12 @@ function tryLookUp(context: ProxyContext, client: string): (() => void) | undefi
   };
 }
 
-/** True when asking again could help: a name that does not exist will not do so soon. */
-function isTransient(error: ProxyError): boolean {
-  return error.code === "upstream.timeout" || (error.code === "upstream.dns" && isUnknownName(error));
+/** SERVFAIL when asking again could help. That a name does not exist counts for all its types (RFC 8020), so it has to be known. */
+function rcodeOf(error: ProxyError): number {
+  if (error.code === "upstream.timeout") return RCODE.servFail;
+  if (error.code !== "upstream.dns") return RCODE.nxDomain;
+  if (isUnknownName(error)) return RCODE.servFail;
+  return isNameWithoutAddress(error) ? RCODE.noError : RCODE.nxDomain;
 }
 
 async function readQuery({ session, request }: Exchange): Promise<Uint8Array> {

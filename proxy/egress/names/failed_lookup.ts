@@ -76,3 +76,8 @@ export function lookupError(host: string, error: unknown): ProxyError {
 export function isUnknownName(error: ProxyError): boolean {
   return error.cause instanceof FailedLookup && error.cause.isUnknown;
 }
+
+/** True for a name that exists and has no address. */
+export function isNameWithoutAddress(error: ProxyError): boolean {
+  return error.cause instanceof FailedLookup && error.cause.kind === "no-data";
+}

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Buffer } from "node:buffer";
 import type { DnsRecord } from "../../../../core/dns_record.ts";
 import { formatDnsQuery, parseDnsAnswer, RCODE, TYPE_A, TYPE_AAAA } from "../../../../core/dns_message.ts";
+import { FailedLookup } from "../../../../proxy/egress/names/failed_lookup.ts";
 import { basic, dialRaw, dialTls, type RawPeer } from "../../../support/raw_peer.ts";
 import { waitUntil } from "../../../support/sockets.ts";
 import { startTestProxy, type TestProxyOptions, TOKEN } from "../../../support/start_proxy.ts";
@@ -13,6 +14,7 @@ const resolve: TestProxyOptions["resolve"] = (host) => {
   };
   const found = answers[host];
   if (found) return Promise.resolve(found);
+  if (host === "bare.test") return Promise.reject(new FailedLookup("no-data"));
   const error = Object.assign(new Error("no"), { code: host === "slow.test" ? "EAI_AGAIN" : "ENOTFOUND" });
   return Promise.reject(error);
 };
@@ -43,6 +45,7 @@ Deno.test("serveDns() tells addresses only of names that a rule could allow", as
   });
   proxy.policy.allow("one", { host: "both.test", methods: ["GET"], paths: ["/x"] });
   proxy.policy.allow("one", { host: "slow.test" });
+  proxy.policy.allow("one", { host: "bare.test" });
   proxy.policy.allow("one", { host: "*.wide.test" });
   proxy.policy.allow("one", { host: "inside.test", ports: [5432], passthrough: true });
   using peer = await dialTls(proxy.tlsPort, proxy.caPem);
@@ -53,6 +56,7 @@ Deno.test("serveDns() tells addresses only of names that a rule could allow", as
     { name: "both.test", type: 16, rcode: RCODE.noError, addresses: [] },
     { name: "x.wide.test", type: TYPE_A, rcode: RCODE.nxDomain, addresses: [] },
     { name: "slow.test", type: TYPE_A, rcode: RCODE.servFail, addresses: [] },
+    { name: "bare.test", type: TYPE_A, rcode: RCODE.noError, addresses: [] },
     { name: "secret-data.attacker.test", type: TYPE_A, rcode: RCODE.nxDomain, addresses: [] },
     { name: "wide.test", type: TYPE_A, rcode: RCODE.nxDomain, addresses: [] },
     { name: "", type: TYPE_A, rcode: RCODE.nxDomain, addresses: [] },
@@ -68,7 +72,7 @@ Deno.test("serveDns() tells addresses only of names that a rule could allow", as
   }
   assertEquals(
     asked,
-    ["both.test", "both.test", "both.test", "x.wide.test", "slow.test"],
+    ["both.test", "both.test", "both.test", "x.wide.test", "slow.test", "bare.test"],
     "nothing else was looked up",
   );
   await proxy.waitLine(/^allow client=one method=DNS host=both\.test /);
