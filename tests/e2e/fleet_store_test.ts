@@ -48,8 +48,8 @@ Deno.test("store migrate takes a policy into a fleet and back, tokens and secret
       );
       assertEquals((await peer.readResponse()).status, 403); // and not 407: the token is known
       const text = await program.ok(["store", "status", ...store]);
-      assertMatch(text, /policy   1 clients, 2 rules, 1 secrets; change 0\n/);
-      assertMatch(text, /host     host-1 \(.*\), last seen \ds ago/);
+      assertMatch(text, /policy +1 clients, 2 rules, 1 secrets; change 0\n/);
+      assertMatch(text, /host +host-1 \(.*\), last seen \ds ago/);
       const json = JSON.parse(await program.ok(["store", "status", ...store, "--json"]));
       assertEquals([json.sequence, json.hosts.length, json.hosts[0].is_dead], [0, 1, false]);
       // Neither the database nor what anybody may dump of it gives a token or a secret away.

@@ -124,6 +124,46 @@ fleetTest(
 );
 
 fleetTest(
+  "a host that was stopped for longer than its grace decides nothing by what it knew",
+  () =>
+    withHosts("3s", async ({ host }) => {
+      await using mirror = await startMirror();
+      const [first, second] = [host("host-1"), host("host-2")];
+      await using _a = await first.up();
+      await using b = await second.up();
+      const target = `localhost:${mirror.port}`;
+      const allow = ["one", "--host", "localhost", "--port", String(mirror.port), "--passthrough"];
+      const token = await first.program.ok(["client", "create", "one"]);
+      await first.program.ok(["allow", ...allow]);
+      using tunnel = await openTunnel(b.httpPort, target, token);
+      assertEquals(await echoes(tunnel), "hello\n");
+      b.child.kill("SIGSTOP");
+      try {
+        const revoked = await first.program.run(["revoke", ...allow]);
+        assertEquals(hostsOf(revoked), "1 of 2, waiting for host-2");
+        const endAt = performance.now() + 60_000;
+        for (let i = 0; hostsOf(await first.program.run(["client", "create", `c-${i}`])) !== "1 of 1"; i++) {
+          if (performance.now() > endAt) throw new Error("host-2 is still waited for");
+        }
+        // The first thing that it finds when it goes on.
+        using peer = await dialRaw(b.httpPort);
+        await peer.send(
+          `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: ${basic(token)}\r\n\r\n`,
+        );
+        b.child.kill("SIGCONT");
+        const { status, head } = await soon("an answer", peer.readResponse());
+        assert([403, 503].includes(status), head);
+        await soon("the end of the tunnel", tunnel.isClosed());
+      } finally {
+        b.child.kill("SIGCONT");
+      }
+      await b.waitWords(/the policy is in force again/);
+      assertEquals(hostsOf(await first.program.run(["client", "create", "after"])), "2 of 2");
+      assertStringIncludes(await second.program.ok(["client", "list"]), "after");
+    }),
+);
+
+fleetTest(
   "a store that stays away: the same policy for the grace, then store-lost, and back",
   () =>
     withHosts("4s", async ({ server, host }) => {

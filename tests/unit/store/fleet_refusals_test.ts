@@ -55,3 +55,28 @@ fleetTest("an older program does not use tables that a newer one has changed bey
   await until("it denies", () => a.isLost());
   await assertCode(stage.host("host-2"), "state.newer");
 });
+
+fleetTest(
+  "a commit that is not answered in time is told as that, and memory follows what became of it",
+  async (stage) => {
+    await using a = await stage.host("host-1", { graceMs: 4_000 });
+    await stage.server.sql(`
+    CREATE FUNCTION slicer_proxy.late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER late AFTER INSERT ON slicer_proxy.changes
+      DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slicer_proxy.late();`);
+    const error = await assertCode(a.createClient("ci-1"), "store.away");
+    assertStringIncludes(error.message, "Cannot say whether the change was made");
+    await until("it is there", () => a.getClient("ci-1") !== undefined);
+  },
+);
+
+fleetTest("no connection is left for a host: it says so, and goes on when there is one", async (stage) => {
+  await using a = await stage.host("host-1");
+  await stage.server.sql("ALTER ROLE slicer_proxy CONNECTION LIMIT 2");
+  const error = await assertCode(stage.host("host-2"), "store.away");
+  assertStringIncludes(`${stage.lines.join("\n")} ${error.message}`, "too many connections for role");
+  await stage.server.sql("ALTER ROLE slicer_proxy CONNECTION LIMIT 10");
+  await using b = await stage.host("host-2");
+  await a.createClient("ci-1");
+  assertEquals(b.listClients().length, 1);
+});
