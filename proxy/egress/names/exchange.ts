@@ -25,6 +25,8 @@ export interface Way extends Disposable {
    * @throws FailedLookup, or the signal's reason
    */
   ask(exchange: Exchange, signal: AbortSignal): Promise<Uint8Array>;
+  /** Connections that are open now get no further question: they may be dead, and nobody would be told. */
+  leave(): void;
 }
 
 /** @param id 16 bits; random ones, that nobody off the path can guess, where the way is open to anybody's datagrams */

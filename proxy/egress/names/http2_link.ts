@@ -60,6 +60,10 @@ export class Http2Link implements Way {
     }
   }
 
+  leave(): void {
+    if (this.#current) this.#leave(this.#current);
+  }
+
   [Symbol.dispose](): void {
     this.#isClosed = true;
     this.#current = undefined;

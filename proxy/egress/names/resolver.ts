@@ -52,9 +52,10 @@ export class Resolver implements Disposable {
     }));
   }
 
-  /** Answers of before are not used. */
+  /** Answers and connections of before are not used. */
   forget(): void {
     this.#cache.clear();
+    for (const { group } of this.#zones) group.leave();
   }
 
   /** True for a name whose servers are known here. */

@@ -60,6 +60,11 @@ export class ServerClient implements Disposable {
     return response;
   }
 
+  /** Connections that are open now get no further question. */
+  leave(): void {
+    this.#way.leave();
+  }
+
   [Symbol.dispose](): void {
     this.#way[Symbol.dispose]();
   }

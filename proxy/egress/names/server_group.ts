@@ -74,6 +74,14 @@ export class ServerGroup implements Disposable {
     throw failure ?? new FailedLookup("timeout");
   }
 
+  /** Connections that are open now get no further question, and no server counts as away. */
+  leave(): void {
+    for (const server of this.#servers) {
+      server.client.leave();
+      server.awayUntil = -Infinity;
+    }
+  }
+
   [Symbol.dispose](): void {
     this.#closing.abort(new FailedLookup("away", "the proxy stops"));
     for (const { client } of this.#servers) client[Symbol.dispose]();

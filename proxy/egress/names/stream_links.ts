@@ -30,6 +30,7 @@ export class StreamLinks implements Way {
   async ask(exchange: Exchange, signal: AbortSignal): Promise<Uint8Array> {
     for (let kept = this.#takeIdle(); kept; kept = this.#takeIdle()) {
       const answer = await this.#use(kept, exchange, signal).catch((error) => {
+        if (signal.aborted) this.leave(); // those kept beside it are likely as dead
         if (signal.aborted || error instanceof FailedLookup && error.kind === "garbage") throw error;
         return undefined; // the server has closed it meanwhile, as it may (RFC 7766 §6.2.4)
       });
@@ -38,9 +39,13 @@ export class StreamLinks implements Way {
     return await this.#use(await this.#open(signal), exchange, signal);
   }
 
+  leave(): void {
+    for (let kept = this.#takeIdle(); kept; kept = this.#takeIdle()) closeQuietly(kept.stream);
+  }
+
   [Symbol.dispose](): void {
     this.#isClosed = true;
-    for (let kept = this.#takeIdle(); kept; kept = this.#takeIdle()) closeQuietly(kept.stream);
+    this.leave();
   }
 
   async #use(socket: ServerSocket, exchange: Exchange, signal: AbortSignal): Promise<Uint8Array> {

@@ -383,6 +383,24 @@ Deno.test("over TCP connections are used again, one question at a time, and open
   assertEquals(opened.log, [], "that is no failure");
 });
 
+Deno.test("over TCP a connection that went dead without a word costs one attempt, and none after a sleep", async () => {
+  const dead = new Set<number>();
+  await using server = startNameServer((asked) => dead.has(asked.from) ? undefined : only("10.0.0.1")(asked));
+  using opened = open([`tcp://127.0.0.1:${server.port}`]);
+  await Promise.all(["a", "b", "c"].map((name) => opened.names.resolve(`${name}.test`)));
+  for (const { from } of server.asked) dead.add(from);
+  assertEquals(await opened.names.resolve("up.test"), ["10.0.0.1"]);
+  assert(server.asked.filter(({ from }) => dead.has(from)).length <= 6 + 2, "one each for the two families");
+  for (const { from } of server.asked) dead.add(from);
+  opened.names.forget();
+  const before = server.asked.length;
+  assertEquals(await opened.names.resolve("up.test"), ["10.0.0.1"]);
+  assert(
+    server.asked.slice(before).every(({ from }) => !dead.has(from)),
+    "nothing was asked on an old connection",
+  );
+});
+
 Deno.test("the second family is not waited for when the first is there", async () => {
   await using server = startNameServer((asked) =>
     asked.type === TYPE.A ? only("10.0.0.1")(asked) : undefined
