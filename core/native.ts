@@ -51,12 +51,12 @@ const RLIMIT_NOFILE = IS_DARWIN ? 8 : 7;
 const AF_INET = 2;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
-const SO_KEEPALIVE = IS_DARWIN ? 0x0008 : 9;
-/** tcp(7): the options that say when an idle connection is probed, how often, and after how many probes it is over. */
-const TCP_KEEPIDLE = IS_DARWIN ? 0x10 : 4;
-const TCP_KEEPINTVL = IS_DARWIN ? 0x101 : 5;
-const TCP_KEEPCNT = IS_DARWIN ? 0x102 : 6;
-/** Linux: how long sent bytes may go unanswered, in milliseconds. */
+/** Linux alone, like the next four; tcp(7): when an idle connection is probed, how often, after how many probes it is over. */
+const SO_KEEPALIVE = 9;
+const TCP_KEEPIDLE = 4;
+const TCP_KEEPINTVL = 5;
+const TCP_KEEPCNT = 6;
+/** How long sent bytes may go unanswered, in milliseconds. */
 const TCP_USER_TIMEOUT = 18;
 /** After a sleep: the first probe after 5 s, the end after 20. */
 const PROBE_SECONDS = 5;
@@ -198,7 +198,7 @@ export function ignoreDebuggerSignal(): boolean {
 
 /**
  * Has the system ask every peer of this process whether its connection still is: one that does not answer within some 20
- * seconds is ended, whatever waits on it. For after a sleep, which ends connections without a word.
+ * seconds is ended, whatever waits on it. For after a sleep, which ends connections without a word. Linux; elsewhere nothing.
  */
 export function probeConnections(): void {
   const c = libc();
@@ -207,26 +207,25 @@ export function probeConnections(): void {
     c.setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, int(PROBE_SECONDS), 4);
     c.setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, int(PROBE_SECONDS), 4);
     c.setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, int(PROBES), 4);
-    if (!IS_DARWIN) {
-      c.setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, int(PROBE_SECONDS * (PROBES + 1) * 1_000), 4);
-    }
+    c.setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, int(PROBE_SECONDS * (PROBES + 1) * 1_000), 4);
     c.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, ON, 4); // last: the times count from here
   }
 }
 
-/** Ends every connection of this process from a local address: the machine has it no more. */
-export function shutdownFrom(hostname: string): void {
+/** Ends every connection of this process from local addresses that the machine has no more. Linux; elsewhere nothing. */
+export function shutdownFrom(hostnames: readonly string[]): void {
   const c = libc();
-  if (!c) return;
-  const prefix = keyOf({ hostname, port: 0 }).replace(/0$/, "");
+  if (!c || hostnames.length === 0) return;
+  const gone = new Set(hostnames.map((hostname) => cutAt(keyOf({ hostname, port: 0 }), " ")));
   for (const fd of openSockets(c)) {
-    if (readAddress(c.getsockname, fd)?.startsWith(prefix)) c.shutdown(fd, SHUT_RDWR);
+    const local = readAddress(c.getsockname, fd);
+    if (local !== undefined && gone.has(cutAt(local, " "))) c.shutdown(fd, SHUT_RDWR);
   }
 }
 
 /** Connected sockets, by their descriptors. */
 function openSockets(c: Libc): readonly number[] {
-  if (IS_DARWIN) return []; // its poll() says nothing of them
+  if (IS_DARWIN) return []; // as in openDescriptors()
   const found: number[] = [];
   for (let first = 3;; first += POLLED_AT_ONCE) {
     const open = pollOpen(c, first);

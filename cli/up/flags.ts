@@ -63,7 +63,7 @@ export const UP_FLAGS: readonly FlagSpec[] = [
   {
     name: "upstream-ca",
     placeholder: "FILE",
-    description: "trust these roots too: FILE, HOST=FILE for one host, or system",
+    description: "trust these roots too: FILE, HOST=FILE for one host, or system; files are followed",
     isRepeatable: true,
   },
   {

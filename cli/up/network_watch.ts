@@ -23,8 +23,8 @@ export interface NetworkWatchOptions {
   readonly addresses: () => ReadonlySet<string>;
   /** Makes one that the proxy had made before. @throws ProxyError `listen.failed` */
   readonly make: (bind: BindAddress) => Promise<void>;
-  /** Ends what is connected from an address. */
-  readonly endFrom: (address: string) => void;
+  /** Ends what is connected from these addresses. */
+  readonly endFrom: (addresses: readonly string[]) => void;
   readonly log: LineLog;
 }
 
@@ -80,7 +80,7 @@ export class NetworkWatch implements AsyncDisposable {
       const now = addresses();
       for (const bind of binds) await this.#lookAt(bind, now);
       // Missing twice: one that is renewed may be away for a moment, and its connections go on.
-      for (const address of this.#missing) if (!now.has(address)) endFrom(address);
+      endFrom([...this.#missing].filter((each) => !now.has(each)));
       this.#missing = new Set([...this.#present].filter((each) => !now.has(each) && !this.#bound.has(each)));
       this.#present = now;
     } catch (error) {

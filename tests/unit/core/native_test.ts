@@ -182,7 +182,7 @@ Deno.test({
     await Promise.all([Deno.connect({ hostname: addr.hostname, port: addr.port }), accept()]);
   const [near, far] = await open({ addr: listener.addr, accept: () => listener.accept() });
   const [a, b] = await open({ addr: other.addr, accept: () => other.accept() });
-  shutdownFrom("127.0.0.11");
+  shutdownFrom(["127.0.0.11", "192.0.2.1"]);
   assertEquals(await b.read(new Uint8Array(1)), null);
   await far.write(Uint8Array.of(7));
   assertEquals(await near.read(new Uint8Array(1)), 1);

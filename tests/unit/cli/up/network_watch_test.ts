@@ -15,7 +15,7 @@ function setUp(made = false) {
       here.add(address);
       return Promise.resolve();
     },
-    endFrom: (address) => ended.push(address),
+    endFrom: (addresses) => ended.push(...addresses),
     log: {
       info: (line) => lines.push(`info ${line}`),
       warn: (line) => lines.push(`warn ${line}`),
