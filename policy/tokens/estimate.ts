@@ -8,6 +8,8 @@ import type { Tokens } from "./usage_reader.ts";
 
 /** Of text and of JSON. Models make a token of three to five; a message in English has about four. */
 export const BYTES_PER_TOKEN = 4;
+/** Of what is compressed and not read: it is about as long as it has tokens. */
+export const CODED_BYTES_PER_TOKEN = 1;
 
 /** Methods that ask no model for anything: they read what is there. */
 const READING = new Set(["GET", "HEAD", "OPTIONS", "DELETE"]);
@@ -43,8 +45,9 @@ export interface Asked {
   readonly status: number;
   /** All of the answer was passed on. */
   readonly isWhole: boolean;
-  /** Bytes of its body. */
+  /** Bytes of its body, and how many of them are about a token. */
   readonly sent: number;
+  readonly sentPerToken: number;
 }
 
 /** What was seen of the answer. */
@@ -64,7 +67,7 @@ export function tokensOf(asked: Asked, seen: Seen): Tokens & { readonly isEstima
   // An answer that says no is free at all providers; one that was begun is not, and neither is none.
   const isRefused = asked.status >= 300 && asked.isWhole;
   if (!said && (!asked.isModel || !isAsking || isRefused)) return undefined;
-  const input = said?.input || Math.ceil(asked.sent / BYTES_PER_TOKEN);
+  const input = said?.input || Math.ceil(asked.sent / asked.sentPerToken);
   const output = Math.max(said?.output ?? 0, Math.ceil(seen.bytes / seen.bytesPerToken));
   return input + output === 0 ? undefined : { input, output, isEstimated: true };
 }

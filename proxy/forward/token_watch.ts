@@ -9,13 +9,18 @@
  */
 import type { RecordedTokens } from "../../policy/audit_record.ts";
 import { mediaTypeOf } from "../../policy/words/media_type.ts";
-import { BYTES_PER_TOKEN, isModelPath, tokensOf } from "../../policy/tokens/estimate.ts";
+import {
+  BYTES_PER_TOKEN,
+  CODED_BYTES_PER_TOKEN,
+  isModelPath,
+  tokensOf,
+} from "../../policy/tokens/estimate.ts";
 import { type Tokens, UsageReader } from "../../policy/tokens/usage_reader.ts";
 import type { Meter } from "../decide/budgets.ts";
 import { contentText, wholeOf } from "../echo/content.ts";
 import { Decoder, decoderOf } from "../echo/decoder.ts";
 import type { AdmittedExchange } from "../exchange.ts";
-import { listOf, valuesOf } from "../message/fields.ts";
+import { type HeaderField, listOf, valuesOf } from "../message/fields.ts";
 import type { MessageBody, ResponseHead } from "../message/message.ts";
 
 /** How a request went. Bytes are those of its body, or of what it was upgraded to. */
@@ -54,13 +59,14 @@ export class TokenWatch {
   /** The request is over, however it ended: counts what is left to count. Never rejects. */
   async end({ status, isWhole, sent, received }: Ended): Promise<RecordedTokens | undefined> {
     await this.#body?.end();
-    const { request: { head: { method } }, rule, target, upgrade } = this.#exchange;
+    const { request: { head: { method, fields } }, rule, target, upgrade } = this.#exchange;
     const isUpgraded = upgrade !== undefined && !this.#body &&
       (status === 101 || status >= 200 && status < 300);
     const seen = !isUpgraded && this.#body?.seen ||
       { said: undefined, isFinal: false, bytes: received, bytesPerToken: BYTES_PER_TOKEN };
+    const sentPerToken = bytesPerToken(fields);
     const tokens = tokensOf(
-      { method, isUpgraded, isModel: isModel(rule.budget, target.path), status, isWhole, sent },
+      { method, isUpgraded, isModel: isModel(rule.budget, target.path), status, isWhole, sent, sentPerToken },
       seen,
     );
     if (tokens) this.#meter.tokens(tokens.input + tokens.output);
@@ -73,6 +79,15 @@ export function isModel(budget: readonly string[] | undefined, path: string): bo
   return budget?.some((text) => text.startsWith("tokens=")) === true || isModelPath(path);
 }
 
+/** Fields that say that a body is compressed, or the messages in it: of HTTP, of gRPC and gRPC-Web, of Connect's streams. */
+const CODINGS = ["content-encoding", "grpc-encoding", "connect-content-encoding"];
+
+/** How many bytes of a body with these fields are about a token, unless it is read. */
+function bytesPerToken(fields: readonly HeaderField[]): number {
+  const isCoded = CODINGS.some((key) => listOf(fields, key).some((coding) => coding !== "identity"));
+  return isCoded ? CODED_BYTES_PER_TOKEN : BYTES_PER_TOKEN;
+}
+
 /** A body that is read along. */
 class ReadAlong implements MessageBody {
   readonly #inner: MessageBody;
@@ -80,11 +95,13 @@ class ReadAlong implements MessageBody {
   readonly #reader: UsageReader | undefined;
   readonly #isEvents: boolean;
   readonly #decoder: Decoder | undefined;
-  readonly #isCoded: boolean;
+  readonly #bytesPerToken: number;
   #bytes = 0;
   /** Pieces are decoded one after the other; `fill` waits for them, so that no more than one is held. */
   #reading: Promise<void> | undefined;
   #isBroken = false;
+  /** Something was decoded. A decoder makes nothing of what is not in its coding, and says nothing of it. */
+  #hasText = false;
 
   constructor({ fields }: ResponseHead, inner: MessageBody, onSaid: (said: Tokens) => void) {
     this.#inner = inner;
@@ -92,14 +109,19 @@ class ReadAlong implements MessageBody {
     const type = mediaTypeOf(valuesOf(fields, "content-type"));
     const codings = listOf(fields, "content-encoding").filter((coding) => coding !== "identity");
     const makeDecoder = codings.length === 1 ? decoderOf(codings[0] ?? "") : undefined;
-    this.#isCoded = codings.length > 0;
+    this.#bytesPerToken = bytesPerToken(fields);
     this.#isEvents = type === "text/event-stream";
     const isRead = this.#isEvents || /[/+](json|json-seq|x-ndjson|jsonl)$/.test(type ?? "");
-    const reader = isRead && (makeDecoder || !this.#isCoded)
+    const reader = isRead && (makeDecoder || codings.length === 0)
       ? new UsageReader(this.#isEvents ? "events" : "json")
       : undefined;
     this.#reader = reader;
-    if (reader && makeDecoder) this.#decoder = new Decoder(makeDecoder, (text) => reader.read(text));
+    if (reader && makeDecoder) {
+      this.#decoder = new Decoder(makeDecoder, (text) => {
+        this.#hasText = true;
+        reader.read(text);
+      });
+    }
     inner.recordContent?.();
   }
 
@@ -125,14 +147,14 @@ class ReadAlong implements MessageBody {
 
   /** What was seen so far. */
   get seen() {
-    const reader = this.#isBroken || this.#decoder?.isBroken ? undefined : this.#reader;
+    const isUnread = this.#decoder && (!this.#hasText || this.#decoder.isBroken);
+    const reader = this.#isBroken || isUnread ? undefined : this.#reader;
     const isText = reader !== undefined && this.#isEvents;
     return {
       said: this.#reader?.said,
       isFinal: this.#reader?.isFinal === true && reader !== undefined,
       bytes: isText ? reader.textBytes : this.#bytes,
-      // Compressed text that cannot be read is about as long as it has tokens.
-      bytesPerToken: isText || !this.#isCoded ? BYTES_PER_TOKEN : 1,
+      bytesPerToken: isText ? BYTES_PER_TOKEN : this.#bytesPerToken,
     };
   }
 

@@ -60,6 +60,10 @@ async function startModel(): Promise<Model> {
         await send("text/event-stream", gzipSync(EVENTS.join("")), "Content-Encoding: gzip\r\n");
       } else if (path.startsWith("/br/")) {
         await send("application/json", brotliCompressSync(JSON_ANSWER), "Content-Encoding: br\r\n");
+      } else if (path.startsWith("/no-gzip/")) {
+        await send("text/event-stream", bytes(UNTOLD), "Content-Encoding: gzip\r\n");
+      } else if (path.startsWith("/grpc-web/")) {
+        await send("application/grpc-web+proto", new Uint8Array(400), "Grpc-Encoding: gzip\r\n");
       } else await send("application/octet-stream", new Uint8Array(400));
       await end();
     }
@@ -67,10 +71,10 @@ async function startModel(): Promise<Model> {
   return Object.assign(upstream, { release });
 }
 
-async function post(proxy: TestProxy, port: number, path: string, body = "") {
+async function post(proxy: TestProxy, port: number, path: string, body = "", more = "") {
   using tunnel = await openTlsTunnel(proxy.httpPort, `up.test:${port}`, TOKEN, proxy.caPem);
   await tunnel.send(
-    `POST ${path} HTTP/1.1\r\nHost: up.test:${port}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    `POST ${path} HTTP/1.1\r\nHost: up.test:${port}\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`,
   );
   return await soon("an answer", tunnel.readResponse());
 }
@@ -108,6 +112,25 @@ Deno.test("HTTP/1.1: what answers say is counted, in JSON and events, compressed
     input: 35 + 30 + 30 + 35 + 35 + 25 + 25,
     output: 5 + 10 + 10 + 5 + 5 + 20 + 100,
   });
+});
+
+Deno.test("what is compressed and not read counts by its bytes, and what is not in its coding", async () => {
+  await using upstream = await startModel();
+  await using proxy = await startTestProxy();
+  proxy.policy.setBudget("one", ["tokens=1M/d"]);
+  proxy.policy.allow("one", { host: "up.test", ports: [upstream.port] });
+  const rows = [
+    ["/bytes/a/v1/messages", "Content-Encoding: gzip\r\n", "~100+100"],
+    ["/bytes/b/v1/messages", "Content-Encoding: identity\r\n", "~25+100"],
+    ["/bytes/x.Predict/GenerateContent", "Grpc-Encoding: gzip\r\n", "~100+100"],
+    ["/bytes/c/v1/messages", "Connect-Content-Encoding: br\r\n", "~100+100"],
+    ["/grpc-web/GenerateContent", "", "~25+400"],
+    ["/no-gzip/v1/messages", "", `~25+${UNTOLD.length}`],
+  ] as const;
+  for (const [path, fields, expected] of rows) {
+    assertEquals((await post(proxy, upstream.port, path, "p".repeat(100), fields)).status, 200, path);
+    assertEquals(await counted(proxy, path), expected, path);
+  }
 });
 
 Deno.test("a rule's tokens: one line at 80 %, then 429; without include_usage it is no different", async () => {

@@ -31,6 +31,7 @@ const ASKED: Asked = {
   status: 200,
   isWhole: true,
   sent: 400,
+  sentPerToken: 4,
 };
 const SAID: Seen = { said: { input: 50, output: 7 }, isFinal: true, bytes: 4_000, bytesPerToken: 4 };
 const UNSAID: Seen = { ...SAID, said: undefined, isFinal: false };
@@ -49,6 +50,7 @@ Deno.test("tokensOf() takes what was said, and reckons where that is not all", a
     ["only begun to say", ASKED, { ...SAID, isFinal: false }, estimated(50, 1_000)],
     ["said more than was seen", { ...ASKED, isWhole: false }, { ...SAID, bytes: 4 }, estimated(50, 7)],
     ["not said", ASKED, UNSAID, estimated(100, 1_000)],
+    ["not said, asked for in a coding", { ...ASKED, sentPerToken: 1 }, UNSAID, estimated(400, 1_000)],
     ["not said, compressed", ASKED, { ...UNSAID, bytesPerToken: 1 }, estimated(100, 4_000)],
     [
       "gone before the answer",
