@@ -136,3 +136,19 @@ Deno.test("a peer that reads nothing is not read, what waits for it is bounded, 
   const { bytesIn, bytesOut } = peer.connection.counters;
   assert(bytesIn < 200_000 && bytesOut < 200_000, `${bytesIn} bytes were handled, ${bytesOut} waited for it`);
 });
+
+Deno.test("who leaves says so when the peer has answered a PING of eight bytes, and not before", async () => {
+  await using peer = await setUp({ lingerTimeoutMs: 120_000 }, "SETTINGS");
+  peer.reads();
+  peer.connection.shutDown();
+  await waitUntil("it has sent a PING", () => peer.frames.some((frame) => frame.startsWith("PING")));
+  const payload = /^PING ([0-9a-f]{16})$/.exec(peer.frames.find((frame) => frame.startsWith("PING")) ?? "")
+    ?.[1];
+  assert(payload, peer.frames.join("; "));
+  await peer.send("PING ACK 0000000000000000");
+  const said = () => peer.frames.filter((frame) => frame.startsWith("GOAWAY"));
+  assertEquals(said(), ["GOAWAY 2147483647 NO_ERROR"]);
+  await peer.send(`PING ACK ${payload}`);
+  await waitUntil("it has left", () => said().length > 1);
+  assertEquals(said()[1], "GOAWAY 0 NO_ERROR");
+});
