@@ -7,7 +7,7 @@
  * @module
  */
 import { Deadlines } from "../../../core/deadlines.ts";
-import { RECORD_TYPES } from "../../../core/dns_record.ts";
+import { type DnsRecord, RECORD_TYPES } from "../../../core/dns_record.ts";
 import { NAME_LIMITS } from "../../../core/limits.ts";
 import { type Resolve, systemResolve } from "../dialler.ts";
 import { recordLookup, type ResolveRecords } from "../record_lookup.ts";
@@ -71,6 +71,10 @@ export function openNames(options: NamesOptions): Names {
     now,
     deadlines: new Deadlines(),
     systemResolve: system,
+    outside: {
+      addresses: (name, asker) => lookups.addresses(name, asker),
+      records: (name, type, asker) => recordLookup()(name, typeOf(type), asker),
+    },
   });
   return {
     resolve: async (name, asker) => {
@@ -112,6 +116,12 @@ const NEVER = new AbortController().signal;
 function localAddresses(name: string): readonly string[] {
   if (name === "localhost" || name.endsWith(".localhost")) return ["127.0.0.1", "::1"];
   throw new FailedLookup("nxdomain");
+}
+
+function typeOf(number: number): DnsRecord["type"] {
+  const type = RECORD_TYPES.get(number);
+  if (type === undefined) throw new TypeError(`no such record type: ${number}`);
+  return type;
 }
 
 function numberOf(type: string): number {

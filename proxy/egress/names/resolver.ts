@@ -10,6 +10,7 @@
  * @module
  */
 import { RCODE, TYPE_A, TYPE_AAAA } from "../../../core/dns_message.ts";
+import type { DnsRecord } from "../../../core/dns_record.ts";
 import type { DnsQuestion, DnsResponse } from "../../../core/dns_response.ts";
 import { parseHost } from "../../../core/host_port.ts";
 import { NAME_LIMITS } from "../../../core/limits.ts";
@@ -28,6 +29,11 @@ export interface ResolverOptions extends ServerGroupOptions {
   /** From a question to the end of waiting for its answer. */
   readonly limitMs: number;
   readonly counters: NameCounters;
+  /** Finds what an alias of a name stands for, when that lies in no zone. */
+  readonly outside: {
+    readonly addresses: (name: string, asker: Asker) => Promise<readonly string[]>;
+    readonly records: (name: string, type: number, asker: Asker) => Promise<readonly DnsRecord[]>;
+  };
 }
 
 interface Zone {
@@ -78,6 +84,8 @@ export class Resolver implements Disposable {
     await Promise.race(both);
     if (settled.some(hasAddresses)) await withinMs(all, NAME_LIMITS.secondFamilyMs);
     else await all;
+    const [outside] = settled.filter(hasAlias);
+    if (outside) return await this.#options.outside.addresses(outside.alias, asker);
     const found = settled.filter(hasAddresses).flatMap(({ addresses }) => addresses);
     if (found.length > 0) return found;
     throw mostTelling(settled);
@@ -88,15 +96,19 @@ export class Resolver implements Disposable {
    *
    * @throws FailedLookup, or the signal's reason
    */
-  async records(name: string, type: number, asker: Asker): Promise<Exclude<Answer, FailedLookup>["records"]> {
-    return (await this.#follow({ name, type }, asker)).records;
+  async records(name: string, type: number, asker: Asker): Promise<readonly DnsRecord[]> {
+    const found = await this.#follow({ name, type }, asker);
+    return hasAlias(found) ? await this.#options.outside.records(found.alias, type, asker) : found.records;
   }
 
   [Symbol.dispose](): void {
     for (const { group } of this.#zones) group[Symbol.dispose]();
   }
 
-  /** Asks, and asks on about an alias that another zone's servers know, or nobody has told of yet. */
+  /**
+   * Asks, and asks on about an alias that another zone's servers know, or nobody has told of yet. What is found is an alias only
+   * when it lies in no zone.
+   */
   async #follow(question: DnsQuestion, asker: Asker): Promise<Exclude<Answer, FailedLookup>> {
     let { name } = question;
     for (let asked = 0; asked < NAME_LIMITS.maxAliases; asked++) {
@@ -105,6 +117,7 @@ export class Resolver implements Disposable {
       if (answer.alias === undefined) return answer;
       const alias = parseHost(answer.alias);
       if (alias === undefined || isLocal(alias)) throw new FailedLookup("garbage", "its alias is no host");
+      if (!this.knows(alias)) return { ...answer, alias };
       name = alias;
     }
     throw new FailedLookup("garbage", "its aliases do not end");
@@ -188,6 +201,10 @@ function answerOf(
 /** RFC 6761 §6.3 and §6.4: names that are nobody's to tell of. */
 export function isLocal(name: string): boolean {
   return /(?:^|\.)(?:localhost|invalid)$/.test(name);
+}
+
+function hasAlias(outcome: unknown): outcome is { readonly alias: string } {
+  return typeof outcome === "object" && outcome !== null && "alias" in outcome;
 }
 
 function hasAddresses(outcome: unknown): outcome is { readonly addresses: readonly string[] } {

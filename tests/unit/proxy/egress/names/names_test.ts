@@ -173,6 +173,21 @@ Deno.test("resolve() asks a zone's servers about an alias into it, whatever the 
   assertEquals(asA(corp.asked), ["db.corp.test"]);
 });
 
+Deno.test("resolve() asks the system about an alias out of all zones, whatever the zone's servers say of it", async () => {
+  await using corp = startNameServer((asked) =>
+    reply(asked, { answers: [cname(asked.name, "cdn.test"), a("cdn.test", "10.0.0.66")] })
+  );
+  const system: string[] = [];
+  using opened = open([`corp.test=127.0.0.1:${corp.port}`], {
+    system: (host) => {
+      system.push(host);
+      return Promise.resolve(["93.184.216.34"]);
+    },
+  });
+  assertEquals(await opened.names.resolve("app.corp.test"), ["93.184.216.34"]);
+  assertEquals(system, ["cdn.test"]);
+});
+
 Deno.test("resolve() bounds aliases that lead on from zone to zone", async () => {
   const next = (asked: Asked) =>
     cname(
