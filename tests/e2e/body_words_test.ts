@@ -4,6 +4,7 @@ import { Buffer } from "node:buffer";
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { Replayer } from "../../policy/replay.ts";
 import { parseRule } from "../../policy/rule.ts";
+import { MAX_BODY_BYTES } from "../../policy/words/body_text.ts";
 import { hasProgram, runProgram } from "../support/programs.ts";
 import { startTestProxy, TOKEN } from "../support/start_proxy.ts";
 import { upstreamAuthority } from "../support/test_authority.ts";
@@ -64,7 +65,7 @@ for (const version of ["--http1.1", "--http2"]) {
         ["br", brotliCompressSync(QUERY), ["Content-Encoding: br"]],
         ["in chunks", bytes(QUERY), ["Transfer-Encoding: chunked"]],
         ["asked for first", bytes(QUERY), ["Expect: 100-continue"]],
-        ["just not too large", bytes(large), []],
+        ["as large as may be", bytes(large.padEnd(MAX_BODY_BYTES)), []],
       ];
       for (const [name, body, headers] of passed) {
         await t.step(`goes on: ${name}`, async () => {
@@ -75,7 +76,7 @@ for (const version of ["--http1.1", "--http2"]) {
       const refused: readonly [string, Uint8Array, readonly string[], RegExp][] = [
         ["a mutation", bytes(MUTATION), [], /no-rule/],
         ["a mutation, gzip", gzipSync(MUTATION), ["Content-Encoding: gzip"], /no-rule/],
-        ["too large", bytes(large + " ".repeat(1_000)), [], /body-too-large/],
+        ["too large", bytes(large.padEnd(MAX_BODY_BYTES + 1)), [], /body-too-large/],
         [
           "too large, in chunks",
           bytes(large + " ".repeat(1_000)),
