@@ -103,9 +103,12 @@ export function openMeter(context: ProxyContext, counted: Counted): Meter | unde
   return meter;
 }
 
+/** What a meter needs of the proxy. */
+type MeterContext = Pick<ProxyContext, "audit" | "clock" | "meters">;
+
 /** Counts one request or tunnel. */
 export class Meter {
-  readonly #context: ProxyContext;
+  readonly #context: MeterContext;
   readonly #counted: Counted;
   readonly #accounts: readonly Account[];
   #onOver: (failure: ProxyError) => void = () => {};
@@ -113,7 +116,7 @@ export class Meter {
   /** Bytes whose tokens nobody will say; undefined where an answer will. */
   #untoldBytes: number | undefined;
 
-  constructor(context: ProxyContext, counted: Counted, accounts: readonly Account[]) {
+  constructor(context: MeterContext, counted: Counted, accounts: readonly Account[]) {
     this.#context = context;
     this.#counted = counted;
     this.#accounts = accounts;
@@ -176,6 +179,7 @@ export class Meter {
 
   #add(kind: BudgetKind, amount: number): ProxyError | undefined {
     const nowMs = this.#context.clock.now();
+    let over: ProxyError | undefined;
     for (const account of this.#accounts) {
       const { budget, key } = account;
       if (budget.kind !== kind) continue;
@@ -184,11 +188,17 @@ export class Meter {
         period: periodOf(budget, nowMs),
         limit,
       });
-      if (!isAdded) return this.#usedUp(account);
+      if (!isAdded) {
+        over ??= this.#usedUp(account);
+        // A request that is refused was none. What has passed has, for the other budgets too: an hour that is used up would
+        // else hide from the day all that was under way.
+        if (kind === "requests") break;
+        continue;
+      }
       const warnFrom = limit * WARN_AT;
       if (before < warnFrom && before + amount >= warnFrom) this.#warn(account);
     }
-    return undefined;
+    return over;
   }
 
   /** Only one addition goes past the mark, whichever thread makes it: there is one line for each hour or day. */
