@@ -89,3 +89,50 @@ Deno.test("up and store refuse an address that would give a password away, and f
     await Deno.remove(dir, { recursive: true });
   }
 });
+
+Deno.test("docs/FLEET.md: its commands take a host with a policy into a fleet, and a second one after it", async (t) => {
+  const missing = await postgresMissing();
+  if (missing !== undefined) {
+    return void await t.step({ name: `skipped: ${missing}`, ignore: true, fn: () => {} });
+  }
+  await using server = await PostgresServer.start(); // with the SQL of the document
+  const document = await Deno.readTextFile(new URL("../../docs/FLEET.md", import.meta.url));
+  const commands = /```sh\n([^`]*)```/.exec(document)?.[1]?.split("\n") ?? [];
+  const [migrate, up] = commands.filter((line) => line.startsWith("slicer-proxy ")).map((line) =>
+    line.replace('"$STORE"', server.url).split(" ").slice(1)
+  );
+  if (!migrate || !up) throw new Error("docs/FLEET.md has not the two commands");
+  assertMatch(
+    commands.join("\n"),
+    /^STORE='postgres:\/\/slicer_proxy@db\.internal\/slicer_proxy\?sslmode=verify-full'$/m,
+  );
+  const dir = await Deno.makeTempDir({ prefix: "slicer-doc-" });
+  try {
+    const hosts = await Promise.all(["one", "two"].map(async (name) => {
+      await Deno.mkdir(`${dir}/${name}/.slicer/proxy`, { recursive: true, mode: 0o700 });
+      await Deno.copyFile(server.passwordFile, `${dir}/${name}/password`);
+      await Deno.copyFile(server.caFile, `${dir}/${name}/db-ca.crt`);
+      return new Program(`${dir}/${name}`);
+    }));
+    const [one, two] = hosts;
+    if (!one || !two) throw new Error("there are no hosts");
+    {
+      await using _alone = await one.up();
+      await one.ok(["client", "create", "ci-0"]);
+    }
+    await one.ok(migrate);
+    for (const file of ["proxy/mk", "ca"]) {
+      const copied = await new Deno.Command("cp", {
+        args: ["-rp", `${dir}/one/.slicer/${file}`, `${dir}/two/.slicer/${file}`],
+      }).output();
+      assertEquals(copied.success, true);
+    }
+    await using _a = await one.up([...up.slice(1), "--host-name=one"]); // both are on one machine here
+    await using _b = await two.up([...up.slice(1), "--host-name=two"]);
+    const { stderr } = await two.run(["client", "create", "ci-1"]);
+    assertMatch(stderr, /^hosts: 2 of 2$/m);
+    assertEquals(await one.ok(["client", "list"]), await two.ok(["client", "list"]));
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
