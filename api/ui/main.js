@@ -160,6 +160,8 @@ function draw() {
  * @property {number} open_tunnels
  * @property {number} sent_bytes
  * @property {number} received_bytes
+ * @property {readonly { hosts: string, url: string }[]} upstream_proxies
+ * @property {readonly { place: string, address: string }[]} dead_addresses
  */
 
 /** @param {Status & Troubles} status */
@@ -168,6 +170,8 @@ function showStatus(status) {
   const difference = Date.parse(status.started_at) + status.uptime_seconds * 1_000 - Date.now();
   skewMs = Math.abs(difference) > 5_000 ? difference : 0;
   const errors = status.secret_errors.map(({ name, error }) => `${name}: ${error}`);
+  const parents = status.upstream_proxies.map(({ hosts, url }) => `${url} for ${hosts}`);
+  const dead = status.dead_addresses.map(({ place, address }) => `${address} of ${place}`);
   /** @type {readonly (readonly [string, string, string?])[]} */
   const rows = [
     ["mode", status.mode],
@@ -186,9 +190,11 @@ function showStatus(status) {
     ],
     ["tunnels", String(status.open_tunnels)],
     ["bytes", `↑${formatBytes(status.sent_bytes)} ↓${formatBytes(status.received_bytes)}`],
+    ["parent proxies", parents.length > 0 ? String(parents.length) : "", parents.join("\n")],
+    ["dead addresses", dead.length > 0 ? String(dead.length) : "", dead.join("\n")],
   ];
   byId("status", HTMLElement).replaceChildren(
-    ...rows.map(([name, value, title = ""]) =>
+    ...rows.filter(([, value]) => value !== "").map(([name, value, title = ""]) =>
       element("div", title === "" ? {} : { title }, element("dt", {}, name), element("dd", {}, value))
     ),
   );

@@ -82,6 +82,21 @@ Deno.test({ ignore, name: "hostile records are text, and what is kept is bounded
   assertStringIncludes(rows[499] ?? "", "/many/200");
 });
 
+Deno.test(
+  { ignore, name: "parent proxies and dead addresses are counted, and named by a title" },
+  async () => {
+    await using api = await startApi();
+    await using browser = await startBrowser();
+    const { page } = await browser.open([originOf(api)]);
+    await enter(page, await linkOf(api));
+    const rows = await page.locator("#status div").evaluateAll((all) =>
+      all.map((each) => `${each.textContent} (${each.getAttribute("title")})`)
+    );
+    assert(rows.includes("parent proxies1 (http://proxy.corp:3128 for *)"), rows.join());
+    assert(rows.includes("dead addresses1 (2001:db8::1 of up.test:443)"), rows.join());
+  },
+);
+
 Deno.test({ ignore, name: "filters, pause and a cut connection" }, async () => {
   await using api = await startApi();
   for (const name of ["ci-1", "ci-2"]) await api.control.createClient(name);
