@@ -196,7 +196,9 @@ export class Credentials implements AsyncDisposable {
   #follow(): void {
     this.#closed = undefined;
     for (const [name, login] of this.#logins) {
-      if (this.#source.secretValue(name)?.record.version !== login.version) this.#end(name);
+      const stored = this.#source.secretValue(name);
+      if (stored?.record.version !== login.version) this.#end(name);
+      else this.#followStored(login, stored);
     }
     if (!this.#isStarted || this.#isClosed) return;
     this.#files.arm();
@@ -208,6 +210,14 @@ export class Credentials implements AsyncDisposable {
       } catch (error) {
         if (!isProxyError(error)) this.#parts.reportBug(error); // else said to whoever asks for it
       }
+    }
+  }
+
+  #followStored(login: LiveLogin, stored: { readonly record: SecretRecord; readonly value: string }): void {
+    try {
+      login.follow(stored);
+    } catch (error) {
+      this.#parts.reportBug(error); // another host has stored what is no login
     }
   }
 

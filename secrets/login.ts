@@ -15,6 +15,11 @@
  *   be made anew on the host.
  * - After a kill that follows the commit, the next start goes on with the new login.
  *
+ * In a fleet the mark is a lease as well: one host renews a login at a time, and the others wait for what it gets. A lease ends
+ * by the store's clock, so that it outlives no host that died with it for long. Whoever has it looks right before it asks the
+ * provider whether it has it still; and what it got is committed only if nobody has renewed the login meanwhile, and nobody
+ * else is at it: all of that is one transaction.
+ *
  * Sharing one login with a host CLI remains a hazard that this program can only soften: whoever renews first uses up the
  * other's refresh token. The file is read before each renewal and after each refusal, and never written.
  *
@@ -47,6 +52,8 @@ const MAX_NEW_SLOTS_PER_MINUTE = 60;
 const SOURCE_POLL_MS = 30_000;
 /** How long after a refusal a credential that does not rotate is tried again: asking costs nothing. */
 const FINAL_RETRY_MS = 300_000;
+/** A lease is so many times as long as a renewal may take: whoever has it stops asking well before it ends. */
+const LEASE_OF_LIMIT = 1.5;
 /** An adopted token with less left is renewed rather than used. */
 const FRESH_MS = 60_000;
 
@@ -82,10 +89,18 @@ export class LiveLogin implements AsyncDisposable {
   readonly #slots = new Map<string, Slot>();
   #record: SecretRecord;
   #login: Login;
+  /** What is stored, as this host knows it: what it changes is a change of that. */
+  #value: string;
+  /** What this host is about to store. */
+  #storing: string | undefined;
+  /** Resolves when another host has changed the login. */
+  #changed = Promise.withResolvers<void>();
   /** Digest of what the source file was last seen to hold. */
   #seen: string;
-  /** What was renewed and could not be committed. */
-  #unsaved: Renewed<Login> | undefined;
+  /** What was renewed and could not be committed, and from which value. */
+  #unsaved: { readonly made: Renewed<Login>; readonly from: string } | undefined;
+  /** This host's lease, in a fleet, and when it was asked for. */
+  #lease: { readonly id: string; readonly sinceMs: number; readonly sinceMonotonic: number } | undefined;
   /** The provider's last word on this login. */
   #refusal: RenewalFailure | undefined;
   /** Since when the outcome of some renewal is unknown. */
@@ -105,6 +120,7 @@ export class LiveLogin implements AsyncDisposable {
     this.#kind = kind;
     this.#record = stored.record;
     this.#login = kind.parse(stored.value, parts.clock.now());
+    this.#value = stored.value;
     this.#seen = seenIn(stored.value) ?? digestOf(this.#login);
     this.#lostSince = stored.record.refreshingSince;
     const { error } = stored.record;
@@ -115,6 +131,25 @@ export class LiveLogin implements AsyncDisposable {
 
   get version(): string {
     return this.#record.version;
+  }
+
+  /** The secret was changed, and has this version still: in a fleet another host may have renewed it. */
+  follow({ record, value }: { readonly record: SecretRecord; readonly value: string }): void {
+    if (record === this.#record) return;
+    this.#record = record;
+    if (value === this.#value || value === this.#storing) return;
+    this.#value = value;
+    this.#login = this.#kind.parse(value, this.#parts.clock.now());
+    this.#seen = seenIn(value) ?? digestOf(this.#login);
+    this.#lostSince = record.refreshingSince;
+    const { error } = record;
+    this.#refusal = error !== undefined && this.#kind.rotates
+      ? new RenewalFailure(error, { isFinal: true })
+      : undefined;
+    const token = this.#kind.stored(this.#login);
+    if (token) this.#slot("").renewal.adopt(token);
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
   }
 
   /** The credential for a request, at once when its token is at hand. @throws ProxyError `credential.unavailable` */
@@ -152,7 +187,7 @@ export class LiveLogin implements AsyncDisposable {
     const slots = [...this.#slots.values()];
     for (const { renewal } of slots) renewal[Symbol.dispose]();
     await Promise.all(slots.map(({ renewal }) => renewal.settled));
-    if (this.#unsaved) await this.#save(this.#unsaved).catch(() => {});
+    if (this.#unsaved) await this.#save(this.#unsaved.made, this.#unsaved.from).catch(() => {});
   }
 
   #slot(key: string, client = ""): Slot {
@@ -227,7 +262,7 @@ export class LiveLogin implements AsyncDisposable {
   /** One renewal, from the source file or from the provider. @throws RenewalFailure; ProxyError */
   async #renew(slot: string, signal: AbortSignal): Promise<AccessToken> {
     try {
-      if (this.#unsaved) return await this.#save(this.#unsaved);
+      if (this.#unsaved) return await this.#save(this.#unsaved.made, this.#unsaved.from);
       const adopted = await this.#adoptSource();
       if (adopted) return adopted;
       if (this.#refusal && this.#kind.rotates) throw this.#refusal;
@@ -242,21 +277,71 @@ export class LiveLogin implements AsyncDisposable {
 
   async #ask(slot: string, signal: AbortSignal): Promise<AccessToken> {
     const { clock, call } = this.#parts;
-    if (this.#kind.rotates) await this.#update({ refreshingSince: clock.now() });
+    if (this.#kind.rotates) {
+      for (let waitMs; (waitMs = await this.#begin()) > 0;) {
+        const token = await this.#fromElsewhere(waitMs, signal);
+        if (token) return token;
+      }
+    }
+    const from = this.#value;
     let made: Renewed<Login>;
     try {
       const context = {
         now: () => clock.now(),
-        call: (request: Parameters<ProviderCall>[0]) => call(request, signal),
+        call: (request: Parameters<ProviderCall>[0]) =>
+          call({ ...request, maySend: () => this.#holdsLease() }, signal),
       };
       made = await this.#kind.renew(this.#login, context, slot);
     } catch (error) {
       return await this.#afterFailure(error);
     }
-    if (made.login) return await this.#save(made);
+    if (made.login) return await this.#save(made, from);
     if (this.#record.error !== undefined) await this.#update({ error: null });
     this.#succeeded("renewed");
     return made.token;
+  }
+
+  /** Marks on the disk that a renewal is under way; in a fleet, that it is this host's. Else for how long it is another's. */
+  async #begin(): Promise<number> {
+    const { clock, limitMs } = this.#parts;
+    const [sinceMs, sinceMonotonic] = [clock.now(), clock.monotonic()];
+    const id = this.#lease?.id ?? crypto.randomUUID();
+    try {
+      await this.#update({ refreshingSince: sinceMs, lease: { id, forMs: limitMs * LEASE_OF_LIMIT } });
+    } catch (error) {
+      if (!isProxyError(error, "input.conflict")) throw error;
+      return (error.retryAfterSeconds ?? 1) * 1_000;
+    }
+    this.#lease = this.#record.lease === id ? { id, sinceMs, sinceMonotonic } : undefined; // a host alone has none
+    return 0;
+  }
+
+  /**
+   * False once another host may have the lease. A process or a machine that was stopped meanwhile finds that out by one of its two
+   * clocks: one goes on while a process is stopped, the other while a machine sleeps.
+   */
+  #holdsLease(): boolean {
+    if (!this.#lease) return true;
+    const { clock, limitMs } = this.#parts;
+    const { sinceMs, sinceMonotonic } = this.#lease;
+    return Math.max(clock.now() - sinceMs, clock.monotonic() - sinceMonotonic) < limitMs;
+  }
+
+  /** The token that another host gets within `waitMs`; undefined when it gets none. @throws the signal's reason */
+  async #fromElsewhere(waitMs: number, signal: AbortSignal): Promise<AccessToken | undefined> {
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const before = this.#value;
+    const timer = setTimeout(resolve, waitMs);
+    const onAbort = () => resolve();
+    signal.addEventListener("abort", onAbort);
+    if (signal.aborted) resolve();
+    await Promise.race([this.#changed.promise, over]);
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+    const token = this.#value === before ? undefined : this.#kind.stored(this.#login);
+    if (token && (token.expiresAtMs ?? Infinity) > this.#parts.clock.now() + LAST_MOMENT_MS) return token;
+    signal.throwIfAborted();
+    return undefined;
   }
 
   /** Without a refresh token the end of a token is the end of the login; a 401 before that may be about one request only. */
@@ -305,17 +390,20 @@ export class LiveLogin implements AsyncDisposable {
   }
 
   /** Commits a renewed login. Nothing of it is used before that. */
-  async #save(made: Renewed<Login>): Promise<AccessToken> {
-    this.#unsaved = made;
+  async #save(made: Renewed<Login>, from: string): Promise<AccessToken> {
+    this.#unsaved = { made, from };
     try {
       await this.#update({
+        ifValue: from,
         value: this.#valueOf(made.login ?? this.#login),
         refreshedAt: this.#parts.clock.now(),
         refreshingSince: null,
         error: null,
       });
     } catch (error) {
-      if (error instanceof RenewalFailure) this.#unsaved = undefined; // replaced or deleted: nobody wants it
+      const isRenewed = isProxyError(error, "input.conflict") && error.reason === "renewed";
+      // Replaced, deleted, or renewed by another host: nobody wants it.
+      if (error instanceof RenewalFailure || isRenewed) this.#unsaved = undefined;
       else {
         this.#parts.log.error(
           `secret ${this.#record.name}: the renewed login cannot be stored and is lost if the proxy ends now`,
@@ -350,13 +438,13 @@ export class LiveLogin implements AsyncDisposable {
     // A copy from before our own last renewal would take us back to a refresh token that is used up.
     const isOlder = !this.#refusal && (found?.expiresAtMs ?? Infinity) <= (old?.expiresAtMs ?? 0);
     if (isOlder) return undefined;
-    this.#seen = digest;
     await this.#update({
-      value: this.#valueOf(login),
+      value: this.#valueOf(login, digest),
       adoptedAt: this.#parts.clock.now(),
       refreshingSince: null,
       error: null,
     });
+    this.#seen = digest;
     this.#login = login;
     this.#succeeded("adopted");
     const isFresh = found && (found.expiresAtMs ?? Infinity) > this.#parts.clock.now() + FRESH_MS;
@@ -364,9 +452,18 @@ export class LiveLogin implements AsyncDisposable {
   }
 
   async #update(change: Omit<SecretUpdate, "ifVersion">): Promise<void> {
-    const record = await this.#parts.update(this.#record.name, { ifVersion: this.version, ...change });
-    if (!record) throw new RenewalFailure("the secret was replaced or deleted");
-    this.#record = record;
+    const lease = this.#lease && { id: this.#lease.id };
+    const update = { ifVersion: this.version, ifValue: this.#value, ...(lease ? { lease } : {}), ...change };
+    this.#storing = change.value;
+    try {
+      const record = await this.#parts.update(this.#record.name, update);
+      if (!record) throw new RenewalFailure("the secret was replaced or deleted");
+      this.#record = record;
+      if (change.value !== undefined) this.#value = change.value;
+      if (change.lease?.forMs === undefined) this.#lease = undefined;
+    } finally {
+      this.#storing = undefined;
+    }
   }
 
   #succeeded(outcome: RenewalOutcome): void {
@@ -376,8 +473,8 @@ export class LiveLogin implements AsyncDisposable {
     this.#parts.onOutcome(outcome);
   }
 
-  #valueOf(login: Login): string {
-    return JSON.stringify({ ...login, source_digest: this.#seen });
+  #valueOf(login: Login, seen = this.#seen): string {
+    return JSON.stringify({ ...login, source_digest: seen });
   }
 
   /** The same trouble is told once. */

@@ -12,6 +12,8 @@ export interface ProviderRequest {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Asked right before the request is written, with nothing awaited in between: false, and nothing of it is sent. */
+  readonly maySend?: () => boolean;
 }
 
 /** An answer, whatever its status. Redirects are answers: nothing follows them with a credential. */

@@ -6,6 +6,7 @@
  * @module
  */
 import { parseEnvNames } from "../core/env_names.ts";
+import { ProxyError } from "../core/errors.ts";
 import { parseName } from "../core/names.ts";
 import { MAX_SECRETS } from "./limits.ts";
 import type { SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
@@ -56,13 +57,19 @@ export async function putSecret(writer: Writer, input: SecretInput, force: boole
 export async function updateSecret(
   writer: Writer,
   name: string,
-  { ifVersion, value, isReplacement, ...change }: SecretUpdate,
+  { ifVersion, ifValue, lease, value, isReplacement, ...change }: SecretUpdate,
 ): Promise<SecretRecord | undefined> {
   const old = writer.view.secret(name);
   if (old?.record.version !== ifVersion) return undefined;
+  if (ifValue !== undefined && old.value !== ifValue) {
+    throw new ProxyError("input.conflict", `Cannot change secret ${name}: another host has renewed it`, {
+      reason: "renewed",
+    });
+  }
+  const held = await holdLease(writer, old.record, lease);
   if (value !== undefined) checkStorable(value, undefined);
   const replaced = isReplacement ? { version: crypto.randomUUID(), updatedAt: writer.clock.now() } : {};
-  const fields = Object.entries({ ...old.record, ...change, ...replaced }).filter(([, field]) =>
+  const fields = Object.entries({ ...old.record, ...change, ...replaced, ...held }).filter(([, field]) =>
     field !== null && field !== undefined
   );
   const record = Object.fromEntries(fields) as unknown as SecretRecord;
@@ -75,4 +82,30 @@ export async function updateSecret(
 export async function deleteSecret(writer: Writer, name: string): Promise<void> {
   if (!writer.view.secret(name)) refuseNotFound(`Cannot delete secret ${quoted(name)}: unknown secret`);
   await writer.commit([removeSecret(name)], () => writer.view.deleteSecret(name));
+}
+
+/**
+ * The lease after a change. All of it happens under the fleet's lock, on the row as it is in the store: so two hosts never have
+ * one at a time, and a host whose lease has ended, however long it was paused, changes nothing while another's runs.
+ *
+ * @throws ProxyError `input.conflict` while another renewal has it; `store.away`
+ */
+async function holdLease(
+  writer: Writer,
+  { name, lease, leaseUntil = 0 }: SecretRecord,
+  wanted: SecretUpdate["lease"],
+): Promise<Pick<Partial<SecretRecord>, "lease" | "leaseUntil"> | undefined> {
+  if (!writer.isShared) return undefined;
+  const nowMs = await writer.storeTime();
+  if (lease !== undefined && lease !== wanted?.id && nowMs < leaseUntil) {
+    throw new ProxyError("input.conflict", `Cannot change secret ${name}: another host renews it`, {
+      reason: "leased",
+      retryAfterSeconds: Math.ceil((leaseUntil - nowMs) / 1_000),
+    });
+  }
+  const isHeld = wanted?.forMs !== undefined;
+  return {
+    lease: isHeld ? wanted.id : undefined,
+    leaseUntil: isHeld ? nowMs + (wanted.forMs ?? 0) : undefined,
+  } as Pick<Partial<SecretRecord>, "lease" | "leaseUntil">;
 }

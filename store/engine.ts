@@ -94,6 +94,8 @@ export interface SharedEngine {
   exclusive<T>(
     change: () => Promise<T>,
   ): Promise<{ readonly value: T; readonly sequence: number | undefined }>;
+  /** Epoch milliseconds by the database's clock. Within a change. @throws ProxyError `store.away` */
+  storeTime(): Promise<number>;
   /** Resolves when every live host has that change in force, or has had time for it. Never rejects. */
   spread(sequence: number): Promise<void>;
 }

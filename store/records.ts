@@ -38,6 +38,9 @@ export interface SecretRecord {
   readonly refreshedAt?: number;
   /** Since when a renewal is under way whose outcome is not known. */
   readonly refreshingSince?: number;
+  /** Who renews it, in a fleet: random for each renewal; and until when nobody else does, by the store's clock. */
+  readonly lease?: string;
+  readonly leaseUntil?: number;
   /** The file that the value was adopted from, when it is to be watched. */
   readonly sourceFile?: string;
   /** Who owned that file then. */
@@ -68,6 +71,13 @@ export interface SecretInput {
 export interface SecretUpdate {
   /** The version that the change is for. Another one, or none, is left alone. */
   readonly ifVersion: string;
+  /** The value that it is for: nobody has renewed the secret since it was read. */
+  readonly ifValue?: string;
+  /**
+   * What this renewal is called. In a fleet a change is refused while the lease of another renewal runs. `forMs` begins one, or
+   * prolongs it; any change without ends it.
+   */
+  readonly lease?: { readonly id: string; readonly forMs?: number };
   /** The value takes the place of the old one, and what was admitted with that ends. */
   readonly isReplacement?: boolean;
   readonly value?: string;

@@ -2,7 +2,7 @@
  * Secrets as rows.
  *
  *     ["secret", name] → { host, type, version, createdAt, updatedAt?, adoptedAt?, refreshedAt?, refreshingSince?,
- *                          error?, sealed }
+ *                          lease?, leaseUntil?, error?, sealed }
  *
  * `sealed` holds the value and whatever would weaken it when changed on disk: `cleartext`, `sourceFile`, `sourceUid`, `env`. Name,
  * host and type are its associated data, so a row cannot be moved to another name, nor aimed at another host.
@@ -114,6 +114,8 @@ export async function readSecret(key: CryptoKey, row: Row): Promise<StoredSecret
     adoptedAt: fields.optionalNumber("adoptedAt"),
     refreshedAt: fields.optionalNumber("refreshedAt"),
     refreshingSince: fields.optionalNumber("refreshingSince"),
+    lease: fields.optionalString("lease"),
+    leaseUntil: fields.optionalNumber("leaseUntil"),
     sourceFile: sealed.optionalString("sourceFile"),
     sourceUid: sealed.optionalNumber("sourceUid"),
     error: fields.optionalString("error"),

@@ -80,6 +80,11 @@ export class Writer implements AsyncDisposable {
     this.#keys = keys;
   }
 
+  /** Epoch milliseconds by the clock that all hosts share: the database's. Within a change. @throws ProxyError `store.away` */
+  async storeTime(): Promise<number> {
+    return await this.#db.shared?.storeTime() ?? this.clock.now();
+  }
+
   /** The place of the next rule: later than that of every rule before. */
   takeSequence(): number {
     return this.#nextSequence++;

@@ -51,7 +51,11 @@ export function providerCall(
     signal.addEventListener("abort", cut, { once: true });
     try {
       signal.throwIfAborted();
-      await writeAll(connection.stream, requestBytes(request, url));
+      const bytes = requestBytes(request, url);
+      if (request.maySend?.() === false) {
+        throw new ProxyError("limit.reached", `Cannot call ${host}: it took too long to get there`);
+      }
+      await writeAll(connection.stream, bytes);
       return await readAnswer(connection, request, limits);
     } catch (error) {
       if (signal.aborted) throw signal.reason;

@@ -196,6 +196,10 @@ export class Fleet implements Engine, SharedEngine {
     }
   }
 
+  storeTime(): Promise<number> {
+    return this.#uplink.changes().time();
+  }
+
   async spread(sequence: number): Promise<void> {
     try {
       await this.#confirm();

@@ -269,6 +269,12 @@ export class PostgresDatabase implements Engine, SealedEngine {
     await this.#ask(`WITH ${BATCH_ROWS} SELECT 1`, [this.fleet, encodeBatch(mutations, this.aheadMs)]);
   }
 
+  /** Epoch milliseconds by the clock of the server, not of this host. */
+  async time(): Promise<number> {
+    const [found] = await this.#ask("SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now_ms");
+    return Math.floor(Number(found?.now_ms));
+  }
+
   /** Removes the rows whose time is over by the database's clock. */
   async sweep(): Promise<void> {
     await this.#ask("DELETE FROM slicer_proxy.rows WHERE fleet = $1 AND expires_at < now()", [this.fleet]);

@@ -196,3 +196,16 @@ Deno.test("providerCall() goes in clear only where that was asked for, and to no
   assertEquals([far.code, far.reason], ["upstream.address-denied", "cleartext-secret"]);
   assertEquals(upstream.connections, 1);
 });
+
+Deno.test("providerCall() writes nothing of a request that may not be sent any more when it gets there", async () => {
+  const { upstream, seen } = await answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+  await using _ = upstream;
+  const call = await testProviderCall();
+  const error = await assertRejects(
+    () => call(request(upstream.port, { maySend: () => false }), NEVER),
+    ProxyError,
+  );
+  assertEquals(error.code, "limit.reached");
+  assertEquals((await call(request(upstream.port, { maySend: () => true }), NEVER)).status, 200);
+  assertEquals(seen.length, 1);
+});
