@@ -65,6 +65,7 @@ export function judge(report: Report): Judgement {
   if (mostBegun && begun > threads * (mostBegun.atOnce + mostBegun.perSecond * seconds)) {
     wrong.push("the upstream saw too many requests");
   }
+  if (mostBegun && begun < mostBegun.atOnce / 10) wrong.push("the attack began too little to tell");
   const { tries, note } = report.tally;
   const facts = [
     `${tries} tries`,
