@@ -54,7 +54,7 @@ async function main(roots: readonly string[]): Promise<void> {
     else peers.push(await startSlicer(rig, 1, pathToFileURL(`${resolve(root)}/`)));
   }
   for (const load of LOADS.filter(({ title }) => title.includes(Deno.env.get("BENCH_LOADS") ?? ""))) {
-    for (const peer of peers) await hey(peer.inspected, { ...load, seconds: 3 }); // warms up
+    for (const peer of peers) await hey(peer.inspected, { ...load, seconds: 8 }); // warms up: a JIT takes its time
     const samples = peers.map((): number[] => []);
     for (let round = 0; round < ROUNDS; round++) {
       // Whoever comes second finds the machine warmer.

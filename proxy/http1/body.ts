@@ -41,7 +41,6 @@ export interface Body {
 type BodyLimits = Pick<Limits, "maxChunkLineBytes" | "maxTrailerBytes" | "maxHeaderCount">;
 
 const EMPTY: Body = { take: () => 0, done: true, closeDelimited: false };
-const FRAMING = new Set(["content-length", "transfer-encoding"]);
 const LF = 10;
 const CR = 13;
 
@@ -86,7 +85,7 @@ function bodyOf(
   const lengths = valuesOf(fields, "content-length");
   const codings = valuesOf(fields, "transfer-encoding");
   // A tab is legal around a value (RFC 9110 §5.6.3), and servers are known that then do not see `chunked`.
-  if (fields.some(({ key, line }) => FRAMING.has(key) && line?.includes("\t"))) {
+  if (fields.some((field) => isFraming(field.key) && field.line?.includes("\t"))) {
     throw malformed(code, "a tab in Content-Length or Transfer-Encoding");
   }
   if (codings.length > 0) {
@@ -105,6 +104,10 @@ function bodyOf(
     throw malformed(code, "a Content-Length that is not one number");
   }
   return new LengthBody(Number(length));
+}
+
+function isFraming(key: string): boolean {
+  return key === "content-length" || key === "transfer-encoding";
 }
 
 class LengthBody implements Body {

@@ -11,6 +11,7 @@ import { type ErrorCode, ProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { ByteReader } from "../streams/byte_reader.ts";
 import { type HeaderField, isAmbiguousName } from "../message/fields.ts";
+import { knownKey } from "../message/known_names.ts";
 import type { RequestHead, ResponseHead } from "../message/message.ts";
 
 type HeadLimits = Pick<Limits, "maxHeadBytes" | "maxHeaderCount">;
@@ -112,15 +113,16 @@ export function parseFields(
     // RFC 9112 §5.2: obs-fold starts with whitespace; §5.1: no whitespace before the colon. Neither passes TOKEN.
     const colon = line.indexOf(":");
     const name = line.slice(0, colon);
-    if (colon < 1 || !TOKEN.test(name)) {
+    const known = knownKey(name);
+    if (known === undefined && (colon < 1 || !TOKEN.test(name))) {
       throw malformed(
         code,
         "a header field's name is none: folded lines and spaces before the colon are refused",
       );
     }
     if (NOT_FIELD_VALUE.test(line)) throw malformed(code, "a header field holds control bytes");
-    const key = name.toLowerCase();
-    if (isAmbiguousName(key)) {
+    const key = known ?? name.toLowerCase();
+    if (known === undefined && isAmbiguousName(key)) {
       throw malformed(code, "a header field that is framing to some servers is written with `_`");
     }
     fields.push({ name, key, value: trimOws(line.slice(colon + 1)), line });

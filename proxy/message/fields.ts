@@ -171,10 +171,12 @@ export interface Versioned {
 export function removeHopByHop({ version, fields }: Versioned): HeaderField[] {
   // HTTP/2 has no other such fields than `te: trailers` (RFC 9113 §8.2.2), which the other side has to know.
   if (version === "HTTP/2") return fields.filter(({ key }) => key === "te" || !isHopByHop(key));
-  const nominated = new Set(listOf(fields, "connection").map(foldName));
+  const nominated = listOf(fields, "connection");
+  if (nominated.length === 0) return fields.filter(({ key }) => !isHopByHop(key));
+  const names = new Set(nominated.map(foldName));
   return fields.filter(({ key }) => {
     const name = foldName(key);
-    return !isHopByHop(name) && (NEVER_NOMINATED.has(name) || !nominated.has(name));
+    return !isHopByHop(name) && (NEVER_NOMINATED.has(name) || !names.has(name));
   });
 }
 
