@@ -142,7 +142,7 @@ const NO_PROXY = "no proxy";
 /** Requests per second, CPU per request and peak memory at each number of connections. */
 export async function measureKeepAlive(bench: Bench): Promise<void> {
   const { settings, sampler, results, peers, direct, say } = bench;
-  for (const peer of peers) await hey(peer.inspected, { connections: 50, seconds: 2 }); // warms up JITs and caches
+  for (const peer of peers) await hey(peer.inspected, { connections: 50, seconds: settings.warmUpSeconds }); // JITs and caches
   for (const connections of settings.connections) {
     // Opening 500 tunnels takes seconds, which would be most of a short sample.
     const seconds = connections > 100 ? settings.seconds * 2 : settings.seconds;

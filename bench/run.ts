@@ -110,7 +110,9 @@ async function main(): Promise<number> {
     await measurePolicy(bench, rig);
     await measureRuleChanges(bench, rig);
   }
-  const holders = settings.mode === "short" ? starts.slice(0, 3) : starts;
+  const holders = starts.filter(({ start }) =>
+    start !== startEngine && (settings.mode !== "short" || start === startSlicer || start === startGo)
+  );
   await measureIdleTunnels(bench, holders.map(({ start }) => () => start(rig)));
   if (settings.mode !== "short") await measureStart(bench, rig);
 

@@ -9,6 +9,8 @@ export interface Settings {
   readonly mode: "full" | "short" | "quick";
   /** Interleaved rounds: every proxy is measured once in each. */
   readonly rounds: number;
+  /** Seconds of load before the first sample: a JIT compiles for so long on a slow machine. */
+  readonly warmUpSeconds: number;
   /** Seconds of load per sample. */
   readonly seconds: number;
   /** Keep-alive connections of the throughput rows. */
@@ -32,6 +34,7 @@ export interface Settings {
 const FULL: Settings = {
   mode: "full",
   rounds: 5,
+  warmUpSeconds: 12,
   seconds: 3,
   connections: [1, 50, 500],
   latencyRequests: 4_000,
@@ -47,6 +50,7 @@ const FULL: Settings = {
 const QUICK: Settings = {
   mode: "quick",
   rounds: 1,
+  warmUpSeconds: 2,
   seconds: 2,
   connections: [1, 50, 500],
   latencyRequests: 1_000,
@@ -63,11 +67,14 @@ const QUICK: Settings = {
 const SHORT: Settings = {
   ...FULL,
   mode: "short",
+  rounds: 4,
+  warmUpSeconds: 8,
+  seconds: 2,
   connections: [50],
   latencyRequests: 3_000,
   downloads: 2,
   idleTunnels: 2_000,
-  patienceSeconds: 20,
+  patienceSeconds: 10,
 };
 
 /** The full run takes about half an hour, `BENCH_SHORT=1` less than six minutes, `BENCH_QUICK=1` about three. */

@@ -119,6 +119,7 @@ class Forwarding implements Course {
       this.#upload.drop();
       this.#relay.guard?.drop();
       release();
+      this.touch = () => {}; // an upload whose rest nobody wants may have a last piece under way
       deadline.stop();
     }
   }
