@@ -36,6 +36,8 @@ export class CopyKeeper implements AsyncDisposable {
   /** One after the other: a copy that is being written must not come back after it has been dropped. */
   #work: Promise<void> = Promise.resolve();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Of what is in force; grows at the moment when a copy of before becomes wrong. */
+  #generation = 0;
   #isClosed = false;
 
   constructor(copy: LocalCopy, take: () => Promise<TakenPolicy>, log: LineLog) {
@@ -46,6 +48,7 @@ export class CopyKeeper implements AsyncDisposable {
 
   /** Resolves when no copy is left that a newer policy makes wrong. Rejects when it cannot be removed. */
   async drop(): Promise<void> {
+    this.#generation++;
     const dropped = this.#work.then(() => this.#copy.drop());
     this.#work = dropped.catch(() => {});
     await dropped;
@@ -70,11 +73,12 @@ export class CopyKeeper implements AsyncDisposable {
 
   async #save(): Promise<void> {
     this.#timer = undefined;
+    const generation = this.#generation;
     try {
       const { position, rows } = await this.#take();
-      if (this.#timer !== undefined) return; // it is out of date already
+      // Looked at when its turn has come: what was taken before a drop must not be written after it.
       const saved = this.#work.then(() =>
-        this.#timer === undefined ? this.#copy.save(position, rows) : undefined
+        this.#generation === generation ? this.#copy.save(position, rows) : undefined
       );
       this.#work = saved.catch(() => {});
       await saved;

@@ -77,6 +77,10 @@ export class Fleet implements Engine, SharedEngine {
   readonly #uplink: Uplink;
   readonly #keeper: CopyKeeper;
   #position: Position = { sequence: -1, changeId: undefined };
+  /** Up to which change all is in force in every thread: later than {@linkcode #position} says, which a change takes first. */
+  #inForce = -1;
+  /** The store knows of this process. */
+  #hasEntered = false;
   /** What the store has been told to be in force here. */
   #confirmed: number | undefined;
   #writer: Writer | undefined;
@@ -126,7 +130,7 @@ export class Fleet implements Engine, SharedEngine {
     const { clock, keys, own } = this.#parts;
     await this.#uplink.open();
     const sentAt = clock.now();
-    await this.hosts.sayHello();
+    await this.#enter();
     const { rows, position } = await this.#uplink.watch().readAll();
     checkRows(rows);
     const loaded = await loadState(sourceOf(rows), keys, clock.now());
@@ -137,6 +141,7 @@ export class Fleet implements Engine, SharedEngine {
   async begin(writer: Writer, { position, heldUntilMs }: FleetStart): Promise<void> {
     this.#writer = writer;
     this.#position = position;
+    this.#inForce = position.sequence;
     await this.#hold(heldUntilMs);
     this.#running = this.#run();
   }
@@ -185,7 +190,11 @@ export class Fleet implements Engine, SharedEngine {
         this.#turn = turn;
         try {
           const value = await change();
+          this.#inForce = this.#position.sequence;
           return { value, sequence: this.#position === before ? undefined : this.#position.sequence };
+        } catch (error) {
+          if (this.#position !== before) this.#mustReload = true; // committed, and not made in memory
+          throw error;
         } finally {
           this.#turn = undefined;
         }
@@ -276,11 +285,9 @@ export class Fleet implements Engine, SharedEngine {
   }
 
   async #beat(): Promise<void> {
+    if (!this.#hasEntered) return await this.#enter(); // started from the local copy
     if (await this.hosts.beat(this.figures())) return;
-    if (!await this.hosts.isTaken()) { // it was silent for so long that it was forgotten
-      this.#confirmed = undefined;
-      return await this.hosts.sayHello();
-    }
+    if (!await this.hosts.isTaken()) return await this.#enter(); // silent for so long that it was forgotten
     await this.#hold(0); // nobody waits for us any more
     throw new ProxyError(
       "store.refused",
@@ -289,6 +296,12 @@ export class Fleet implements Engine, SharedEngine {
         hint: "give each host a state folder of its own, and stop one of the two",
       },
     );
+  }
+
+  async #enter(): Promise<void> {
+    this.#confirmed = undefined;
+    await this.hosts.sayHello();
+    this.#hasEntered = true;
   }
 
   async #lookAfter(sentAt: number): Promise<void> {
@@ -344,6 +357,7 @@ export class Fleet implements Engine, SharedEngine {
     this.#mustReload = false;
     this.#position = { sequence: change.sequence, changeId: change.changeId };
     await this.#writerOf().adopt(apply, nextPlace(change.mutations));
+    this.#inForce = change.sequence;
   }
 
   /** Reads everything: too many changes were missed, or one cannot be read. */
@@ -355,11 +369,12 @@ export class Fleet implements Engine, SharedEngine {
     this.#mustReload = false;
     this.#position = position;
     await this.#writerOf().adopt(() => bringTo(this.#view, view, clock.now()), nextSequence);
+    this.#inForce = position.sequence;
   }
 
   /** Says what is in force here: in memory, in all threads, and after a restart. */
   async #confirm(): Promise<void> {
-    const { sequence } = this.#position;
+    const sequence = this.#inForce;
     if (sequence === this.#confirmed) return;
     await this.#keeper.drop();
     await this.hosts.sayApplied(sequence);

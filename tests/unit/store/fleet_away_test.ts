@@ -106,6 +106,7 @@ fleetTest(
       assertEquals(a.secretValue("s-1")?.value, "sk-planted");
       assertEquals(a.clientByToken(token)?.name, "ci-1");
       assertEquals(a.isLost(), false);
+      await assertCode(a.createClient("never"), "store.away");
       nowMs += 30_000; // 61 s after the last contact: a restart gives no new grace
       assert(a.isLost());
     }
@@ -144,3 +145,25 @@ fleetTest(
     await assertCode(stage.host("host-2"), "store.away");
   },
 );
+
+fleetTest("a host that has started from its copy goes on when the store comes back", async (stage) => {
+  await using a = await stage.host("host-1");
+  await using b = await stage.host("host-2");
+  const client = await a.createClient("ci-1");
+  const [kept, gone] = await a.addRules("ci-1", [rule("kept.test"), rule("gone.test")]);
+  assert(kept && gone);
+  const copyFile = `${stage.dir}/host-2/fleet-copy`;
+  await until("the copy is written", () => Deno.stat(copyFile).then(() => true, () => false));
+  await stage.server.crash();
+  await until("it knows", () => b.fleet?.status.awaySince !== undefined);
+  await b[Symbol.asyncDispose]();
+  await using again = await stage.host("host-2");
+  assert(again.isLive({ client, rule: gone }));
+  await stage.server.begin();
+  await until("a is back", () => a.fleet?.status.awaySince === undefined);
+  await a.revokeHost("ci-1", "gone.test");
+  await until("it has caught up", () => !again.isLive({ client, rule: gone }));
+  assert(again.isLive({ client, rule: kept }));
+  assertEquals(await spreadOf(() => again.createClient("ci-2")), { live: 2, waitingFor: [] });
+  assertEquals(policyOf(again), policyOf(a));
+});

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { parsePolicyFile } from "../../../policy/policy_file.ts";
-import { fleetTest, policyOf, spreadOf } from "./fleet_support.ts";
+import { fleetTest, policyOf, spreadOf, until } from "./fleet_support.ts";
 import { rule, secret } from "./support.ts";
 
 fleetTest(
@@ -127,3 +127,27 @@ fleetTest("what is used of budgets is each host's own, and no change of the poli
   assertEquals(await b.savedUse(), []);
   assertEquals(a.fleet?.status.sequence, 0);
 });
+
+fleetTest(
+  "a host says that a change is in force when all its threads have it, and not before",
+  async (stage) => {
+    await using a = await stage.host("host-1");
+    await using b = await stage.host("host-2", { graceMs: 200_000 }); // a beat, which waits for threads too, is rare
+    await a.createClient("ci-1");
+    const gate = Promise.withResolvers<void>();
+    b.keepCopies(() => gate.promise);
+    try {
+      const own = b.addRule("ci-1", rule("b.test"));
+      await until("it is committed", () => a.listRules("ci-1").length === 1);
+      // By the time when this call has waited in vain, b has looked at the store several times.
+      const spread = await spreadOf(() => a.addRule("ci-1", rule("a.test")));
+      assertEquals(spread, { live: 2, waitingFor: ["host-2"] });
+      assertEquals((await a.fleet?.list())?.map(({ applied }) => applied), [3, 1]);
+      gate.resolve();
+      await own;
+      await until("b has both", async () => (await a.fleet?.list())?.[1]?.applied === 3);
+    } finally {
+      gate.resolve();
+    }
+  },
+);
