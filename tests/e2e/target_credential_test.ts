@@ -1,6 +1,7 @@
 /** Credentials in the query and in the path, over HTTP/1.1 and HTTP/2: what the upstream sees, and what nobody else does. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { startEchoUpstream } from "../support/echo_upstream.ts";
+import { startFrameUpstream } from "../support/frame_peer.ts";
 import { startHttp2Upstream } from "../support/http2_upstream.ts";
 import { hasProgram, runProgram } from "../support/programs.ts";
 import { startTestProxy, TOKEN } from "../support/start_proxy.ts";
@@ -14,17 +15,19 @@ interface SiteOptions {
   readonly paths: readonly string[];
   readonly version?: string;
   readonly isDown?: boolean;
+  /** Of another upstream. */
+  readonly port?: number;
 }
 
 async function startSite(
-  { type, value, paths, version = "--http1.1", isDown = false }: SiteOptions,
+  { type, value, paths, version = "--http1.1", isDown = false, port: other }: SiteOptions,
 ) {
   const stack = new AsyncDisposableStack();
   const dir = await Deno.makeTempDir({ prefix: "slicer-test-target-" });
   stack.defer(() => Deno.remove(dir, { recursive: true }));
   const echo = stack.use(await startEchoUpstream());
   const upstream = stack.use(await startHttp2Upstream());
-  const port = isDown ? unusedPort() : version === "--http2" ? upstream.port : echo.port;
+  const port = other ?? (isDown ? unusedPort() : version === "--http2" ? upstream.port : echo.port);
   const rig = stack.use(await Rig.start({ isStarted: false }));
   await rig.adopt(type, value, { host: "up.test" });
   const proxy = stack.use(await startTestProxy({ credentials: rig.credentials, logQuery: true }));
@@ -102,6 +105,28 @@ Deno.test({ ignore, name: "a key in the path goes only where the rule has pinned
       assertStringIncludes(out, "goes where the path has {}, once");
       assert(!out.includes("planted"));
       assertEquals(site.requests(), []);
+    });
+  }
+});
+
+Deno.test({ ignore, name: "a key in the target stays out of HTTP/2's compression tables" }, async (t) => {
+  const kinds = [
+    { type: "query", value: "key=planted", paths: ["/v1/*"], path: "/v1/a" },
+    { type: "path", value: "planted", paths: ["/bot{}/*"], path: "/bot{}/send" },
+    { type: "bearer", value: "planted", paths: ["/v1/*"], path: "/v1/a" }, // which is in no target
+  ];
+  for (const { type, value, paths, path } of kinds) {
+    await t.step(type, async () => {
+      await using upstream = await startFrameUpstream(async (peer) => {
+        await peer.send("SETTINGS");
+        await peer.next(/^HEADERS 1/);
+        await peer.send("HEADERS 1 ES EH :status=204");
+        await peer.end();
+      });
+      await using site = await startSite({ type, value, paths, version: "--http2", port: upstream.port });
+      assertMatch(await site.curl(`${site.url}${path}`), /204/);
+      const isInTarget = type !== "bearer";
+      assertEquals(upstream.peers[0]?.sensitive, [isInTarget ? ":path" : "authorization"]);
     });
   }
 });

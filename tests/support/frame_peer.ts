@@ -13,6 +13,8 @@ export class FramePeer {
   #next = 0;
   /** Every frame so far, as `frame_text.ts` writes them; `SETTINGS`, their ACKs and WINDOW_UPDATEs too. */
   readonly seen: string[] = [];
+  /** Keys of fields that must be kept out of compression tables (RFC 7541 §7.1.3). */
+  readonly sensitive: string[] = [];
 
   constructor(conn: Deno.Conn) {
     this.#conn = conn;
@@ -54,10 +56,9 @@ export class FramePeer {
     const { frames, rest } = this.#hasPreface ? splitFrames(this.#bytes) : { frames: [], rest: this.#bytes };
     this.#bytes = rest;
     for (const frame of frames) {
-      const fields = frame.type === 1
-        ? this.#decoder.decode(frame.payload)?.map(({ key, value }) => `${key}=${value}`) ?? []
-        : [];
-      this.seen.push(formatFrame(frame, fields));
+      const fields = frame.type === 1 ? this.#decoder.decode(frame.payload) ?? [] : [];
+      this.sensitive.push(...fields.filter(({ isSensitive }) => isSensitive).map(({ key }) => key));
+      this.seen.push(formatFrame(frame, fields.map(({ key, value }) => `${key}=${value}`)));
     }
   }
 }
