@@ -18,6 +18,12 @@ export interface Equivalent {
 
 export const EQUIVALENT: readonly Equivalent[] = [
   {
+    file: "proxy/egress/provider_call.ts",
+    at: 'signal.addEventListener("abort", cut, { once: true });',
+    about: "once: true ⇒ false",
+    why: "a signal aborts once",
+  },
+  {
     file: "policy/denial_tally.ts",
     at: "lastMs: Math.max(known?.lastMs ?? 0, timeMs),",
     about: "known?.lastMs ?? 0 ⇒ 1",
