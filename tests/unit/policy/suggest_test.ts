@@ -163,6 +163,12 @@ Deno.test("suggestRules() skips what no rule should or could solve, and says why
       "no rule helps: this client or source holds as many connections or requests as it may",
     ],
     [
+      "a host that has lost its fleet's store",
+      denial("/", { reason: "store-lost" }),
+      "no rule helps: this host has not heard from the fleet's store for longer than --store-grace, so it cannot know " +
+      "the policy",
+    ],
+    [
       "double encoding",
       denial("/a%252e", { reason: "path-encoding" }),
       "the path is encoded twice, or hides a dot segment, a NUL or an overlong character",

@@ -195,3 +195,14 @@ Deno.test("startPolicy() reloads once more for however many SIGHUPs come during 
   await _reload[Symbol.asyncDispose]();
   assertEquals(calls, 3);
 });
+
+Deno.test("startPolicy() goes on with the policy that is there while the store of a fleet is away", async () => {
+  await using setup = await setUp(fileOf("a.test"));
+  const away: PolicyReloadOptions["state"] = {
+    listClients: () => [],
+    applyPolicy: () =>
+      Promise.reject(new ProxyError("store.away", "Cannot change anything: the store is away")),
+  };
+  await using _policy = await setup.start(setup.path, away);
+  assertStringIncludes(setup.lines.join("\n"), "the store is away");
+});

@@ -1,0 +1,34 @@
+import { assertEquals } from "@std/assert";
+import { CopyKeeper, type TakenPolicy } from "../../../store/fleet/copy_keeper.ts";
+import { LocalCopy } from "../../../store/fleet/local_copy.ts";
+import { deriveKeys } from "../../../store/seal.ts";
+import { until } from "./fleet_support.ts";
+import { tempFolder } from "./support.ts";
+
+const LOG = { info: () => {}, warn: () => {}, error: () => {} };
+
+Deno.test("CopyKeeper: what was taken before a drop is not written after it", async () => {
+  await using folder = await tempFolder();
+  const copy = new LocalCopy(folder.path, "default", await deriveKeys(new Uint8Array(32)));
+  const taken: PromiseWithResolvers<TakenPolicy>[] = [];
+  const take = () => {
+    const each = Promise.withResolvers<TakenPolicy>();
+    taken.push(each);
+    return each.promise;
+  };
+  const isThere = () => Deno.stat(`${folder.path}/fleet-copy`).then(() => true, () => false);
+  const keeper = new CopyKeeper(copy, take, LOG);
+  keeper.saveSoon();
+  await until("it takes the policy", () => taken.length === 1);
+  const dropped = keeper.drop(); // a newer policy is about to be in force
+  taken[0]?.resolve({ position: { sequence: 1, changeId: undefined }, rows: [] });
+  await dropped;
+  await until("it takes the newer one", () => taken.length === 2);
+  assertEquals(await isThere(), false);
+  taken[1]?.resolve({ position: { sequence: 2, changeId: undefined }, rows: [] });
+  await until("that is written", isThere);
+  await copy.saveContact(1_000, 60_000);
+  assertEquals((await copy.load(1_001, 60_000)).sequence, 2);
+  assertEquals((await copy.load(1_001, 86_400_000)).heldUntilMs, 61_000); // a longer grace is not the one that was told
+  await keeper[Symbol.asyncDispose]();
+});
