@@ -21,7 +21,7 @@ export const STORE_FLAGS: readonly FlagSpec[] = [
   {
     name: "store-ca",
     placeholder: "FILE",
-    description: "the CA of the store's certificate, instead of those of the system",
+    description: "the CA of the store's certificate, instead of the public ones",
   },
   {
     name: "fleet",

@@ -39,11 +39,15 @@ fleetTest(
   "a paused server: calls end, all is denied after the grace, and comes back by itself",
   async (stage) => {
     await using a = await stage.host("host-1", { graceMs: 3_000 });
+    const stopped = await stage.host("host-2", { graceMs: 3_000 });
     const client = await a.createClient("ci-1");
     const kept = await a.addRule("ci-1", rule("kept.test"));
     let wasTold = false;
     const goOn = await stage.server.pause();
     try {
+      const stoppedAt = performance.now();
+      await stopped[Symbol.asyncDispose]();
+      if (performance.now() - stoppedAt > 10_000) throw new Error("a stop waited for a paused server");
       const startedAt = performance.now();
       await assertCode(a.createClient("never"), "store.away");
       await assertCode(a.createClient("never"), "store.away");
