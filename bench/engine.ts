@@ -16,8 +16,10 @@ const tls = Deno.listenTls({
   key: Deno.readTextFileSync(keyFile),
   alpnProtocols: ["http/1.1"],
 });
-const ESTABLISHED = new TextEncoder().encode("HTTP/1.1 200 Connection Established\r\n\r\n");
+const encoder = new TextEncoder();
+const ESTABLISHED = encoder.encode("HTTP/1.1 200 Connection Established\r\n\r\n");
 const END_OF_HEAD = "\r\n\r\n";
+const CLOSE = /\r\nconnection: *close(?=\r\n)/i;
 const latin1 = new TextDecoder("latin1");
 const idle: Deno.TlsConn[] = [];
 
@@ -56,6 +58,13 @@ async function copyMessage(
       if (end < 0) continue;
       const length = /\r\ncontent-length: *(\d+)/i.exec(text)?.[1] ?? 0;
       left = end + END_OF_HEAD.length + Number(length);
+      // Said of the hop to us: upstream connections are kept.
+      const kept = text.replace(CLOSE, "");
+      if (kept.length < text.length) {
+        buffer.set(encoder.encode(kept));
+        left -= text.length - kept.length;
+        size = kept.length;
+      }
     }
     out ??= await to();
     await writeAll(out, buffer.subarray(0, size));
