@@ -8,15 +8,7 @@
 import { ProxyError } from "../core/errors.ts";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { AuditSlots } from "./audit_slots.ts";
-import type {
-  ApiLog,
-  AuditSource,
-  BudgetDesk,
-  ControlPlane,
-  RequestDesk,
-  SecretDesk,
-  StatusReport,
-} from "./control.ts";
+import type { ApiLog, AuditSource, BudgetDesk, ControlPlane, FleetDesk, RequestDesk, SecretDesk, StatusReport } from "./control.ts";
 import { errorResponse, invalidBody, refuse } from "./errors.ts";
 import { formatSpread, type SpreadNote, withSpreadNote } from "../store/fleet/spread_note.ts";
 import { pathOf } from "./request_url.ts";
@@ -24,6 +16,7 @@ import { addAllowRoutes } from "./routes_allows.ts";
 import { addAuditRoutes, AUDIT_LIMITS, type AuditLimits } from "./routes_audit.ts";
 import { addBudgetRoutes } from "./routes_budget.ts";
 import { addClientRoutes } from "./routes_clients.ts";
+import { addFleetRoutes } from "./routes_fleet.ts";
 import { addModeRoutes } from "./routes_mode.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
 import { addProfileRoutes } from "./routes_profiles.ts";
@@ -57,6 +50,8 @@ export interface AppOptions {
   readonly secrets: SecretDesk;
   /** Without it there are no budgets. */
   readonly budgets?: BudgetDesk;
+  /** Without it this host is alone. */
+  readonly fleet?: FleetDesk | undefined;
   /** Without it nothing ever waits for a person. */
   readonly requests?: RequestDesk;
   /** Resolves when all that was decided before is among the audit records. Without it, it always is. */
@@ -106,6 +101,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addBudgetRoutes(app, control, options.budgets ?? { usesOf: () => [] });
   addRequestRoutes(app, options.requests ?? NOTHING_WAITS);
   addExplainRoute(app, control);
+  addFleetRoutes(app, options.fleet);
   const limits = options.auditLimits ?? AUDIT_LIMITS;
   const readers = new AuditSlots("readers", limits.maxReaders);
   // Whoever was refused a moment ago finds it there.

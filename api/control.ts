@@ -12,6 +12,8 @@ import type { Rule } from "../policy/rule.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { SecretTest } from "../secrets/probe.ts";
 import type { SecretRecord } from "../store/records.ts";
+import type { FleetStatus } from "../store/fleet/fleet.ts";
+import type { FleetHost } from "../store/fleet/hosts.ts";
 import type { State, StoreFigures } from "../store/state.ts";
 
 /** The part of the state that the API reads and changes. */
@@ -131,6 +133,13 @@ export interface RequestDesk {
   deny(id: string): void;
 }
 
+/** The fleet that this host is a part of. */
+export interface FleetDesk {
+  readonly status: FleetStatus;
+  /** All its hosts, by name. @throws ProxyError `store.away` */
+  list(): Promise<readonly FleetHost[]>;
+}
+
 /** What the running proxy says of itself. Counters start at 0 with the process and never fall. */
 export interface StatusReport {
   readonly version: string;
@@ -222,6 +231,8 @@ export interface StatusReport {
     };
   };
   readonly store: StoreFigures;
+  /** Of a host in a fleet; `awaySince` is since when the store is away, epoch milliseconds. */
+  readonly fleet?: Pick<FleetStatus, "fleet" | "host" | "sequence" | "awaySince"> | undefined;
   readonly process: ProcessFigures;
   /** Files of `--upstream-ca`, for which hosts, and how many of their certificates are in force. */
   readonly upstreamCas: readonly UpstreamCaFigures[];

@@ -175,6 +175,16 @@ function statusBody(
       write_failures: store.writeFailures,
       ...(store.databaseBytes === undefined ? {} : { database_bytes: store.databaseBytes }),
     },
+    ...(report.fleet
+      ? {
+        fleet: {
+          name: report.fleet.fleet,
+          host: report.fleet.host,
+          sequence: report.fleet.sequence,
+          ...(report.fleet.awaySince === undefined ? {} : { store_away_since: rfc3339(report.fleet.awaySince) }),
+        },
+      }
+      : {}),
     process: {
       started_at: rfc3339(process.startedAt),
       cpu_seconds: process.cpuSeconds,

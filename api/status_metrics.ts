@@ -27,6 +27,7 @@ export function statusMetrics(report: StatusReport, secretErrors: number): Metri
     ...certificateMetrics(report),
     ...auditMetrics(report),
     ...storeMetrics(report),
+    ...fleetMetrics(report),
     ...processMetrics(report),
   ];
 }
@@ -177,6 +178,14 @@ function storeMetrics({ store }: StatusReport): Metric[] {
       "What the state takes on the disk.",
       store.databaseBytes,
     ),
+  ];
+}
+
+function fleetMetrics({ fleet }: StatusReport): Metric[] {
+  if (!fleet) return [];
+  return [
+    gauge("fleet_sequence", "The last change of the fleet that is in force on this host.", fleet.sequence),
+    gauge("fleet_store_away", "1 while the fleet's store does not answer.", fleet.awaySince === undefined ? 0 : 1),
   ];
 }
 

@@ -445,6 +445,23 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/fleet": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** The hosts of the fleet, by name */
+    readonly get: operations["getFleet"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/audit": {
     readonly parameters: {
       readonly query?: never;
@@ -1224,6 +1241,32 @@ export interface components {
       /** @example https://api.example.com/v1/models */
       readonly url: string;
     };
+    readonly Fleet: {
+      readonly name: string;
+      /** @description The one that answers */
+      readonly host: string;
+      /** @description The last change that is in force here */
+      readonly sequence: number;
+      readonly hosts: readonly components["schemas"]["FleetHost"][];
+    };
+    readonly FleetHost: {
+      readonly name: string;
+      readonly version: string;
+      /**
+       * Format: date-time
+       * @description Since when its process runs
+       */
+      readonly since: string;
+      /** Format: date-time */
+      readonly last_seen: string;
+      /** @description The last change that is in force there */
+      readonly sequence: number;
+      /** @description It was silent for longer than its grace, so it denies everything */
+      readonly is_dead: boolean;
+      readonly open_tunnels?: number;
+      /** @description Since its start */
+      readonly denials?: number;
+    };
     /** @description One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential */
     readonly AuditRecord: {
       /**
@@ -1850,6 +1893,19 @@ export interface components {
         readonly writes: number;
         readonly write_failures: number;
         readonly database_bytes?: number;
+      };
+      /** @description The fleet that this host is a part of; GET /proxy/v1/fleet lists its hosts */
+      readonly fleet?: {
+        readonly name: string;
+        /** @description The name of this host in it */
+        readonly host: string;
+        /** @description The last change that is in force here */
+        readonly sequence: number;
+        /**
+         * Format: date-time
+         * @description RFC 3339, UTC
+         */
+        readonly store_away_since?: string;
       };
       readonly process: {
         /**
@@ -2613,6 +2669,26 @@ export interface operations {
         };
         content: {
           readonly "application/json": components["schemas"]["Verdict"];
+        };
+      };
+    };
+  };
+  readonly getFleet: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The fleet */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Fleet"];
         };
       };
     };

@@ -60,6 +60,7 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["audit log", auditLog(status.audit_log)],
     ["collector", collector(object(status.audit_log).otlp)],
     ["state", state(status.store)],
+    ["fleet", fleet(status.fleet)],
     ["workers", workers(status)],
     ["process", process(status.process)],
   ];
@@ -165,6 +166,13 @@ function state(value: unknown): string {
   const failures = number(store.write_failures) > 0 ? `, ${digits(store.write_failures)} of them failed` : "";
   const size = store.database_bytes === undefined ? "" : `, ${bytes(store.database_bytes)} on the disk`;
   return `${plural(store.writes, "write")}${failures}${size}`;
+}
+
+function fleet(value: unknown): string {
+  if (value === undefined) return "";
+  const { name, host, sequence, store_away_since: away } = object(value);
+  const health = away === undefined ? "" : `, its STORE IS AWAY since ${text(away)}: no change is taken`;
+  return `${text(name)}, as ${text(host)}, change ${digits(sequence)}${health}`;
 }
 
 function workers({ workers, replaced_workers }: JsonObject): string {

@@ -188,6 +188,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const api = stack.use(
       await startApi({
         control: state,
+        fleet: state.fleet,
         status: () =>
           statusReport(config, {
             ...{ clock, startedAt, proxy, audit, leaves, credentials, state, places, upstreamTrust },

@@ -31,7 +31,7 @@ export interface ReportParts {
   readonly audit: Pick<AuditLog, "totals" | "health">;
   readonly leaves: Pick<LeafCache, "figures">;
   readonly credentials: Pick<Credentials, "outcomes">;
-  readonly state: Pick<State, "figures">;
+  readonly state: Pick<State, "figures" | "fleet">;
   readonly places: Pick<AuditPlaces, "exported">;
   readonly names: () => NameCounters;
   readonly upstreamTrust: Pick<UpstreamTrust, "report">;
@@ -82,6 +82,7 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     certificates: leaves.figures(),
     auditLog: { ...audit.health, ...(exported ? { exported } : {}) },
     store: await state.figures(),
+    fleet: state.fleet?.status,
     process: processFigures(),
     upstreamCas: upstreamTrust.report(),
   };

@@ -117,6 +117,20 @@ fleetTest(
         await using _c = await third.up();
         assertStringIncludes(await third.program.ok(["client", "list"]), "two");
         assertEquals(hostsOf(await first.program.run(["client", "create", "three"])), "3 of 3");
+        // `fleet` lists them from any host, and `status` says where this one is.
+        const { name, host, sequence, hosts } = JSON.parse(await second.program.ok(["fleet", "--json"]));
+        assertEquals([name, host], ["default", "host-2"]);
+        assertEquals(
+          hosts.map((each: Record<string, unknown>) => [each.name, each.sequence, each.is_dead]),
+          ["host-1", "host-2", "host-3"].map((each) => [each, sequence, false]),
+        );
+        const listed = await first.program.ok(["fleet"]);
+        assertMatch(listed, /^HOST +VERSION +SINCE +LAST SEEN +CHANGE +TUNNELS +DENIALS +STATUS$/m);
+        assertMatch(listed, /^host-3 .* ok$/m);
+        assertMatch(
+          await third.program.ok(["status"]),
+          new RegExp(`^fleet +default, as host-3, change ${sequence}$`, "m"),
+        );
       }
       // One that is stopped says goodbye.
       assertEquals(hostsOf(await first.program.run(["client", "create", "four"])), "2 of 2");

@@ -136,6 +136,8 @@ Deno.test("GET /metrics gives the figures of the status in Prometheus' text form
       "slicer_proxy_store_write_failures_total 41",
       ...histogram("store_write_duration"),
       "slicer_proxy_store_database_bytes 42",
+      "slicer_proxy_fleet_sequence 43",
+      "slicer_proxy_fleet_store_away 1",
       "process_cpu_seconds_total 1.5",
       "process_start_time_seconds 1767323044",
       "process_resident_memory_bytes 51",

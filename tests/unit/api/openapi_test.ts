@@ -53,6 +53,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "GET /proxy/v1/clients/{name}",
     "GET /proxy/v1/clients/{name}/budget",
     "GET /proxy/v1/clients/{name}/suggestions",
+    "GET /proxy/v1/fleet",
     "GET /proxy/v1/mode",
     "GET /proxy/v1/openapi.json",
     "GET /proxy/v1/policy",
@@ -209,6 +210,7 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["switchMode", 400, "/mode", { method: "PUT", body: { mode: "loud" } }],
   ["switchMode", 404, "/mode", { method: "PUT", body: { mode: "audit", client: "nobody" } }],
   ["getMode", 200, "/mode"],
+  ["getFleet", 200, "/fleet"],
   ["getStatus", 200, "/status"],
   ["getHealth", 200, "/../../healthz"],
   ["getMetrics", 200, "/../../metrics"],
@@ -237,8 +239,27 @@ const DESK: RequestDesk = {
   deny: failFor,
 };
 
+/** A fleet with one host, whose store goes away. */
+const FLEET = {
+  isAway: false,
+  status: { fleet: "default", host: "host-1", sequence: 7, awaySince: undefined, heldUntilMs: 0 },
+  list() {
+    if (this.isAway) return Promise.reject(new ProxyError("store.away", "Cannot ask the store: it is away"));
+    const host = {
+      id: "1",
+      name: "host-1",
+      version: "1.0",
+      since: 0,
+      lastSeen: 1,
+      applied: 7,
+      isDead: false,
+    };
+    return Promise.resolve([{ ...host, figures: { openTunnels: 3, denials: "many" } }]);
+  },
+};
+
 Deno.test("openapi.json: every response that is described is given, in the type that is described", async () => {
-  await using api = await TestApi.start({ tcp: {}, requests: DESK });
+  await using api = await TestApi.start({ tcp: {}, requests: DESK, fleet: FLEET });
   const document = await documentOf(api);
   const operations = new Map(
     Object.entries(document.paths).flatMap(([path, methods]) =>
@@ -265,6 +286,13 @@ Deno.test("openapi.json: every response that is described is given, in the type 
     await check(id, status, path.startsWith("/..") ? path.slice(6) : V1 + path, options);
   }
 
+  FLEET.isAway = true;
+  await check("getFleet", 503, `${V1}/fleet`);
+  {
+    await using alone = await TestApi.start();
+    assertEquals((await alone.call(`${V1}/fleet`)).status, 404);
+    given.get("getFleet")?.add("404");
+  }
   const inForce = { key_file: `${api.dir}/state/mk` };
   await check("rotateSealKey", 409, `${V1}/seal-key/rotate`, { body: inForce });
 

@@ -399,6 +399,7 @@ Deno.test("status says what runs and what it holds", async () => {
       otlp: { queued: 34, sent: 35, dropped: 36, failures: 37, failing: "it answered with 503" },
     },
     store: { writes: 3, write_failures: 41, database_bytes: 42 },
+    fleet: { name: "default", host: "host-1", sequence: 43, store_away_since: "2026-01-02T00:00:00.000Z" },
     process: {
       started_at: "2026-01-02T03:04:04.000Z",
       cpu_seconds: 1.5,

@@ -80,6 +80,7 @@ export const REPORT: StatusReport = {
     writeFailures: 41,
     databaseBytes: 42,
   },
+  fleet: { fleet: "default", host: "host-1", sequence: 43, awaySince: Date.UTC(2026, 0, 2) },
   process: {
     startedAt: Date.UTC(2026, 0, 2, 3, 4, 4),
     cpuSeconds: 1.5,
