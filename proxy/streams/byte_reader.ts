@@ -127,8 +127,13 @@ export class ByteReader {
 /** Writes all of `bytes`: nearly always at once, so it makes no more promises for that than it has to. */
 export function writeAll(stream: Pick<ByteStream, "write">, bytes: Uint8Array): Promise<void> {
   return stream.write(bytes).then((written) =>
-    written < bytes.length ? writeAll(stream, bytes.subarray(written)) : undefined
+    written < bytes.length ? writeRest(stream, bytes, written) : undefined
   );
+}
+
+/** A loop: a receiver that takes a byte at a time must not make a chain of promises as long as the buffer. */
+async function writeRest(stream: Pick<ByteStream, "write">, bytes: Uint8Array, from: number): Promise<void> {
+  for (let at = from; at < bytes.length;) at += await stream.write(bytes.subarray(at));
 }
 
 /** Closes, and is silent when that has happened before. */
