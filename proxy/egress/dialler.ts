@@ -159,7 +159,7 @@ export class Dialler {
     const asked = { host, port, client: client.name, parent };
     // A name that is asked for by its address would lose its name: a proxy makes `Host` from the URL (RFC 9112 §3.2.2).
     if (target.scheme === "http" && target.inAbsoluteForm && (isNamed || isIpLiteral(host))) {
-      const onRefused = () => this.#parentWay.noteRefusal(parent);
+      const onRefused = () => this.#parentWay.noteRefusalAt(asked);
       return { line: await this.#parentWay.reach(asked, signal), parent: { proxy: parent, onRefused } };
     }
     return await this.#parentWay.tunnel(asked, addresses, signal);

@@ -49,6 +49,10 @@ export function refusedByParent(where: string, status: number): ProxyError {
 
 /** What kept us from reaching the parent itself. */
 export function notReached(where: string, error: unknown): unknown {
+  if (isProxyError(error, "limit.reached")) {
+    const what = `Cannot connect to ${where} through the parent proxy: too much is under way`;
+    return new ProxyError(error.code, what, { cause: error, reason: error.reason ?? "overload" });
+  }
   if (!isProxyError(error) || !error.code.startsWith("upstream.")) return error;
   if (error.reason === "own-address" || error.reason?.startsWith("parent-")) return error;
   const fail = (reason: ParentReason, words: string) => parentError(where, reason, { words, cause: error });

@@ -12,6 +12,7 @@ import type { Deadlines } from "../../core/deadlines.ts";
 import { isProxyError, messageOf, ProxyError } from "../../core/errors.ts";
 import { formatHostPort, type HostPort, isIpLiteral } from "../../core/host_port.ts";
 import type { Limits } from "../../core/limits.ts";
+import { RecentMap } from "../../core/recent_map.ts";
 import type { Admission } from "../accept/admission.ts";
 import { closeQuietly } from "../streams/byte_reader.ts";
 import { SocketStream } from "../streams/socket_stream.ts";
@@ -53,6 +54,8 @@ export interface Tunnel {
 
 /** How long a parent that has refused our password is not asked again: many a directory locks an account after a few refusals. */
 const REFUSED_MS = 30_000;
+/** Clients choose the places. */
+const MAX_PLACES = 1_024;
 /** A name may have many addresses; each that is asked for costs the parent a connection. */
 const MAX_ASKED = 4;
 
@@ -60,8 +63,12 @@ const MAX_ASKED = 4;
 export class ParentWay {
   readonly #options: ParentWayOptions;
   readonly #winners = new Winners();
-  /** Until when a parent is not asked, in milliseconds of `performance.now()`. */
+  /** Until when a parent is not asked with a password, in milliseconds of `performance.now()`. */
   readonly #refusedUntil = new Map<string, number>();
+  /** The same of single places through it. */
+  readonly #refusedThere = new RecentMap<string, number>(MAX_PLACES);
+  /** With these a parent opened a tunnel, and has refused none since. */
+  readonly #accepted = new Set<string>();
 
   constructor(options: ParentWayOptions) {
     this.#options = options;
@@ -91,10 +98,12 @@ export class ParentWay {
       const { connection, address } = await race(tried, {
         connect: async (host, ended) => {
           try {
-            return await this.#ask(asked, host, ended);
+            const tunnel = await this.#ask(asked, host, ended);
+            this.#accepted.add(loginOf(asked.parent));
+            return tunnel;
           } catch (error) {
             if (isProxyError(error) && error.reason === "parent-auth") {
-              this.noteRefusal(asked.parent);
+              this.#noteRefusal(asked.parent);
               refused.abort(error);
             }
             throw error;
@@ -111,9 +120,24 @@ export class ParentWay {
     });
   }
 
+  /**
+   * A 407 to a request in absolute form, which an upstream can send as well. Where the parent is known to take the password, only
+   * this place is left alone for it: no upstream may cut everybody off.
+   */
+  noteRefusalAt({ parent, ...place }: HostPort & { readonly parent: ParentProxy }): void {
+    if (!this.#accepted.has(loginOf(parent))) return this.#noteRefusal(parent);
+    this.#refusedThere.set(placeOf(parent, place), performance.now() + REFUSED_MS);
+  }
+
   /** The parent does not take our password: it is left alone for a while. */
-  noteRefusal(parent: ParentProxy): void {
-    this.#refusedUntil.set(formatParent(parent), performance.now() + REFUSED_MS);
+  #noteRefusal(parent: ParentProxy): void {
+    this.#accepted.delete(loginOf(parent));
+    this.#refusedUntil.set(loginOf(parent), performance.now() + REFUSED_MS);
+  }
+
+  #isRefused({ parent, ...place }: Asked): boolean {
+    const until = [this.#refusedUntil.get(loginOf(parent)), this.#refusedThere.get(placeOf(parent, place))];
+    return until.some((each) => each !== undefined && each > performance.now());
   }
 
   async #ask(asked: Asked, host: string, signal: AbortSignal): Promise<Tunnel> {
@@ -140,7 +164,7 @@ export class ParentWay {
   async #reach(asked: Asked, signal: AbortSignal): Promise<Line> {
     const { parent, client } = asked;
     const { connector } = this.#options;
-    if ((this.#refusedUntil.get(formatParent(parent)) ?? 0) > performance.now()) {
+    if (this.#isRefused(asked)) {
       throw parentError(formatHostPort(asked), "parent-auth", {
         words: "it has just refused the user and password that it gets, and is not asked again so soon",
       });
@@ -206,6 +230,15 @@ export class ParentWay {
       deadline.stop();
     }
   }
+}
+
+/** A parent, and as whom it is asked. */
+function loginOf(parent: ParentProxy): string {
+  return `${formatParent(parent)} ${parent.authorization ?? ""}`;
+}
+
+function placeOf(parent: ParentProxy, place: HostPort): string {
+  return `${loginOf(parent)} ${formatHostPort(place)}`;
 }
 
 /** Of several failures the one that says most: what the parent answered, before that it could not be asked. */

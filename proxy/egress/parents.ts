@@ -44,6 +44,7 @@ export const NO_PARENTS: ParentProxies = { byPattern: [], directHosts: [], direc
  * the flags means nothing, so that one which is added at the end is never without effect.
  */
 export function parentFor(parents: ParentProxies, host: string): ParentProxy | undefined {
+  if (parents.byPattern.length === 0) return undefined; // as for most, and each request asks
   if (parents.directHosts.some((pattern) => matchHost(pattern, host))) return undefined;
   const ip = parseIp(host);
   if (ip && isDirect(parents, [ip])) return undefined;

@@ -1,5 +1,6 @@
 /** The way out through a parent proxy: what it is asked, what it must not know, and what is said when it cannot be had. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { FailedLookup } from "../../proxy/egress/names/failed_lookup.ts";
 import { startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
 import { everythingBy, startTestParent } from "../support/parent_proxy.ts";
 import { basic, dialRaw, openTlsTunnel, openTunnel } from "../support/raw_peer.ts";
@@ -329,6 +330,42 @@ Deno.test("a parent that refuses the password is not asked again for every reque
     assertEquals(reasonOf(await get(proxy, `${host}:443`)), "parent-auth");
   }
   assertEquals(parent.heads.length, 1);
+});
+
+Deno.test("an upstream that answers 407 as its parent would cuts nobody else off", async () => {
+  await using upstream = await startEchoUpstream();
+  await using parent = await startTestParent({
+    answer: (authority) =>
+      authority.startsWith("http:")
+        ? "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"
+        : "HTTP/1.1 200 OK\r\n\r\n",
+  });
+  await using proxy = await startTestProxy({
+    parents: everythingBy({ port: parent.port, authorization: AUTHORIZATION }, { dns: "parent" }),
+  });
+  const place = `up.test:${upstream.port}`;
+  proxy.policy.allow("one", { host: "up.test", ports: [upstream.port], oneRequestPerConnection: true });
+  proxy.policy.allow("one", { host: "evil.test" });
+  assertEquals((await get(proxy, place)).status, 200);
+  for (let i = 0; i < 2; i++) {
+    const [answer] = await getClear(proxy, "evil.test");
+    assertEquals(answer && reasonOf(answer), "parent-auth");
+  }
+  assertEquals(parent.heads.filter((head) => head.startsWith("GET ")).length, 1); // itself it has
+  assertEquals((await get(proxy, place)).status, 200);
+});
+
+Deno.test("what keeps a parent's name from being found does not tell clients the name", async () => {
+  await using proxy = await startTestProxy({
+    parents: everythingBy({ host: "inner-parent.test", port: 3128 }),
+    resolve: (host) =>
+      host === "up.test" ? Promise.resolve(["127.0.0.1"]) : Promise.reject(new FailedLookup("busy")),
+  });
+  proxy.policy.allow("one", { host: "up.test" });
+  const { status, body } = await get(proxy, "up.test:443");
+  assertEquals(status, 429);
+  assertStringIncludes(body, "Cannot connect to up.test:443 through the parent proxy");
+  assertEquals(body.includes("inner-parent"), false);
 });
 
 Deno.test("an https parent leaves no descriptor behind", async () => {
