@@ -73,8 +73,9 @@ export class ServerClient implements Disposable {
 /** How long a connection for everybody's questions may take to come about. */
 const CONNECT_MS = NAME_LIMITS.attemptMs[NAME_LIMITS.attemptMs.length - 1];
 
-function wayTo(server: NameServer, { deadlines, systemResolve, caCertsFor }: ServerClientOptions): Way {
+function wayTo(server: NameServer, { deadlines, caCertsFor, ...options }: ServerClientOptions): Way {
   const { scheme, host, port } = server;
+  const systemResolve = oneAtATime(options.systemResolve);
   const caCerts = () => caCertsFor(host);
   if (scheme === "https") {
     return new Http2Link(server, deadlines, async () => {
@@ -95,6 +96,12 @@ function wayTo(server: NameServer, { deadlines, systemResolve, caCertsFor }: Ser
   }
   const tls = scheme === "tls" ? { tls: { alpn: ["dot"], caCerts } } : {}; // RFC 7858's own, from IANA's registry
   return new StreamLinks((signal) => openServerSocket({ host, port, systemResolve, ...tls }, signal));
+}
+
+/** Look-ups of the one name that is ever asked for: one that hangs keeps a thread of the runtime, whoever has given it up. */
+function oneAtATime(resolve: ServerClientOptions["systemResolve"]): ServerClientOptions["systemResolve"] {
+  let underWay: Promise<readonly string[]> | undefined;
+  return (host) => underWay ??= resolve(host).finally(() => underWay = undefined);
 }
 
 function read(bytes: Uint8Array, question: DnsQuestion, mayFollow: MayFollow): DnsResponse {

@@ -12,6 +12,7 @@ import { SocketStream } from "../../streams/socket_stream.ts";
 import { upstreamTlsError } from "../../tls/errors.ts";
 import { interleave, race } from "../race.ts";
 import { FailedLookup } from "./failed_lookup.ts";
+import { orAborted } from "./or_aborted.ts";
 
 /** How to connect, and whom to trust. */
 export interface ServerSocketOptions {
@@ -47,7 +48,9 @@ export async function openServerSocket(
   signal: AbortSignal,
 ): Promise<ServerSocket> {
   try {
-    const addresses = isIpLiteral(options.host) ? [options.host] : await options.systemResolve(options.host);
+    const addresses = isIpLiteral(options.host)
+      ? [options.host]
+      : await orAborted(options.systemResolve(options.host), signal);
     signal.throwIfAborted();
     const { connection: tcp } = await race(interleave(addresses), {
       connect: (hostname, cancelled) => Deno.connect({ hostname, port: options.port, signal: cancelled }),

@@ -219,6 +219,21 @@ Deno.test("resolve() asks the next server when one fails, refuses or says nothin
   assertEquals(opened.log.at(-1), `the name server udp://127.0.0.1:${mute.port} answers again`);
 });
 
+Deno.test("resolve() asks the next server while the name of one cannot be found, and looks that up once at a time", async () => {
+  await using server = startNameServer(only("10.0.0.1"));
+  let looks = 0;
+  using opened = open(["tls://dns.test", `udp://127.0.0.1:${server.port}`], {
+    system: () => {
+      looks++;
+      return new Promise(() => {});
+    },
+    limitMs: 4_000,
+  });
+  const found = ["a.test", "b.test"].map((name) => opened.names.resolve(name));
+  assertEquals(await soon("the addresses", Promise.all(found)), [["10.0.0.1"], ["10.0.0.1"]]);
+  assertEquals(looks, 1);
+});
+
 Deno.test("resolve() keeps an answer for its TTL, within bounds", async (t) => {
   const rows: readonly (readonly [string, (asked: Asked) => TestAnswer, seconds: number])[] = [
     ["its own", only("10.0.0.1", 100), 100],
