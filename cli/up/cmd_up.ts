@@ -132,7 +132,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       log: logger("names"),
     }));
     const parents = await openParents(config, names, clock);
-    const exporter = await openOtlpExporter(config, { trust, parents, clock });
+    const exporter = await openOtlpExporter(config, { resolve: names.resolve, trust, parents, clock });
     if (exporter) stack.use(exporter);
     const places = stack.use(await openAuditPlaces(config, io.output, exporter));
     const audit = stack.use(

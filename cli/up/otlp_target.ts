@@ -14,7 +14,7 @@ import { ProxyError } from "../../core/errors.ts";
 import { DEFAULT_LIMITS, OTLP_LIMITS } from "../../core/limits.ts";
 import { logger } from "../../core/log.ts";
 import { Admission } from "../../proxy/accept/admission.ts";
-import { Dialler, systemResolve } from "../../proxy/egress/dialler.ts";
+import { Dialler, type Resolve } from "../../proxy/egress/dialler.ts";
 import type { DialFrom } from "../../proxy/egress/connector.ts";
 import type { ParentProxies } from "../../proxy/egress/parents.ts";
 import { providerCall } from "../../proxy/egress/provider_call.ts";
@@ -37,8 +37,9 @@ const MAX_HEADERS_BYTES = 16_384;
  */
 export async function openOtlpTarget(
   { url, headersFile, caFile }: OtlpPlace,
-  { denyCidrs, dialFrom, trust, parents, now }: Pick<UpConfig, "denyCidrs"> & {
+  { denyCidrs, dialFrom, resolve, trust, parents, now }: Pick<UpConfig, "denyCidrs"> & {
     readonly dialFrom?: DialFrom;
+    readonly resolve: Resolve;
     readonly trust: Trust;
     readonly parents?: ParentProxies;
     readonly now: () => number;
@@ -51,7 +52,7 @@ export async function openOtlpTarget(
     limits: DEFAULT_LIMITS,
     deadlines: new Deadlines(),
     admission: new Admission(DEFAULT_LIMITS),
-    resolve: systemResolve,
+    resolve,
     // No VM chose the place, so private networks are open; what is to be dialled by nobody stays closed.
     addresses: { denyCidrs, allowCidrs: [parseCidr("0.0.0.0/0"), parseCidr("::/0")] },
     caCertsFor: (host) => [...trust.certificatesFor(host), ...pem],
@@ -84,7 +85,8 @@ async function readHeaderFile(file: string): Promise<Readonly<Record<string, str
  */
 export async function openOtlpExporter(
   config: Pick<UpConfig, "auditOtlp" | "stateDir" | "hostgroup" | "denyCidrs" | "dialFrom">,
-  { trust, parents, clock }: {
+  { resolve, trust, parents, clock }: {
+    readonly resolve: Resolve;
     readonly trust: Trust;
     readonly parents: ParentProxies;
     readonly clock: Clock;
@@ -92,7 +94,7 @@ export async function openOtlpExporter(
 ): Promise<OtlpExporter | undefined> {
   const { auditOtlp: place, stateDir, hostgroup } = config;
   if (!place) return undefined;
-  const send = await openOtlpTarget(place, { ...config, trust, parents, now: () => clock.now() });
+  const send = await openOtlpTarget(place, { ...config, resolve, trust, parents, now: () => clock.now() });
   await using opened = new AsyncDisposableStack();
   const { queue, unauthenticatedQueue } = OTLP_LIMITS;
   const main = opened.use(await LineQueue.open(join(stateDir, "otlp"), queue));

@@ -4,6 +4,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { OtlpExporter } from "../../../../cli/up/otlp_exporter.ts";
 import { parseOtlpHeaders, parseOtlpUrl } from "../../../../cli/up/otlp_place.ts";
 import { openOtlpTarget } from "../../../../cli/up/otlp_target.ts";
+import { type Resolve, systemResolve } from "../../../../proxy/egress/dialler.ts";
 import { ProxyError } from "../../../../core/errors.ts";
 import { hasNativeCalls } from "../../../../core/native.ts";
 import { formatStored, type StoredRecord } from "../../../../policy/audit_record.ts";
@@ -37,12 +38,14 @@ class Stage implements AsyncDisposable {
       readonly caFile?: string;
       readonly bounds?: typeof BOUNDS;
       readonly limits?: Readonly<Record<string, number>>;
+      readonly resolve?: Resolve;
     } = {},
   ): Promise<Stage> {
-    const { headersFile, caFile, bounds = BOUNDS, limits } = more;
+    const { headersFile, caFile, bounds = BOUNDS, limits, resolve = systemResolve } = more;
     const said: string[] = [];
     const send = await openOtlpTarget({ url: parseOtlpUrl(url), headersFile, caFile }, {
       denyCidrs: [],
+      resolve,
       trust: new Trust([]),
       now: () => Date.now(),
     });
@@ -96,6 +99,16 @@ Deno.test("OtlpExporter sends every record once to a collector that takes them, 
   await waitUntil("all are marked", () => stage.exporter.figures.queued === 0);
   assertEquals(stage.exporter.figures, { queued: 0, sent: 41, dropped: 0, failures: 0 });
   assertEquals(stage.said, []);
+});
+
+Deno.test("the collector's name is looked up as all names are", async () => {
+  await using folder = await tempFolder();
+  await using receiver = new OtlpReceiver();
+  const url = `http://collector.test:${receiver.port}`;
+  const resolve = () => Promise.resolve(["127.0.0.1"]);
+  await using stage = await Stage.start(folder.path, url, { resolve });
+  await stage.write(makeRecord(1));
+  await receiver.waitFor(1);
 });
 
 Deno.test("OtlpExporter loses nothing while the collector is away, and says so once", async () => {
