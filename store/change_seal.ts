@@ -15,9 +15,9 @@
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
-import { deriveKeys } from "./seal.ts";
+import { deriveKeys, type StoreKeys } from "./seal.ts";
 import { makeProof } from "./seal_proof.ts";
-import { installNextKey, loadSealKey, makeNextKey, previousKeyPath } from "./seal_key.ts";
+import { installNextKey, loadSealKey, makeNextKey, previousKeyPath, readNextKey } from "./seal_key.ts";
 import { writeSecret } from "./secrets.ts";
 import type { Writer } from "./writer.ts";
 
@@ -33,6 +33,12 @@ export interface RotatedSealKey {
   readonly formerKeyFile?: string;
 }
 
+/** A rotation before may have ended without its last step: the next key is the one in force, and on the disk nowhere else. */
+async function installLeftKey(ownFile: string, { id }: StoreKeys): Promise<void> {
+  const next = await readNextKey(ownFile);
+  if (next && (await deriveKeys(next)).id === id) await installNextKey(ownFile);
+}
+
 /**
  * See `State.rotateSealKey`.
  *
@@ -46,6 +52,7 @@ export async function rotateSealKey(
 ): Promise<RotatedSealKey> {
   const former = writer.keys;
   const isMade = brought === undefined;
+  if (isMade) await installLeftKey(ownFile, former);
   const made = await deriveKeys(isMade ? await makeNextKey(ownFile) : await loadSealKey(brought, false));
   if (made.id === former.id) {
     throw new ProxyError("input.conflict", `Cannot take the seal key ${brought}: it is the one in force`, {

@@ -71,3 +71,19 @@ Deno.test("State.rotateSealKey() keeps tokens over many rotations, and makes new
     tokens.map((_, i) => `${i % 2 === 0 ? "c" : "d"}${Math.floor(i / 2)}`),
   );
 });
+
+Deno.test("State.rotateSealKey() gives up no key in force when the one before could not put it in its place", async () => {
+  await using folder = await tempFolder();
+  {
+    await using state = await openState(folder.state);
+    await state.putSecret({ ...SECRET, value: "one" }, { force: false });
+    await Deno.mkdir(`${folder.state}/mk.previous`); // so that the rotation ends before its last step
+    const error = await assertRejects(() => state.rotateSealKey(), ProxyError);
+    assertEquals(error.code, "state.write-failed");
+    await Deno.remove(`${folder.state}/mk.previous`);
+    using _ = failCommits(() => true);
+    await assertRejects(() => state.rotateSealKey(), ProxyError);
+  }
+  await using state = await openState(folder.state);
+  assertEquals(state.secretValue("key")?.value, "one");
+});
