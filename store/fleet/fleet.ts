@@ -258,7 +258,7 @@ export class Fleet implements Engine, SharedEngine {
       try {
         if (!this.#uplink.isUp) {
           await this.#uplink.open();
-          await this.#checkPast();
+          await this.#checkPast(this.#uplink.watch());
           this.#nextBeatAt = 0;
         }
         await this.#tick();
@@ -322,10 +322,10 @@ export class Fleet implements Engine, SharedEngine {
   }
 
   /** A store that was away may come back as another one, which lacks changes that are in force here. */
-  async #checkPast(): Promise<void> {
+  async #checkPast(db: PostgresDatabase): Promise<void> {
     const { sequence, changeId } = this.#position;
-    const found = await this.#uplink.watch().changeIdAt(sequence);
-    if (found === undefined) this.#mustReload = true; // too long ago to be known
+    const found = await db.changeIdAt(sequence);
+    if (found === undefined && sequence > 0) this.#mustReload = true; // too long ago to be known
     else if (found !== changeId) throw lostChanges();
   }
 
@@ -344,6 +344,7 @@ export class Fleet implements Engine, SharedEngine {
   /** Brings the view to a change or a later one. In turn. */
   async #bringUp(db: PostgresDatabase, to: Position): Promise<void> {
     while (this.#position.sequence < to.sequence || this.#mustReload) {
+      if (!this.#mustReload) await this.#checkPast(db); // a call may be here before the look after the dial
       const changes = this.#mustReload ? [] : await db.changesAfter(this.#position.sequence);
       if (changes[0]?.sequence === this.#position.sequence + 1) {
         for (const each of changes) await this.#make(each);

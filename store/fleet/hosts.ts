@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { isName } from "../../core/names.ts";
 import type { PostgresDatabase } from "../postgres/database.ts";
 import type { Answer } from "../postgres/link.ts";
 
@@ -139,7 +140,7 @@ export class Hosts {
     const live = await this.#markDead(found);
     return {
       live: live.length,
-      names: live.filter(({ has_it: hasIt }) => hasIt !== true).map(({ name }) => String(name)),
+      names: live.filter(({ has_it: hasIt }) => hasIt !== true).map(nameOf),
     };
   }
 
@@ -183,6 +184,11 @@ export class Hosts {
   }
 }
 
+/** Whoever can write to the database writes no header and no terminal by it. */
+function nameOf({ name }: Answer): string {
+  return typeof name === "string" && isName(name) ? name : "?";
+}
+
 /** All hosts of a fleet, by name. */
 export async function listHosts(db: PostgresDatabase, nowMs: number): Promise<FleetHost[]> {
   const found = await db.link.query(
@@ -194,7 +200,7 @@ export async function listHosts(db: PostgresDatabase, nowMs: number): Promise<Fl
   );
   return found.map((row) => ({
     id: String(row.id),
-    name: String(row.name),
+    name: nameOf(row),
     version: String(row.version),
     since: Math.round(nowMs - Number(row.age_ms)),
     lastSeen: Math.round(nowMs - Number(row.silent_ms)),

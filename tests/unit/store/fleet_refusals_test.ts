@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { fleetTest, until } from "./fleet_support.ts";
+import { fleetTest, spreadOf, until } from "./fleet_support.ts";
 import { assertCode, rule } from "./support.ts";
 
 fleetTest(
@@ -32,6 +32,28 @@ fleetTest("a store that comes back without a change that is in force is not foll
   assertStringIncludes(stage.lines.join("\n"), "the store lacks changes that are in force on this host");
   await assertCode(a.createClient("ci-2"), "store.away");
   assertEquals(a.listRules("ci-1"), []);
+});
+
+fleetTest("a store that has gone on from another past is not followed", async (stage) => {
+  await using a = await stage.host("host-1", { graceMs: 3_000 });
+  await a.createClient("ci-1");
+  await stage.server.sql(`BEGIN;
+    UPDATE slicer_proxy.changes SET id = gen_random_uuid() WHERE sequence = 1;
+    INSERT INTO slicer_proxy.changes (fleet, sequence, id, host, mutations)
+      VALUES ('default', 2, gen_random_uuid(), 'host-2', '[]');
+    UPDATE slicer_proxy.fleets SET sequence = 2,
+      last_change = (SELECT id FROM slicer_proxy.changes WHERE sequence = 2);
+    COMMIT;`);
+  await until("it denies", () => a.isLost());
+  assertStringIncludes(stage.lines.join("\n"), "the store lacks changes that are in force on this host");
+});
+
+fleetTest("a host's name in the store that is none is not passed on", async (stage) => {
+  await using a = await stage.host("host-1");
+  await stage.server.sql(`INSERT INTO slicer_proxy.hosts (fleet, id, name, instance, version, grace_ms)
+    VALUES ('default', gen_random_uuid(), E'\\x1b[2J\r\nx', gen_random_uuid(), '0', 20000)`);
+  assertEquals(await spreadOf(() => a.createClient("ci-1")), { live: 2, waitingFor: ["?"] });
+  assertEquals((await a.fleet?.list())?.map(({ name }) => name).sort(), ["?", "host-1"]);
 });
 
 fleetTest("a rule with a word that this version does not know is not read as a wider one", async (stage) => {
