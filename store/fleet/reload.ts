@@ -30,7 +30,9 @@ export function bringTo(view: PolicyView, fresh: PolicyView, nowMs: number): voi
   const since = fresh.suspensions().find(({ client }) => client === undefined)?.since;
   if (view.isAllSuspended !== fresh.isAllSuspended) view.suspendAll(since);
   const modes = fresh.modeSwitches(nowMs); // the one for all first, which ends those before it
-  if (!isSame(modes, view.modeSwitches(nowMs))) { for (const made of modes) view.switchMode(made); }
+  if (isSame(modes, view.modeSwitches(nowMs))) return;
+  view.switchMode({ mode: "strict", untilMs: 0 }); // over, and takes the place of all that the store has no more
+  for (const made of modes) view.switchMode(made);
 }
 
 function bringRulesTo(view: PolicyView, client: string, rules: readonly StoredRule[]): void {
