@@ -8,7 +8,16 @@
 import { ProxyError } from "../core/errors.ts";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { AuditSlots } from "./audit_slots.ts";
-import type { ApiLog, AuditSource, BudgetDesk, ControlPlane, FleetDesk, RequestDesk, SecretDesk, StatusReport } from "./control.ts";
+import type {
+  ApiLog,
+  AuditSource,
+  BudgetDesk,
+  ControlPlane,
+  FleetDesk,
+  RequestDesk,
+  SecretDesk,
+  StatusReport,
+} from "./control.ts";
 import { errorResponse, invalidBody, refuse } from "./errors.ts";
 import { formatSpread, type SpreadNote, withSpreadNote } from "../store/fleet/spread_note.ts";
 import { pathOf } from "./request_url.ts";

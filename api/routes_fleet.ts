@@ -18,7 +18,9 @@ const FleetHostBody = z.strictObject({
   since: time.openapi({ description: "Since when its process runs" }),
   last_seen: time,
   sequence: z.int().openapi({ description: "The last change that is in force there" }),
-  is_dead: z.boolean().openapi({ description: "It was silent for longer than its grace, so it denies everything" }),
+  is_dead: z.boolean().openapi({
+    description: "It was silent for longer than its grace, so it denies everything",
+  }),
   open_tunnels: count.optional(),
   denials: count.optional().openapi({ description: "Since its start" }),
 }).openapi("FleetHost");

@@ -181,7 +181,9 @@ function statusBody(
           name: report.fleet.fleet,
           host: report.fleet.host,
           sequence: report.fleet.sequence,
-          ...(report.fleet.awaySince === undefined ? {} : { store_away_since: rfc3339(report.fleet.awaySince) }),
+          ...(report.fleet.awaySince === undefined
+            ? {}
+            : { store_away_since: rfc3339(report.fleet.awaySince) }),
         },
       }
       : {}),

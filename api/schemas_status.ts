@@ -99,7 +99,9 @@ export const StatusBody = z.strictObject({
     host: text.openapi({ description: "The name of this host in it" }),
     sequence: z.int().openapi({ description: "The last change that is in force here" }),
     store_away_since: time.optional(),
-  }).optional().openapi({ description: "The fleet that this host is a part of; GET /proxy/v1/fleet lists its hosts" }),
+  }).optional().openapi({
+    description: "The fleet that this host is a part of; GET /proxy/v1/fleet lists its hosts",
+  }),
   process: z.strictObject({
     started_at: time,
     cpu_seconds: z.number().min(0),

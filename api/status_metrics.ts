@@ -185,7 +185,11 @@ function fleetMetrics({ fleet }: StatusReport): Metric[] {
   if (!fleet) return [];
   return [
     gauge("fleet_sequence", "The last change of the fleet that is in force on this host.", fleet.sequence),
-    gauge("fleet_store_away", "1 while the fleet's store does not answer.", fleet.awaySince === undefined ? 0 : 1),
+    gauge(
+      "fleet_store_away",
+      "1 while the fleet's store does not answer.",
+      fleet.awaySince === undefined ? 0 : 1,
+    ),
   ];
 }
 
