@@ -1,5 +1,10 @@
+import { State } from "../../../store/state.ts";
+import { PostgresDatabase } from "../../../store/postgres/database.ts";
+import { parseStoreAddress } from "../../../store/postgres/address.ts";
+import { migrate } from "../../../store/migrate.ts";
+import { Database } from "../../../store/kv.ts";
+import { systemClock } from "../../../core/clock.ts";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { State } from "../../../store/state.ts";
 import { fleetTest, policyOf, spreadOf, until } from "./fleet_support.ts";
 import { assertCode, rule, secret } from "./support.ts";
 
@@ -171,3 +176,46 @@ fleetTest("a host that has started from its copy goes on when the store comes ba
   assertEquals(await spreadOf(() => again.createClient("ci-2")), { live: 2, waitingFor: [] });
   assertEquals(policyOf(again), policyOf(a));
 });
+
+fleetTest(
+  "a host knows tokens from before a new seal key, also when it starts without the store",
+  async (stage) => {
+    const alone = `${stage.dir}/alone`;
+    let token: string;
+    {
+      await using state = await State.open({ dir: alone, clock: systemClock() });
+      token = (await state.createClient("ci-1")).token;
+      await state.putSecret(secret("s-1"), { force: false });
+      await state.rotateSealKey();
+    }
+    await Deno.copyFile(`${alone}/mk`, `${stage.dir}/mk`);
+    {
+      await using from = await Database.open(alone);
+      await using to = await PostgresDatabase.open({
+        address: parseStoreAddress(stage.server.url),
+        password: () => Promise.resolve("change-me"),
+        caPem: await Deno.readTextFile(stage.server.caFile),
+        ...{ fleet: "default", timeoutMs: 5_000, name: "test", host: "", now: () => Date.now() },
+      });
+      await migrate({ from, to }, `${stage.dir}/mk`, Date.now());
+    }
+    const copyFile = `${stage.dir}/host-1/fleet-copy`;
+    {
+      await using a = await stage.host("host-1", { graceMs: 60_000 });
+      assertEquals([a.clientByToken(token)?.name, a.secretValue("s-1")?.value], ["ci-1", "sk-planted"]);
+      await until("the copy is written", () => Deno.stat(copyFile).then(() => true, () => false));
+      await stage.server.crash();
+      await until("it knows", () => a.fleet?.status.awaySince !== undefined);
+    }
+    {
+      await using a = await stage.host("host-1", { graceMs: 60_000 });
+      assertEquals(a.clientByToken(token)?.name, "ci-1");
+      await stage.server.begin();
+      await until("the store is back", () => a.fleet?.status.awaySince === undefined);
+      const made = (await a.createClient("ci-2")).token;
+      await using b = await stage.host("host-2");
+      assertEquals(b.clientByToken(made)?.name, "ci-2");
+      await assertCode(b.rotateSealKey(), "input.invalid"); // a fleet gets another key by docs/FLEET.md
+    }
+  },
+);
