@@ -3,7 +3,6 @@
  *
  *     fleet-host      the id of this state folder in the fleet
  *     fleet-copy      all rows, and the change up to which they are
- *     fleet-seal      the proof of the fleet's seal key
  *     fleet-contact   when the store last knew that this host lives
  *
  * What this host has said to have in force must never be undone by a restart: so the copy goes before it says so, and comes
@@ -132,23 +131,6 @@ export class LocalCopy {
 
   #binding(name: string): readonly string[] {
     return ["fleet", this.#fleet, name];
-  }
-}
-
-/** Keeps the proof of the fleet's seal key for a start while the store is away. @throws what the disk says */
-export async function keepProof(dir: string, proof: Uint8Array): Promise<void> {
-  const path = join(dir, "fleet-seal");
-  await Deno.writeFile(`${path}.new`, proof, { mode: 0o600 });
-  await Deno.rename(`${path}.new`, path);
-}
-
-/** Undefined where none was kept. @throws what the disk says */
-export async function keptProof(dir: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  try {
-    return await Deno.readFile(join(dir, "fleet-seal"));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
   }
 }
 

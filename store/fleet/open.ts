@@ -14,10 +14,9 @@ import type { StoreAddress } from "../postgres/address.ts";
 import { type DatabaseOptions, PostgresDatabase } from "../postgres/database.ts";
 import { deriveKeys, type StoreKeys } from "../seal.ts";
 import { loadSealKey } from "../seal_key.ts";
-import { openProof } from "../seal_proof.ts";
 import { Writer } from "../writer.ts";
 import { Fleet, type FleetStart } from "./fleet.ts";
-import { hostIdOf, keepProof, keptProof, LocalCopy } from "./local_copy.ts";
+import { hostIdOf, LocalCopy } from "./local_copy.ts";
 import { checkRows, sourceOf } from "./rows.ts";
 
 /** Which fleet, and how a host is a part of it. */
@@ -74,7 +73,7 @@ export async function openFleet(
       host: options.hostName,
       now: () => clock.now(),
     };
-    const { keys: proven, isThere } = await proveKeys(database, { dir, sealKeyFile, log: options.log });
+    const { keys: proven, isThere } = await proveKeys(database, sealKeyFile, options.log);
     const grace = { nowMs: clock.now(), graceMs: options.graceMs };
     const copied = isThere ? undefined : await fromCopy(new LocalCopy(dir, options.fleet, proven), grace);
     const keys = copied?.keys ?? proven;
@@ -95,31 +94,23 @@ export async function openFleet(
   }
 }
 
-/**
- * The keys that the store's proof gives; while it is away, those of the proof that it had. They are more than the seal key's own
- * where that was replaced once (`../seal_proof.ts`).
- */
+/** The seal key, proven by the store where it answers; by the copy it is proven when that opens. */
 async function proveKeys(
   options: DatabaseOptions,
-  { dir, sealKeyFile, log }: { readonly dir: string; readonly sealKeyFile: string; readonly log: LineLog },
+  sealKeyFile: string,
+  log: LineLog,
 ): Promise<{ readonly keys: StoreKeys; readonly isThere: boolean }> {
   try {
     await using db = await PostgresDatabase.open(options);
     const isNew = db.sealCheck === undefined;
-    let keys = await openKeys(db, sealKeyFile);
-    if (isNew) {
-      log.info(`made the fleet ${options.fleet} in the store`);
-      keys = await openKeys(db, sealKeyFile); // another host may have been faster
-    }
-    if (db.sealCheck) await keepProof(dir, db.sealCheck);
-    return { keys, isThere: true };
+    const keys = await openKeys(db, sealKeyFile);
+    if (!isNew) return { keys, isThere: true };
+    log.info(`made the fleet ${options.fleet} in the store`);
+    return { keys: await openKeys(db, sealKeyFile), isThere: true }; // another host may have been faster
   } catch (error) {
     if (!isProxyError(error, "store.away")) throw error;
     log.error(`the store is away: ${error.message}`);
-    const own = await deriveKeys(await loadSealKey(sealKeyFile, false));
-    const proof = await keptProof(dir);
-    // With another seal key the copy does not open, and says so.
-    return { keys: (proof && await openProof(own, proof)) ?? own, isThere: false };
+    return { keys: await deriveKeys(await loadSealKey(sealKeyFile, false)), isThere: false };
   }
 }
 
