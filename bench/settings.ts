@@ -71,10 +71,10 @@ const SHORT: Settings = {
   warmUpSeconds: 8,
   seconds: 2,
   connections: [50],
-  latencyRequests: 3_000,
+  latencyRequests: 2_000,
   downloads: 2,
-  idleTunnels: 2_000,
-  patienceSeconds: 10,
+  idleTunnels: 1_000,
+  patienceSeconds: 0,
 };
 
 /** The full run takes about half an hour, `BENCH_SHORT=1` less than six minutes, `BENCH_QUICK=1` about three. */
