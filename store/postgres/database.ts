@@ -51,8 +51,9 @@ const KEPT_CHANGES = 10_000;
 /** All rows of a large fleet, over a slow network. */
 const LONG_ANSWER_MS = 60_000;
 const UNIQUE_VIOLATION = "23505";
-/** Changes that are read at once. */
+/** Changes that are read at once, and the bytes after which there are fewer: one that applies a large policy has tens of MB. */
 const CHANGES_AT_ONCE = 200;
+const BYTES_AT_ONCE = 8_388_608;
 
 /** An open database. */
 export class PostgresDatabase implements Engine, SealedEngine {
@@ -192,8 +193,11 @@ export class PostgresDatabase implements Engine, SealedEngine {
   /** The next changes after one, oldest first; the first of them is a later one when those between are kept no more. */
   async changesAfter(sequence: number): Promise<StoredChange[]> {
     const found = await this.#ask(
-      `SELECT sequence::float8 AS sequence, id AS last_change, mutations FROM slicer_proxy.changes
-       WHERE fleet = $1 AND sequence > $2 ORDER BY sequence LIMIT ${CHANGES_AT_ONCE}`,
+      `SELECT sequence::float8 AS sequence, id AS last_change, mutations FROM (
+         SELECT *, sum(octet_length(mutations)) OVER (ORDER BY sequence) - octet_length(mutations) AS bytes_before
+         FROM (SELECT * FROM slicer_proxy.changes WHERE fleet = $1 AND sequence > $2
+           ORDER BY sequence LIMIT ${CHANGES_AT_ONCE}) AS next) AS each
+       WHERE bytes_before < ${BYTES_AT_ONCE} ORDER BY sequence`,
       [this.fleet, String(sequence)],
     );
     return found.map((row) => ({
