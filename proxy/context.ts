@@ -19,10 +19,10 @@ import type { Grants } from "./grants.ts";
 import type { Interceptor, ServerCertificate } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";
 import type { Dialler } from "./egress/dialler.ts";
-import type { Http2Pool } from "./egress/http2_pool.ts";
-import type { ResolveRecords } from "./egress/record_lookup.ts";
-import type { UpstreamPool } from "./egress/pool.ts";
-import type { ProtocolMemory } from "./egress/protocol_memory.ts";
+import type { Http2Pool } from "./egress/pools/http2_pool.ts";
+import type { ResolveRecords } from "./egress/names/record_lookup.ts";
+import type { UpstreamPool } from "./egress/pools/pool.ts";
+import type { ProtocolMemory } from "./egress/pools/protocol_memory.ts";
 
 /**
  * When a credential may leave without TLS: `private` when the address that is dialled is in a private, CGNAT or loopback

@@ -36,16 +36,16 @@ import { Grants } from "./grants.ts";
 import { Interceptor, type PortSet } from "./tls/loopback.ts";
 import type { PolicySource } from "./policy_source.ts";
 import { SocketStream } from "./streams/socket_stream.ts";
-import type { DialFrom } from "./egress/connector.ts";
+import type { DialFrom } from "./egress/connect/connector.ts";
 import { Dialler, type Resolve } from "./egress/dialler.ts";
 import { listenersOn, localAddresses } from "./egress/own_addresses.ts";
-import type { ParentProxies } from "./egress/parents.ts";
-import type { DeadChoice } from "./egress/race.ts";
-import { Http2Pool } from "./egress/http2_pool.ts";
-import { recordLookup, type ResolveRecords } from "./egress/record_lookup.ts";
-import { descriptorsPerUpstream } from "./egress/way_cost.ts";
-import { UpstreamPool } from "./egress/pool.ts";
-import { ProtocolMemory } from "./egress/protocol_memory.ts";
+import type { ParentProxies } from "./egress/parents/parents.ts";
+import type { DeadChoice } from "./egress/connect/race.ts";
+import { Http2Pool } from "./egress/pools/http2_pool.ts";
+import { recordLookup, type ResolveRecords } from "./egress/names/record_lookup.ts";
+import { descriptorsPerUpstream } from "./egress/parents/way_cost.ts";
+import { UpstreamPool } from "./egress/pools/pool.ts";
+import { ProtocolMemory } from "./egress/pools/protocol_memory.ts";
 import type { OnEcho } from "./echo/echo_guard.ts";
 
 /** A port to listen on. Port 0 takes a free one. */

@@ -14,7 +14,7 @@ import { hasNativeCalls } from "../core/native.ts";
 import { type LocalProxy, startProxy } from "../proxy/server.ts";
 import { Meters } from "../proxy/records/meters.ts";
 import { type Names, openNames } from "../proxy/egress/names/names.ts";
-import { Trust } from "../proxy/egress/trust.ts";
+import { Trust } from "../proxy/egress/tls/trust.ts";
 import {
   type Answers,
   type FromWorker,

@@ -17,8 +17,8 @@ import type { AuditLog } from "../proxy/records/audit_log.ts";
 import type { Asks } from "../proxy/decide/asks.ts";
 import type { Certificates } from "../proxy/context.ts";
 import type { PolicySource } from "../proxy/policy_source.ts";
-import type { DeadChoice } from "../proxy/egress/race.ts";
-import { descriptorsPerUpstream } from "../proxy/egress/way_cost.ts";
+import type { DeadChoice } from "../proxy/egress/connect/race.ts";
+import { descriptorsPerUpstream } from "../proxy/egress/parents/way_cost.ts";
 import { addNames, type NameCounters, NO_NAMES } from "../proxy/egress/names/asker.ts";
 import { countersIn } from "../proxy/records/counts.ts";
 import {

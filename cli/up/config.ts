@@ -20,7 +20,7 @@ import { type ApiTarget, parseApiUrl } from "../api/url.ts";
 import { portsOf, responseTimeoutOf } from "../api/values.ts";
 import { type OtlpPlace, parseOtlpUrl } from "./otlp_place.ts";
 import { usageError } from "../command/parse.ts";
-import type { DialFrom } from "../../proxy/egress/connector.ts";
+import type { DialFrom } from "../../proxy/egress/connect/connector.ts";
 import { readDialFrom } from "./upstream_dial.ts";
 import { readUpstreamProxy, type UpstreamProxyFlags } from "./upstream_proxy.ts";
 import { caFolderOf } from "../rules/ca_folder.ts";

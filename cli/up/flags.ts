@@ -6,8 +6,8 @@
  * @module
  */
 import { CLEARTEXT_SECRETS, EXPLAIN } from "../../proxy/context.ts";
-import { UPSTREAM_FAMILIES } from "../../proxy/egress/connector.ts";
-import { PARENT_DNS } from "../../proxy/egress/parents.ts";
+import { UPSTREAM_FAMILIES } from "../../proxy/egress/connect/connector.ts";
+import { PARENT_DNS } from "../../proxy/egress/parents/parents.ts";
 import { ON_ECHO } from "../../proxy/echo/echo_guard.ts";
 import { type FlagSpec, splitCommas } from "../command/command.ts";
 import { STORE_FLAGS } from "../store/flags.ts";

@@ -1,7 +1,7 @@
 /**
  * `--upstream-family` and `--upstream-source`: from where the proxy dials.
  *
- * Not here: dialling (`proxy/egress/connector.ts`).
+ * Not here: dialling (`proxy/egress/connect/connector.ts`).
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { formatIp, parseIp } from "../../core/cidr.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { quoteText } from "../../core/escape.ts";
 import { cutAt } from "../../core/text.ts";
-import { type DialFrom, familyOf, UPSTREAM_FAMILIES } from "../../proxy/egress/connector.ts";
+import { type DialFrom, familyOf, UPSTREAM_FAMILIES } from "../../proxy/egress/connect/connector.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
 

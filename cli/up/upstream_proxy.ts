@@ -1,7 +1,7 @@
 /**
  * `--upstream-proxy` and the flags beside it: which parent proxies there are, and that none of them is this proxy.
  *
- * Not here: going through them (`proxy/egress/parent_way.ts`).
+ * Not here: going through them (`proxy/egress/parents/parent_way.ts`).
  *
  * @module
  */
@@ -19,7 +19,7 @@ import {
   PARENT_DNS,
   type ParentProxies,
   type ParentProxy,
-} from "../../proxy/egress/parents.ts";
+} from "../../proxy/egress/parents/parents.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
 import { readFileBytes } from "../terminal/input_bytes.ts";

@@ -2,7 +2,7 @@
  * Whom the proxy trusts upstream: the roots that the runtime carries, or the host's, and what `--upstream-ca` adds. Its files
  * are followed: within seconds a new content is in force, and one that cannot be used leaves the old one in force and is said.
  *
- * Not here: reading a file (`ca_file.ts`), who is asked (`proxy/egress/trust.ts`), and what becomes of connections (`data_plane.ts`).
+ * Not here: reading a file (`ca_file.ts`), who is asked (`proxy/egress/tls/trust.ts`), and what becomes of connections (`data_plane.ts`).
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { readCertificates } from "./ca_file.ts";
 import type { UpstreamCaFigures } from "../../api/control.ts";
 import type { LineLog } from "../../core/log.ts";
 import { parseHostPattern } from "../../policy/rule.ts";
-import type { TrustedFor } from "../../proxy/egress/trust.ts";
+import type { TrustedFor } from "../../proxy/egress/tls/trust.ts";
 
 /** How often files are looked at. A new look has to stand until the next before it is read: writers take their time. */
 const LOOK_MS = 2_000;

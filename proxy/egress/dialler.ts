@@ -2,7 +2,7 @@
  * The way out: resolve once, check every address, dial a checked one, verify TLS. Connections are pooled per client, scheme,
  * host, port and secret version, never shared across any of them.
  *
- * Not here: which addresses are allowed (`policy/address.ts`), what is sent (`../forward.ts`).
+ * Not here: which addresses are allowed (`policy/address.ts`), what is sent (`../forward/forward.ts`).
  *
  * @module
  */
@@ -17,12 +17,12 @@ import type { ClientCertificate } from "../../secrets/credential.ts";
 import type { Admission } from "../accept/admission.ts";
 import type { Client } from "../policy_source.ts";
 import { ClosedAddresses } from "./closed_addresses.ts";
-import { CertificateLooks } from "./certificate_look.ts";
-import { Connector, type DialFrom } from "./connector.ts";
+import { CertificateLooks } from "./tls/certificate_look.ts";
+import { Connector, type DialFrom } from "./connect/connector.ts";
 import { finishDial, type Opened } from "./finish_dial.ts";
-import { ParentWay } from "./parent_way.ts";
-import { formatParent, isDirect, NO_PARENTS, parentFor, type ParentProxies } from "./parents.ts";
-import type { DeadChoice } from "./race.ts";
+import { ParentWay } from "./parents/parent_way.ts";
+import { formatParent, isDirect, NO_PARENTS, parentFor, type ParentProxies } from "./parents/parents.ts";
+import type { DeadChoice } from "./connect/race.ts";
 import type { Alpn, UpstreamConnection } from "./upstream_connection.ts";
 import type { Asker } from "./names/asker.ts";
 import { FailedLookup, lookupError } from "./names/failed_lookup.ts";

@@ -1,7 +1,7 @@
 /**
  * The last part of a dial: on a way to the upstream that is open, what its scheme wants.
  *
- * Not here: opening the way (`connector.ts`, `parent_way.ts`).
+ * Not here: opening the way (`connect/connector.ts`, `parents/parent_way.ts`).
  *
  * @module
  */
@@ -11,13 +11,13 @@ import type { Limits } from "../../core/limits.ts";
 import type { ClientCertificate } from "../../secrets/credential.ts";
 import { ByteReader, closeQuietly } from "../streams/byte_reader.ts";
 import { SocketStream } from "../streams/socket_stream.ts";
-import { dialWithCertificate } from "./certificate_dial.ts";
-import { asTcp, type Line, LoopbackDoor } from "./line.ts";
-import { parentError } from "./parent_error.ts";
-import type { ReachedParent } from "./parent_hop.ts";
-import { BegunStream, RelayedStream } from "./relayed_stream.ts";
+import { dialWithCertificate } from "./tls/certificate_dial.ts";
+import { asTcp, type Line, LoopbackDoor } from "./connect/line.ts";
+import { parentError } from "./parents/parent_error.ts";
+import type { ReachedParent } from "./parents/parent_hop.ts";
+import { BegunStream, RelayedStream } from "./connect/relayed_stream.ts";
 import type { Alpn, UpstreamConnection } from "./upstream_connection.ts";
-import { startUpstreamTls } from "./upstream_tls.ts";
+import { startUpstreamTls } from "./tls/upstream_tls.ts";
 
 /** An open way to an upstream. */
 export interface Opened {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ReachedParent } from "./parent_hop.ts";
+import type { ReachedParent } from "./parents/parent_hop.ts";
 import type { ByteReader, ByteStream } from "../streams/byte_reader.ts";
 
 /** The protocols that the proxy speaks, as TLS names them (RFC 7301). */

@@ -3,7 +3,7 @@
  * and take it for the start of the next request (CL.0): on a connection that goes on, a VM could write there what no rule
  * allows, and the next request would complete it with a credential.
  *
- * Not here: the connection (`egress/pool.ts`), the framing of bodies (`http1/body.ts`).
+ * Not here: the connection (`egress/pools/pool.ts`), the framing of bodies (`http1/body.ts`).
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * Which upstream connection a request gets: a kept one of the same client, place and credential, or a new one.
  *
- * Not here: dialling (`egress/dialler.ts`), what is kept and for how long (`egress/pool.ts`).
+ * Not here: dialling (`egress/dialler.ts`), what is kept and for how long (`egress/pools/pool.ts`).
  *
  * @module
  */
@@ -9,9 +9,9 @@ import { isProxyError, ProxyError } from "../../core/errors.ts";
 import { formatHostPort } from "../../core/host_port.ts";
 import type { ClientCertificate } from "../../secrets/credential.ts";
 import type { Alpn, UpstreamConnection } from "../egress/upstream_connection.ts";
-import { announcedIdleMs } from "../egress/idle_times.ts";
-import { parentHop } from "../egress/parent_hop.ts";
-import type { PoolKey } from "../egress/pool.ts";
+import { announcedIdleMs } from "../egress/pools/idle_times.ts";
+import { parentHop } from "../egress/parents/parent_hop.ts";
+import type { PoolKey } from "../egress/pools/pool.ts";
 import type { AdmittedExchange } from "../exchange.ts";
 import { Http1Leg } from "../http1/upstream.ts";
 import type { Http2ClientConnection } from "../http2/types.ts";

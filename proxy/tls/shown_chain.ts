@@ -2,7 +2,7 @@
  * What certificates that an upstream has shown say about why it is not trusted, in words that name them. Pure. All their
  * texts are the upstream's: bounded, escaped, and believed by nobody.
  *
- * Not here: getting them (`egress/certificate_look.ts`), and what the TLS library said (`errors.ts`).
+ * Not here: getting them (`egress/tls/certificate_look.ts`), and what the TLS library said (`errors.ts`).
  *
  * @module
  */

@@ -14,7 +14,7 @@ import { isHttp1Only } from "../../policy/decide.ts";
 import type { Rule } from "../../policy/rule.ts";
 import type { Alpn, UpstreamConnection } from "../egress/upstream_connection.ts";
 import { FailedDial } from "../egress/failed_dial.ts";
-import type { PoolKey } from "../egress/pool.ts";
+import type { PoolKey } from "../egress/pools/pool.ts";
 import type { OpenSession } from "../exchange.ts";
 import type { Http2ClientConnection } from "../http2/types.ts";
 import type { Client } from "../policy_source.ts";

@@ -1,6 +1,6 @@
 /** Parent proxies: a small one of our own that does as a test says, and the real Squid and tinyproxy. */
-import { parentFor, type ParentProxies, type ParentProxy } from "../../proxy/egress/parents.ts";
-import { NO_PARENTS } from "../../proxy/egress/parents.ts";
+import { parentFor, type ParentProxies, type ParentProxy } from "../../proxy/egress/parents/parents.ts";
+import { NO_PARENTS } from "../../proxy/egress/parents/parents.ts";
 import { startRawUpstream, type Upstream } from "./echo_upstream.ts";
 import { freePort, waitForPort } from "./programs.ts";
 import { dialRaw, type RawPeer } from "./raw_peer.ts";

@@ -11,11 +11,11 @@ import type { Certificates, CleartextSecrets, Explain } from "../../proxy/contex
 import type { OnEcho } from "../../proxy/echo/echo_guard.ts";
 import type { Mode } from "../../policy/mode.ts";
 import { type ProxyServer, startProxy } from "../../proxy/server.ts";
-import type { DialFrom } from "../../proxy/egress/connector.ts";
+import type { DialFrom } from "../../proxy/egress/connect/connector.ts";
 import type { Resolve } from "../../proxy/egress/dialler.ts";
-import type { ParentProxies } from "../../proxy/egress/parents.ts";
-import type { DeadChoice } from "../../proxy/egress/race.ts";
-import type { ResolveRecords } from "../../proxy/egress/record_lookup.ts";
+import type { ParentProxies } from "../../proxy/egress/parents/parents.ts";
+import type { DeadChoice } from "../../proxy/egress/connect/race.ts";
+import type { ResolveRecords } from "../../proxy/egress/names/record_lookup.ts";
 import { proxyAuthority, upstreamAuthority } from "./test_authority.ts";
 import type { PolicySource } from "../../proxy/policy_source.ts";
 import type { Credentials } from "../../secrets/credentials.ts";

@@ -1,6 +1,6 @@
 /** The data plane on several threads, with a real state behind it, on free loopback ports. */
-import { FROM_ANYWHERE } from "../../proxy/egress/connector.ts";
-import { NO_PARENTS } from "../../proxy/egress/parents.ts";
+import { FROM_ANYWHERE } from "../../proxy/egress/connect/connector.ts";
+import { NO_PARENTS } from "../../proxy/egress/parents/parents.ts";
 import { Deadlines } from "../../core/deadlines.ts";
 import { parseCidr } from "../../core/cidr.ts";
 import { systemClock } from "../../core/clock.ts";

@@ -25,8 +25,8 @@ import type { TunnelOrigin } from "../../proxy/message/target.ts";
 import { serveSession } from "../../proxy/accept/session.ts";
 import { Dialler, type DialTarget } from "../../proxy/egress/dialler.ts";
 import type { UpstreamConnection } from "../../proxy/egress/upstream_connection.ts";
-import { Http2Pool } from "../../proxy/egress/http2_pool.ts";
-import { UpstreamPool } from "../../proxy/egress/pool.ts";
+import { Http2Pool } from "../../proxy/egress/pools/http2_pool.ts";
+import { UpstreamPool } from "../../proxy/egress/pools/pool.ts";
 import { TestPolicy } from "../support/test_policy.ts";
 import { makePipe, type PipeEnd } from "./pipe.ts";
 

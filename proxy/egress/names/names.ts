@@ -10,7 +10,7 @@ import { Deadlines } from "../../../core/deadlines.ts";
 import { type DnsRecord, RECORD_TYPES } from "../../../core/dns_record.ts";
 import { NAME_LIMITS } from "../../../core/limits.ts";
 import { type Resolve, systemResolve } from "../dialler.ts";
-import { recordLookup, type ResolveRecords } from "../record_lookup.ts";
+import { recordLookup, type ResolveRecords } from "./record_lookup.ts";
 import { type Asker, type NameCounters, NO_NAMES } from "./asker.ts";
 import { FailedLookup } from "./failed_lookup.ts";
 import { HostsFile } from "./hosts_file.ts";

@@ -10,7 +10,7 @@ import { shutdownSocket } from "../../../core/native.ts";
 import { ByteReader, type ByteStream, closeQuietly } from "../../streams/byte_reader.ts";
 import { SocketStream } from "../../streams/socket_stream.ts";
 import { upstreamTlsError } from "../../tls/errors.ts";
-import { interleave, race } from "../race.ts";
+import { interleave, race } from "../connect/race.ts";
 import { FailedLookup } from "./failed_lookup.ts";
 import { orAborted } from "./or_aborted.ts";
 

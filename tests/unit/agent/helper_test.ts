@@ -6,7 +6,7 @@ import { type AgentConfig, agentFiles, readConfig, writeConfig, writeToken } fro
 import { startHelper } from "../../../agent/helper.ts";
 import { askLocalDns } from "../../../agent/probe.ts";
 import type { DnsRecord } from "../../../core/dns_record.ts";
-import type { ResolveRecords } from "../../../proxy/egress/record_lookup.ts";
+import type { ResolveRecords } from "../../../proxy/egress/names/record_lookup.ts";
 import { formatDnsQuery, parseDnsAnswer, TYPE_A } from "../../../core/dns_message.ts";
 import { startEchoUpstream, startRawUpstream } from "../../support/echo_upstream.ts";
 import { dialRaw, RawPeer } from "../../support/raw_peer.ts";

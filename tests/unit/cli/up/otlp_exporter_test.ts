@@ -1,5 +1,5 @@
 /** The exporter against a collector that listens on loopback, and misbehaves. */
-import { Trust } from "../../../../proxy/egress/trust.ts";
+import { Trust } from "../../../../proxy/egress/tls/trust.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { OtlpExporter } from "../../../../cli/up/otlp_exporter.ts";
 import { parseOtlpHeaders, parseOtlpUrl } from "../../../../cli/up/otlp_place.ts";

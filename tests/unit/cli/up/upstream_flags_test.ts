@@ -5,7 +5,7 @@ import { checkSources, readDialFrom } from "../../../../cli/up/upstream_dial.ts"
 import { loadParents, readUpstreamProxy } from "../../../../cli/up/upstream_proxy.ts";
 import { systemClock } from "../../../../core/clock.ts";
 import { ProxyError } from "../../../../core/errors.ts";
-import { parentFor } from "../../../../proxy/egress/parents.ts";
+import { parentFor } from "../../../../proxy/egress/parents/parents.ts";
 
 function argsOf(...tokens: readonly string[]) {
   return parseCommandLine(
