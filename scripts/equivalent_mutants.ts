@@ -18,6 +18,12 @@ export interface Equivalent {
 
 export const EQUIVALENT: readonly Equivalent[] = [
   {
+    file: "proxy/http2/body_queue.ts",
+    at: "const SMALLEST_CHUNK = 1_024;",
+    about: "SMALLEST_CHUNK = 1_024 ⇒ 1025",
+    why: "how much is allocated at least is no promise to the byte",
+  },
+  {
     file: "proxy/egress/provider_call.ts",
     at: 'signal.addEventListener("abort", cut, { once: true });',
     about: "once: true ⇒ false",

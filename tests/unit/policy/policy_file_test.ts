@@ -161,6 +161,11 @@ Deno.test("parsePolicyFile() says where and what is wrong", async (t) => {
       "6:22: passthrough: this is neither true nor false",
     ],
     [
+      "passthrough with a method",
+      rule("host: a.test\n        methods: [GET]\n        passthrough: true"),
+      "7:22: cannot use passthrough with a secret",
+    ],
+    [
       "passthrough with a path",
       rule("host: a.test\n        paths: [/a]\n        passthrough: true"),
       "7:22: cannot use passthrough with a secret",
