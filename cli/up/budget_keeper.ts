@@ -7,7 +7,7 @@
  * @module
  */
 import type { Clock } from "../../core/clock.ts";
-import { messageOf } from "../../core/errors.ts";
+import { isProxyError, messageOf } from "../../core/errors.ts";
 import { formatBudget, freeAtMs, periodOf } from "../../policy/budget.ts";
 import { type Account, accountsOfClient, accountsOfRule } from "../../proxy/decide/budgets.ts";
 import type { Meters } from "../../proxy/records/meters.ts";
@@ -32,18 +32,39 @@ export class BudgetKeeper implements AsyncDisposable {
   readonly #timer: ReturnType<typeof setInterval>;
   /** By meter, so that only what has changed is written. */
   #saved = new Map<string, SavedUse>();
+  /** The meters have what was saved: before that nothing is, or what was used before the start would be forgotten. */
+  #isRead = false;
 
   private constructor(parts: BudgetKeeperParts) {
     this.#parts = parts;
     this.#timer = setInterval(() => void this.save(), SAVE_MS);
   }
 
-  /** Gives the meters what was saved. @throws ProxyError `state.damaged` */
+  /**
+   * Gives the meters what was saved. A host of a fleet that starts while the store is away adds it when that answers.
+   *
+   * @throws ProxyError `state.damaged`
+   */
   static async start(parts: BudgetKeeperParts): Promise<BudgetKeeper> {
-    for (const { meter, period, used } of await parts.state.savedUse()) {
-      parts.meters.restore(BigInt(`0x${meter}`), period, used);
+    const keeper = new BudgetKeeper(parts);
+    try {
+      await keeper.#read();
+    } catch (error) {
+      if (!isProxyError(error, "store.away")) {
+        clearInterval(keeper.#timer);
+        throw error;
+      }
+      parts.log.warn(`what was used of budgets is not known yet: ${messageOf(error)}`);
     }
-    return new BudgetKeeper(parts);
+    return keeper;
+  }
+
+  async #read(): Promise<void> {
+    const { state, meters } = this.#parts;
+    for (const { meter, period, used } of await state.savedUse()) {
+      meters.add(BigInt(`0x${meter}`), used, { period, limit: Infinity });
+    }
+    this.#isRead = true;
   }
 
   /** How the budgets of a client stand, its own first, then those of its rules. */
@@ -60,6 +81,11 @@ export class BudgetKeeper implements AsyncDisposable {
   /** Saves what has changed, and lets go of the meters of budgets that are gone. Never rejects: the next one tries again. */
   async save(): Promise<void> {
     const { state, meters, clock, log } = this.#parts;
+    try {
+      if (!this.#isRead) await this.#read();
+    } catch {
+      return; // told at the start
+    }
     const nowMs = clock.now();
     const accounts = state.listClients().flatMap(({ name }) => this.#accountsOf(name));
     meters.keepOnly(new Set(accounts.map(({ key }) => key)));

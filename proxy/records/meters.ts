@@ -64,12 +64,6 @@ export class Meters {
     }
   }
 
-  /** Says what was used in a period before the start. */
-  restore(key: bigint, period: number, used: number): void {
-    const slot = this.#find(key, true);
-    if (slot !== undefined) Atomics.store(this.#words, slot + 1, wordOf(BigInt(period), used));
-  }
-
   /**
    * Frees the meters of all other keys. To be called in one thread only. A request that is under way on a budget that is gone
    * may still add to its slot, which another budget has by then: one addition, and never one that is taken away.

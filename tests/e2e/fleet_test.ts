@@ -224,3 +224,25 @@ fleetTest(
       assert(!(await only.program.ok(["client", "list"])).includes("two"));
     }),
 );
+
+fleetTest(
+  "a host that is started while the store is away goes on from its copy",
+  () =>
+    withHosts("60s", async ({ server, host }) => {
+      const only = host("host-1");
+      {
+        await using a = await only.up();
+        await only.program.ok(["client", "create", "one"]);
+        const copyFile = `${only.program.dir}/.slicer/proxy/fleet-copy`;
+        const endAt = performance.now() + 60_000;
+        while (!await Deno.stat(copyFile).then(() => true, () => false)) {
+          if (performance.now() > endAt) throw new Error("no copy is written");
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        await server.crash();
+        await a.end("SIGKILL");
+      }
+      await using _again = await only.up();
+      assertStringIncludes(await only.program.ok(["client", "list"]), "one");
+    }),
+);

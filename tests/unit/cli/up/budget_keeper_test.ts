@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { BudgetKeeper } from "../../../../cli/up/budget_keeper.ts";
 import { accountsOfClient, accountsOfRule } from "../../../../proxy/decide/budgets.ts";
 import { periodOf } from "../../../../policy/budget.ts";
+import { ProxyError } from "../../../../core/errors.ts";
 import { Meters } from "../../../../proxy/records/meters.ts";
 import { assertCode, HandClock, openState, rule, tempFolder } from "../../store/support.ts";
 
@@ -100,4 +101,37 @@ Deno.test("save() writes only what has changed, lets go of what is gone, and out
   await keeper.save();
   assertEquals(written, [1]);
   assertEquals(meters.used(12_345n, period), 0);
+});
+
+Deno.test("what was used before a start without the store is added when it answers, and nothing is saved before", async () => {
+  await using folder = await tempFolder();
+  const clock = new HandClock();
+  const log = { warn: () => {} };
+  await using state = await openState(folder.state, clock);
+  await state.createClient("one");
+  await state.setBudget("one", ["requests=10/h"]);
+  const [account] = accountsOfClient("one", ["requests=10/h"]);
+  const key = account?.key ?? 0n;
+  const at = { period: periodOf({ per: "h" }, clock.nowMs), limit: 10 };
+  {
+    const meters = new Meters();
+    await using _keeper = await BudgetKeeper.start({ state, meters, clock, log });
+    meters.add(key, 7, at);
+  }
+  let isAway = true;
+  const sometimes = {
+    getClient: (name: string) => state.getClient(name),
+    listClients: () => state.listClients(),
+    listRules: (name: string) => state.listRules(name),
+    saveUse: (used: Parameters<typeof state.saveUse>[0]) => state.saveUse(used),
+    savedUse: () => isAway ? Promise.reject(new ProxyError("store.away", "it is away")) : state.savedUse(),
+  };
+  const meters = new Meters();
+  await using keeper = await BudgetKeeper.start({ state: sometimes, meters, clock, log });
+  meters.add(key, 2, at);
+  await keeper.save();
+  assertEquals((await state.savedUse()).map(({ used }) => used), [7]);
+  isAway = false;
+  for (let i = 0; i < 2; i++) await keeper.save();
+  assertEquals([meters.used(key, at.period), (await state.savedUse()).map(({ used }) => used)], [9, [9]]);
 });
