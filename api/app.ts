@@ -13,7 +13,6 @@ import type {
   AuditSource,
   BudgetDesk,
   ControlPlane,
-  FleetDesk,
   RequestDesk,
   SecretDesk,
   StatusReport,
@@ -25,7 +24,7 @@ import { addAllowRoutes } from "./routes_allows.ts";
 import { addAuditRoutes, AUDIT_LIMITS, type AuditLimits } from "./routes_audit.ts";
 import { addBudgetRoutes } from "./routes_budget.ts";
 import { addClientRoutes } from "./routes_clients.ts";
-import { addFleetRoutes } from "./routes_fleet.ts";
+import { addFleetRoute } from "./routes_fleet.ts";
 import { addModeRoutes } from "./routes_mode.ts";
 import { addPolicyRoutes } from "./routes_policy.ts";
 import { addProfileRoutes } from "./routes_profiles.ts";
@@ -59,8 +58,6 @@ export interface AppOptions {
   readonly secrets: SecretDesk;
   /** Without it there are no budgets. */
   readonly budgets?: BudgetDesk;
-  /** Without it this host is alone. */
-  readonly fleet?: FleetDesk | undefined;
   /** Without it nothing ever waits for a person. */
   readonly requests?: RequestDesk;
   /** Resolves when all that was decided before is among the audit records. Without it, it always is. */
@@ -110,7 +107,6 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addBudgetRoutes(app, control, options.budgets ?? { usesOf: () => [] });
   addRequestRoutes(app, options.requests ?? NOTHING_WAITS);
   addExplainRoute(app, control);
-  addFleetRoutes(app, options.fleet);
   const limits = options.auditLimits ?? AUDIT_LIMITS;
   const readers = new AuditSlots("readers", limits.maxReaders);
   // Whoever was refused a moment ago finds it there.
@@ -123,6 +119,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addAuditRoutes(app, options.audit, { limits, readers, stop, log });
   addSuggestRoutes(app, { control, audit: options.audit, readers });
   addStatusRoutes(app, control, status);
+  addFleetRoute(app, status);
   addUiRoutes(app, options.uiLinks);
   app.onError((error, c) => errorResponse(error, `${c.req.method} ${c.req.path}`, log));
   app.notFound((c) => {

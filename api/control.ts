@@ -11,9 +11,8 @@ import type { RecordFilter, StoredRecord } from "../policy/audit_record.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { SecretTest } from "../secrets/probe.ts";
+import type { FleetReport } from "../store/fleet/roster.ts";
 import type { SecretRecord } from "../store/records.ts";
-import type { FleetStatus } from "../store/fleet/fleet.ts";
-import type { FleetHost } from "../store/fleet/hosts.ts";
 import type { State, StoreFigures } from "../store/state.ts";
 
 /** The part of the state that the API reads and changes. */
@@ -133,13 +132,6 @@ export interface RequestDesk {
   deny(id: string): void;
 }
 
-/** The fleet that this host is a part of. */
-export interface FleetDesk {
-  readonly status: FleetStatus;
-  /** All its hosts, by name. @throws ProxyError `store.away` */
-  list(): Promise<readonly FleetHost[]>;
-}
-
 /** What the running proxy says of itself. Counters start at 0 with the process and never fall. */
 export interface StatusReport {
   readonly version: string;
@@ -231,11 +223,11 @@ export interface StatusReport {
     };
   };
   readonly store: StoreFigures;
-  /** Of a host in a fleet; `awaySince` is since when the store is away, epoch milliseconds. */
-  readonly fleet?: Pick<FleetStatus, "fleet" | "host" | "sequence" | "awaySince"> | undefined;
   readonly process: ProcessFigures;
   /** Files of `--upstream-ca`, for which hosts, and how many of their certificates are in force. */
   readonly upstreamCas: readonly UpstreamCaFigures[];
+  /** With a store that hosts share. */
+  readonly fleet?: FleetReport;
 }
 
 /** `error` says why the file as it is now is not in force. */

@@ -11,6 +11,7 @@ import type { ControlPlane, StatusReport } from "./control.ts";
 import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { common, json } from "./responses.ts";
 import { rfc3339 } from "./schemas.ts";
+import { fleetSumsBody } from "./schemas_fleet.ts";
 import { StatusBody } from "./schemas_status.ts";
 import { statusMetrics } from "./status_metrics.ts";
 
@@ -175,18 +176,6 @@ function statusBody(
       write_failures: store.writeFailures,
       ...(store.databaseBytes === undefined ? {} : { database_bytes: store.databaseBytes }),
     },
-    ...(report.fleet
-      ? {
-        fleet: {
-          name: report.fleet.fleet,
-          host: report.fleet.host,
-          sequence: report.fleet.sequence,
-          ...(report.fleet.awaySince === undefined
-            ? {}
-            : { store_away_since: rfc3339(report.fleet.awaySince) }),
-        },
-      }
-      : {}),
     process: {
       started_at: rfc3339(process.startedAt),
       cpu_seconds: process.cpuSeconds,
@@ -202,6 +191,7 @@ function statusBody(
       error === undefined ? [] : [{ name, host, type, error }]
     ),
     rules_without_secret: withoutSecret,
+    ...(report.fleet ? { fleet: fleetSumsBody(report.fleet) } : {}),
   };
 }
 

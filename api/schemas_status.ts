@@ -4,6 +4,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
+import { FleetSumsBody } from "./schemas_fleet.ts";
 
 const text = z.string().min(1);
 const time = z.iso.datetime().openapi({ description: "RFC 3339, UTC" });
@@ -94,14 +95,6 @@ export const StatusBody = z.strictObject({
     write_failures: count,
     database_bytes: count.optional(),
   }),
-  fleet: z.strictObject({
-    name: text,
-    host: text.openapi({ description: "The name of this host in it" }),
-    sequence: z.int().openapi({ description: "The last change that is in force here" }),
-    store_away_since: time.optional(),
-  }).optional().openapi({
-    description: "The fleet that this host is a part of; GET /proxy/v1/fleet lists its hosts",
-  }),
   process: z.strictObject({
     started_at: time,
     cpu_seconds: z.number().min(0),
@@ -119,4 +112,7 @@ export const StatusBody = z.strictObject({
     .openapi({ description: "Secrets whose credential cannot be used" }),
   rules_without_secret: z.array(z.strictObject({ client: text, host: text, secret: text }))
     .openapi({ description: "Rules that deny what they match, since their secret is gone; 100 at most" }),
+  fleet: FleetSumsBody.optional().openapi({
+    description: "With up --store: sums over all hosts. Everything beside it is of this host alone",
+  }),
 }).openapi("Status");

@@ -12,6 +12,7 @@
 import { countOf, type HistogramData } from "../core/histogram.ts";
 import type { StatusReport } from "./control.ts";
 import type { Metric, Sample } from "./metrics.ts";
+import { hostCounts } from "./schemas_fleet.ts";
 
 /** Every metric with its value now. Every value of a label is there from the start: a rate needs the 0 before the first 1. */
 export function statusMetrics(report: StatusReport, secretErrors: number): Metric[] {
@@ -27,7 +28,7 @@ export function statusMetrics(report: StatusReport, secretErrors: number): Metri
     ...certificateMetrics(report),
     ...auditMetrics(report),
     ...storeMetrics(report),
-    ...fleetMetrics(report),
+    ...fleetMetrics(report.fleet),
     ...processMetrics(report),
   ];
 }
@@ -181,14 +182,26 @@ function storeMetrics({ store }: StatusReport): Metric[] {
   ];
 }
 
-function fleetMetrics({ fleet }: StatusReport): Metric[] {
+/** No label is a host's name: whoever scrapes knows whom, and every host says the same of all. */
+function fleetMetrics(fleet: StatusReport["fleet"]): Metric[] {
   if (!fleet) return [];
   return [
-    gauge("fleet_sequence", "The last change of the fleet that is in force on this host.", fleet.sequence),
     gauge(
-      "fleet_store_away",
-      "1 while the fleet's store does not answer.",
-      fleet.awaySince === undefined ? 0 : 1,
+      "fleet_store_reachable",
+      "1 while the fleet's store answers this host; at 0 no change is taken, and the grace runs.",
+      fleet.awaySince === undefined ? 1 : 0,
+    ),
+    gauge("fleet_sequence", "The last change that is in force on this host.", Math.max(0, fleet.sequence)),
+    gauge("fleet_lag_changes", "Changes that the store has and this host does not.", fleet.behind),
+    gauge(
+      "fleet_lag_seconds",
+      "Since this host last knew that it has every change in force: a second at rest.",
+      fleet.behindMs / 1_000,
+    ),
+    gauge(
+      "fleet_hosts",
+      "Hosts of the fleet by state, as this one sees them.",
+      by("state", hostCounts(fleet)),
     ),
   ];
 }
@@ -213,7 +226,7 @@ function processMetrics({ process }: StatusReport): Metric[] {
   ];
 }
 
-function gauge(name: string, help: string, value: number | Sample): Metric {
+function gauge(name: string, help: string, value: number | Sample | readonly Sample[]): Metric {
   return { name: `slicer_proxy_${name}`, type: "gauge", help, samples: samplesOf(value) };
 }
 
@@ -231,8 +244,9 @@ function knownGauge(name: string, help: string, value: number | undefined): Metr
   return value === undefined ? [] : [{ name, type: "gauge", help, samples: samplesOf(value) }];
 }
 
-function samplesOf(value: number | Sample): readonly Sample[] {
-  return [typeof value === "number" ? { value } : value];
+function samplesOf(value: number | Sample | readonly Sample[]): readonly Sample[] {
+  if (typeof value === "number") return [{ value }];
+  return "value" in value ? [value] : value;
 }
 
 function by(label: string, counts: Readonly<Record<string, number>>): readonly Sample[] {

@@ -13,6 +13,7 @@ import clients from "./ui/clients.js" with { type: "text" };
 import dom from "./ui/dom.js" with { type: "text" };
 import events from "./ui/events.js" with { type: "text" };
 import filters from "./ui/filters.js" with { type: "text" };
+import fleet from "./ui/fleet.js" with { type: "text" };
 import icon from "./ui/icon.svg" with { type: "text" };
 import main from "./ui/main.js" with { type: "text" };
 import modes from "./ui/modes.js" with { type: "text" };
@@ -43,6 +44,7 @@ const MODULES = {
   dom,
   events,
   filters,
+  fleet,
   main,
   modes,
   propose,

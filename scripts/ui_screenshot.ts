@@ -1,6 +1,6 @@
 /**
  * Takes the README's picture of the web page, `docs/ui.png`: `deno run -A scripts/ui_screenshot.ts [FILE]`. With `--dark`,
- * `--width 390`, `--manage` and `--show NAME` it takes others, for whoever changes the page. Real page, real API, real
+ * `--width 390`, `--manage`, `--fleet` and `--show NAME` it takes others, for whoever changes the page. Real page, real API, real
  * Chromium; what it shows is made up.
  *
  * @module
@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { parseRule } from "../policy/rule.ts";
 import type { Page } from "playwright-core";
 import type { Origin, StoredRecord } from "../policy/audit_record.ts";
+import type { StatusReport } from "../api/control.ts";
 import { findBrowser, TestBrowser } from "../tests/support/browser.ts";
 import { REPORT, TestApi } from "../tests/unit/api/support.ts";
 
@@ -161,15 +162,17 @@ async function main(): Promise<void> {
       width: { type: "string" },
       show: { type: "string" },
       full: { type: "boolean" },
+      fleet: { type: "boolean" },
     },
   });
   const path = findBrowser();
   if (path === undefined) Deno.exit(1);
   const startedAt = Date.now() - UP_MS;
+  const { fleet, ...alone } = REPORT;
   await using api = await TestApi.start({
     tcp: {},
     status: () => ({
-      ...REPORT,
+      ...(values.fleet && fleet ? { ...alone, fleet: lately(fleet) } : alone),
       mode: "strict",
       version: "0.1.0",
       startedAt,
@@ -200,6 +203,12 @@ async function main(): Promise<void> {
     path: positionals[0] ?? new URL("../docs/ui.png", import.meta.url).pathname,
     fullPage: values.full ?? false,
   });
+}
+
+/** The fleet of the tests' report, as of now. */
+function lately(fleet: NonNullable<StatusReport["fleet"]>): NonNullable<StatusReport["fleet"]> {
+  const hosts = fleet.roster.hosts.map((host, i) => ({ ...host, lastSeen: Date.now() - i * 40_000 }));
+  return { ...fleet, awaySince: undefined, roster: { ...fleet.roster, hosts } };
 }
 
 async function fill({ control, audit }: TestApi): Promise<void> {

@@ -445,23 +445,6 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
-  readonly "/proxy/v1/fleet": {
-    readonly parameters: {
-      readonly query?: never;
-      readonly header?: never;
-      readonly path?: never;
-      readonly cookie?: never;
-    };
-    /** The hosts of the fleet, by name */
-    readonly get: operations["getFleet"];
-    readonly put?: never;
-    readonly post?: never;
-    readonly delete?: never;
-    readonly options?: never;
-    readonly head?: never;
-    readonly patch?: never;
-    readonly trace?: never;
-  };
   readonly "/proxy/v1/audit": {
     readonly parameters: {
       readonly query?: never;
@@ -582,6 +565,23 @@ export interface paths {
     };
     /** This document */
     readonly get: operations["getOpenApi"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/fleet": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** Which hosts share the policy, and how each of them is */
+    readonly get: operations["getFleet"];
     readonly put?: never;
     readonly post?: never;
     readonly delete?: never;
@@ -1241,32 +1241,6 @@ export interface components {
       /** @example https://api.example.com/v1/models */
       readonly url: string;
     };
-    readonly Fleet: {
-      readonly name: string;
-      /** @description The one that answers */
-      readonly host: string;
-      /** @description The last change that is in force here */
-      readonly sequence: number;
-      readonly hosts: readonly components["schemas"]["FleetHost"][];
-    };
-    readonly FleetHost: {
-      readonly name: string;
-      readonly version: string;
-      /**
-       * Format: date-time
-       * @description Since when its process runs
-       */
-      readonly since: string;
-      /** Format: date-time */
-      readonly last_seen: string;
-      /** @description The last change that is in force there */
-      readonly sequence: number;
-      /** @description It was silent for longer than its grace, so it denies everything */
-      readonly is_dead: boolean;
-      readonly open_tunnels?: number;
-      /** @description Since its start */
-      readonly denials?: number;
-    };
     /** @description One request or tunnel of the audit log. No field ever holds a header, a body, a token or a credential */
     readonly AuditRecord: {
       /**
@@ -1894,19 +1868,6 @@ export interface components {
         readonly write_failures: number;
         readonly database_bytes?: number;
       };
-      /** @description The fleet that this host is a part of; GET /proxy/v1/fleet lists its hosts */
-      readonly fleet?: {
-        readonly name: string;
-        /** @description The name of this host in it */
-        readonly host: string;
-        /** @description The last change that is in force here */
-        readonly sequence: number;
-        /**
-         * Format: date-time
-         * @description RFC 3339, UTC
-         */
-        readonly store_away_since?: string;
-      };
       readonly process: {
         /**
          * Format: date-time
@@ -1939,6 +1900,100 @@ export interface components {
         readonly host: string;
         readonly secret: string;
       }[];
+      readonly fleet?: components["schemas"]["FleetSums"];
+    };
+    /** @description With up --store: sums over all hosts. Everything beside it is of this host alone */
+    readonly FleetSums: {
+      readonly name: string;
+      /** @description The host that answers */
+      readonly host: string;
+      /** @description The number of the last change that is in force on this host */
+      readonly sequence: number;
+      /** @description Changes that the store has beyond it */
+      readonly behind: number;
+      /** @description Since this host last knew that it has every change in force: a second at rest */
+      readonly behind_seconds: number;
+      /**
+       * Format: date-time
+       * @description Absent while the store answers
+       */
+      readonly store_away_since?: string;
+      /**
+       * Format: date-time
+       * @description When the hosts were read from the store; the last that is known, while the store is away
+       */
+      readonly listed_at?: string;
+      readonly hosts: {
+        readonly live: number;
+        readonly late: number;
+        readonly denies: number;
+      };
+      readonly open_connections: number;
+      readonly open_tunnels: number;
+      /** @description Since the start of each host */
+      readonly requests: {
+        readonly allow: number;
+        readonly deny: number;
+        readonly passthrough: number;
+      };
+    };
+    readonly Fleet: {
+      readonly name: string;
+      /** @description The host that answers */
+      readonly host: string;
+      /** @description The number of the last change that is in force on this host */
+      readonly sequence: number;
+      /** @description Changes that the store has beyond it */
+      readonly behind: number;
+      /** @description Since this host last knew that it has every change in force: a second at rest */
+      readonly behind_seconds: number;
+      /**
+       * Format: date-time
+       * @description Absent while the store answers
+       */
+      readonly store_away_since?: string;
+      /**
+       * Format: date-time
+       * @description When the hosts were read from the store; the last that is known, while the store is away
+       */
+      readonly listed_at?: string;
+      /** @description By name. One that stopped in good order is gone, a dead one after an hour */
+      readonly hosts: readonly {
+        readonly name: string;
+        /** @description The host that answers */
+        readonly is_this: boolean;
+        /**
+         * @description `late`: silent, or without a change for seconds; `denies`: silent for so long that it certainly denies everything, and no change waits for it
+         * @enum {string}
+         */
+        readonly state: "live" | "late" | "denies";
+        readonly version: string;
+        /**
+         * Format: date-time
+         * @description Since when its process runs
+         */
+        readonly since: string;
+        /**
+         * Format: date-time
+         * @description RFC 3339, UTC
+         */
+        readonly last_seen: string;
+        /** @description Up to which change all is in force; -1 at its start */
+        readonly sequence: number;
+        readonly behind: number;
+        /** @description For how long it has lacked the first change it lacks */
+        readonly behind_seconds: number;
+        readonly open_connections: number;
+        readonly open_tunnels: number;
+        /** @description Since the start of each host */
+        readonly requests: {
+          readonly allow: number;
+          readonly deny: number;
+          readonly passthrough: number;
+        };
+      }[];
+      /** @description There are more than are listed */
+      readonly more_hosts: boolean;
     };
     readonly UiLink: {
       /**
@@ -2673,26 +2728,6 @@ export interface operations {
       };
     };
   };
-  readonly getFleet: {
-    readonly parameters: {
-      readonly query?: never;
-      readonly header?: never;
-      readonly path?: never;
-      readonly cookie?: never;
-    };
-    readonly requestBody?: never;
-    readonly responses: {
-      /** @description The fleet */
-      readonly 200: {
-        headers: {
-          readonly [name: string]: unknown;
-        };
-        content: {
-          readonly "application/json": components["schemas"]["Fleet"];
-        };
-      };
-    };
-  };
   readonly readAudit: {
     readonly parameters: {
       readonly query?: {
@@ -2869,6 +2904,26 @@ export interface operations {
           readonly "application/json": {
             readonly [key: string]: unknown;
           };
+        };
+      };
+    };
+  };
+  readonly getFleet: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The hosts, by name */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Fleet"];
         };
       };
     };

@@ -26,6 +26,7 @@ import type {
   AuditOptions,
   AuditRecord,
   CallOptions,
+  Fleet,
   StageRule,
   Status,
   Suggestion,
@@ -69,6 +70,11 @@ export class SlicerProxy {
   /** Since when the proxy is up, how it is set up, and what it holds. */
   status(options?: CallOptions): Promise<Status> {
     return this.#api.call("get", "/proxy/v1/status", {}, options);
+  }
+
+  /** Which hosts share the policy, and how each of them is. A host that is alone refuses it with 404. */
+  fleet(options?: CallOptions): Promise<Fleet> {
+    return this.#api.call("get", "/proxy/v1/fleet", {}, options);
   }
 
   /**

@@ -45,6 +45,8 @@ export type BudgetUses = Schemas["BudgetUses"];
 export type Verdict = Schemas["Verdict"];
 /** What the running proxy says of itself. */
 export type Status = Schemas["Status"];
+/** The hosts that share a policy. */
+export type Fleet = Schemas["Fleet"];
 
 /** One request or tunnel, as the audit log has it. It holds no header, body, token or credential. */
 export type AuditRecord = Schemas["AuditRecord"];

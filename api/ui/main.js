@@ -8,6 +8,7 @@ import { drawChart } from "./chart.js";
 import { Clients } from "./clients.js";
 import { byId, element } from "./dom.js";
 import { Filters } from "./filters.js";
+import { showFleet } from "./fleet.js";
 import { switchMode } from "./modes.js";
 import { propose } from "./propose.js";
 import { call, followAudit, hasKey, logOut, mayManage, Refused, SignedOut, takeKey } from "./session.js";
@@ -89,7 +90,9 @@ async function begin() {
 async function refresh() {
   try {
     if (!document.hidden) {
-      showStatus(/** @type {Status & Troubles} */ (await call("GET", "status")));
+      const status = /** @type {Status & Troubles} */ (await call("GET", "status"));
+      showStatus(status);
+      await showFleet(status, now);
       await showWaiting({ mayManage: isManaging, signedOut: () => signOut("ended") });
       await clients.refresh();
       filters.setClients(clients.names);
@@ -162,6 +165,7 @@ function draw() {
  * @property {number} received_bytes
  * @property {readonly { hosts: string, url: string }[]} upstream_proxies
  * @property {readonly { place: string, address: string }[]} dead_addresses
+ * @property {object} [fleet]
  */
 
 /** @param {Status & Troubles} status */

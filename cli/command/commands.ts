@@ -156,13 +156,6 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: ["slicer-proxy status"],
     load: async () => (await import("../review/cmd_status.ts")).run,
   },
-  {
-    name: "fleet",
-    summary: "list the hosts that share this host's policy, and how far each has it in force",
-    flags: [JSON_FLAG, URL_FLAG],
-    examples: ["slicer-proxy fleet"],
-    load: async () => (await import("../review/cmd_fleet.ts")).run,
-  },
   ...STORE_COMMANDS,
   {
     name: "ca init",

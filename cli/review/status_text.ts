@@ -61,6 +61,7 @@ function aspects(status: JsonObject): readonly (readonly [string, string])[] {
     ["collector", collector(object(status.audit_log).otlp)],
     ["state", state(status.store)],
     ["fleet", fleet(status.fleet)],
+    ["all its hosts", fleetSums(status.fleet)],
     ["workers", workers(status)],
     ["process", process(status.process)],
   ];
@@ -170,9 +171,32 @@ function state(value: unknown): string {
 
 function fleet(value: unknown): string {
   if (value === undefined) return "";
-  const { name, host, sequence, store_away_since: away } = object(value);
-  const health = away === undefined ? "" : `, its STORE IS AWAY since ${text(away)}: no change is taken`;
-  return `${text(name)}, as ${text(host)}, change ${digits(sequence)}${health}`;
+  const { name, host, behind, store_away_since: away, hosts } = object(value);
+  const counts = object(hosts);
+  const others = [["late", "late"], ["denies", "out of reach and denying"]].flatMap(([key = "", words]) =>
+    number(counts[key]) > 0 ? [`, ${digits(counts[key])} ${words}`] : []
+  );
+  const store = away === undefined
+    ? ""
+    : `; THE STORE IS AWAY since ${text(away)}: no change is taken, and the policy counts for --store-grace`;
+  const who = others.length > 0 ? " (slicer-proxy fleet says which)" : "";
+  const lag = number(behind) > 0 ? `, ${plural(behind, "change")} behind` : "";
+  return `${text(name)}, this is ${text(host)}${lag}; ${digits(counts.live)} live${
+    others.join("")
+  }${who}${store}`;
+}
+
+/** Only this line is about more than the host that answers. */
+function fleetSums(value: unknown): string {
+  if (value === undefined) return "";
+  const sums = object(value);
+  const requests = counted(object(sums.requests), [["allow", "allowed"], ["deny", "denied"], [
+    "passthrough",
+    "passed through",
+  ]]);
+  return `${plural(sums.open_connections, "connection")}, ${
+    plural(sums.open_tunnels, "tunnel")
+  }; ${requests}`;
 }
 
 function workers({ workers, replaced_workers }: JsonObject): string {

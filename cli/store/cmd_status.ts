@@ -43,13 +43,13 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
       rules: summary.rules,
       secrets: summary.secrets,
       bytes: summary.bytes,
-      hosts: summary.hosts.map(({ name, version, since, lastSeen, applied, isDead }) => ({
+      hosts: summary.hosts.map(({ name, version, since, lastSeen, applied, state }) => ({
         name,
         version,
         since: new Date(since).toISOString(),
         last_seen: new Date(lastSeen).toISOString(),
         sequence: applied,
-        is_dead: isDead,
+        is_dead: state === "denies",
       })),
     });
   }
@@ -64,12 +64,12 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
 
 function hostLines({ hosts, sequence }: StoreSummary, nowMs: number): string[] {
   if (hosts.length === 0) return ["hosts    none"];
-  return hosts.map(({ name, version, lastSeen, applied, isDead }) => {
+  return hosts.map(({ name, version, lastSeen, applied, state }) => {
     const seconds = Math.max(1, Math.round((nowMs - lastSeen) / 1_000));
     const seen = seconds < 60 ? `${seconds}s` : formatDuration(seconds * 1_000);
     const behind = applied < sequence ? `, ${sequence - applied} changes behind` : "";
-    return `host     ${name} (${escapeTerminal(version)}), last seen ${seen} ago${behind}${
-      isDead ? ", denies" : ""
+    return `host     ${escapeTerminal(name)} (${escapeTerminal(version)}), last seen ${seen} ago${behind}${
+      state === "denies" ? ", denies" : ""
     }`;
   });
 }

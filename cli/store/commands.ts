@@ -4,13 +4,20 @@
  * @module
  */
 import type { CommandSpec, FlagSpec } from "../command/command.ts";
-import { JSON_FLAG } from "../command/common_flags.ts";
+import { JSON_FLAG, URL_FLAG } from "../command/common_flags.ts";
 import { STORE_FLAGS } from "./flags.ts";
 
 const ACCESS_FLAGS: readonly FlagSpec[] = STORE_FLAGS.filter(({ name }) => name !== "store");
 
 /** In the order of the overview. */
 export const STORE_COMMANDS: readonly CommandSpec[] = [
+  {
+    name: "fleet",
+    summary: "list the hosts that share the policy, and how each of them is",
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: ["slicer-proxy fleet"],
+    load: async () => (await import("../review/cmd_fleet.ts")).run,
+  },
   {
     name: "store status",
     summary: "show what a fleet's store holds and which hosts use it",

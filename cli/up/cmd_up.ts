@@ -168,7 +168,11 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
       }),
     );
     if (state.fleet) {
-      state.fleet.figures = () => ({ openTunnels: proxy.counters().openTunnels, denials: audit.totals.deny });
+      state.fleet.figures = () => {
+        const { connections, openTunnels: tunnels } = proxy.counters();
+        const { allow: allowed, deny: denied, passthrough: passedThrough } = audit.totals;
+        return { connections, tunnels, allowed, denied, passedThrough };
+      };
     }
     upstreamTrust.follow((trusted) => {
       trust.replace(trusted);
@@ -188,7 +192,6 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     const api = stack.use(
       await startApi({
         control: state,
-        fleet: state.fleet,
         status: () =>
           statusReport(config, {
             ...{ clock, startedAt, proxy, audit, leaves, credentials, state, places, upstreamTrust },

@@ -82,9 +82,9 @@ export async function statusReport(config: UpConfig, parts: ReportParts): Promis
     certificates: leaves.figures(),
     auditLog: { ...audit.health, ...(exported ? { exported } : {}) },
     store: await state.figures(),
-    fleet: state.fleet?.status,
     process: processFigures(),
     upstreamCas: upstreamTrust.report(),
+    ...(state.fleet ? { fleet: await state.fleet.report() } : {}),
   };
 }
 

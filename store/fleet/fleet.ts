@@ -22,10 +22,13 @@ import { CLIENT_PREFIX } from "../clients.ts";
 import { removeMode } from "../modes.ts";
 import type { Writer } from "../writer.ts";
 import { CopyKeeper, rowsOf } from "./copy_keeper.ts";
-import { type FleetHost, Hosts, type OwnHost } from "./hosts.ts";
+import { type HostFigures, NO_FIGURES } from "./host_figures.ts";
+import { type FleetHost, listHosts } from "./host_list.ts";
+import { Hosts, type OwnHost } from "./hosts.ts";
 import type { LocalCopy } from "./local_copy.ts";
 import { bringTo } from "./reload.ts";
 import { readChange } from "./remote_change.ts";
+import { type FleetReport, type FleetStatus, RosterReader } from "./roster.ts";
 import { checkRows, nextPlace, sourceOf } from "./rows.ts";
 import { noteSpread } from "./spread_note.ts";
 import { Uplink, type UplinkOptions } from "./uplink.ts";
@@ -45,18 +48,6 @@ export interface FleetParts extends UplinkOptions {
 export interface FleetStart {
   readonly position: Position;
   /** Until when that policy counts without a word from the store, epoch milliseconds. */
-  readonly heldUntilMs: number;
-}
-
-/** How this host stands in its fleet. */
-export interface FleetStatus {
-  readonly fleet: string;
-  readonly host: string;
-  /** The last change that is in force here. */
-  readonly sequence: number;
-  /** Since when the store is away, epoch milliseconds; undefined while it answers. */
-  readonly awaySince: number | undefined;
-  /** Until when the policy counts should the store stay away. */
   readonly heldUntilMs: number;
 }
 
@@ -95,13 +86,20 @@ export class Fleet implements Engine, SharedEngine {
   #cancelTimer = () => {};
   #mustReload = false;
   /** Says how much this host does: a part of what `fleet` lists. */
-  figures: () => Readonly<Record<string, unknown>> = () => ({});
+  figures: () => HostFigures = () => NO_FIGURES;
+  readonly #roster: RosterReader;
+  /** The last change that the store is known to have, and when all there was was in force here, by the monotonic clock. */
+  #known = 0;
+  #inForceAt: number;
 
   constructor(parts: FleetParts) {
     this.#parts = parts;
     this.#uplink = new Uplink(parts);
     this.hosts = new Hosts(parts.own, () => this.#uplink.watch(), () => parts.clock.monotonic());
     this.#keeper = new CopyKeeper(parts.copy, () => this.#takePolicy(), parts.log);
+    const { clock } = parts;
+    this.#roster = new RosterReader(async () => await listHosts(this.#uplink.watch(), clock.now()), clock);
+    this.#inForceAt = clock.monotonic();
   }
 
   get shared(): SharedEngine {
@@ -109,20 +107,28 @@ export class Fleet implements Engine, SharedEngine {
   }
 
   get status(): FleetStatus {
-    const { fleet, own } = this.#parts;
-    const heldUntilMs = this.#writer?.view.heldUntilMs ?? 0;
+    const { fleet, own, clock } = this.#parts;
     return {
       fleet,
       host: own.name,
+      hostId: own.id,
       sequence: this.#position.sequence,
+      behind: Math.max(0, this.#known - this.#position.sequence),
+      behindMs: Math.round(clock.monotonic() - this.#inForceAt),
       awaySince: this.#uplink.awaySince,
-      heldUntilMs,
+      heldUntilMs: this.#writer?.view.heldUntilMs ?? 0,
     };
   }
 
-  /** All hosts of the fleet. @throws ProxyError `store.away` */
-  async list(): Promise<FleetHost[]> {
-    return await this.hosts.list(this.#parts.clock.now());
+  /** How this host stands, and who else is there as far as it knows. */
+  async report(): Promise<FleetReport> {
+    const roster = await this.#roster.get();
+    return { ...this.status, roster };
+  }
+
+  /** All hosts of the fleet, as the store has them now. @throws ProxyError `store.away` */
+  async list(): Promise<readonly FleetHost[]> {
+    return (await listHosts(this.#uplink.watch(), this.#parts.clock.now())).hosts;
   }
 
   /** Enters the fleet and reads its policy. In this order: whoever makes a change from now on waits for this host. */
@@ -332,13 +338,16 @@ export class Fleet implements Engine, SharedEngine {
   /** Makes what others have changed. */
   async #catchUp(): Promise<void> {
     const before = this.#position;
+    const askedAt = this.#parts.clock.monotonic();
     const db = this.#uplink.watch();
     const position = await db.position();
+    this.#known = position.sequence;
     checkHistory(position, before);
     if (position.sequence > this.#position.sequence || this.#mustReload) {
       await this.#writerOf().inTurn(() => this.#bringUp(db, position));
     }
     await this.#confirm();
+    this.#inForceAt = askedAt;
   }
 
   /** Brings the view to a change or a later one. In turn. */

@@ -5,18 +5,19 @@
  * nothing new of it for its grace and a margin, by a clock of its own, knows that it denies: no clock of another machine, and
  * not the database's, has a say. Such a host is marked, until it tells again that it lives.
  *
- * Not here: when this host tells (`fleet.ts`).
+ * Not here: when this host tells (`fleet.ts`), and the hosts as people look at them (`host_list.ts`).
  *
  * @module
  */
-import { isName } from "../../core/names.ts";
 import type { PostgresDatabase } from "../postgres/database.ts";
 import type { Answer } from "../postgres/link.ts";
+import type { HostFigures } from "./host_figures.ts";
+import { nameOf } from "./host_list.ts";
 
 /** What a host's clock may run slower than ours within a grace, and its threads be late with denying. */
 const MARGIN_MS = 5_000;
-/** A host that has been silent for so long is forgotten; until then `fleet` lists it. */
-const FORGOTTEN_AFTER = "7 days";
+/** A host that certainly denies and has been silent for so long is forgotten; until then `fleet` lists it. */
+const FORGOTTEN_AFTER = "1 hour";
 
 /** This host, as the store has it. */
 export interface OwnHost {
@@ -27,22 +28,6 @@ export interface OwnHost {
   readonly name: string;
   readonly version: string;
   readonly graceMs: number;
-}
-
-/** A host of the fleet. */
-export interface FleetHost {
-  readonly id: string;
-  readonly name: string;
-  readonly version: string;
-  /** Since when its process runs, and when it was last seen: epoch milliseconds of this host's clock. */
-  readonly since: number;
-  readonly lastSeen: number;
-  /** The sequence of the change up to which all of the policy is in force there. */
-  readonly applied: number;
-  /** It certainly denies everything: nobody waits for it. */
-  readonly isDead: boolean;
-  /** What it says of itself. */
-  readonly figures: Readonly<Record<string, unknown>>;
 }
 
 /** The hosts that a change is waited for. */
@@ -85,7 +70,7 @@ export class Hosts {
   }
 
   /** Says that this process lives. @returns false when another one has taken its place */
-  async beat(figures: Readonly<Record<string, unknown>>): Promise<boolean> {
+  async beat(figures: HostFigures): Promise<boolean> {
     const { id, instance } = this.#own;
     const found = await this.#db().link.query(
       `UPDATE slicer_proxy.hosts SET last_seen = now(), beats = beats + 1, is_dead = false, figures = $4::text::jsonb
@@ -123,11 +108,6 @@ export class Hosts {
       "DELETE FROM slicer_proxy.hosts WHERE fleet = $1 AND id = $2 AND instance = $3",
       [this.#db().fleet, id, instance],
     );
-  }
-
-  /** All hosts, by name. */
-  async list(nowMs: number): Promise<FleetHost[]> {
-    return await listHosts(this.#db(), nowMs);
   }
 
   /** Who has yet to make a change, of the hosts that may still act on the policy before it. */
@@ -182,30 +162,4 @@ export class Hosts {
     );
     return marked.length > 0;
   }
-}
-
-/** Whoever can write to the database writes no header and no terminal by it. */
-function nameOf({ name }: Answer): string {
-  return typeof name === "string" && isName(name) ? name : "?";
-}
-
-/** All hosts of a fleet, by name. */
-export async function listHosts(db: PostgresDatabase, nowMs: number): Promise<FleetHost[]> {
-  const found = await db.link.query(
-    `SELECT id::text, name, version, applied::float8 AS applied, is_dead, figures::text AS figures,
-         extract(epoch FROM now() - since)::float8 * 1000 AS age_ms,
-         extract(epoch FROM now() - last_seen)::float8 * 1000 AS silent_ms
-       FROM slicer_proxy.hosts WHERE fleet = $1 ORDER BY name, since`,
-    [db.fleet],
-  );
-  return found.map((row) => ({
-    id: String(row.id),
-    name: nameOf(row),
-    version: String(row.version),
-    since: Math.round(nowMs - Number(row.age_ms)),
-    lastSeen: Math.round(nowMs - Number(row.silent_ms)),
-    applied: Number(row.applied),
-    isDead: row.is_dead === true,
-    figures: JSON.parse(String(row.figures)),
-  }));
 }

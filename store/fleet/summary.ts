@@ -7,7 +7,7 @@ import { CLIENT_PREFIX } from "../clients.ts";
 import type { PostgresDatabase } from "../postgres/database.ts";
 import { RULE_PREFIX } from "../rules.ts";
 import { SECRET_PREFIX } from "../secrets.ts";
-import { type FleetHost, listHosts } from "./hosts.ts";
+import { type FleetHost, listHosts } from "./host_list.ts";
 
 /** See the module. */
 export interface StoreSummary {
@@ -23,13 +23,14 @@ export interface StoreSummary {
 
 /** @throws ProxyError `store.away` */
 export async function readSummary(db: PostgresDatabase, nowMs: number): Promise<StoreSummary> {
-  const { sequence } = await db.position();
+  await db.position(); // a newer program may have changed the tables
+  const { sequence, hosts } = await listHosts(db, nowMs);
   return {
     sequence,
     clients: await db.count(CLIENT_PREFIX),
     rules: await db.count(RULE_PREFIX),
     secrets: await db.count(SECRET_PREFIX),
     bytes: await db.sizeBytes(),
-    hosts: await listHosts(db, nowMs),
+    hosts,
   };
 }

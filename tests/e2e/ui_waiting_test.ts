@@ -18,9 +18,10 @@ Deno.test({
     const book = new AskBook();
     const held = { approvals: undefined as Approvals | undefined };
     const startedAt = Date.now();
+    const { fleet: _, ...alone } = REPORT;
     await using api = await TestApi.start({
       tcp: {},
-      status: () => ({ ...REPORT, startedAt, uptimeMs: Date.now() - startedAt }),
+      status: () => ({ ...alone, startedAt, uptimeMs: Date.now() - startedAt }),
       requests: {
         list: () => book.list(),
         approve: (id, approval) => held.approvals?.approve(id, approval) ?? Promise.reject(),

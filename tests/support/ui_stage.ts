@@ -1,6 +1,7 @@
 /** An API with its web page, and what tests of the page do again and again. */
 import type { Page } from "playwright-core";
 import type { StoredRecord } from "../../policy/audit_record.ts";
+import type { StatusReport } from "../../api/control.ts";
 import { REPORT, TestApi } from "../unit/api/support.ts";
 
 /** A denial that a rule would help against. */
@@ -37,12 +38,20 @@ export async function write(
   await api.audit.write(records.map((record) => ({ timeMs: Date.now(), ...record })));
 }
 
-/** An API whose clock is this machine's, unlike that of the report in other tests. */
-export async function startApi(): Promise<TestApi> {
+/**
+ * An API whose clock is this machine's, unlike that of the report in other tests, and whose host is alone.
+ *
+ * @param fleet asked for each time: the fleet that it is in
+ */
+export async function startApi(fleet: () => StatusReport["fleet"] = () => undefined): Promise<TestApi> {
   const startedAt = Date.now() - REPORT.uptimeMs;
+  const { fleet: _, ...alone } = REPORT;
   return await TestApi.start({
     tcp: {},
-    status: () => ({ ...REPORT, startedAt, uptimeMs: Date.now() - startedAt }),
+    status: () => {
+      const now = fleet();
+      return { ...alone, startedAt, uptimeMs: Date.now() - startedAt, ...(now ? { fleet: now } : {}) };
+    },
   });
 }
 

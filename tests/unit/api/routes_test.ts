@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import * as schemas from "../../../api/schemas.ts";
+import { FleetBody } from "../../../api/schemas_fleet.ts";
 import { StatusBody } from "../../../api/schemas_status.ts";
 import { TestApi } from "./support.ts";
 
@@ -354,6 +355,26 @@ Deno.test("limits of rules are taken just inside", async (t) => {
   }
 });
 
+Deno.test("fleet lists the hosts, and which of them answers", async () => {
+  await using api = await TestApi.start();
+  const { hosts, ...rest } = FleetBody.parse(JSON.parse((await api.call(`${V1}/fleet`)).text));
+  assertEquals(rest, {
+    ...{ name: "default", host: "host-1", sequence: 71, behind: 2, behind_seconds: 1.25, more_hosts: false },
+    ...{ store_away_since: "2026-01-02T03:04:06.000Z", listed_at: "2026-01-02T03:04:05.000Z" },
+  });
+  assertEquals(hosts.map(({ name, is_this, state, behind }) => [name, is_this, state, behind]), [
+    ["host-1", true, "live", 0],
+    ["host-2", false, "late", 1],
+    ["host-3", false, "denies", 2],
+  ]);
+  assertEquals(hosts[1], {
+    ...{ name: "host-2", is_this: false, state: "late", version: "1.2.3" },
+    ...{ since: "2026-01-02T00:00:00.000Z", last_seen: "2026-01-02T03:04:04.000Z" },
+    ...{ sequence: 72, behind: 1, behind_seconds: 1.5, open_connections: 82, open_tunnels: 83 },
+    requests: { allow: 83, deny: 84, passthrough: 85 },
+  });
+});
+
 Deno.test("status says what runs and what it holds", async () => {
   await using api = await TestApi.start();
   await api.control.createClient("a");
@@ -399,7 +420,6 @@ Deno.test("status says what runs and what it holds", async () => {
       otlp: { queued: 34, sent: 35, dropped: 36, failures: 37, failing: "it answered with 503" },
     },
     store: { writes: 3, write_failures: 41, database_bytes: 42 },
-    fleet: { name: "default", host: "host-1", sequence: 43, store_away_since: "2026-01-02T00:00:00.000Z" },
     process: {
       started_at: "2026-01-02T03:04:04.000Z",
       cpu_seconds: 1.5,
@@ -410,6 +430,14 @@ Deno.test("status says what runs and what it holds", async () => {
     upstream_cas: [{ host: "*.corp.example", file: "corp.pem", certificates: 2, error: "bad" }],
     secret_errors: [],
     rules_without_secret: [],
+    fleet: {
+      ...{ name: "default", host: "host-1", sequence: 71, behind: 2, behind_seconds: 1.25 },
+      ...{ store_away_since: "2026-01-02T03:04:06.000Z", listed_at: "2026-01-02T03:04:05.000Z" },
+      hosts: { live: 1, late: 1, denies: 1 },
+      // Not of the third, which denies everything.
+      ...{ open_connections: 81 + 82, open_tunnels: 82 + 83 },
+      requests: { allow: 2 * 83, deny: 2 * 84, passthrough: 2 * 85 },
+    },
   });
   const health = await api.call("/healthz");
   assertEquals([health.status, health.text], [200, "ok"]);

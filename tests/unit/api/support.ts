@@ -80,13 +80,36 @@ export const REPORT: StatusReport = {
     writeFailures: 41,
     databaseBytes: 42,
   },
-  fleet: { fleet: "default", host: "host-1", sequence: 43, awaySince: Date.UTC(2026, 0, 2) },
   process: {
     startedAt: Date.UTC(2026, 0, 2, 3, 4, 4),
     cpuSeconds: 1.5,
     residentBytes: 51,
     openDescriptors: 52,
     maxDescriptors: 53,
+  },
+  fleet: {
+    fleet: "default",
+    host: "host-1",
+    hostId: "id-1",
+    sequence: 71,
+    behind: 2,
+    behindMs: 1_250,
+    awaySince: Date.UTC(2026, 0, 2, 3, 4, 6),
+    heldUntilMs: Date.UTC(2026, 0, 2, 3, 9, 6),
+    roster: {
+      sequence: 73,
+      isCut: false,
+      readAt: Date.UTC(2026, 0, 2, 3, 4, 5),
+      hosts: (["live", "late", "denies"] as const).map((state, i) => ({
+        ...{ id: `id-${i + 1}`, name: `host-${i + 1}`, version: "1.2.3", state },
+        since: Date.UTC(2026, 0, 2),
+        lastSeen: Date.UTC(2026, 0, 2, 3, 4, 5 - i),
+        applied: 73 - i,
+        behind: i,
+        behindMs: i * 1_500,
+        figures: { connections: 81 + i, tunnels: 82 + i, allowed: 83, denied: 84, passedThrough: 85 },
+      })),
+    },
   },
 };
 

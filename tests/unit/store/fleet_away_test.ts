@@ -80,10 +80,10 @@ fleetTest("a host that does not answer is waited for, by name, until it certainl
   assertEquals(await spreadOf(() => a.createClient("ci-1")), { live: 2, waitingFor: ["host-9"] });
   await until(
     "it is known to deny",
-    async () => (await a.fleet?.list())?.some(({ isDead }) => isDead) ?? false,
+    async () => (await a.fleet?.list())?.some(({ state }) => state === "denies") ?? false,
   );
   assertEquals(await spreadOf(() => a.createClient("ci-2")), { live: 1, waitingFor: [] });
-  assertEquals((await a.fleet?.list())?.map(({ name, isDead }) => [name, isDead]), [
+  assertEquals((await a.fleet?.list())?.map(({ name, state }) => [name, state === "denies"]), [
     ["host-1", false],
     ["host-9", true],
   ]);

@@ -187,3 +187,28 @@ Deno.test("statusText() tells a short life in whole seconds", () => {
   const first = (seconds: number) => statusText({ ...STATUS, uptime_seconds: seconds }).split(",")[1];
   assertEquals([0, 59, 60].map(first), [" up for 0s", " up for 59s", " up for 1m"]);
 });
+
+Deno.test("statusText() says how the fleet is, and what all its hosts do together", () => {
+  const fleet = {
+    ...{ name: "default", host: "host-1", sequence: 9, behind: 0, behind_seconds: 0.4 },
+    hosts: { live: 3, late: 0, denies: 0 },
+    ...{ open_connections: 1_012, open_tunnels: 1, requests: { allow: 5, deny: 6, passthrough: 7 } },
+  };
+  const lines = (more: object) =>
+    statusText({ ...STATUS, fleet: { ...fleet, ...more } }).split("\n").filter((line) =>
+      /^(fleet|all its hosts) /.test(line)
+    );
+  assertEquals(lines({}), [
+    "fleet           default, this is host-1; 3 live",
+    "all its hosts   1,012 connections, 1 tunnel; 5 allowed, 6 denied, 7 passed through",
+  ]);
+  const [first] = lines({
+    ...{ behind: 1, hosts: { live: 1, late: 1, denies: 1 }, store_away_since: "2026-01-02T03:04:05.000Z" },
+  });
+  assertEquals(
+    first,
+    "fleet           default, this is host-1, 1 change behind; 1 live, 1 late, " +
+      "1 out of reach and denying (slicer-proxy fleet says which); THE STORE IS AWAY since 2026-01-02T03:04:05.000Z: " +
+      "no change is taken, and the policy counts for --store-grace",
+  );
+});
