@@ -46,6 +46,8 @@ export interface Turn {
 
 /** Differences below this are noise of the measurement, and of clocks that are kept right. */
 const CLOCK_STEP_MS = 1_000;
+/** A busy host may take as long between two questions of one change. */
+const SHORTEST_IDLE_MS = 500;
 /** How many changes are kept for hosts that missed some. Older ones make a host read everything. */
 const KEPT_CHANGES = 10_000;
 /** All rows of a large fleet, over a slow network. */
@@ -81,8 +83,10 @@ export class PostgresDatabase implements Engine, SealedEngine {
   static async open(options: DatabaseOptions): Promise<PostgresDatabase> {
     const link = await Link.open(options);
     try {
-      // A host that is stopped in the middle of a change must not hold the fleet's lock for as long.
-      await link.query(`SET idle_in_transaction_session_timeout = ${Math.ceil(options.timeoutMs)}`);
+      // A host that is stopped in the middle of a change must not hold the fleet's lock for as long: the others get it while
+      // they still wait for it.
+      const longestIdleMs = Math.max(SHORTEST_IDLE_MS, Math.ceil(options.timeoutMs / 2));
+      await link.query(`SET idle_in_transaction_session_timeout = ${longestIdleMs}`);
       await link.query(`SET statement_timeout = ${LONG_ANSWER_MS}`);
       await prepareSchema(link);
       const aheadMs = await clockAhead(link, options.now);
@@ -299,7 +303,7 @@ export class PostgresDatabase implements Engine, SealedEngine {
     try {
       return await this.link.query(text, parameters, timeoutMs);
     } catch (error) {
-      throw storeError(error, this.#options);
+      throw storeError(error, this.#options, "nothing was changed; do it again when the store answers");
     }
   }
 

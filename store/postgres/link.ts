@@ -251,13 +251,15 @@ export function shortMessage(error: unknown): string {
 }
 
 /** An error of a question as one of ours. */
-export function storeError(error: unknown, { address }: Pick<LinkOptions, "address">): ProxyError {
+export function storeError(
+  error: unknown,
+  { address }: Pick<LinkOptions, "address">,
+  hint?: string,
+): ProxyError {
   if (error instanceof ProxyError) return error;
   return new ProxyError(
     "store.away",
     `Cannot use the store at ${formatStoreHosts(address)}: ${shortMessage(error)}`,
-    {
-      cause: error,
-    },
+    { cause: error, ...(hint === undefined ? {} : { hint }) },
   );
 }

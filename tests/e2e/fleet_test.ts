@@ -2,55 +2,22 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { startRawUpstream } from "../support/echo_upstream.ts";
 import { postgresMissing, PostgresServer } from "../support/postgres.ts";
-import { type Daemon, Program } from "../support/program.ts";
+import { FleetHost, hostsOf } from "../support/fleet_host.ts";
 import { basic, dialRaw, openTunnel } from "../support/raw_peer.ts";
 import { soon } from "../support/sockets.ts";
 import { until } from "../unit/store/fleet_support.ts";
 
-/** No variable of other PostgreSQL programs has a say. */
-const MISLEADING = {
-  PGHOST: "127.0.0.9",
-  PGUSER: "nobody",
-  PGDATABASE: "nothing",
-  PGOPTIONS: "-c x=y",
-  PGAPPNAME: "psql",
-};
-
-/** A host with a folder of its own; all have one seal key. */
-class Host {
-  readonly name: string;
-  readonly program: Program;
-  readonly #flags: readonly string[];
-
-  constructor(name: string, root: string, { server, grace }: { server: PostgresServer; grace: string }) {
-    this.name = name;
-    this.program = new Program(`${root}/${name}`, MISLEADING);
-    Deno.mkdirSync(`${root}/${name}`);
-    const place = [
-      "--store",
-      server.url,
-      "--store-password-file",
-      server.passwordFile,
-      "--store-ca",
-      server.caFile,
-    ];
-    const own = ["--host-name", name, "--store-grace", grace, "--seal-key-file", `${root}/seal.key`];
-    this.#flags = [...place, ...own, "--workers=2", "--allow-cidr=127.0.0.0/8,::1/128"];
-  }
-
-  up(): Promise<Daemon> {
-    return this.program.up(this.#flags);
-  }
-}
-
 async function withHosts(
   grace: string,
-  run: (stage: { server: PostgresServer; host: (name: string) => Host }) => Promise<void>,
+  run: (stage: { server: PostgresServer; host: (name: string) => FleetHost }) => Promise<void>,
 ): Promise<void> {
   await using server = await PostgresServer.start();
   const root = await Deno.makeTempDir({ prefix: "slicer-fleet-" });
   try {
-    await run({ server, host: (name) => new Host(name, root, { server, grace }) });
+    await run({
+      server,
+      host: (name) => new FleetHost(`${root}/${name}`, { server, grace, sealKeyFile: `${root}/seal.key` }),
+    });
   } finally {
     await Deno.remove(root, { recursive: true });
   }
@@ -62,11 +29,6 @@ function fleetTest(name: string, run: () => Promise<void>): void {
     if (missing === undefined) return await run();
     await t.step({ name: `skipped: ${missing}`, ignore: true, fn: () => {} });
   });
-}
-
-/** What a command said about the hosts that have its change. */
-function hostsOf({ stderr }: { readonly stderr: string }): string | undefined {
-  return /^hosts: (.*)$/m.exec(stderr)?.[1];
 }
 
 /** Sends back what it gets. */

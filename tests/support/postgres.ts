@@ -7,6 +7,7 @@
  * @module
  */
 import { freePorts } from "./program.ts";
+import { mountSmallDisk } from "./small_disk.ts";
 import { makeAuthority } from "./test_authority.ts";
 
 const BIN = "/usr/lib/postgresql/15/bin";
@@ -22,16 +23,27 @@ export async function postgresMissing(): Promise<string | undefined> {
   return success ? undefined : "PostgreSQL does not run as root, and setpriv is missing";
 }
 
+/** How a server is not as usual. */
+export interface ServerOptions {
+  /** A program with its arguments that runs it, such as `ip netns exec NAME`. */
+  readonly through?: readonly string[];
+  /** Its data is on a disk of its own of this size, as `mount` takes it: only root may have one. */
+  readonly diskSize?: string;
+}
+
 /** A running server, or one that can be started again. Disposing ends it and removes its folder. */
 export class PostgresServer implements AsyncDisposable {
   /** The folder of everything. */
   readonly dir: string;
   readonly port: number;
+  readonly #through: readonly string[];
   #child: Deno.ChildProcess | undefined;
+  #disk: AsyncDisposable | undefined;
 
-  private constructor(dir: string, port: number) {
+  private constructor(dir: string, port: number, through: readonly string[]) {
     this.dir = dir;
     this.port = port;
+    this.#through = through;
   }
 
   /** The file with the role's password, for `--store-password-file`. */
@@ -50,13 +62,14 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   /** Starts a new server with the database and the role of the document. */
-  static async start(): Promise<PostgresServer> {
-    const server = await PostgresServer.#make();
+  static async start({ through, diskSize }: ServerOptions = {}): Promise<PostgresServer> {
+    const server = await PostgresServer.#make(through);
     try {
+      if (diskSize !== undefined) await server.#mount(diskSize);
       await Deno.writeTextFile(`${server.dir}/admin`, "admin");
       await own(`${server.dir}/admin`);
       await run("initdb", [
-        ...["-D", server.#data, "-U", "postgres", "--pwfile", `${server.dir}/admin`],
+        ...["-D", server.dataDir, "-U", "postgres", "--pwfile", `${server.dir}/admin`],
         ...["--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"],
       ]);
       await server.#configure();
@@ -75,7 +88,7 @@ export class PostgresServer implements AsyncDisposable {
     const server = await PostgresServer.#make();
     try {
       await run("pg_basebackup", [
-        ...["-D", server.#data, "-h", primary.dir, "-p", String(primary.port), "-U", "postgres"],
+        ...["-D", server.dataDir, "-h", primary.dir, "-p", String(primary.port), "-U", "postgres"],
         ...["-R", "-X", "stream", "--checkpoint=fast", "--no-sync"],
       ]);
       await server.#configure();
@@ -87,10 +100,10 @@ export class PostgresServer implements AsyncDisposable {
     }
   }
 
-  static async #make(): Promise<PostgresServer> {
+  static async #make(through: readonly string[] = []): Promise<PostgresServer> {
     const dir = await Deno.makeTempDir({ prefix: "slicer-pg-" });
     const [port] = freePorts();
-    const server = new PostgresServer(dir, port);
+    const server = new PostgresServer(dir, port, through);
     await Deno.writeTextFile(server.passwordFile, "change-me\n", { mode: 0o600 });
     const authority = await makeAuthority("test-postgres");
     const { certPem, keyPem } = await authority.issue(["localhost", "127.0.0.1"]);
@@ -103,7 +116,14 @@ export class PostgresServer implements AsyncDisposable {
     return server;
   }
 
-  get #data(): string {
+  async #mount(size: string): Promise<void> {
+    this.#disk = await mountSmallDisk(this.dataDir, size);
+    if (!this.#disk) throw new Error("a small disk cannot be mounted here");
+    await own(this.dataDir);
+  }
+
+  /** The folder of its data. */
+  get dataDir(): string {
     return `${this.dir}/data`;
   }
 
@@ -122,12 +142,12 @@ export class PostgresServer implements AsyncDisposable {
       log_min_messages: "fatal",
     };
     const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}\n`).join("");
-    await Deno.writeTextFile(`${this.#data}/postgresql.auto.conf`, lines, { append: true });
+    await Deno.writeTextFile(`${this.dataDir}/postgresql.auto.conf`, lines, { append: true });
   }
 
   /** Starts it (again), and resolves when it answers. */
   async begin(): Promise<void> {
-    const [program, ...args] = asUser("postgres", ["-D", this.#data]);
+    const [program, ...args] = through(this.#through, asUser("postgres", ["-D", this.dataDir]));
     this.#child = new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "null" }).spawn();
     const ended = this.#child.status.then(({ code }) => code);
     for (let i = 0; i < START_TRIES; i++) {
@@ -145,7 +165,7 @@ export class PostgresServer implements AsyncDisposable {
     await this.#child?.status;
     this.#child = undefined;
     await waitGone(pids);
-    await Deno.remove(`${this.#data}/postmaster.pid`).catch(() => {});
+    await Deno.remove(`${this.dataDir}/postmaster.pid`).catch(() => {});
   }
 
   /** Stops it in the middle of whatever it does; the returned function lets it go on. */
@@ -201,6 +221,7 @@ export class PostgresServer implements AsyncDisposable {
     signal(pids, "SIGKILL");
     await this.#child?.status;
     await waitGone(pids);
+    await this.#disk?.[Symbol.asyncDispose]();
     await Deno.remove(this.dir, { recursive: true });
   }
 }
@@ -239,6 +260,10 @@ function asUser(program: string, args: readonly string[]): [string, ...string[]]
     ...["--reuid=postgres", "--regid=postgres", "--clear-groups", `${BIN}/${program}`],
     ...args,
   ];
+}
+
+function through([first, ...rest]: readonly string[], command: [string, ...string[]]): [string, ...string[]] {
+  return first === undefined ? command : [first, ...rest, ...command];
 }
 
 async function run(program: string, args: readonly string[]): Promise<void> {

@@ -10,3 +10,14 @@ export async function mountSmallDisk(path: string, size: string): Promise<AsyncD
   }
   return { [Symbol.asyncDispose]: async () => void await run("umount", "-l", path) };
 }
+
+/** Why there is no such disk on this machine; undefined where there is one. */
+export async function whyNoSmallDisk(): Promise<string | undefined> {
+  const dir = await Deno.makeTempDir({ prefix: "slicer-disk-" });
+  try {
+    await using mounted = await mountSmallDisk(`${dir}/disk`, "64k");
+    return mounted ? undefined : "only root may mount a small tmpfs";
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}

@@ -8,7 +8,7 @@ import { type FleetOptions } from "../../../store/fleet/open.ts";
 import { parseStoreAddress } from "../../../store/postgres/address.ts";
 import { State } from "../../../store/state.ts";
 import { type Spread, type SpreadNote, withSpreadNote } from "../../../store/fleet/spread_note.ts";
-import { postgresMissing, PostgresServer } from "../../support/postgres.ts";
+import { postgresMissing, PostgresServer, type ServerOptions } from "../../support/postgres.ts";
 
 /** A server and a folder for the hosts' state folders. */
 export interface FleetStage extends AsyncDisposable {
@@ -26,17 +26,23 @@ export interface HostOptions extends Partial<FleetOptions> {
   readonly sealKeyFile?: string;
 }
 
+/** What a test's server is like, and why it cannot be had on this machine. */
+export interface StageOptions extends ServerOptions {
+  readonly missing?: () => Promise<string | undefined>;
+}
+
 /** Runs a test with a server, or says why there is none. */
 export function fleetTest(
   name: string,
   run: (stage: FleetStage, t: Deno.TestContext) => Promise<void>,
+  { missing: whyNot, ...options }: StageOptions = {},
 ): void {
   Deno.test(name, async (t) => {
-    const missing = await postgresMissing();
+    const missing = await postgresMissing() ?? await whyNot?.();
     if (missing !== undefined) {
       return void await t.step({ name: `skipped: ${missing}`, ignore: true, fn: () => {} });
     }
-    await using stage = await startStage();
+    await using stage = await startStage(options);
     try {
       await run(stage, t);
     } catch (error) {
@@ -45,8 +51,8 @@ export function fleetTest(
   });
 }
 
-async function startStage(): Promise<FleetStage> {
-  const server = await PostgresServer.start();
+async function startStage(options: ServerOptions): Promise<FleetStage> {
+  const server = await PostgresServer.start(options);
   const dir = await Deno.makeTempDir({ prefix: "slicer-fleet-" });
   const caPem = await Deno.readTextFile(server.caFile);
   const lines: string[] = [];
