@@ -25,8 +25,6 @@ export async function postgresMissing(): Promise<string | undefined> {
 
 /** How a server is not as usual. */
 export interface ServerOptions {
-  /** A program with its arguments that runs it, such as `ip netns exec NAME`. */
-  readonly through?: readonly string[];
   /** Its data is on a disk of its own of this size, as `mount` takes it: only root may have one. */
   readonly diskSize?: string;
 }
@@ -36,14 +34,12 @@ export class PostgresServer implements AsyncDisposable {
   /** The folder of everything. */
   readonly dir: string;
   readonly port: number;
-  readonly #through: readonly string[];
   #child: Deno.ChildProcess | undefined;
   #disk: AsyncDisposable | undefined;
 
-  private constructor(dir: string, port: number, through: readonly string[]) {
+  private constructor(dir: string, port: number) {
     this.dir = dir;
     this.port = port;
-    this.#through = through;
   }
 
   /** The file with the role's password, for `--store-password-file`. */
@@ -62,8 +58,8 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   /** Starts a new server with the database and the role of the document. */
-  static async start({ through, diskSize }: ServerOptions = {}): Promise<PostgresServer> {
-    const server = await PostgresServer.#make(through);
+  static async start({ diskSize }: ServerOptions = {}): Promise<PostgresServer> {
+    const server = await PostgresServer.#make();
     try {
       if (diskSize !== undefined) await server.#mount(diskSize);
       await Deno.writeTextFile(`${server.dir}/admin`, "admin");
@@ -100,10 +96,10 @@ export class PostgresServer implements AsyncDisposable {
     }
   }
 
-  static async #make(through: readonly string[] = []): Promise<PostgresServer> {
+  static async #make(): Promise<PostgresServer> {
     const dir = await Deno.makeTempDir({ prefix: "slicer-pg-" });
     const [port] = freePorts();
-    const server = new PostgresServer(dir, port, through);
+    const server = new PostgresServer(dir, port);
     await Deno.writeTextFile(server.passwordFile, "change-me\n", { mode: 0o600 });
     const authority = await makeAuthority("test-postgres");
     const { certPem, keyPem } = await authority.issue(["localhost", "127.0.0.1"]);
@@ -145,9 +141,13 @@ export class PostgresServer implements AsyncDisposable {
     await Deno.writeTextFile(`${this.dataDir}/postgresql.auto.conf`, lines, { append: true });
   }
 
-  /** Starts it (again), and resolves when it answers. */
-  async begin(): Promise<void> {
-    const [program, ...args] = through(this.#through, asUser("postgres", ["-D", this.dataDir]));
+  /**
+   * Starts it (again), and resolves when it answers.
+   *
+   * @param through a program with its arguments that runs it, such as `ip netns exec NAME`
+   */
+  async begin(through: readonly string[] = []): Promise<void> {
+    const [program = "", ...args] = [...through, ...asUser("postgres", ["-D", this.dataDir])];
     this.#child = new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "null" }).spawn();
     const ended = this.#child.status.then(({ code }) => code);
     for (let i = 0; i < START_TRIES; i++) {
@@ -260,10 +260,6 @@ function asUser(program: string, args: readonly string[]): [string, ...string[]]
     ...["--reuid=postgres", "--regid=postgres", "--clear-groups", `${BIN}/${program}`],
     ...args,
   ];
-}
-
-function through([first, ...rest]: readonly string[], command: [string, ...string[]]): [string, ...string[]] {
-  return first === undefined ? command : [first, ...rest, ...command];
 }
 
 async function run(program: string, args: readonly string[]): Promise<void> {
