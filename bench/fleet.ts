@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console
 /**
  * A fleet on a real PostgreSQL: `deno run -A --v8-flags=--max-old-space-size=8192 bench/fleet.ts [--hosts 20] [--clients 1000] [--rules 99] [--changes 200]`. How long a
  * change takes until it is in force on every host, what it costs the database, and what a host takes to start and to keep.

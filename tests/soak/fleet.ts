@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console
 /**
  * Hosts of a fleet that come and go under a load of changes, on a server that is paused and killed now and then:
  * `deno task fleet:soak [--seconds 60]`. No host allows by a rule once the call that revoked it has said that it is gone from all

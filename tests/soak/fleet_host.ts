@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console
 /**
  * A host of a fleet as a process of its own, without a data plane: it makes changes and answers questions about its policy, a line
  * of JSON each. `fleet.ts` kills it. Arguments: state folder, seal key, store, password file, CA file, name.
