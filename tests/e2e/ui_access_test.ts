@@ -53,10 +53,10 @@ Deno.test({ ignore, name: "the page of the program: in by its link, live, and ou
     await page.getByText(/^59m \d+s left$/).waitFor();
 
     await page.reload();
-    await page.getByText("live", { exact: true }).waitFor();
+    await page.locator("#connection", { hasText: /^live$/ }).waitFor();
     const second = await page.context().newPage();
     await second.goto(`${origin}/ui/`);
-    await second.getByText("live", { exact: true }).waitFor();
+    await second.locator("#connection", { hasText: /^live$/ }).waitFor();
     await second.close();
     assertEquals(complaints, []);
 
@@ -94,7 +94,7 @@ Deno.test(
     const { page, complaints } = await browser.open([origin, elsewhere]);
     await page.goto(elsewhere);
     await page.getByText("in").click();
-    await page.getByText("live", { exact: true }).waitFor();
+    await page.locator("#connection", { hasText: /^live$/ }).waitFor();
     assertEquals(complaints.filter((each) => !each.includes("favicon")), []);
     await page.context().clearCookies();
     await page.getByText("Your session has ended").waitFor();
@@ -135,7 +135,7 @@ Deno.test(
     await using browser = await startBrowser();
     const { page } = await browser.open([]);
     await page.goto(await linkOf(api));
-    await page.getByText("live", { exact: true }).waitFor();
+    await page.locator("#connection", { hasText: /^live$/ }).waitFor();
     await page.goto(`http://127.0.0.1:${site.addr.port}/`);
     await page.waitForFunction("document.title !== ''");
     // An opaque answer is one that the page cannot read.

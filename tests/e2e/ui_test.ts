@@ -155,7 +155,7 @@ Deno.test({ ignore, name: "filters, pause and a cut connection" }, async () => {
   await write(api, { ...DENIED, path: "/5" });
   isCut = false;
   await paths("/5", "/4", "/3", "/2", "/1"); // nothing twice, nothing lost
-  await page.getByText("live", { exact: true }).waitFor();
+  await page.locator("#connection", { hasText: /^live$/ }).waitFor();
 });
 
 Deno.test({ ignore, name: "from a denial to a rule: shown first, then added" }, async (t) => {

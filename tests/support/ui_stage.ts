@@ -58,7 +58,7 @@ export async function startApi(fleet: () => StatusReport["fleet"] = () => undefi
 /** Opens the page with a new link and waits until it is live. */
 export async function enter(page: Page, link: string): Promise<void> {
   await page.goto(link);
-  await page.getByText("live", { exact: true }).waitFor();
+  await page.locator("#connection", { hasText: /^live$/ }).waitFor();
 }
 
 /** Waits until there are exactly so many rows. */
