@@ -79,7 +79,11 @@ export async function startOpenssl(cwd: string, args: readonly string[]): Promis
   return {
     port: Number(/ACCEPT 127\.0\.0\.1:(\d+)\n/.exec(said)?.[1]),
     [Symbol.asyncDispose]: async () => {
-      server.kill("SIGKILL");
+      try {
+        server.kill("SIGKILL");
+      } catch {
+        // it has ended by itself, as with -naccept
+      }
       await server.status;
       await output.cancel();
     },

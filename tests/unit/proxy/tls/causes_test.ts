@@ -14,6 +14,7 @@ import { SocketStream } from "../../../../proxy/streams/socket_stream.ts";
 import { hasProgram, runProgram } from "../../../support/programs.ts";
 import { soon } from "../../../support/sockets.ts";
 import { proxyAuthority } from "../../../support/test_authority.ts";
+import { startOpenssl } from "../../../support/tls_servers.ts";
 
 hasNativeCalls();
 const hasOpenssl = hasProgram("openssl");
@@ -105,24 +106,10 @@ async function failureWith(
   args: readonly string[],
   { caPem, hostname }: { readonly caPem: string; readonly hostname: string },
 ): Promise<{ readonly error: unknown; readonly isLate: boolean }> {
-  await using server = new Deno.Command("openssl", {
-    args: ["s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-www", ...args],
-    cwd,
-    stdin: "null",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  const output = server.stdout.getReader();
-  let said = "";
-  while (!/ACCEPT 127\.0\.0\.1:\d+\n/.test(said)) {
-    const { value, done } = await soon("s_server listens", output.read());
-    assert(!done, `s_server ended: ${said}`);
-    said += new TextDecoder().decode(value);
-  }
-  const port = Number(/ACCEPT 127\.0\.0\.1:(\d+)\n/.exec(said)?.[1]);
+  await using server = await startOpenssl(cwd, ["-naccept", "1", ...args]);
   let tls: Deno.TlsConn | undefined;
   let isLate = false;
-  const tcp = await Deno.connect({ hostname: "127.0.0.1", port });
+  const tcp = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
   try {
     tls = await Deno.startTls(tcp, { hostname, caCerts: [caPem], alpnProtocols: ["http/1.1"] });
     await soon("the handshake", tls.handshake());
@@ -138,7 +125,6 @@ async function failureWith(
     } catch {
       // a failed handshake has closed it
     }
-    await output.cancel();
   }
 }
 
