@@ -2,7 +2,7 @@
  * Audit records as the body of an answer: as lines of JSON, or as server-sent events. Whoever reads slowly is waited for;
  * nothing but a chunk is held for them here.
  *
- * Not here: which records (`routes_audit.ts`), and what waits for a slow follower (`store/audit_feed.ts`).
+ * Not here: which records (`routes_audit.ts`), and what waits for a slow follower (`store/audit/feed.ts`).
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * The call that reads and follows the audit log.
  *
- * Not here: the form of an answer (`audit_stream.ts`), where records come from (`store/audit_store.ts`).
+ * Not here: the form of an answer (`audit_stream.ts`), where records come from (`store/audit/store.ts`).
  *
  * @module
  */

@@ -8,7 +8,7 @@
 import { z } from "@hono/zod-openapi";
 import type { PolicyFile } from "../policy/policy_file.ts";
 import type { PolicyPlan } from "../policy/policy_diff.ts";
-import type { AppliedPolicy } from "../store/change_policy.ts";
+import type { AppliedPolicy } from "../store/changes/policy.ts";
 import { ClientWithTokenBody, clientWithTokenBody, RuleBody, ruleFieldsBody } from "./schemas.ts";
 
 const name = z.string();

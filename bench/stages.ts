@@ -17,7 +17,7 @@ const STAGES: readonly (readonly [stage: string, ...paths: readonly string[]])[]
   ["read head", "proxy/http1/head_reader.ts", "proxy/message/target.ts", "proxy/accept/"],
   ["write head", "proxy/http1/head_writer.ts"],
   ["request and watch of the client", "proxy/http1/request.ts"],
-  ["audit", "proxy/records/", "policy/audit_record.ts", "store/audit", "store/split_file.ts", "cli/"],
+  ["audit", "proxy/records/", "policy/audit_record.ts", "store/audit/", "cli/"],
   [
     "decide",
     "policy/",

@@ -2,7 +2,7 @@
  * One decision as it is logged: the record, its two line forms, and the reader of the JSON form. Field names are here and
  * nowhere else. There is no field that could hold a credential, a header or a body.
  *
- * Not here: writing (`proxy/records/audit_log.ts`), keeping and asking for records (`store/audit_store.ts`).
+ * Not here: writing (`proxy/records/audit_log.ts`), keeping and asking for records (`store/audit/store.ts`).
  *
  * @module
  */

@@ -8,7 +8,7 @@
  * A client's own budget is a brake: a file that says nothing of it lifts it only where clients are pruned, since then the
  * file is all that there is to be.
  *
- * Not here: reading the file (`policy_file.ts`), and making the changes (`store/change_policy.ts`).
+ * Not here: reading the file (`policy_file.ts`), and making the changes (`store/changes/policy.ts`).
  *
  * @module
  */

@@ -254,7 +254,7 @@ function readRule(fields: YamlFields, secrets: ReadonlyMap<string, PolicySecret>
   return { spec, ...readLifetime(fields) };
 }
 
-/** Of a listed secret: as `allow` has it (`store/change_rules.ts`). */
+/** Of a listed secret: as `allow` has it (`store/changes/rules.ts`). */
 function checkPlace(
   { secret = "", paths }: RuleSpec,
   secrets: ReadonlyMap<string, PolicySecret>,

@@ -1,7 +1,7 @@
 /**
  * Which audit records somebody asks for: the test of one record, and the time that a question begins at.
  *
- * Not here: the fields of a filter (`audit_record.ts`), and where records come from (`store/audit_store.ts`).
+ * Not here: the fields of a filter (`audit_record.ts`), and where records come from (`store/audit/store.ts`).
  *
  * @module
  */

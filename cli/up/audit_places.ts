@@ -2,7 +2,7 @@
  * Where `up` writes the audit log: what waits for a collector, the store that `logs` reads, the documented log in the format
  * of `--log-format`, and stdout. New requests are refused while one of the files cannot be written.
  *
- * Not here: the files (`store/audit_store.ts`, `store/audit_file.ts`).
+ * Not here: the files (`store/audit/store.ts`, `store/audit/file.ts`).
  *
  * @module
  */
@@ -10,8 +10,8 @@ import { basename, dirname, join, resolve } from "node:path";
 import { ProxyError } from "../../core/errors.ts";
 import type { AuditSink } from "../../proxy/records/audit_log.ts";
 import { linePlace, sinkOf } from "../../proxy/records/audit_sinks.ts";
-import { AuditStore } from "../../store/audit_store.ts";
-import { besidePath, SplitFile } from "../../store/split_file.ts";
+import { AuditStore } from "../../store/audit/store.ts";
+import { besidePath, SplitFile } from "../../store/audit/split_file.ts";
 import type { Output } from "../terminal/output.ts";
 import { StdoutLines } from "../terminal/stdout_lines.ts";
 import type { UpConfig } from "./config.ts";

@@ -3,7 +3,7 @@
  * leaves it when the collector has said that it has it: each arrives at least once. Nothing waits for the collector; what it
  * does not take in time is dropped by the queue's bound, counted and told.
  *
- * Not here: the queue (`store/line_queue.ts`), what is sent and what an answer means (`proxy/records/otlp.ts`), where to
+ * Not here: the queue (`store/audit/line_queue.ts`), what is sent and what an answer means (`proxy/records/otlp.ts`), where to
  * (`otlp_target.ts`).
  *
  * @module
@@ -21,7 +21,7 @@ import {
   otlpRequest,
   type OtlpSource,
 } from "../../proxy/records/otlp.ts";
-import type { LineQueue, TakenLines } from "../../store/line_queue.ts";
+import type { LineQueue, TakenLines } from "../../store/audit/line_queue.ts";
 
 /** How the export does. The counts are since the start and never fall. */
 export interface ExportFigures {

@@ -20,7 +20,7 @@ import type { ParentProxies } from "../../proxy/egress/parents/parents.ts";
 import { providerCall } from "../../proxy/egress/provider_call.ts";
 import type { Trust } from "../../proxy/egress/tls/trust.ts";
 import { readOtlpAnswer } from "../../proxy/records/otlp.ts";
-import { LineQueue } from "../../store/line_queue.ts";
+import { LineQueue } from "../../store/audit/line_queue.ts";
 import { VERSION } from "../command/cmd_version.ts";
 import { readFileBytes } from "../terminal/input_bytes.ts";
 import type { UpConfig } from "./config.ts";

@@ -7,7 +7,7 @@
  * A file that cannot be read stops the start, and at SIGHUP changes nothing. A secret that is missing never stops the
  * start: secrets are made through the API of the proxy that is to start.
  *
- * Not here: reading and applying (`policy/policy_file.ts`, `store/change_policy.ts`).
+ * Not here: reading and applying (`policy/policy_file.ts`, `store/changes/policy.ts`).
  *
  * @module
  */

@@ -3,7 +3,7 @@
  * disk is bounded in bytes: first denials are only counted, then new requests are refused, until it has caught up.
  *
  * Not here: what a record and its line are (`policy/audit_record.ts`), operational messages (`core/log.ts`), where records
- * are kept (`store/audit_store.ts`, `store/audit_file.ts`).
+ * are kept (`store/audit/store.ts`, `store/audit/file.ts`).
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * Several places for the records of one audit log, and the forms that they take: each form of a piece is printed once,
  * whatever the number of places.
  *
- * Not here: the places themselves (`store/audit_store.ts`, `store/audit_file.ts`).
+ * Not here: the places themselves (`store/audit/store.ts`, `store/audit/file.ts`).
  *
  * @module
  */

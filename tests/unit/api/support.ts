@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { AuditSource, SecretDesk, StatusReport } from "../../../api/control.ts";
 import { type Api, type ApiOptions, startApi } from "../../../api/server.ts";
 import { systemClock } from "../../../core/clock.ts";
-import { AuditStore, type AuditStoreOptions } from "../../../store/audit_store.ts";
+import { AuditStore, type AuditStoreOptions } from "../../../store/audit/store.ts";
 import { LATENCY_BOUNDS } from "../../../core/histogram.ts";
 import { type Reason, REASONS } from "../../../policy/reason.ts";
 import { State } from "../../../store/state.ts";

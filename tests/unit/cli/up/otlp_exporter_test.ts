@@ -8,7 +8,7 @@ import { type Resolve, systemResolve } from "../../../../proxy/egress/dialler.ts
 import { ProxyError } from "../../../../core/errors.ts";
 import { hasNativeCalls } from "../../../../core/native.ts";
 import { formatStored, type StoredRecord } from "../../../../policy/audit_record.ts";
-import { LineQueue } from "../../../../store/line_queue.ts";
+import { LineQueue } from "../../../../store/audit/line_queue.ts";
 import { makeRecord } from "../../../support/make_record.ts";
 import { OtlpReceiver } from "../../../support/otlp_receiver.ts";
 import { soon, waitUntil } from "../../../support/sockets.ts";

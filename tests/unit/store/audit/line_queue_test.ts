@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ProxyError } from "../../../core/errors.ts";
-import { LineQueue, type TakenLines } from "../../../store/line_queue.ts";
-import { mountSmallDisk } from "../../support/small_disk.ts";
-import { tempFolder } from "./support.ts";
+import { ProxyError } from "../../../../core/errors.ts";
+import { LineQueue, type TakenLines } from "../../../../store/audit/line_queue.ts";
+import { mountSmallDisk } from "../../../support/small_disk.ts";
+import { tempFolder } from "../support.ts";
 
 const BOUNDS = { maxBytes: 60, segmentBytes: 20 };
 const ALL = { lines: 100, bytes: 1_000 };

@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { parseName } from "../core/names.ts";
-import { parseBudgets } from "../policy/budget.ts";
+import { parseName } from "../../core/names.ts";
+import { parseBudgets } from "../../policy/budget.ts";
 import {
   digestToken,
   makeToken,
@@ -14,13 +14,13 @@ import {
   removeClient,
   type StoredClient,
   writeClient,
-} from "./clients.ts";
-import { MAX_BUDGETS_PER_CLIENT, MAX_CLIENTS } from "./limits.ts";
-import type { ClientRecord, NewClient } from "./records.ts";
-import { checkRoom, quoted, refuseConflict, refuseNotFound } from "./refuse.ts";
-import { removeRule } from "./rules.ts";
-import type { PolicyView } from "./view.ts";
-import type { Writer } from "./writer.ts";
+} from "../clients.ts";
+import { MAX_BUDGETS_PER_CLIENT, MAX_CLIENTS } from "../limits.ts";
+import type { ClientRecord, NewClient } from "../records.ts";
+import { checkRoom, quoted, refuseConflict, refuseNotFound } from "../refuse.ts";
+import { removeRule } from "../rules.ts";
+import type { PolicyView } from "../view.ts";
+import type { Writer } from "../writer.ts";
 
 /** See `State.createClient`. */
 export async function createClient(writer: Writer, name: string, ownToken?: string): Promise<NewClient> {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { AuditFeed } from "../../../store/audit_feed.ts";
-import { makeRecord as record } from "../../support/make_record.ts";
+import { AuditFeed } from "../../../../store/audit/feed.ts";
+import { makeRecord as record } from "../../../support/make_record.ts";
 
 Deno.test("AuditFeed bounds what waits for a follower in characters too", async () => {
   const feed = new AuditFeed();

@@ -2,14 +2,14 @@
  * The audit records that are kept: on the disk, bounded and rotated, and handed on to followers as they come. One line of
  * the JSON form per record, whatever the log's format is, so that a later run, and a later program, can read them.
  *
- * Not here: the documented log (`audit_file.ts` under `--log-file`), and who may ask (`api/routes_audit.ts`).
+ * Not here: the documented log (`file.ts` under `--log-file`), and who may ask (`api/routes_audit.ts`).
  *
  * @module
  */
-import { formatStored, type RecordFilter, type StoredRecord } from "../policy/audit_record.ts";
-import { AuditFeed, type Missed } from "./audit_feed.ts";
-import { readRecords } from "./audit_reader.ts";
-import { mergeRecords } from "./audit_merge.ts";
+import { formatStored, type RecordFilter, type StoredRecord } from "../../policy/audit_record.ts";
+import { AuditFeed, type Missed } from "./feed.ts";
+import { readRecords } from "./reader.ts";
+import { mergeRecords } from "./merge.ts";
 import { besidePath, SplitFile, type SplitPositions } from "./split_file.ts";
 
 /** 32 MiB, some 100,000 records; with five old files at most 192 MiB of disk. */

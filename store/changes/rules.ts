@@ -5,15 +5,15 @@
  *
  * @module
  */
-import { MAX_DURATION_MS } from "../core/duration.ts";
-import { hasPlaceFor, SEGMENT_PLACEHOLDER } from "../policy/placeholder.ts";
-import { hostWithin, parseHostPattern, type Rule, ruleKey, type RuleSpec } from "../policy/rule.ts";
-import { requireClient } from "./change_clients.ts";
-import { MAX_RULE_CHARS, MAX_RULES, MAX_RULES_PER_CLIENT } from "./limits.ts";
-import { checkRoom, quoted, refuseConflict, refuseInvalid, refuseNotFound } from "./refuse.ts";
-import { removeRule, type StoredRule, writeRule } from "./rules.ts";
-import { isUnexpired, type PolicyView } from "./view.ts";
-import type { Writer } from "./writer.ts";
+import { MAX_DURATION_MS } from "../../core/duration.ts";
+import { hasPlaceFor, SEGMENT_PLACEHOLDER } from "../../policy/placeholder.ts";
+import { hostWithin, parseHostPattern, type Rule, ruleKey, type RuleSpec } from "../../policy/rule.ts";
+import { requireClient } from "./clients.ts";
+import { MAX_RULE_CHARS, MAX_RULES, MAX_RULES_PER_CLIENT } from "../limits.ts";
+import { checkRoom, quoted, refuseConflict, refuseInvalid, refuseNotFound } from "../refuse.ts";
+import { removeRule, type StoredRule, writeRule } from "../rules.ts";
+import { isUnexpired, type PolicyView } from "../view.ts";
+import type { Writer } from "../writer.ts";
 
 /** How long a rule lives, and where it stands. */
 export interface RuleOptions {

@@ -1,11 +1,11 @@
 /**
  * A file of audit lines: appended to, 0600, and rotated by size (`audit.log`, `audit.log.1` … the oldest goes).
  *
- * Not here: what a line says, and reading lines back (`audit_reader.ts`).
+ * Not here: what a line says, and reading lines back (`reader.ts`).
  *
  * @module
  */
-import { ProxyError } from "../core/errors.ts";
+import { ProxyError } from "../../core/errors.ts";
 
 /** 64 MiB, some 300,000 lines; with five old files at most 384 MiB of disk. */
 const MAX_FILE_BYTES = 64 * 1_048_576;

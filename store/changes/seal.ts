@@ -10,16 +10,16 @@
  *
  * A key that the operator brings stays where it is.
  *
- * Not here: how rows are exchanged all at once (`Engine.reseal`), and the files themselves (`seal_key.ts`).
+ * Not here: how rows are exchanged all at once (`Engine.reseal`), and the files themselves (`store/seal_key.ts`).
  *
  * @module
  */
-import { ProxyError } from "../core/errors.ts";
-import { deriveKeys, type StoreKeys } from "./seal.ts";
-import { makeProof } from "./seal_proof.ts";
-import { installNextKey, loadSealKey, makeNextKey, previousKeyPath, readNextKey } from "./seal_key.ts";
-import { writeSecret } from "./secrets.ts";
-import type { Writer } from "./writer.ts";
+import { ProxyError } from "../../core/errors.ts";
+import { deriveKeys, type StoreKeys } from "../seal.ts";
+import { makeProof } from "../seal_proof.ts";
+import { installNextKey, loadSealKey, makeNextKey, previousKeyPath, readNextKey } from "../seal_key.ts";
+import { writeSecret } from "../secrets.ts";
+import type { Writer } from "../writer.ts";
 
 /** What was done. */
 export interface RotatedSealKey {

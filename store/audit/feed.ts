@@ -2,12 +2,12 @@
  * Records as they are written, for whoever follows. A follower that reads too slowly waits for nobody and nobody waits
  * for it: beyond its bound, records are counted instead of kept.
  *
- * Not here: records of the past (`audit_reader.ts`).
+ * Not here: records of the past (`reader.ts`).
  *
  * @module
  */
-import type { RecordFilter, StoredRecord } from "../policy/audit_record.ts";
-import { matchesRecord } from "../policy/record_filter.ts";
+import type { RecordFilter, StoredRecord } from "../../policy/audit_record.ts";
+import { matchesRecord } from "../../policy/record_filter.ts";
 
 /** Records that wait for one follower. All followers share the records themselves. */
 const MAX_WAITING = 10_000;

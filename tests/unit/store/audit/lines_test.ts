@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { linesBackwards, linesFrom, seekLine } from "../../../store/audit_lines.ts";
+import { linesBackwards, linesFrom, seekLine } from "../../../../store/audit/lines.ts";
 
 /** Runs `work` with a file of these bytes. */
 async function withFile(bytes: Uint8Array, work: (file: Deno.FsFile) => Promise<void>): Promise<void> {

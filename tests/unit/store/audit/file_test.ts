@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { ProxyError } from "../../../core/errors.ts";
-import { AuditFile } from "../../../store/audit_file.ts";
+import { ProxyError } from "../../../../core/errors.ts";
+import { AuditFile } from "../../../../store/audit/file.ts";
 
 /** An empty folder that goes away. */
 async function makeFolder(): Promise<

@@ -5,14 +5,14 @@
  * Records are in the order of their times, as the clock never steps back. When it was set back between two runs of the
  * program, the records of the first of them are older than their times say, and a question with a time may leave them out.
  *
- * Not here: writing (`audit_file.ts`), and records to come (`audit_feed.ts`).
+ * Not here: writing (`file.ts`), and records to come (`feed.ts`).
  *
  * @module
  */
-import { parseRecord, type RecordFilter, type StoredRecord } from "../policy/audit_record.ts";
-import { matchesRecord } from "../policy/record_filter.ts";
-import type { FilePosition } from "./audit_file.ts";
-import { linesBackwards, linesFrom, seekLine } from "./audit_lines.ts";
+import { parseRecord, type RecordFilter, type StoredRecord } from "../../policy/audit_record.ts";
+import { matchesRecord } from "../../policy/record_filter.ts";
+import type { FilePosition } from "./file.ts";
+import { linesBackwards, linesFrom, seekLine } from "./lines.ts";
 
 /** The files of a store, and how far they are read. */
 export interface Snapshot {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { StoredRecord } from "../policy/audit_record.ts";
+import type { StoredRecord } from "../../policy/audit_record.ts";
 
 /**
  * Both, oldest first, those of `first` before others of the same time; with a `limit` the newest so many. Each has to be in

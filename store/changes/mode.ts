@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { MAX_DURATION_MS } from "../core/duration.ts";
-import type { Mode, ModeSwitch } from "../policy/mode.ts";
-import { requireClient } from "./change_clients.ts";
-import type { Mutation } from "./engine.ts";
-import { refuseInvalid } from "./refuse.ts";
-import { removeMode, writeMode } from "./modes.ts";
-import type { Writer } from "./writer.ts";
+import { MAX_DURATION_MS } from "../../core/duration.ts";
+import type { Mode, ModeSwitch } from "../../policy/mode.ts";
+import { requireClient } from "./clients.ts";
+import type { Mutation } from "../engine.ts";
+import { refuseInvalid } from "../refuse.ts";
+import { removeMode, writeMode } from "../modes.ts";
+import type { Writer } from "../writer.ts";
 
 /** A switch that is to be made. */
 export interface NewModeSwitch {

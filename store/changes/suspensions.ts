@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { requireClient } from "./change_clients.ts";
-import { writeClient } from "./clients.ts";
-import { writeSuspension } from "./suspensions.ts";
-import type { Writer } from "./writer.ts";
+import { requireClient } from "./clients.ts";
+import { writeClient } from "../clients.ts";
+import { writeSuspension } from "../suspensions.ts";
+import type { Writer } from "../writer.ts";
 
 /** See `State.suspend` and `State.resume`. @returns whether that changed anything */
 export async function setSuspended(

@@ -5,14 +5,14 @@
  *
  * @module
  */
-import { parseEnvNames } from "../core/env_names.ts";
-import { ProxyError } from "../core/errors.ts";
-import { parseName } from "../core/names.ts";
-import { MAX_SECRETS } from "./limits.ts";
-import type { SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
-import { checkRoom, quoted, refuseConflict, refuseNotFound } from "./refuse.ts";
-import { checkStorable, parseSecretHost, removeSecret, writeSecret } from "./secrets.ts";
-import type { Writer } from "./writer.ts";
+import { parseEnvNames } from "../../core/env_names.ts";
+import { ProxyError } from "../../core/errors.ts";
+import { parseName } from "../../core/names.ts";
+import { MAX_SECRETS } from "../limits.ts";
+import type { SecretInput, SecretRecord, SecretUpdate } from "../records.ts";
+import { checkRoom, quoted, refuseConflict, refuseNotFound } from "../refuse.ts";
+import { checkStorable, parseSecretHost, removeSecret, writeSecret } from "../secrets.ts";
+import type { Writer } from "../writer.ts";
 
 /** See `State.putSecret`. */
 export async function putSecret(writer: Writer, input: SecretInput, force: boolean): Promise<SecretRecord> {

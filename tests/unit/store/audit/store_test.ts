@@ -1,8 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { join } from "node:path";
-import { formatStored, type RecordFilter, type StoredRecord } from "../../../policy/audit_record.ts";
-import { makeRecord as record } from "../../support/make_record.ts";
-import { AuditStore, type AuditStoreOptions } from "../../../store/audit_store.ts";
+import { formatStored, type RecordFilter, type StoredRecord } from "../../../../policy/audit_record.ts";
+import { makeRecord as record } from "../../../support/make_record.ts";
+import { AuditStore, type AuditStoreOptions } from "../../../../store/audit/store.ts";
 
 /** Bytes of a line of {@linkcode record}: every port has as many digits. */
 const LINE_BYTES = formatStored(record(10_000), "json").length + 1;

@@ -6,8 +6,8 @@
  *
  * @module
  */
-import { isUnauthenticatedDenial, type StoredRecord } from "../policy/audit_record.ts";
-import { AuditFile, type AuditFileOptions, type FilePosition } from "./audit_file.ts";
+import { isUnauthenticatedDenial, type StoredRecord } from "../../policy/audit_record.ts";
+import { AuditFile, type AuditFileOptions, type FilePosition } from "./file.ts";
 
 /** Both files: that of a log, and the one beside it. */
 export interface SplitPositions {

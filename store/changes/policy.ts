@@ -17,13 +17,13 @@ import {
   type PolicyPlan,
   type PresentPolicy,
   type Prune,
-} from "../policy/policy_diff.ts";
-import type { PolicyFile } from "../policy/policy_file.ts";
-import { batchesOf } from "./batches.ts";
-import type { Rule } from "../policy/rule.ts";
-import { requireClient, withBudget } from "./change_clients.ts";
-import { digestToken, makeToken, removeClient, type StoredClient, writeClient } from "./clients.ts";
-import type { Mutation } from "./engine.ts";
+} from "../../policy/policy_diff.ts";
+import type { PolicyFile } from "../../policy/policy_file.ts";
+import { batchesOf } from "../batches.ts";
+import type { Rule } from "../../policy/rule.ts";
+import { requireClient, withBudget } from "./clients.ts";
+import { digestToken, makeToken, removeClient, type StoredClient, writeClient } from "../clients.ts";
+import type { Mutation } from "../engine.ts";
 import {
   MAX_BUDGETS_PER_CLIENT,
   MAX_CLIENTS,
@@ -31,12 +31,12 @@ import {
   MAX_RULE_CHARS,
   MAX_RULES,
   MAX_RULES_PER_CLIENT,
-} from "./limits.ts";
-import type { NewClient } from "./records.ts";
-import { checkRoom, refuseInvalid } from "./refuse.ts";
-import { removeRule, type StoredRule, writeRule } from "./rules.ts";
-import type { PolicyView } from "./view.ts";
-import type { Writer } from "./writer.ts";
+} from "../limits.ts";
+import type { NewClient } from "../records.ts";
+import { checkRoom, refuseInvalid } from "../refuse.ts";
+import { removeRule, type StoredRule, writeRule } from "../rules.ts";
+import type { PolicyView } from "../view.ts";
+import type { Writer } from "../writer.ts";
 
 /** How a policy is applied. */
 export interface ApplyOptions {

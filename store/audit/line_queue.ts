@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { messageOf, ProxyError } from "../core/errors.ts";
+import { messageOf, ProxyError } from "../../core/errors.ts";
 import {
   type Front,
   linesIn,
