@@ -30,6 +30,15 @@ export const MAX_SOURCE_FILE_BYTES = 4_096;
 /** Characters of a rule as JSON. Rules are ASCII, so that a row stays at half of what Deno KV takes. */
 export const MAX_RULE_CHARS = 32_768;
 
+/** Host groups whose CA is in the store. A host uses one of them; each takes 2 KB where the key is elliptic. */
+export const MAX_CAS = 100;
+
+/** Characters of a CA's certificate and its chain as PEM: a dozen certificates. With the key it fits a row of Deno KV. */
+export const MAX_CA_CERT_CHARS = 32_768;
+
+/** Characters of a CA's private key as PEM: RSA 16384 fits. */
+export const MAX_CA_KEY_CHARS = 16_384;
+
 /** 1,024 bits even as hex: longer says no more. (Above 255 SOCKS5 cannot carry it, RFC 1929 §2; HTTP can.) */
 export const MAX_TOKEN_CHARS = 256;
 

@@ -7,6 +7,7 @@
  * @module
  */
 import { ProxyError } from "../core/errors.ts";
+import { CA_PREFIX, readCa } from "./cas.ts";
 import { CLIENT_PREFIX, readClient } from "./clients.ts";
 import type { Engine, Mutation, RowSource, SealedEngine } from "./engine.ts";
 import { SWEEP_BATCH } from "./limits.ts";
@@ -102,6 +103,7 @@ export async function loadState(source: RowSource, keys: StoreKeys, nowMs: numbe
     else leftovers.push({ key: row.key });
   }
   for await (const row of source.rows(SECRET_PREFIX)) view.setSecret(await readSecret(keys.sealing, row));
+  for await (const row of source.rows(CA_PREFIX)) view.setCa(await readCa(keys.sealing, row));
   for await (const row of source.rows(SUSPENSION_PREFIX)) view.suspendAll(readSuspension(row));
   for await (const row of source.rows(MODE_PREFIX)) {
     const made = readMode(row);

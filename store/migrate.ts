@@ -7,6 +7,7 @@
  */
 import { ProxyError } from "../core/errors.ts";
 import { batchesOf } from "./batches.ts";
+import { CA_PREFIX } from "./cas.ts";
 import { CLIENT_PREFIX } from "./clients.ts";
 import type { Engine, Mutation, SealedEngine } from "./engine.ts";
 import { openKeys } from "./load.ts";
@@ -15,13 +16,15 @@ import { SECRET_PREFIX } from "./secrets.ts";
 import { SUSPENSION_PREFIX } from "./suspensions.ts";
 
 /** What is of the policy. What was used of budgets is a host's own, and stays. */
-const PREFIXES = [CLIENT_PREFIX, RULE_PREFIX, SECRET_PREFIX, SUSPENSION_PREFIX];
+const PREFIXES = [CLIENT_PREFIX, RULE_PREFIX, SECRET_PREFIX, CA_PREFIX, SUSPENSION_PREFIX];
 
 /** How much was copied. */
 export interface Migrated {
   readonly clients: number;
   readonly rules: number;
   readonly secrets: number;
+  /** Host groups whose CA is among it. */
+  readonly cas: number;
 }
 
 /**
@@ -58,8 +61,8 @@ export async function migrate(
     for (const batch of batchesOf(mutations, to.commitBounds)) await to.commit(batch);
     await to.initialise(from.sealCheck, id);
   }
-  const [clients = 0, rules = 0, secrets = 0] = counts;
-  return { clients, rules, secrets };
+  const [clients = 0, rules = 0, secrets = 0, cas = 0] = counts;
+  return { clients, rules, secrets, cas };
 }
 
 function putBack(key: Deno.KvKey, value: unknown, nowMs: number): Mutation {

@@ -14,6 +14,8 @@ import type { PolicyFile } from "../policy/policy_file.ts";
 import type { Rule, RuleSpec } from "../policy/rule.ts";
 import { type JudgedRule, ruleWarnings } from "../policy/rule_health.ts";
 import type { Mode, ModeSwitch } from "../policy/mode.ts";
+import type { CaRecord, StoredCa } from "./cas.ts";
+import * as cas from "./changes/cas.ts";
 import * as clients from "./changes/clients.ts";
 import * as policy from "./changes/policy.ts";
 import * as mode from "./changes/mode.ts";
@@ -194,6 +196,31 @@ export class State implements AsyncDisposable {
   /** Deletes a secret; rules that name it stay, and deny. @throws ProxyError `input.not-found` */
   deleteSecret(name: string): Promise<void> {
     return this.#writer.write(() => secrets.deleteSecret(this.#writer, name));
+  }
+
+  /** The CAs of host groups that are in the store, without their keys, by host group. */
+  listCas(): CaRecord[] {
+    return this.#view.cas();
+  }
+
+  /** The CA of a host group with its key: for `cli/up/certificates.ts`, and never to be shown or logged. */
+  storedCa(hostgroup: string): StoredCa | undefined {
+    return this.#view.ca(hostgroup);
+  }
+
+  /**
+   * Keeps the CA of a host group, its key sealed, in the place of the one that it had, if any. The same certificate once more
+   * changes nothing.
+   *
+   * @throws ProxyError `input.invalid`, `limit.reached`; what `input.check` throws
+   */
+  putCa(input: cas.CaInput): Promise<CaRecord> {
+    return this.#writer.write(() => cas.putCa(this.#writer, input));
+  }
+
+  /** Gives a CA another certificate for its key, when it still has the version that it is for. @throws ProxyError `input.invalid` */
+  renewCa(hostgroup: string, renewal: cas.CaRenewal): Promise<void> {
+    return this.#writer.write(() => cas.renewCa(this.#writer, hostgroup, renewal));
   }
 
   /**

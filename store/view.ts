@@ -10,6 +10,7 @@
  */
 import { type Mode, type ModeSwitch, ModeSwitches } from "../policy/mode.ts";
 import { hostWithin, type Rule } from "../policy/rule.ts";
+import type { CaRecord, StoredCa } from "./cas.ts";
 import type { StoredClient } from "./clients.ts";
 import { MAX_REMEMBERED_HOSTS } from "./limits.ts";
 import type { ClientRecord, SecretRecord } from "./records.ts";
@@ -29,7 +30,7 @@ export interface Admission {
   readonly credential?: { readonly secret: string; readonly version: string };
 }
 
-/** One step of a change, for another view of the same policy. No value of a secret is in it. */
+/** One step of a change, for another view of the same policy. No value of a secret and no key of a CA is in it. */
 export type ViewChange =
   | { readonly kind: "client"; readonly stored: StoredClient }
   | { readonly kind: "client-gone"; readonly name: string }
@@ -37,6 +38,8 @@ export type ViewChange =
   | { readonly kind: "rules-gone"; readonly client: string; readonly gone: readonly StoredRule[] }
   | { readonly kind: "secret"; readonly record: SecretRecord }
   | { readonly kind: "secret-gone"; readonly name: string }
+  | { readonly kind: "ca"; readonly record: CaRecord }
+  | { readonly kind: "ca-gone"; readonly hostgroup: string }
   | { readonly kind: "mode"; readonly made: ModeSwitch }
   | { readonly kind: "all-suspended"; readonly since: number | undefined }
   | { readonly kind: "held"; readonly untilMs: number };
@@ -62,6 +65,7 @@ export class PolicyView {
   readonly #byDigest = new Map<string, ClientEntry>();
   readonly #rules = new Map<string, StoredRule>();
   readonly #secrets = new Map<string, StoredSecret>();
+  readonly #cas = new Map<string, StoredCa>();
   /** Names of clients by the `host:port` that a passthrough rule of theirs names exactly; made when it is asked for. */
   #passing: ReadonlyMap<string, ReadonlySet<string>> | undefined;
   readonly #modes = new ModeSwitches();
@@ -79,6 +83,7 @@ export class PolicyView {
       for (const stored of rules) if (isUnexpired(stored.rule, nowMs)) changes.push({ kind: "rule", stored });
     }
     for (const { record } of this.#secrets.values()) changes.push({ kind: "secret", record });
+    for (const { record } of this.#cas.values()) changes.push({ kind: "ca", record });
     for (const made of this.#modes.list(nowMs)) changes.push({ kind: "mode", made });
     if (this.isAllSuspended) changes.push({ kind: "all-suspended", since: this.#allSuspendedSince });
     if (this.#heldUntilMs !== Infinity) changes.push({ kind: "held", untilMs: this.#heldUntilMs });
@@ -100,6 +105,10 @@ export class PolicyView {
         return this.setSecret({ record: change.record, value: "" });
       case "secret-gone":
         return this.deleteSecret(change.name);
+      case "ca":
+        return this.setCa({ record: change.record, keyPem: "" });
+      case "ca-gone":
+        return this.deleteCa(change.hostgroup);
       case "mode":
         return this.switchMode(change.made);
       case "all-suspended":
@@ -366,6 +375,26 @@ export class PolicyView {
   deleteSecret(name: string): void {
     this.#secrets.delete(name);
     this.onStep({ kind: "secret-gone", name });
+  }
+
+  /** All CAs without their keys, by host group. */
+  cas(): CaRecord[] {
+    return [...this.#cas.values()].map(({ record }) => record)
+      .sort((a, b) => a.hostgroup < b.hostgroup ? -1 : 1);
+  }
+
+  ca(hostgroup: string): StoredCa | undefined {
+    return this.#cas.get(hostgroup);
+  }
+
+  setCa(stored: StoredCa): void {
+    this.#cas.set(stored.record.hostgroup, stored);
+    this.onStep({ kind: "ca", record: stored.record });
+  }
+
+  deleteCa(hostgroup: string): void {
+    this.#cas.delete(hostgroup);
+    this.onStep({ kind: "ca-gone", hostgroup });
   }
 }
 

@@ -18,7 +18,7 @@ import { ProxyError } from "../../core/errors.ts";
 import { deriveKeys, type StoreKeys } from "../seal.ts";
 import { makeProof } from "../seal_proof.ts";
 import { installNextKey, loadSealKey, makeNextKey, previousKeyPath, readNextKey } from "../seal_key.ts";
-import { writeSecret } from "../secrets.ts";
+import { sealedRows } from "../sealed_rows.ts";
 import type { Writer } from "../writer.ts";
 
 /** What was done. */
@@ -60,8 +60,7 @@ export async function rotateSealKey(
     });
   }
   const keys = { ...made, token: former.token };
-  const secrets = writer.view.secrets().flatMap(({ name }) => writer.view.secret(name) ?? []);
-  const rows = await Promise.all(secrets.map((stored) => writeSecret(keys.sealing, stored)));
+  const rows = await sealedRows(writer.view, keys.sealing);
   await writer.reseal(
     keys,
     { sealCheck: await makeProof(keys, { carriesToken: true }), sealKeyId: keys.id },
@@ -71,7 +70,7 @@ export async function rotateSealKey(
   return {
     id: keys.id,
     formerId: former.id,
-    secrets: rows.length,
+    secrets: writer.view.secretCount,
     keyFile: brought ?? ownFile,
     ...(isMade ? { formerKeyFile: previousKeyPath(ownFile) } : {}),
   };

@@ -14,7 +14,7 @@ import type { Position } from "../postgres/database.ts";
 import { writeMode } from "../modes.ts";
 import { writeRule } from "../rules.ts";
 import type { StoreKeys } from "../seal.ts";
-import { writeSecret } from "../secrets.ts";
+import { sealedRows } from "../sealed_rows.ts";
 import { writeSuspension } from "../suspensions.ts";
 import type { PolicyView } from "../view.ts";
 import type { LocalCopy } from "./local_copy.ts";
@@ -110,12 +110,11 @@ export class CopyKeeper implements AsyncDisposable {
 export async function rowsOf(view: PolicyView, { sealing }: StoreKeys, nowMs: number): Promise<Mutation[]> {
   const clients = view.storedClients();
   const rules = clients.flatMap(({ record: { name } }) => view.storedRules(name));
-  const secrets = view.secrets().flatMap(({ name }) => view.secret(name) ?? []);
   const since = view.suspensions().find(({ client }) => client === undefined)?.since;
   return [
     ...clients.map(writeClient),
     ...rules.map((stored) => writeRule(stored, 0)),
-    ...await Promise.all(secrets.map((stored) => writeSecret(sealing, stored))),
+    ...await sealedRows(view, sealing),
     ...(since === undefined ? [] : [writeSuspension(since)]),
     ...view.modeSwitches(nowMs).map((made) => writeMode(made, nowMs)),
   ];

@@ -27,6 +27,11 @@ export function bringTo(view: PolicyView, fresh: PolicyView, nowMs: number): voi
     const stored = fresh.secret(name);
     if (stored && !isSame(view.secret(name), stored)) view.setSecret(stored);
   }
+  for (const { hostgroup } of view.cas()) if (!fresh.ca(hostgroup)) view.deleteCa(hostgroup);
+  for (const { hostgroup } of fresh.cas()) {
+    const stored = fresh.ca(hostgroup);
+    if (stored && !isSame(view.ca(hostgroup), stored)) view.setCa(stored);
+  }
   const since = fresh.suspensions().find(({ client }) => client === undefined)?.since;
   if (view.isAllSuspended !== fresh.isAllSuspended) view.suspendAll(since);
   const modes = fresh.modeSwitches(nowMs); // the one for all first, which ends those before it

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { CA_PREFIX, readCa } from "../cas.ts";
 import { CLIENT_PREFIX, readClient, type StoredClient } from "../clients.ts";
 import type { Mutation, Row } from "../engine.ts";
 import { MODE_PREFIX, readMode } from "../modes.ts";
@@ -35,10 +36,14 @@ export async function readChange(
 ): Promise<() => void> {
   const secrets = kindOf(mutations, SECRET_PREFIX);
   const stored = await Promise.all(secrets.put.map((row) => readSecret(sealing, row)));
+  const cas = kindOf(mutations, CA_PREFIX);
+  const storedCas = await Promise.all(cas.put.map((row) => readCa(sealing, row)));
   const steps: Step[] = [
     ...stored.map((secret): Step => (view) => view.setSecret(secret)),
     ...clientSteps(mutations, view),
     ...secrets.gone.map((key): Step => (view) => view.deleteSecret(String(key[1]))),
+    ...storedCas.map((ca): Step => (view) => view.setCa(ca)),
+    ...cas.gone.map((key): Step => (view) => view.deleteCa(String(key[1]))),
     ...suspensionSteps(mutations),
     ...modeSteps(mutations),
   ];

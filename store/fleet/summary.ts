@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { CA_PREFIX, type CaRecord, readCaRecord } from "../cas.ts";
 import { CLIENT_PREFIX } from "../clients.ts";
 import type { PostgresDatabase } from "../postgres/database.ts";
 import { RULE_PREFIX } from "../rules.ts";
@@ -16,6 +17,7 @@ export interface StoreSummary {
   /** Those among them that have expired and not been swept included. */
   readonly rules: number;
   readonly secrets: number;
+  readonly cas: readonly CaRecord[];
   /** Of all fleets in the database. */
   readonly bytes: number;
   readonly hosts: readonly FleetHost[];
@@ -30,6 +32,7 @@ export async function readSummary(db: PostgresDatabase, nowMs: number): Promise<
     clients: await db.count(CLIENT_PREFIX),
     rules: await db.count(RULE_PREFIX),
     secrets: await db.count(SECRET_PREFIX),
+    cas: (await Array.fromAsync(db.rows(CA_PREFIX))).map(readCaRecord),
     bytes: await db.sizeBytes(),
     hosts,
   };
