@@ -119,6 +119,7 @@ export class Follower {
       return { value, sequence: after === before ? undefined : after.sequence };
     } catch (error) {
       if (this.#position !== before) this.#mustReload = true; // committed, and not made in memory
+      this.#position = before;
       throw error;
     }
   }
@@ -140,23 +141,27 @@ export class Follower {
   }
 
   async #make({ mutations, ...position }: StoredChange): Promise<void> {
-    this.#mustReload = true; // should it not be readable: perhaps what it did has gone by the next look
+    this.#mustReload = true; // until it is made: should it fail, perhaps what it did has gone by the next look
     const apply = await readChange(mutations, this.#keys.sealing, this.#writerOf().view);
-    this.#mustReload = false;
-    this.#position = position;
     await this.#writerOf().adopt(apply, nextPlace(mutations));
-    this.#inForce = position.sequence;
+    this.#arrive(position);
   }
 
   /** Reads everything: too many changes were missed, or one cannot be read or made. */
   async #reload(db: PostgresDatabase): Promise<void> {
+    this.#mustReload = true;
     const { rows, position } = await db.readAll();
     checkRows(rows);
     const { view, nextSequence } = await loadState(sourceOf(rows), this.#keys, this.#clock.now());
-    this.#mustReload = false;
-    this.#position = position;
     const writer = this.#writerOf();
     await writer.adopt(() => bringTo(writer.view, view, this.#clock.now()), nextSequence);
+    this.#arrive(position);
+  }
+
+  /** All up to this change is in force. */
+  #arrive(position: Position): void {
+    this.#mustReload = false;
+    this.#position = position;
     this.#inForce = position.sequence;
   }
 
