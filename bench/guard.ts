@@ -12,6 +12,7 @@
  */
 import { Lab } from "./lab.ts";
 import { PROBE, probed } from "./probed.ts";
+import { heapCosts, type HeapNode } from "./profile_costs.ts";
 
 /** Calls per request that succeeded. */
 export interface SyscallCost {
@@ -59,6 +60,17 @@ export interface HeapCost {
   readonly promises: number;
   /** Of JavaScript's own memory; buffers of bytes are outside. */
   readonly bytes: number;
+}
+
+/**
+ * Bytes of a request that outlive the collection of what is young, reckoned from samples. Collecting what has died young costs
+ * nothing; these are copied, twice, and pile up until everything is collected.
+ */
+export async function measureSurvivors(requests: number): Promise<number> {
+  await using lab = await Lab.open({ preload: PROBE });
+  await lab.ask(WARM_UP, TUNNELS);
+  const old = await probed(lab, "survivors", () => lab.ask(requests, TUNNELS)) as { readonly head: HeapNode };
+  return Array.from(heapCosts(old.head, requests).byStage.values()).reduce((sum, each) => sum + each, 0);
 }
 
 /** What one of `requests` costs once its code is compiled. Takes some ten seconds. */

@@ -101,7 +101,7 @@ export class Lab implements AsyncDisposable {
 function withPreload(command: readonly string[], preload: string): readonly string[] {
   const plain = command.filter((word) => !word.startsWith("--allow-"));
   const entry = plain.at(-1) ?? "";
-  return [...plain.slice(0, -1), "-A", `--preload=${preload}`, entry];
+  return [...plain.slice(0, -1), "-A", "--v8-flags=--expose-gc", `--preload=${preload}`, entry];
 }
 
 async function childrenOf(pid: number): Promise<readonly number[]> {

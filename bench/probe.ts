@@ -7,8 +7,11 @@
 import { Session } from "node:inspector";
 import { getHeapStatistics } from "node:v8";
 
-/** Bytes that were allocated; promises that were made, with the code that made them; where time goes; where bytes do. */
-export type Measure = "bytes" | "promises" | "time" | "heap";
+/**
+ * Bytes that were allocated; promises that were made, with the code that made them; where time goes; where bytes do; where those
+ * do that outlive the collection of what is young.
+ */
+export type Measure = "bytes" | "promises" | "time" | "heap" | "survivors";
 
 /** Where the probe listens. */
 export const PROBE_SOCKET = "probe.sock";
@@ -47,16 +50,22 @@ const BEGIN: Readonly<Record<Measure, Begin>> = {
     await post("Profiler.start");
     return async () => (await post("Profiler.stop"))["profile"];
   },
-  heap: async () => {
-    const post = connect();
-    await post("HeapProfiler.startSampling", {
-      samplingInterval: SAMPLE_BYTES,
-      includeObjectsCollectedByMajorGC: true,
-      includeObjectsCollectedByMinorGC: true,
-    });
-    return async () => (await post("HeapProfiler.stopSampling"))["profile"];
-  },
+  heap: () => sampleHeap(true),
+  survivors: () => sampleHeap(false),
 };
+
+async function sampleHeap(withShortLived: boolean) {
+  const post = connect();
+  await post("HeapProfiler.startSampling", {
+    samplingInterval: SAMPLE_BYTES,
+    includeObjectsCollectedByMajorGC: true,
+    includeObjectsCollectedByMinorGC: withShortLived,
+  });
+  return async () => {
+    if (!withShortLived) Reflect.get(globalThis, "gc")({ type: "minor" });
+    return (await post("HeapProfiler.stopSampling"))["profile"];
+  };
+}
 
 function allocated(): number {
   return (getHeapStatistics() as unknown as { readonly total_allocated_bytes: number }).total_allocated_bytes;

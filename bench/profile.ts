@@ -37,8 +37,14 @@ async function main(): Promise<void> {
   const bytes = await probed(lab, "bytes", load(REQUESTS)) as number / REQUESTS;
   const time = timeCosts(await probed(lab, "time", load(REQUESTS)) as TimeProfile, REQUESTS);
   const heap = await probed(lab, "heap", load(REQUESTS)) as { readonly head: HeapNode };
+  const old = await probed(lab, "survivors", load(REQUESTS)) as { readonly head: HeapNode };
   const made = await probed(lab, "promises", load(TRACED)) as readonly [string, number][];
-  const costs = { "µs": time, bytes: heapCosts(heap.head, REQUESTS), promises: promiseCosts(made, TRACED) };
+  const costs = {
+    "µs": time,
+    bytes: heapCosts(heap.head, REQUESTS),
+    "that get old": heapCosts(old.head, REQUESTS),
+    promises: promiseCosts(made, TRACED),
+  };
   say(table(costs));
   say(`Without a profiler a request allocates ${bytes.toFixed(0)} bytes.\n`);
   for (const [unit, { byPlace }] of Object.entries(costs)) {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type Linked, LinkedSet } from "./linked_set.ts";
 
 /** Late by at most this much; never early. */
 const TICK_MS = 100;
@@ -18,7 +19,7 @@ export interface Deadline {
 
 /** A set of deadlines. The shared timer runs only while one is pending. */
 export class Deadlines {
-  readonly #pending = new Set<Entry>();
+  readonly #pending = new LinkedSet<Entry>();
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /** Calls `onDue` once when `ms` have passed without a {@linkcode Deadline.restart}. */
@@ -44,18 +45,21 @@ export class Deadlines {
 
   #tick(): void {
     const now = performance.now();
-    for (const entry of this.#pending) {
-      if (entry.dueAt > now) continue;
+    for (const entry of this.#pending.those(({ dueAt }) => dueAt <= now)) {
+      if (!entry.isLinked || entry.dueAt > now) continue; // stopped or moved by one before it
       this.remove(entry);
       entry.onDue();
     }
   }
 }
 
-class Entry implements Deadline {
+class Entry implements Deadline, Linked<Entry> {
   readonly #deadlines: Deadlines;
   readonly onDue: () => void;
   dueAt = 0;
+  isLinked = false;
+  previous: Entry | undefined = undefined;
+  next: Entry | undefined = undefined;
 
   constructor(deadlines: Deadlines, onDue: () => void) {
     this.#deadlines = deadlines;

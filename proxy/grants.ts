@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type Linked, LinkedSet } from "../core/linked_set.ts";
 import type { Client, Grant, PolicySource } from "./policy_source.ts";
 
 /** Ends what a grant had opened. Must not throw. */
@@ -12,7 +13,7 @@ export type EndGrant = (why: "revoked" | "shutdown") => void;
 /** The open grants of a proxy. */
 export class Grants {
   readonly #policy: PolicySource;
-  readonly #open = new Set<{ readonly grant: Grant; readonly end: EndGrant }>();
+  readonly #open = new LinkedSet<Held>();
   readonly #unsubscribe: () => void;
   /** By name, until the next change. */
   #clients: ReadonlyMap<string, Client> | undefined;
@@ -38,7 +39,7 @@ export class Grants {
       end(this.#isClosed ? "shutdown" : "revoked");
       return () => {};
     }
-    const held = { grant, end };
+    const held = new Held(grant, end);
     this.#open.add(held);
     return () => this.#open.delete(held);
   }
@@ -54,17 +55,30 @@ export class Grants {
   close(): void {
     this.#isClosed = true;
     this.#unsubscribe();
-    const open = [...this.#open];
-    this.#open.clear();
-    for (const { end } of open) end("shutdown");
+    this.#end(() => true, "shutdown");
   }
 
   #sweep(): void {
     this.#clients = undefined;
-    for (const held of this.#open) {
-      if (this.#policy.isLive(held.grant)) continue;
-      this.#open.delete(held);
-      held.end("revoked");
+    this.#end(({ grant }) => !this.#policy.isLive(grant), "revoked");
+  }
+
+  #end(isOver: (held: Held) => boolean, why: Parameters<EndGrant>[0]): void {
+    for (const held of this.#open.those(isOver)) {
+      if (this.#open.delete(held)) held.end(why); // one may let go of another
     }
+  }
+}
+
+class Held implements Linked<Held> {
+  readonly grant: Grant;
+  readonly end: EndGrant;
+  isLinked = false;
+  previous: Held | undefined = undefined;
+  next: Held | undefined = undefined;
+
+  constructor(grant: Grant, end: EndGrant) {
+    this.grant = grant;
+    this.end = end;
   }
 }
