@@ -10,14 +10,34 @@ import { freePorts } from "./program.ts";
 import { mountSmallDisk } from "./small_disk.ts";
 import { makeAuthority } from "./test_authority.ts";
 
-const BIN = "/usr/lib/postgresql/15/bin";
+/** Where Debian puts each version, below its number. */
+const VERSIONS = "/usr/lib/postgresql";
+const OLDEST = 13;
 const DOCUMENT = new URL("../../docs/FLEET.md", import.meta.url);
 const START_TRIES = 600;
 
+/** The programs of the newest server below a folder that has a folder for each version; undefined where there is none. */
+export function newestPostgres(folder: string): string | undefined {
+  const versions = namesIn(folder).map(Number).filter((version) => version >= OLDEST).sort((a, b) => b - a);
+  const folders = versions.map((version) => `${folder}/${version}/bin`);
+  return folders.find((bin) => namesIn(bin).includes("initdb")); // psql alone is no server
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return [...Deno.readDirSync(folder)].map(({ name }) => name);
+  } catch {
+    return []; // there is none
+  }
+}
+
+const BIN = newestPostgres(VERSIONS);
+
 /** Why there is no server for tests on this machine; undefined where there is one. */
 export async function postgresMissing(): Promise<string | undefined> {
-  const isThere = await Deno.stat(`${BIN}/postgres`).then(() => true, () => false);
-  if (!isThere) return `there is no ${BIN}/postgres (apt-get install postgresql)`;
+  if (BIN === undefined) {
+    return `there is no PostgreSQL ${OLDEST} or newer in ${VERSIONS} (apt-get install postgresql)`;
+  }
   if (Deno.uid() !== 0) return undefined;
   const { success } = await command("setpriv", ["--version"]).catch(() => ({ success: false }));
   return success ? undefined : "PostgreSQL does not run as root, and setpriv is missing";
