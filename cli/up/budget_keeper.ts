@@ -50,7 +50,7 @@ export class BudgetKeeper implements AsyncDisposable {
     try {
       await keeper.#read();
     } catch (error) {
-      if (!isProxyError(error, "store.away")) {
+      if (!isProxyError(error, "store.away", "store.refused")) {
         clearInterval(keeper.#timer);
         throw error;
       }

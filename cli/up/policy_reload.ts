@@ -41,7 +41,7 @@ export async function startPolicy(options: PolicyReloadOptions): Promise<AsyncDi
   try {
     await applyFile(file, options);
   } catch (error) {
-    if (!isProxyError(error, "input.invalid", "limit.reached", "store.away")) throw error;
+    if (!isProxyError(error, "input.invalid", "limit.reached", "store.away", "store.refused")) throw error;
     reportFailure(error, "the policy of before is in force; correct this and send SIGHUP", options);
   }
   let running = Promise.resolve();

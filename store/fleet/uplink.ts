@@ -7,10 +7,11 @@
  * @module
  */
 import type { Clock } from "../../core/clock.ts";
-import { messageOf, ProxyError } from "../../core/errors.ts";
+import { ProxyError } from "../../core/errors.ts";
 import type { LineLog } from "../../core/log.ts";
 import { formatStoreHost, formatStoreHosts } from "../postgres/address.ts";
 import { CHANNEL, type DatabaseOptions, PostgresDatabase } from "../postgres/database.ts";
+import { storeError } from "../postgres/link.ts";
 import { checkSeal } from "../load.ts";
 import type { StoreKeys } from "../seal.ts";
 
@@ -31,6 +32,8 @@ export class Uplink implements AsyncDisposable {
   #watch: PostgresDatabase | undefined;
   #changes: PostgresDatabase | undefined;
   #awaySince: number | undefined;
+  /** Why it was given up last. */
+  #trouble: ProxyError | undefined;
   #failures = 0;
   #isTold = false;
   #isClockTold = false;
@@ -60,13 +63,32 @@ export class Uplink implements AsyncDisposable {
     this.#watch = await PostgresDatabase.open({ ...options, onNotice });
     await checkSeal(this.#watch, keys);
     await this.#watch.link.query(`LISTEN ${CHANNEL}`);
-    this.#changes = await PostgresDatabase.open(options);
+    this.#changes = await this.#openBeside(this.#watch, options);
     const { aheadMs } = this.#watch;
     if (aheadMs !== 0 && !this.#isClockTold) {
       this.#isClockTold = true;
       const seconds = Math.abs(aheadMs) / 1_000;
       log.warn(`this host's clock is ${seconds} s ${aheadMs > 0 ? "behind" : "ahead of"} the store's`);
     }
+  }
+
+  /**
+   * The second connection, to the same server. After a failover two may take changes for a moment, the address leading to this one
+   * and that: what is changed on the one must not be looked for on the other.
+   */
+  async #openBeside(first: PostgresDatabase, options: DatabaseOptions): Promise<PostgresDatabase> {
+    const { address } = options;
+    const second = await PostgresDatabase.open({
+      ...options,
+      address: { ...address, hosts: [first.link.host] },
+    });
+    if (second.serverRun === first.serverRun) return second;
+    second.link.destroy();
+    throw new ProxyError(
+      "store.away",
+      `Cannot use the store at ${formatStoreHost(first.link.host)}: it leads to two servers`,
+      { hint: "stop the one that was the primary before" },
+    );
   }
 
   /** All that was missed is known: from here on the store counts as there. */
@@ -76,6 +98,7 @@ export class Uplink implements AsyncDisposable {
       this.#options.log.info(`the store is back: ${formatStoreHost(host)}`);
     }
     this.#awaySince = undefined;
+    this.#trouble = undefined;
     this.#failures = 0;
   }
 
@@ -96,10 +119,13 @@ export class Uplink implements AsyncDisposable {
     const { log, clock } = this.#options;
     this.#drop();
     this.#failures++;
-    if (this.#awaySince === undefined) {
-      this.#awaySince = clock.now();
-      log.error(`the store is away, and no change is taken: ${messageOf(error)}`);
-    }
+    const before = this.#trouble;
+    this.#trouble = storeError(error, this.#options);
+    this.#awaySince ??= clock.now();
+    // An answer says more than none did before.
+    if (before && (before.code !== "store.away" || this.#trouble.code === "store.away")) return;
+    const state = this.#trouble.code === "store.away" ? "is away" : "cannot be used";
+    log.error(`the store ${state}, and no change is taken: ${this.#trouble.message}`);
   }
 
   /** Ends a rest. */
@@ -134,6 +160,10 @@ export class Uplink implements AsyncDisposable {
 
   #away(): ProxyError {
     const { clock, address } = this.#options;
+    const { code = "store.away", message = "", hint } = this.#trouble ?? {};
+    if (code !== "store.away") {
+      return new ProxyError("store.refused", message, hint === undefined ? {} : { hint });
+    }
     const since = this.#awaySince;
     const long = since === undefined ? "" : ` for ${Math.ceil((clock.now() - since) / 1_000)} s`;
     return new ProxyError(

@@ -64,13 +64,16 @@ export class PostgresDatabase implements Engine, SealedEngine {
   readonly link: Link;
   /** How far the database's clock is ahead of this host's, in whole seconds. */
   readonly aheadMs: number;
+  /** Which run of which server this is: another one has another. */
+  readonly serverRun: string;
   sealCheck: Uint8Array<ArrayBuffer> | undefined;
   sealKeyId: string | undefined;
   readonly #options: DatabaseOptions;
 
-  private constructor(link: Link, aheadMs: number, options: DatabaseOptions) {
+  private constructor(link: Link, { aheadMs, run }: ServerFacts, options: DatabaseOptions) {
     this.link = link;
     this.aheadMs = aheadMs;
+    this.serverRun = run;
     this.fleet = options.fleet;
     this.#options = options;
   }
@@ -89,8 +92,7 @@ export class PostgresDatabase implements Engine, SealedEngine {
       await link.query(`SET idle_in_transaction_session_timeout = ${longestIdleMs}`);
       await link.query(`SET statement_timeout = ${LONG_ANSWER_MS}`);
       await prepareSchema(link);
-      const aheadMs = await clockAhead(link, options.now);
-      const db = new PostgresDatabase(link, aheadMs, options);
+      const db = new PostgresDatabase(link, await factsOf(link, options.now), options);
       await db.#find();
       return db;
     } catch (error) {
@@ -212,7 +214,7 @@ export class PostgresDatabase implements Engine, SealedEngine {
 
   /** Runs `change` under the fleet's lock. Rolls back what it has not committed. */
   async inTurn<T>(change: (turn: Turn) => Promise<T>): Promise<T> {
-    let isCommitted = false;
+    let isOver = false;
     await this.#ask("BEGIN");
     try {
       const [found] = await this.#ask(
@@ -223,38 +225,40 @@ export class PostgresDatabase implements Engine, SealedEngine {
       return await change({
         position,
         commit: async (mutations) => {
-          if (isCommitted) throw new TypeError("Cannot commit twice in one turn");
-          isCommitted = true;
-          return await this.#commitChange(mutations, position);
+          if (isOver) throw new TypeError("Cannot commit twice in one turn");
+          const made = await this.#writeChange(mutations, position);
+          isOver = true;
+          await this.#commitTurn();
+          return made;
         },
       });
     } finally {
-      if (!isCommitted) await this.link.query("ROLLBACK").catch(() => this.link.destroy());
+      if (!isOver) await this.link.query("ROLLBACK").catch(() => this.link.destroy());
     }
   }
 
-  async #commitChange(mutations: readonly Mutation[], { sequence }: Position): Promise<Position> {
+  async #writeChange(mutations: readonly Mutation[], { sequence }: Position): Promise<Position> {
     const changeId = crypto.randomUUID();
     const batch = encodeBatch(mutations, this.aheadMs);
     const next = sequence + 1;
-    try {
-      await this.#ask(
-        `WITH ${BATCH_ROWS},
-         told AS (INSERT INTO slicer_proxy.changes (fleet, sequence, id, host, mutations)
-           VALUES ($1, $3, $4, $5, $2)),
-         old AS (DELETE FROM slicer_proxy.changes WHERE fleet = $1 AND sequence <= $3::bigint - ${KEPT_CHANGES})
-         UPDATE slicer_proxy.fleets SET sequence = $3, last_change = $4 WHERE name = $1`,
-        [this.fleet, batch, String(next), changeId, this.#options.host],
-      );
-      await this.#ask("SELECT pg_notify($1, $2)", [CHANNEL, this.fleet]);
-    } catch (error) {
-      this.link.destroy();
-      throw error;
-    }
+    await this.#ask(
+      `WITH ${BATCH_ROWS},
+       told AS (INSERT INTO slicer_proxy.changes (fleet, sequence, id, host, mutations)
+         VALUES ($1, $3, $4, $5, $2)),
+       old AS (DELETE FROM slicer_proxy.changes WHERE fleet = $1 AND sequence <= $3::bigint - ${KEPT_CHANGES})
+       UPDATE slicer_proxy.fleets SET sequence = $3, last_change = $4 WHERE name = $1`,
+      [this.fleet, batch, String(next), changeId, this.#options.host],
+    );
+    await this.#ask("SELECT pg_notify($1, $2)", [CHANNEL, this.fleet]);
+    return { sequence: next, changeId };
+  }
+
+  async #commitTurn(): Promise<void> {
     try {
       await this.link.query("COMMIT");
-      return { sequence: next, changeId };
     } catch (cause) {
+      const refusal = storeError(cause, this.#options, "nothing was changed");
+      if (refusal.code === "store.refused") throw refusal; // an answer: it was rolled back
       this.link.destroy(); // memory follows the sequence, which says what became of it
       throw new ProxyError(
         "store.away",
@@ -303,7 +307,7 @@ export class PostgresDatabase implements Engine, SealedEngine {
     try {
       return await this.link.query(text, parameters, timeoutMs);
     } catch (error) {
-      throw storeError(error, this.#options, "nothing was changed; do it again when the store answers");
+      throw storeError(error, this.#options, "nothing was changed");
     }
   }
 
@@ -321,11 +325,21 @@ const BATCH_ROWS = `batch AS (
     SELECT $1, key, value, now() + e * interval '1 millisecond' FROM batch WHERE value IS NOT NULL
     ON CONFLICT (fleet, key) DO UPDATE SET value = EXCLUDED.value, expires_at = EXCLUDED.expires_at)`;
 
-async function clockAhead(link: Link, now: () => number): Promise<number> {
+/** What is to be known of a server. */
+interface ServerFacts {
+  readonly aheadMs: number;
+  readonly run: string;
+}
+
+async function factsOf(link: Link, now: () => number): Promise<ServerFacts> {
   const before = now();
-  const [found] = await link.query("SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now_ms");
+  const [found] = await link.query(
+    `SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now_ms,
+       (pg_postmaster_start_time() AT TIME ZONE 'UTC')::text AS run`,
+  );
   const aheadMs = Number(found?.now_ms) - (before + now()) / 2;
-  return Math.round(aheadMs / CLOCK_STEP_MS) * CLOCK_STEP_MS + 0; // never -0
+  // Never -0.
+  return { aheadMs: Math.round(aheadMs / CLOCK_STEP_MS) * CLOCK_STEP_MS + 0, run: String(found?.run) };
 }
 
 function positionOf(row: Answer | undefined): Position {

@@ -250,16 +250,37 @@ export function shortMessage(error: unknown): string {
   return messageOf(error).split("\n")[0] ?? "";
 }
 
-/** An error of a question as one of ours. */
+/**
+ * What a server says while it goes, comes, is full, or is a standby by now, and what passes (SQLSTATE, PostgreSQL appendix A).
+ * Whatever else it says is about the question, and comes again.
+ */
+const PASSING = /^(08...|40...|57...|53300|55P03|25P03|25006)$/;
+
+/** What to do about what a server says again and again. */
+const ADVICE: Readonly<Record<string, string>> = {
+  "42501": "docs/FLEET.md has the SQL that gives its role the rights",
+  "53100": "make room on the disk of the server",
+};
+
+/**
+ * An error of a question as one of ours: `store.refused` is what a server says that is there, `store.away` anything else.
+ *
+ * @param outcome what became of what was asked for
+ */
 export function storeError(
   error: unknown,
   { address }: Pick<LinkOptions, "address">,
-  hint?: string,
+  outcome?: string,
 ): ProxyError {
   if (error instanceof ProxyError) return error;
+  const said = error instanceof postgres.PostgresError && !PASSING.test(error.code) ? error.code : undefined;
+  const advice = said === undefined
+    ? outcome && "do it again when the store answers"
+    : ADVICE[said] ?? "the log of the server says more";
+  const hint = [outcome, advice].filter((part) => part !== undefined).join("; ");
   return new ProxyError(
-    "store.away",
+    said === undefined ? "store.away" : "store.refused",
     `Cannot use the store at ${formatStoreHosts(address)}: ${shortMessage(error)}`,
-    { cause: error, ...(hint === undefined ? {} : { hint }) },
+    { cause: error, ...(hint === "" ? {} : { hint }) },
   );
 }

@@ -30,7 +30,8 @@ fleetTest("a store that comes back without a change that is in force is not foll
     COMMIT;`);
   await until("it denies", () => a.isLost());
   assertStringIncludes(stage.lines.join("\n"), "the store lacks changes that are in force on this host");
-  await assertCode(a.createClient("ci-2"), "store.away");
+  const error = await assertCode(a.createClient("ci-2"), "store.refused");
+  assertStringIncludes(error.message, "the store lacks changes that are in force on this host");
   assertEquals(a.listRules("ci-1"), []);
 });
 
