@@ -207,8 +207,9 @@ export class Fleet implements Engine, SharedEngine {
       await this.#confirm();
       const endAt = this.#parts.clock.monotonic() + SPREAD_MS;
       for (let i = 0;; i++) {
-        const { live, names } = await this.hosts.waitingFor(sequence);
-        if (names.length === 0 || this.#parts.clock.monotonic() >= endAt) {
+        const isLast = this.#parts.clock.monotonic() >= endAt;
+        const { live, names } = await this.hosts.waitingFor(sequence, isLast);
+        if (names.length === 0 || isLast) {
           return noteSpread({ live, waitingFor: names });
         }
         await pause(SPREAD_LOOK_MS[i] ?? 100);
@@ -253,6 +254,8 @@ export class Fleet implements Engine, SharedEngine {
           await this.#uplink.open();
           await this.#follower.checkPast(this.#uplink.watch());
           this.#pulse.hurry();
+          // A server that was killed may have lost it.
+          if (this.#confirmed !== undefined) await this.hosts.sayApplied(this.#confirmed);
         }
         await this.#tick();
         this.#uplink.settle();

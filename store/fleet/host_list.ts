@@ -46,7 +46,7 @@ export interface HostList {
 }
 
 /** What is listed of a fleet: ten times what one is measured for, some MB. */
-const MAX_HOSTS = 10_000;
+export const MAX_HOSTS = 10_000;
 /** A host tells that it lives twenty times in its grace, or every five seconds: four times missed is late. */
 const MISSED_BEATS = 4;
 const MAX_BEAT_MS = 5_000;

@@ -12,12 +12,20 @@
 import type { PostgresDatabase } from "../postgres/database.ts";
 import type { Answer } from "../postgres/link.ts";
 import type { HostFigures } from "./host_figures.ts";
-import { nameOf } from "./host_list.ts";
+import { MAX_HOSTS, nameOf } from "./host_list.ts";
 
 /** What a host's clock may run slower than ours within a grace, and its threads be late with denying. */
 const MARGIN_MS = 5_000;
 /** A host that certainly denies and has been silent for so long is forgotten; until then `fleet` lists it. */
 const FORGOTTEN_AFTER = "1 hour";
+/**
+ * How many hosts each one watches: those that come next by their ids, the first after the last. All hosts together read this many
+ * rows of each, however many there are. Ids are random, so those that fail together are no neighbours; of more neighbours that
+ * fail, the next are watched when the first are marked.
+ */
+const WATCHED = 8;
+/** Of hosts that lack a change, those that are read while there are more: it is waited for anyway. */
+const NAMED = 100;
 
 /** This host, as the store has it. */
 export interface OwnHost {
@@ -33,7 +41,7 @@ export interface OwnHost {
 /** The hosts that a change is waited for. */
 export interface Waiting {
   readonly live: number;
-  /** Names of those that do not have it yet. */
+  /** Names of those among them that do not have it yet; not all of them where only a few were asked for. */
   readonly names: readonly string[];
 }
 
@@ -47,8 +55,10 @@ export class Hosts {
   readonly #db: () => PostgresDatabase;
   readonly #own: OwnHost;
   readonly #monotonic: () => number;
-  /** By host and process: when its last beat was first seen here. */
+  /** By host and process, of those that were looked at lately: when its last beat was first seen here. */
   #seen = new Map<string, Seen>();
+  /** The connection on which they were seen. */
+  #seenOn: PostgresDatabase | undefined;
 
   /** @param db the open database; throws ProxyError `store.away` without one */
   constructor(own: OwnHost, db: () => PostgresDatabase, monotonic: () => number) {
@@ -92,11 +102,16 @@ export class Hosts {
     return found.length > 0;
   }
 
-  /** Says up to which change all is in force here. */
+  /**
+   * Says up to which change all is in force here. That it is written can wait for no disk and no standby: a server that loses it
+   * knows of an older change, and hosts say it again when they find the server anew.
+   */
   async sayApplied(sequence: number): Promise<void> {
     const { id, instance } = this.#own;
     await this.#db().link.query(
-      "UPDATE slicer_proxy.hosts SET applied = $4 WHERE fleet = $1 AND id = $2 AND instance = $3 AND applied < $4",
+      `WITH soon AS (SELECT set_config('synchronous_commit', 'off', true))
+       UPDATE slicer_proxy.hosts SET applied = $4 FROM soon
+       WHERE fleet = $1 AND id = $2 AND instance = $3 AND applied < $4`,
       [this.#db().fleet, id, instance, String(sequence)],
     );
   }
@@ -110,47 +125,82 @@ export class Hosts {
     );
   }
 
-  /** Who has yet to make a change, of the hosts that may still act on the policy before it. */
-  async waitingFor(sequence: number): Promise<Waiting> {
+  /**
+   * Who has yet to make a change, of the hosts that may still act on the policy before it.
+   *
+   * @param isLastLook name all of them; else only some while there are many, enough to know that it is waited for
+   */
+  async waitingFor(sequence: number, isLastLook = true): Promise<Waiting> {
+    const most = isLastLook ? MAX_HOSTS : NAMED;
     const found = await this.#db().link.query(
-      `SELECT id::text, name, instance::text, grace_ms, beats::float8 AS beats, applied >= $2 AS has_it
-       FROM slicer_proxy.hosts WHERE fleet = $1 AND NOT is_dead ORDER BY name`,
-      [this.#db().fleet, String(sequence)],
+      `SELECT sums.live, late.* FROM
+         (SELECT count(*)::float8 AS live FROM slicer_proxy.hosts WHERE fleet = $1 AND NOT is_dead) AS sums
+         LEFT JOIN (SELECT ${WATCH_COLUMNS} FROM slicer_proxy.hosts
+           WHERE fleet = $1 AND NOT is_dead AND applied < $2 ORDER BY name LIMIT $3) AS late ON true`,
+      [this.#db().fleet, String(sequence), String(most)],
     );
-    const live = await this.#markDead(found);
+    const late = found.filter(({ id }) => id !== null);
+    const living = await this.#markDead(late);
+    // All that were read have just been marked: there may be others, of whom nothing is known yet.
+    if (living.length === 0 && late.length === most) return await this.waitingFor(sequence, isLastLook);
     return {
-      live: live.length,
-      names: live.filter(({ has_it: hasIt }) => hasIt !== true).map(nameOf),
+      live: Number(found[0]?.live) - (late.length - living.length),
+      names: living.map(nameOf),
     };
   }
 
   /** Looks who lives, so that a silence is as long as it is seen from here. To be called now and then. */
   async look(): Promise<void> {
-    await this.waitingFor(0);
+    const { id } = this.#own;
+    const watched = await this.#db().link.query(
+      `SELECT * FROM (
+         (SELECT 0 AS turn, ${WATCH_COLUMNS} FROM slicer_proxy.hosts
+           WHERE fleet = $1 AND NOT is_dead AND id > $2 ORDER BY slicer_proxy.hosts.id LIMIT ${WATCHED})
+         UNION ALL
+         (SELECT 1 AS turn, ${WATCH_COLUMNS} FROM slicer_proxy.hosts
+           WHERE fleet = $1 AND NOT is_dead AND id < $2 ORDER BY slicer_proxy.hosts.id LIMIT ${WATCHED})
+       ) AS next ORDER BY turn, id LIMIT ${WATCHED}`,
+      [this.#db().fleet, id],
+    );
+    const before = this.#seen;
+    this.#seen = new Map(); // who is watched no more is seen anew should he come back
+    for (const row of watched) {
+      const seen = before.get(keyOf(row));
+      if (seen) this.#seen.set(keyOf(row), seen);
+    }
+    await this.#markDead(watched);
+    await this.#forget(watched.length < WATCHED ? id : String(watched.at(-1)?.id));
+  }
+
+  /** Forgets who has long denied, of those up to the last that is watched: the others watch the others. */
+  async #forget(last: string): Promise<void> {
+    const { id } = this.#own;
+    const between = id < last ? "id > $2 AND id <= $3" : "(id > $2 OR id <= $3)";
     await this.#db().link.query(
-      `DELETE FROM slicer_proxy.hosts WHERE fleet = $1 AND is_dead AND last_seen < now() - interval '${FORGOTTEN_AFTER}'`,
-      [this.#db().fleet],
+      `DELETE FROM slicer_proxy.hosts
+       WHERE fleet = $1 AND ${between} AND is_dead AND last_seen < now() - interval '${FORGOTTEN_AFTER}'`,
+      [this.#db().fleet, id, last],
     );
   }
 
   /** Those of them that may live. */
   async #markDead(found: readonly Answer[]): Promise<Answer[]> {
+    const db = this.#db();
+    if (db !== this.#seenOn) this.#seen = new Map(); // another server may count beats again that this one has seen
+    this.#seenOn = db;
     const now = this.#monotonic();
-    const seen = new Map<string, Seen>();
-    const live: Answer[] = [];
+    const living: Answer[] = [];
     for (const row of found) {
-      const key = `${row.id} ${row.instance}`;
       const beats = Number(row.beats);
-      const before = this.#seen.get(key);
+      const before = this.#seen.get(keyOf(row));
       const last = before?.beats === beats ? before : { beats, atMs: now };
-      seen.set(key, last);
+      this.#seen.set(keyOf(row), last);
       const isOwn = row.instance === this.#own.instance;
       if (isOwn || now - last.atMs < Number(row.grace_ms) + MARGIN_MS || !await this.#mark(row)) {
-        live.push(row);
+        living.push(row);
       }
     }
-    this.#seen = seen;
-    return live;
+    return living;
   }
 
   /** @returns false when it has just told that it lives */
@@ -162,4 +212,11 @@ export class Hosts {
     );
     return marked.length > 0;
   }
+}
+
+/** What is read of a host that is watched. */
+const WATCH_COLUMNS = "id::text, name, instance::text, grace_ms, beats::float8 AS beats";
+
+function keyOf({ id, instance }: Answer): string {
+  return `${id} ${instance}`;
 }
