@@ -50,6 +50,11 @@ const CLOCK_STEP_MS = 1_000;
 const SHORTEST_IDLE_MS = 500;
 /** How many changes are kept for hosts that missed some. Older ones make a host read everything. */
 const KEPT_CHANGES = 10_000;
+/** How many bytes of them are kept: twice the rows of a fleet that is full, after which reading everything is less. */
+const KEPT_BYTES = 67_108_864;
+/** Their bytes are counted at every so many changes, and at each that is large; what is kept is above the bound by no more. */
+const COUNTED_CHANGES = 64;
+const COUNTED_BYTES = 1_048_576;
 /** All rows of a large fleet, over a slow network. */
 const LONG_ANSWER_MS = 60_000;
 const UNIQUE_VIOLATION = "23505";
@@ -249,6 +254,7 @@ export class PostgresDatabase implements Engine, SealedEngine {
        UPDATE slicer_proxy.fleets SET sequence = $3, last_change = $4 WHERE name = $1`,
       [this.fleet, batch, String(next), changeId, this.#options.host],
     );
+    if (next % COUNTED_CHANGES === 0 || batch.length >= COUNTED_BYTES) await this.#dropBytes(next);
     await this.#ask("SELECT pg_notify($1, $2)", [CHANNEL, this.fleet]);
     return { sequence: next, changeId };
   }
@@ -269,6 +275,18 @@ export class PostgresDatabase implements Engine, SealedEngine {
         },
       );
     }
+  }
+
+  /** Removes the oldest changes, of which more bytes are kept than are of use. The newest stays, however large it is. */
+  async #dropBytes(newest: number): Promise<void> {
+    await this.#ask(
+      `DELETE FROM slicer_proxy.changes WHERE fleet = $1 AND sequence < $2 AND sequence <= (
+         SELECT max(sequence) FROM (
+           SELECT sequence, sum(octet_length(mutations)) OVER (ORDER BY sequence DESC) AS bytes
+           FROM slicer_proxy.changes WHERE fleet = $1) AS kept
+         WHERE bytes > ${KEPT_BYTES})`,
+      [this.fleet, String(newest)],
+    );
   }
 
   /** As a change of this host. */
