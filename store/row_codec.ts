@@ -9,16 +9,14 @@
  */
 
 const HEADER_BYTES = 4;
+/** Made once: a large fleet has as many rows as it has rules. */
+const ENCODER = new TextEncoder();
+const DECODER = new TextDecoder("utf-8", { fatal: true });
 
 /** The bytes of a flat record of strings, numbers, booleans, lists of them, and byte arrays. */
 export function encodeRow(fields: Readonly<Record<string, unknown>>): Uint8Array<ArrayBuffer> {
-  const blobs: Uint8Array[] = [];
-  const plain = Object.entries(fields).map(([name, value]) => {
-    if (!(value instanceof Uint8Array)) return [name, value];
-    blobs.push(value);
-    return [name, { bytes: value.length }];
-  });
-  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(plain)));
+  const blobs = Object.values(fields).filter((value) => value instanceof Uint8Array);
+  const json = ENCODER.encode(JSON.stringify(blobs.length === 0 ? fields : withLengths(fields)));
   const row = new Uint8Array(HEADER_BYTES + json.length + blobs.reduce((sum, blob) => sum + blob.length, 0));
   new DataView(row.buffer).setUint32(0, json.length);
   row.set(json, HEADER_BYTES);
@@ -36,18 +34,24 @@ export function decodeRow(row: unknown): Record<string, unknown> | undefined {
   let at = HEADER_BYTES + new DataView(row.buffer, row.byteOffset).getUint32(0);
   let plain: unknown;
   try {
-    plain = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(row.subarray(HEADER_BYTES, at)));
+    plain = JSON.parse(DECODER.decode(row.subarray(HEADER_BYTES, at)));
   } catch {
     return undefined;
   }
   if (typeof plain !== "object" || plain === null) return undefined;
-  const fields: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(plain)) {
-    const length = blobLength(value);
-    if (length === undefined) fields[name] = value;
-    else fields[name] = row.slice(at, at += length);
+  const fields = plain as Record<string, unknown>;
+  for (const name of Object.keys(fields)) {
+    const length = blobLength(fields[name]);
+    if (length !== undefined) fields[name] = row.slice(at, at += length);
   }
   return at === row.length ? fields : undefined;
+}
+
+function withLengths(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const each = Object.entries(fields).map(([name, value]) =>
+    value instanceof Uint8Array ? [name, { bytes: value.length }] : [name, value]
+  );
+  return Object.fromEntries(each);
 }
 
 function blobLength(value: unknown): number | undefined {

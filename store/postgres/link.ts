@@ -39,6 +39,8 @@ interface DialOptions extends Omit<LinkOptions, "password"> {
 /** A row of an answer. */
 export type Answer = Readonly<Record<string, unknown>>;
 
+/** A part of a long answer. */
+const ROWS_OF_PART = 2_000;
 /** SSLRequest (PostgreSQL protocol 3.0, 55.7): length and code. */
 const SSL_REQUEST = new Uint8Array([0, 0, 0, 8, 4, 210, 22, 47]);
 const YES = 0x53; // S
@@ -107,14 +109,35 @@ export class Link implements AsyncDisposable {
     parameters: readonly (string | number | null)[] = [],
     timeoutMs = this.#timeoutMs,
   ): Promise<Answer[]> {
+    const asked = this.#ask(text, parameters);
+    return [...await this.#within(timeoutMs, asked)];
+  }
+
+  /**
+   * The same for an answer that is too long to be held at once: `take` gets its rows in parts. Other questions wait meanwhile.
+   *
+   * @param timeoutMs for all of it
+   */
+  async queryInParts(
+    text: string,
+    parameters: readonly (string | number | null)[],
+    { take, timeoutMs }: { readonly take: (rows: readonly Answer[]) => void; readonly timeoutMs: number },
+  ): Promise<void> {
+    await this.#within(timeoutMs, this.#ask(text, parameters).cursor(ROWS_OF_PART, (rows) => take(rows)));
+  }
+
+  #ask(text: string, parameters: readonly (string | number | null)[]) {
     if (this.#isBroken) throw new Error("the connection has ended");
-    const asked = this.#sql.unsafe(text, [...parameters], { prepare: true });
+    return this.#sql.unsafe<Answer[]>(text, [...parameters], { prepare: true });
+  }
+
+  async #within<T>(timeoutMs: number, asked: Promise<T>): Promise<T> {
     const timer = setTimeout(() => this.destroy(), timeoutMs);
     const gone = Promise.withResolvers<never>();
     const onClose = () => gone.reject(new Error("the connection ended before the answer"));
     this.#socket.once("close", onClose);
     try {
-      return [...await Promise.race([asked, gone.promise])];
+      return await Promise.race([asked, gone.promise]);
     } finally {
       clearTimeout(timer);
       this.#socket.off("close", onClose);

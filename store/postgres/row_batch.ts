@@ -37,25 +37,31 @@ export function decodeBatch(text: string, aheadMs: number): Mutation[] {
     if (typeof each !== "object" || each === null || !("k" in each) || typeof each.k !== "string") {
       throw damaged();
     }
-    const key = decodeKey(Buffer.from(each.k, "base64"));
+    const key = decodeKey(bytesOf(each.k));
     if (!("v" in each) || each.v === null) return { key };
     if (typeof each.v !== "string") throw damaged();
-    const value = decodeRow(new Uint8Array(Buffer.from(each.v, "base64")));
+    const value = decodeRow(bytesOf(each.v));
     if (!value) throw damaged();
     return { key, value: shifted(value, -aheadMs) };
   });
 }
 
-/** A row as the database has it. A value that is none is left for its reader to refuse. */
+/** A row as the database has it, key and value in base64. A value that is none is left for its reader to refuse. */
 export function decodeStored(key: unknown, value: unknown, aheadMs: number): Row {
-  if (!(key instanceof Uint8Array) || !(value instanceof Uint8Array)) throw damaged();
-  const fields = decodeRow(new Uint8Array(value)); // not a Buffer, of which slices would be parts
-  return { key: decodeKey(key), value: fields && shifted(fields, -aheadMs) };
+  if (typeof key !== "string" || typeof value !== "string") throw damaged();
+  const fields = decodeRow(bytesOf(value));
+  return { key: decodeKey(bytesOf(key)), value: fields && shifted(fields, -aheadMs) };
 }
 
-function shifted(value: Readonly<Record<string, unknown>>, byMs: number): Record<string, unknown> {
+/** Not a Buffer, of which slices would be parts. */
+function bytesOf(base64: string): Uint8Array {
+  const { buffer, byteOffset, length } = Buffer.from(base64, "base64");
+  return new Uint8Array(buffer, byteOffset, length);
+}
+
+function shifted(value: Readonly<Record<string, unknown>>, byMs: number): Readonly<Record<string, unknown>> {
   const end = value[END_FIELD];
-  return byMs === 0 || typeof end !== "number" ? { ...value } : { ...value, [END_FIELD]: end + byMs };
+  return byMs === 0 || typeof end !== "number" ? value : { ...value, [END_FIELD]: end + byMs };
 }
 
 function damaged(): ProxyError {

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { ProxyError } from "../../core/errors.ts";
 
 const STRING = 0x02;
@@ -15,15 +16,20 @@ const ESCAPED = 0xff;
 /** Above every byte that begins a part: what is below a prefix comes before the prefix and this. */
 const AFTER = 0xff;
 
+const ENCODER = new TextEncoder();
+const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
+const NUMBER_BYTES = 8;
+const NUMBERS = new DataView(new ArrayBuffer(NUMBER_BYTES));
+
 /** The bytes of a key of strings and numbers. Anything else is our own mistake: `TypeError`. */
 export function encodeKey(key: Deno.KvKey): Uint8Array<ArrayBuffer> {
-  const bytes: number[] = [];
-  for (const part of key) {
-    if (typeof part === "string") pushString(bytes, part);
-    else if (typeof part === "number" && !Number.isNaN(part)) pushNumber(bytes, part);
-    else throw new TypeError("Cannot use a key of other parts than strings and numbers");
-  }
-  return Uint8Array.from(bytes);
+  return new Uint8Array(Buffer.concat(key.map(encodePart)));
+}
+
+function encodePart(part: Deno.KvKeyPart): Uint8Array {
+  if (typeof part === "string") return encodeString(part);
+  if (typeof part === "number" && !Number.isNaN(part)) return encodeNumber(part);
+  throw new TypeError("Cannot use a key of other parts than strings and numbers");
 }
 
 /** The first key that is not below a prefix. */
@@ -48,45 +54,56 @@ export function decodeKey(bytes: Uint8Array): Deno.KvKey {
   return key;
 }
 
-function pushString(bytes: number[], text: string): void {
-  bytes.push(STRING);
-  for (const byte of new TextEncoder().encode(text)) {
+function encodeString(text: string): Uint8Array {
+  if (text.includes("\0")) return encodeEscaped(text);
+  const bytes = new Uint8Array(text.length * 3 + 2); // a code unit is at most three bytes
+  bytes[0] = STRING;
+  const { written } = ENCODER.encodeInto(text, bytes.subarray(1));
+  return bytes.subarray(0, written + 2); // END is 0
+}
+
+function encodeEscaped(text: string): Uint8Array {
+  const bytes = [STRING];
+  for (const byte of ENCODER.encode(text)) {
     bytes.push(byte);
     if (byte === END) bytes.push(ESCAPED);
   }
-  bytes.push(END);
+  return Uint8Array.of(...bytes, END);
 }
 
 function stringAt(bytes: Uint8Array, start: number): readonly [string, number] {
+  let end = bytes.indexOf(END, start);
+  if (end < 0) throw damaged();
+  if (bytes[end + 1] !== ESCAPED) return [DECODER.decode(bytes.subarray(start, end)), end + 1];
   const text: number[] = [];
-  for (let at = start; at < bytes.length; at++) {
-    const byte = bytes[at] ?? END;
-    if (byte !== END) text.push(byte);
-    else if (bytes[at + 1] === ESCAPED) text.push(bytes[at++] ?? END);
-    else return [new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(text)), at + 1];
+  for (let at = start;; at = end + 2) {
+    end = bytes.indexOf(END, at);
+    if (end < 0) throw damaged();
+    for (const byte of bytes.subarray(at, end)) text.push(byte);
+    if (bytes[end + 1] !== ESCAPED) return [DECODER.decode(Uint8Array.from(text)), end + 1];
+    text.push(END);
   }
-  throw damaged();
 }
 
-function pushNumber(bytes: number[], number: number): void {
-  const view = new DataView(new ArrayBuffer(8));
-  view.setFloat64(0, number);
-  const isNegative = (view.getUint8(0) & 0x80) !== 0;
-  bytes.push(NUMBER);
-  for (let i = 0; i < 8; i++) {
-    const byte = view.getUint8(i);
-    bytes.push(isNegative ? byte ^ 0xff : i === 0 ? byte ^ 0x80 : byte);
+function encodeNumber(number: number): Uint8Array {
+  NUMBERS.setFloat64(0, number);
+  const bytes = new Uint8Array(1 + NUMBER_BYTES);
+  bytes[0] = NUMBER;
+  const isNegative = (NUMBERS.getUint8(0) & 0x80) !== 0;
+  for (let i = 0; i < NUMBER_BYTES; i++) {
+    const byte = NUMBERS.getUint8(i);
+    bytes[i + 1] = isNegative ? byte ^ 0xff : i === 0 ? byte ^ 0x80 : byte;
   }
+  return bytes;
 }
 
 function numberAt(bytes: Uint8Array, at: number): number {
-  const view = new DataView(new Uint8Array(bytes.subarray(at, at + 8)).buffer);
-  const isNegative = (view.getUint8(0) & 0x80) === 0;
-  for (let i = 0; i < 8; i++) {
-    const byte = view.getUint8(i);
-    view.setUint8(i, isNegative ? byte ^ 0xff : i === 0 ? byte ^ 0x80 : byte);
+  const isNegative = ((bytes[at] ?? 0) & 0x80) === 0;
+  for (let i = 0; i < NUMBER_BYTES; i++) {
+    const byte = bytes[at + i] ?? 0;
+    NUMBERS.setUint8(i, isNegative ? byte ^ 0xff : i === 0 ? byte ^ 0x80 : byte);
   }
-  return view.getFloat64(0);
+  return NUMBERS.getFloat64(0);
 }
 
 function damaged(): ProxyError {
