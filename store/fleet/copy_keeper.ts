@@ -12,6 +12,7 @@ import { writeClient } from "../clients.ts";
 import type { Mutation } from "../engine.ts";
 import type { Position } from "../postgres/database.ts";
 import { writeMode } from "../modes.ts";
+import { encodeBatch, joinBatches } from "../postgres/row_batch.ts";
 import { writeRule } from "../rules.ts";
 import type { StoreKeys } from "../seal.ts";
 import { sealedRows } from "../sealed_rows.ts";
@@ -21,6 +22,8 @@ import type { LocalCopy } from "./local_copy.ts";
 
 /** Many changes come at once: each would write everything. */
 const QUIET_MS = 1_000;
+/** Some milliseconds of work: a host whose threads are one decides nothing meanwhile. */
+const ROWS_AT_ONCE = 250;
 
 /** The policy at one moment. */
 export interface TakenPolicy {
@@ -76,9 +79,10 @@ export class CopyKeeper implements AsyncDisposable {
     const generation = this.#generation;
     try {
       const { position, rows } = await this.#take();
+      const batch = await encodeSlowly(rows, () => this.#generation === generation);
       // Looked at when its turn has come: what was taken before a drop must not be written after it.
       const saved = this.#work.then(() =>
-        this.#generation === generation ? this.#copy.save(position, rows) : undefined
+        this.#generation === generation ? this.#copy.save(position, batch) : undefined
       );
       this.#work = saved.catch(() => {});
       await saved;
@@ -104,6 +108,16 @@ export class CopyKeeper implements AsyncDisposable {
     }
     await this.#work;
   }
+}
+
+/** As one batch, with room for everything else every few milliseconds; cut short when nobody wants it any more. */
+async function encodeSlowly(rows: readonly Mutation[], isWanted: () => boolean): Promise<string> {
+  const batches: string[] = [];
+  for (let at = 0; at < rows.length && isWanted(); at += ROWS_AT_ONCE) {
+    batches.push(encodeBatch(rows.slice(at, at + ROWS_AT_ONCE), 0));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  return joinBatches(batches);
 }
 
 /** Everything in a view as rows. */

@@ -13,9 +13,9 @@
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { messageOf, ProxyError } from "../../core/errors.ts";
-import type { Mutation, Row } from "../engine.ts";
+import type { Row } from "../engine.ts";
 import type { Position } from "../postgres/database.ts";
-import { decodeBatch, encodeBatch } from "../postgres/row_batch.ts";
+import { decodeBatch } from "../postgres/row_batch.ts";
 import { seal, type StoreKeys, unseal } from "../seal.ts";
 import { makeProof, openProof } from "../seal_proof.ts";
 
@@ -42,11 +42,11 @@ export class LocalCopy {
     this.#keys = keys;
   }
 
-  /** @throws what the disk says */
-  async save({ sequence, changeId }: Position, rows: readonly Mutation[]): Promise<void> {
+  /** @param rows as a batch (`encodeBatch`). @throws what the disk says */
+  async save({ sequence, changeId }: Position, rows: string): Promise<void> {
     this.#mayBeThere = true;
     const proof = Buffer.from(await makeProof(this.#keys, { carriesToken: true })).toString("base64");
-    await this.#write("fleet-copy", { sequence, changeId, proof, rows: encodeBatch(rows, 0) });
+    await this.#write("fleet-copy", { sequence, changeId, proof, rows });
   }
 
   /** The grace counts that the fleet was told then: a longer one at the next start is not known to it. @throws what the disk says */

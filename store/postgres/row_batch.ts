@@ -29,6 +29,11 @@ export function encodeBatch(mutations: readonly Mutation[], aheadMs: number): st
   return JSON.stringify([...byKey.values()]);
 }
 
+/** The batch of the rows of several, no two of one key. */
+export function joinBatches(batches: readonly string[]): string {
+  return `[${batches.map((each) => each.slice(1, -1)).filter((each) => each !== "").join(",")}]`;
+}
+
 /** The inverse of {@linkcode encodeBatch}. @throws ProxyError `state.damaged` */
 export function decodeBatch(text: string, aheadMs: number): Mutation[] {
   const list: unknown = JSON.parse(text);

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { CopyKeeper, type TakenPolicy } from "../../../store/fleet/copy_keeper.ts";
 import { LocalCopy } from "../../../store/fleet/local_copy.ts";
 import { deriveKeys } from "../../../store/seal.ts";
@@ -31,4 +31,26 @@ Deno.test("CopyKeeper: what was taken before a drop is not written after it", as
   assertEquals((await copy.load(1_001, 60_000)).sequence, 2);
   assertEquals((await copy.load(1_001, 86_400_000)).heldUntilMs, 61_000); // a longer grace is not the one that was told
   await keeper[Symbol.asyncDispose]();
+});
+
+Deno.test("CopyKeeper: writing a large policy leaves room for everything else", async () => {
+  await using folder = await tempFolder();
+  const copy = new LocalCopy(folder.path, "default", await deriveKeys(new Uint8Array(32)));
+  const rows = Array.from({ length: 50_000 }, (_, i) => ({ key: ["rule", "id", i], value: { id: `${i}` } }));
+  const take = () => Promise.resolve({ position: { sequence: 1, changeId: undefined }, rows });
+  const keeper = new CopyKeeper(copy, take, LOG);
+  keeper.saveSoon();
+  let turns = 0;
+  const closed = keeper[Symbol.asyncDispose](); // it is written before that ends
+  for (let isOver = false; !isOver;) {
+    isOver = await Promise.race([
+      closed.then(() => true),
+      new Promise<false>((go) => setTimeout(() => go(false))),
+    ]);
+    turns++;
+  }
+  assert(turns > 50, `others had ${turns} turns meanwhile`);
+  await copy.saveContact(1_000, 60_000);
+  const { rows: written } = await copy.load(1_001, 60_000);
+  assertEquals([written.length, written.at(-1)], [50_000, rows.at(-1)]);
 });
