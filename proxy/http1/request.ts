@@ -19,7 +19,7 @@ import type {
 } from "../message/message.ts";
 import { type ByteReader, type ByteStream, writeAll } from "../streams/byte_reader.ts";
 import { requestBody } from "./body.ts";
-import { formatResponseHead } from "./head_writer.ts";
+import { formatResponseHead, writeResponseHead } from "./head_writer.ts";
 import { PulledBody } from "./pulled_body.ts";
 
 /** What becomes of the connection: `keep` reads another request, `taken` means that somebody else closes it. */
@@ -81,7 +81,7 @@ export class Http1Request implements IncomingRequest {
   /** RFC 9110 §15.2: an HTTP/1.0 client must not get one. */
   inform(head: ResponseHead): Promise<void> {
     if (this.head.version === "HTTP/1.0") return Promise.resolve();
-    return writeAll(this.#connection.stream, formatResponseHead({ ...head, version: "HTTP/1.1" }));
+    return writeResponseHead(this.#connection.stream, { ...head, version: "HTTP/1.1" });
   }
 
   begin(head: ResponseHead, first: Uint8Array, body: MessageBody): Promise<void> {
@@ -91,7 +91,7 @@ export class Http1Request implements IncomingRequest {
     if (close) this.#next = "close";
     const fields = close ? [...head.fields, makeField("Connection", "close")] : head.fields;
     this.#isLastWrite = body.done;
-    return writeAll(stream, formatResponseHead({ ...head, version: "HTTP/1.1", fields }, first));
+    return writeResponseHead(stream, { ...head, version: "HTTP/1.1", fields }, first);
   }
 
   write(piece: Uint8Array, isLast: boolean): Promise<void> {
@@ -114,7 +114,7 @@ export class Http1Request implements IncomingRequest {
   async switchProtocols(head: ResponseHead): Promise<RawEnd> {
     const { stream, reader } = this.#connection;
     this.#next = "taken";
-    await writeAll(stream, formatResponseHead({ ...head, version: "HTTP/1.1" }));
+    await writeResponseHead(stream, { ...head, version: "HTTP/1.1" });
     return { stream, first: reader.takeAll() };
   }
 

@@ -14,7 +14,7 @@ import { type ByteReader, type ByteStream, closeQuietly, writeAll } from "../str
 import { isBodyless, responseBody } from "./body.ts";
 import { readBodyStart } from "./body_text.ts";
 import { readResponseHead } from "./head_reader.ts";
-import { formatRequestHead } from "./head_writer.ts";
+import { writeRequestHead } from "./head_writer.ts";
 import { PulledBody } from "./pulled_body.ts";
 
 export interface Http1LegOptions {
@@ -51,7 +51,7 @@ export class Http1Leg implements UpstreamLeg {
   send(head: () => RequestHead, first: Uint8Array): Promise<void> {
     this.#request = head();
     const sent = this.#options.hop?.outgoing(this.#request) ?? this.#request;
-    return writeAll(this.#options.stream, formatRequestHead(sent, first));
+    return writeRequestHead(this.#options.stream, sent, first);
   }
 
   write(piece: Uint8Array): Promise<void> {

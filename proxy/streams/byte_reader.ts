@@ -124,11 +124,20 @@ export class ByteReader {
   }
 }
 
-/** Writes all of `bytes`: nearly always at once, so it makes no more promises for that than it has to. */
-export function writeAll(stream: Pick<ByteStream, "write">, bytes: Uint8Array): Promise<void> {
-  return stream.write(bytes).then((written) =>
-    written < bytes.length ? writeRest(stream, bytes, written) : undefined
-  );
+/**
+ * Writes all of `bytes`: nearly always at once, so it makes no more promises for that than it has to.
+ *
+ * @param onWritten is called once nobody looks at `bytes` any more; never when writing fails
+ */
+export function writeAll(
+  stream: Pick<ByteStream, "write">,
+  bytes: Uint8Array,
+  onWritten?: () => void,
+): Promise<void> {
+  return stream.write(bytes).then((written) => {
+    if (written < bytes.length) return writeRest(stream, bytes, written).then(onWritten);
+    return onWritten?.();
+  });
 }
 
 /** A loop: a receiver that takes a byte at a time must not make a chain of promises as long as the buffer. */

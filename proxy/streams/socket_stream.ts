@@ -14,6 +14,15 @@ import type { ByteStream } from "./byte_reader.ts";
 export class SocketStream implements ByteStream {
   readonly #conn: Deno.TcpConn | Deno.TlsConn;
   #writing = 0;
+  /** Made once, not for each write. */
+  readonly #wrote = (count: number): number => {
+    this.#writing--;
+    return count;
+  };
+  readonly #failed = (error: unknown): never => {
+    this.#writing--;
+    throw error;
+  };
 
   constructor(conn: Deno.TcpConn | Deno.TlsConn) {
     this.#conn = conn;
@@ -25,13 +34,7 @@ export class SocketStream implements ByteStream {
 
   write(bytes: Uint8Array): Promise<number> {
     this.#writing++;
-    return this.#conn.write(bytes).then((count) => {
-      this.#writing--;
-      return count;
-    }, (error) => {
-      this.#writing--;
-      throw error;
-    });
+    return this.#conn.write(bytes).then(this.#wrote, this.#failed);
   }
 
   async closeWrite(): Promise<void> {

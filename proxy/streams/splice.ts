@@ -110,7 +110,7 @@ async function pump(
         if (count < LARGEST_BUFFER) {
           buffer = new Uint8Array(count * 4 > LARGEST_BUFFER ? LARGEST_BUFFER : count * 4);
         }
-      } else if (count * 8 < buffer.length) {
+      } else if (count * 8 < buffer.length && buffer.length > SMALLEST_BUFFER) {
         buffer = new Uint8Array(Math.max(SMALLEST_BUFFER, buffer.length / 4));
       }
     }

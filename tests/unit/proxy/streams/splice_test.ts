@@ -104,3 +104,23 @@ Deno.test("splice() ends both sides when one is reset or aborted", async () => {
   assertEquals(await joint.a.isClosed(), true);
   assertEquals(await joint.b.isClosed(), true);
 });
+
+Deno.test("splice() reads small pieces into one buffer", async () => {
+  const buffers = new Set<ArrayBufferLike>();
+  let left = 10;
+  const silent = Promise.withResolvers<null>();
+  const stream = (read: (into: Uint8Array) => Promise<number | null>) => ({
+    read,
+    write: (bytes: Uint8Array) => Promise.resolve(bytes.length),
+    closeWrite: () => Promise.resolve(),
+    close: () => silent.resolve(null),
+  });
+  const a = stream((into) => {
+    buffers.add(into.buffer);
+    return Promise.resolve(left-- > 0 ? 100 : null);
+  });
+  const joined = splice(a, stream(() => silent.promise), { deadlines: new Deadlines(), ...PATIENT });
+  silent.resolve(null);
+  await soon("both ended", joined.done);
+  assertEquals([joined.bytesToB, buffers.size], [1_000, 1]);
+});
