@@ -101,6 +101,8 @@ export class LiveLogin implements AsyncDisposable {
   #unsaved: { readonly made: Renewed<Login>; readonly from: string } | undefined;
   /** This host's lease, in a fleet, and when it was asked for. */
   #lease: { readonly id: string; readonly sinceMs: number; readonly sinceMonotonic: number } | undefined;
+  /** The lease that was asked for and may be this host's without its knowing: the store stopped answering. */
+  #askedLease: string | undefined;
   /** The provider's last word on this login. */
   #refusal: RenewalFailure | undefined;
   /** Since when the outcome of some renewal is unknown. */
@@ -305,13 +307,16 @@ export class LiveLogin implements AsyncDisposable {
   async #begin(): Promise<number> {
     const { clock, limitMs } = this.#parts;
     const [sinceMs, sinceMonotonic] = [clock.now(), clock.monotonic()];
-    const id = this.#lease?.id ?? crypto.randomUUID();
+    const id = this.#lease?.id ?? this.#askedLease ?? crypto.randomUUID();
+    this.#askedLease = id;
     try {
       await this.#update({ refreshingSince: sinceMs, lease: { id, forMs: limitMs * LEASE_OF_LIMIT } });
     } catch (error) {
       if (!isProxyError(error, "input.conflict")) throw error;
+      this.#askedLease = undefined; // another's
       return (error.retryAfterSeconds ?? 1) * 1_000;
     }
+    this.#askedLease = undefined;
     this.#lease = this.#record.lease === id ? { id, sinceMs, sinceMonotonic } : undefined; // a host alone has none
     return 0;
   }

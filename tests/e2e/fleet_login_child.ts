@@ -1,20 +1,23 @@
-/** A host of a fleet that renews a login, and stops at a point of that. A process for `fleet_login_test.ts`. */
+/** A host of a fleet that renews a login, and stops at a point of that. A process of `tests/support/fleet_login.ts`. */
 import { systemClock } from "../../core/clock.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { Credentials } from "../../secrets/credentials.ts";
 import { parseStoreAddress } from "../../store/postgres/address.ts";
 import { State } from "../../store/state.ts";
+import { linesOf } from "../soak/lines.ts";
 import { callAs } from "../support/rotating_provider.ts";
 
-const { dir, sealKeyFile, url, caFile, provider, limitMs, stopAt } = JSON.parse(Deno.args[0] ?? "");
+const { dir, sealKeyFile, url, caFile, hostName, limitMs } = JSON.parse(Deno.args[0] ?? "");
+const input = linesOf(Deno.stdin.readable);
 const clock = systemClock();
 const say = (line: string) => Deno.stdout.write(new TextEncoder().encode(`${line}\n`));
 
-/** Says that the point is reached, and goes on when it is told to. */
+/** Says that the point is reached, and goes on when it is told to; what is tried again is not stopped again. */
 async function pass(point: string): Promise<void> {
   if (point !== stopAt) return;
+  stopAt = "";
   await say(`at ${point}`);
-  await Deno.stdin.read(new Uint8Array(1));
+  await input.next();
 }
 
 const state = await State.open({
@@ -26,17 +29,21 @@ const state = await State.open({
     password: () => Promise.resolve("change-me"),
     caPem: await Deno.readTextFile(caFile),
     fleet: "default",
-    hostName: "child",
+    hostName,
     graceMs: 20_000,
     version: "test",
     log: { info: () => {}, warn: () => {}, error: () => {} },
   },
 });
-const call = callAs("child", provider);
+await say("ready");
+const task = JSON.parse((await input.next()).value ?? "{}");
+let stopAt: string = task.stopAt;
+const login: string = task.login ?? "login";
+const call = callAs(hostName, task.provider);
 const credentials = new Credentials({
   source: {
-    secretValue: (name) => state.secretValue(name),
-    listSecrets: () => state.listSecrets(),
+    secretValue: (name) => name === login ? state.secretValue(name) : undefined,
+    listSecrets: () => state.listSecrets().filter(({ name }) => name === login),
     onChange: (listener) => state.onChange(listener),
     async updateSecret(name, update) {
       const point = update.value === undefined ? "mark" : "commit";
@@ -63,8 +70,7 @@ const credentials = new Credentials({
   reportBug: (error) => void say(`bug ${error}`),
 });
 credentials.start();
-await say("started");
 const ask = async () =>
-  await credentials.credential("login", { host: "api.example.com", method: "GET", path: "/" });
-await ask().catch((error) => say(`failed ${error}`)); // whoever has no token yet asks for none before
+  await credentials.credential(login, { host: "api.example.com", method: "GET", path: "/" });
+await ask().then(() => say("renewed"), (error) => say(`failed ${error}`));
 await new Promise(() => setInterval(() => {}, 1_000_000)); // until it is killed

@@ -20,9 +20,12 @@ export class RotatingProvider implements AsyncDisposable {
   onRequest: (by: string) => Promise<void> | void = () => {};
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #underWay = new Set<string>();
+  readonly #prefix: string;
   #number = 0;
 
-  constructor() {
+  /** @param prefix of its tokens: no two secrets may hold one login */
+  constructor(prefix = "") {
+    this.#prefix = prefix;
     const options = { hostname: "127.0.0.1", port: 0, onListen() {} };
     this.#server = Deno.serve(options, (request) => this.#answer(request));
   }
@@ -33,26 +36,30 @@ export class RotatingProvider implements AsyncDisposable {
 
   /** What the next renewal has to show. */
   get refreshToken(): string {
-    return `refresh-token-number-${this.#number}`;
+    return this.#refreshToken(this.#number);
   }
 
   /** What is good upstream. */
   get accessToken(): string {
-    return `access-token-number-${this.#number}`;
+    return `${this.#prefix}access-token-number-${this.#number}`;
   }
 
   usesOf(number: number): readonly TokenUse[] {
-    return this.uses.filter(({ token }) => token === `refresh-token-number-${number}`);
+    return this.uses.filter(({ token }) => token === this.#refreshToken(number));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server.shutdown();
   }
 
+  #refreshToken(number: number): string {
+    return `${this.#prefix}refresh-token-number-${number}`;
+  }
+
   async #answer(request: Request): Promise<Response> {
     const by = request.headers.get("x-host") ?? "";
     const token = new URLSearchParams(await request.text()).get("refresh_token") ?? "";
-    const isAgain = token === `refresh-token-number-${this.#number - 1}` && this.isGraceful;
+    const isAgain = token === this.#refreshToken(this.#number - 1) && this.isGraceful;
     const isTaken = token === this.refreshToken || isAgain;
     this.uses.push({ by, token, atMs: performance.now(), isTaken });
     if (this.#underWay.has(token)) this.clashes.push(token);
