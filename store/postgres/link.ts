@@ -52,6 +52,8 @@ export class Link implements AsyncDisposable {
   readonly #sql: postgres.Sql;
   readonly #socket: Socket;
   readonly #timeoutMs: number;
+  /** Ends the questions that are under way: a listener of the socket for each would be too many. */
+  readonly #ends = new Set<() => void>();
   #isBroken = false;
 
   private constructor(host: StoreHost, socket: Socket, options: DialOptions) {
@@ -59,7 +61,10 @@ export class Link implements AsyncDisposable {
     this.#socket = socket;
     this.#timeoutMs = options.timeoutMs;
     this.#sql = driverFor(socket, options);
-    socket.once("close", () => this.#isBroken = true);
+    socket.once("close", () => {
+      this.#isBroken = true;
+      for (const end of this.#ends) end();
+    });
   }
 
   /**
@@ -134,13 +139,13 @@ export class Link implements AsyncDisposable {
   async #within<T>(timeoutMs: number, asked: Promise<T>): Promise<T> {
     const timer = setTimeout(() => this.destroy(), timeoutMs);
     const gone = Promise.withResolvers<never>();
-    const onClose = () => gone.reject(new Error("the connection ended before the answer"));
-    this.#socket.once("close", onClose);
+    const end = () => gone.reject(new Error("the connection ended before the answer"));
+    this.#ends.add(end);
     try {
       return await Promise.race([asked, gone.promise]);
     } finally {
       clearTimeout(timer);
-      this.#socket.off("close", onClose);
+      this.#ends.delete(end);
     }
   }
 
