@@ -5,7 +5,8 @@
  * creates has a token that nobody knows, since none may be written anywhere: `client rotate` prints one.
  *
  * A file that cannot be read stops the start, and at SIGHUP changes nothing. A secret that is missing never stops the
- * start: secrets are made through the API of the proxy that is to start.
+ * start: secrets are made through the API of the proxy that is to start. While the store of a fleet takes no change, the policy
+ * of before is in force, and the file is applied as soon as it does.
  *
  * Not here: reading and applying (`policy/policy_file.ts`, `store/changes/policy.ts`).
  *
@@ -26,8 +27,11 @@ export interface PolicyReloadOptions {
   readonly state: Pick<State, "applyPolicy" | "listClients">;
   readonly io: Pick<Io, "input" | "env">;
   readonly log: LineLog;
+  /** Between tries while the store of a fleet takes no change. */
+  readonly retryMs?: number;
 }
 
+const RETRY_MS = 3_000;
 /** How many names a log line shows. */
 const MAX_NAMES = 10;
 
@@ -37,31 +41,48 @@ const MAX_NAMES = 10;
  * @throws ProxyError `input.invalid` when the file cannot be read, with its line and column; `state.write-failed`
  */
 export async function startPolicy(options: PolicyReloadOptions): Promise<AsyncDisposable> {
+  const { retryMs = RETRY_MS } = options;
+  let running = Promise.resolve();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isAsked = false;
+  let isClosed = false;
+  /** Applies it now, or again and again until the store takes it or a newer file comes. */
+  const apply = async (file: PolicyFile, isFirst = true) => {
+    clearTimeout(timer);
+    try {
+      await applyFile(file, options);
+    } catch (error) {
+      if (!isProxyError(error, "store.away", "store.refused")) throw error;
+      if (isFirst) {
+        reportFailure(error, "the policy of before is in force until the store takes this one", options);
+      }
+      if (!isClosed) timer = setTimeout(() => enqueue(() => apply(file, false)), retryMs);
+    }
+  };
+  const enqueue = (work: () => Promise<void>) => {
+    running = running.then(work).catch((error) => reportFailure(error, "nothing was changed", options));
+  };
   const file = await readFile(options, "start");
   try {
-    await applyFile(file, options);
+    await apply(file);
   } catch (error) {
-    if (!isProxyError(error, "input.invalid", "limit.reached", "store.away", "store.refused")) throw error;
+    if (!isProxyError(error, "input.invalid", "limit.reached")) throw error;
     reportFailure(error, "the policy of before is in force; correct this and send SIGHUP", options);
   }
-  let running = Promise.resolve();
-  let isAsked = false;
   const reload = () => {
     if (isAsked) return; // the one that waits will read what is there by then
     isAsked = true;
-    running = running.then(async () => {
+    enqueue(async () => {
       isAsked = false;
-      try {
-        await applyFile(await readFile(options, "reload"), options);
-      } catch (error) {
-        reportFailure(error, "nothing was changed", options);
-      }
+      await apply(await readFile(options, "reload"));
     });
   };
   Deno.addSignalListener("SIGHUP", reload);
   return {
     async [Symbol.asyncDispose]() {
       Deno.removeSignalListener("SIGHUP", reload);
+      isClosed = true;
+      clearTimeout(timer);
       await running;
     },
   };

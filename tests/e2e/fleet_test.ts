@@ -197,8 +197,12 @@ fleetTest(
   () =>
     withHosts("60s", async ({ server, host }) => {
       const only = host("host-1");
+      const file = `${only.program.dir}/policy.json`;
+      const policyOf = (host: string) =>
+        Deno.writeTextFile(file, JSON.stringify({ version: 1, clients: { two: { allow: [{ host }] } } }));
+      await policyOf("before.test");
       {
-        await using a = await only.up();
+        await using a = await only.up(["--policy", file]);
         await only.program.ok(["client", "create", "one"]);
         const copyFile = `${only.program.dir}/.slicer/proxy/fleet-copy`;
         const endAt = performance.now() + 60_000;
@@ -209,7 +213,13 @@ fleetTest(
         await server.crash();
         await a.end("SIGKILL");
       }
-      await using _again = await only.up();
+      await policyOf("after.test");
+      await using again = await only.up(["--policy", file]);
+      assertMatch(again.stderr.text, /the policy of before is in force until the store takes this one/);
       assertStringIncludes(await only.program.ok(["client", "list"]), "one");
+      assertStringIncludes(await only.program.ok(["rules", "two"]), "before.test");
+      await server.begin();
+      await again.waitWords(/policy\.json is in force now/);
+      assertStringIncludes(await only.program.ok(["rules", "two"]), "after.test");
     }),
 );

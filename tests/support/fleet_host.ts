@@ -38,8 +38,8 @@ export class FleetHost {
     ];
   }
 
-  up(): Promise<Daemon> {
-    return this.program.up(this.#flags);
+  up(more: readonly string[] = []): Promise<Daemon> {
+    return this.program.up([...this.#flags, ...more]);
   }
 }
 

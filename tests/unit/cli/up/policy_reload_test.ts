@@ -28,7 +28,7 @@ async function setUp(text: string) {
     write,
     lines,
     start: (from = path, to: PolicyReloadOptions["state"] = state) =>
-      startPolicy({ path: from, state: to, io: fakeIo({ env: { HOME: dir } }), log }),
+      startPolicy({ path: from, state: to, io: fakeIo({ env: { HOME: dir } }), log, retryMs: 5 }),
     /** Sends SIGHUP and waits for a line that matches. */
     async hangUp(pattern: RegExp) {
       lines.length = 0;
@@ -196,13 +196,27 @@ Deno.test("startPolicy() reloads once more for however many SIGHUPs come during 
   assertEquals(calls, 3);
 });
 
-Deno.test("startPolicy() goes on with the policy that is there while the store of a fleet is away", async () => {
-  await using setup = await setUp(fileOf("a.test"));
-  const away: PolicyReloadOptions["state"] = {
-    listClients: () => [],
-    applyPolicy: () =>
-      Promise.reject(new ProxyError("store.away", "Cannot change anything: the store is away")),
-  };
-  await using _policy = await setup.start(setup.path, away);
-  assertStringIncludes(setup.lines.join("\n"), "the store is away");
-});
+for (const code of ["store.away", "store.refused"] as const) {
+  Deno.test(`startPolicy() applies the file once a fleet's store takes it that said ${code}`, async () => {
+    await using setup = await setUp(fileOf("a.test"));
+    const { promise: taken, resolve } = Promise.withResolvers<void>();
+    let tries = 0;
+    const away: PolicyReloadOptions["state"] = {
+      listClients: () => [],
+      applyPolicy: async (...args) => {
+        tries++;
+        if (tries < 4) throw new ProxyError(code, "Cannot change anything: the store is away");
+        const applied = await setup.state.applyPolicy(...args);
+        resolve();
+        return applied;
+      },
+    };
+    await using _policy = await setup.start(setup.path, away);
+    assertEquals(setup.lines, [
+      "error Cannot change anything: the store is away; the policy of before is in force until the store takes this one",
+    ]); // once, however often it is tried
+    await taken;
+    assertEquals(setup.hosts("ci-1"), ["a.test"]);
+    assertEquals(tries, 4);
+  });
+}
