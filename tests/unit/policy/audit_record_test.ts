@@ -2,10 +2,13 @@ import { assertEquals, assertMatch } from "@std/assert";
 import {
   type AuditRecord,
   boundRecord,
+  cutText,
   formatRecord,
+  formatStored,
   isCut,
   isUnauthenticatedDenial,
   parseRecord,
+  sizeOfRecord,
 } from "../../../policy/audit_record.ts";
 
 const ALLOW: AuditRecord = {
@@ -31,6 +34,78 @@ const DENY: AuditRecord = {
   mode: "strict",
   reason: "no-rule",
 };
+/** Every field that a line can have. */
+const EVERY: Required<Omit<AuditRecord, "setupMs" | "opened" | "repeated">> = {
+  verdict: "deny",
+  client: "ci-1",
+  auth: "none",
+  ruleOwner: "build-1",
+  method: "POST",
+  scheme: "http",
+  host: "api.example.com",
+  port: 8_080,
+  path: "/v1/x",
+  query: "a=1",
+  says: "graphql:query",
+  status: 200,
+  secret: "llm-key",
+  proto: "h2",
+  budget: "10-requests-a-day",
+  grpcStatus: 0,
+  tokens: { input: 1, output: 2, isEstimated: true },
+  echoed: 3,
+  cleartext: true,
+  mode: "audit",
+  reason: "no-rule",
+  sent: 4,
+  received: 5,
+  durationMs: 6,
+  origin: { src: "10.0.0.5:40312", proxyPort: 3128, tls: "1.2" },
+};
+
+Deno.test("a line has every field of a record, in the documented order, and JSON gives the record back", async (t) => {
+  await t.step("text", () => {
+    assertEquals(
+      formatRecord(EVERY, "text", 0, 2),
+      "deny client=ci-1 auth=none rule-owner=build-1 method=POST scheme=http host=api.example.com port=8080 " +
+        "path=/v1/x query=a=1 status=200 secret=llm-key cleartext=true mode=audit reason=no-rule sent=4 " +
+        "received=5 duration=6ms repeated=2 proto=h2 grpc-status=0 echoed=3 src=10.0.0.5:40312 " +
+        "proxy-port=3128 tls=1.2 says=graphql:query budget=10-requests-a-day input-tokens=1 output-tokens=2 " +
+        "tokens-estimated=true",
+    );
+  });
+  await t.step("JSON", () => {
+    const stored = { ...EVERY, timeMs: 1_000, repeated: 2 };
+    assertEquals(parseRecord(formatStored(stored, "json")), stored);
+  });
+  await t.step("what says nothing has no field", () => {
+    const tokens = { input: 0, output: 0, isEstimated: false };
+    const line = formatStored({ verdict: "change", tokens, timeMs: 0, repeated: 1 }, "text");
+    assertEquals(line, "change client=- input-tokens=0 output-tokens=0");
+    const parsed = parseRecord(formatStored({ verdict: "change", timeMs: 0, repeated: 1 }, "json"));
+    const fields = ["says", "budget", "tokens", "proto", "grpcStatus", "echoed", "origin"];
+    assertEquals(fields.filter((name) => name in (parsed ?? {})), []);
+  });
+});
+
+Deno.test("parseRecord() takes no value that no record has", () => {
+  const line = formatRecord(EVERY, "json", 0);
+  const reread = (from: string, to: string) => parseRecord(line.replace(from, to));
+  assertEquals(reread('"auth":"none"', '"auth":"x"')?.auth, undefined);
+  assertEquals(reread('"scheme":"http"', '"scheme":"ftp"')?.scheme, undefined);
+  assertEquals(reread('"proto":"h2"', '"proto":"h3"')?.proto, undefined);
+  assertEquals(reread('"mode":"audit"', '"mode":"x"')?.mode, undefined);
+  assertEquals(reread('"reason":"no-rule"', '"reason":"x"')?.reason, undefined);
+  assertEquals(reread('"cleartext":true', '"cleartext":1')?.cleartext, undefined);
+  assertEquals(reread('"tls":"1.2"', '"tls":"1.1"')?.origin?.tls, undefined);
+  assertEquals(reread('"tokens_estimated":true', '"tokens_estimated":1')?.tokens?.isEstimated, false);
+  assertEquals(reread('"output_tokens":2', '"output_tokens":""')?.tokens, undefined);
+  assertEquals(reread('"input_tokens":1', '"input_tokens":""')?.tokens, undefined);
+  assertEquals(reread('"port":8080', '"port":"8080"')?.port, undefined);
+  assertEquals(reread('"path":"/v1/x"', '"path":1')?.path, undefined);
+  assertEquals(reread('"time":"1970-01-01T00:00:00.000Z"', '"time":0'), undefined);
+  assertEquals(reread('"time":"1970-01-01T00:00:00.000Z"', '"time":"never"'), undefined);
+});
 
 Deno.test("formatRecord() prints the documented lines", async (t) => {
   const rows: { name: string; record: AuditRecord; line: string }[] = [
@@ -207,6 +282,20 @@ Deno.test("boundRecord() cuts what is longer than the log keeps, and leaves the 
   await t.step("one character more than is kept", () => {
     assertEquals(isCut(boundRecord({ ...DENY, path: `/${"p".repeat(most)}` }).path ?? ""), true);
   });
+  await t.step("each text has its own limit: just inside, and one more", () => {
+    const rows = [["path", most], ["query", most], ["says", most], ["method", 256], ["host", 256], [
+      "client",
+      256,
+    ]] as const;
+    for (const [field, length] of rows) {
+      const inside = { ...DENY, [field]: "x".repeat(length) };
+      assertEquals(boundRecord(inside) === inside, true, field);
+      const cut = boundRecord({ ...DENY, [field]: "x".repeat(length + 1) });
+      assertMatch(cut[field] ?? "", /^x+…\d+-[0-9a-f]{32}$/, field);
+    }
+    assertEquals(cutText("xxx", 3), "xxx");
+    assertMatch(cutText("xxxx", 3), /^xxx…4-/);
+  });
   await t.step("two that differ at their ends stay different", () => {
     const [a, b] = ["a", "b"].map((end) => boundRecord({ ...DENY, path: long + end }).path);
     assertEquals(a === b, false);
@@ -218,6 +307,13 @@ Deno.test("boundRecord() cuts what is longer than the log keeps, and leaves the 
     for (const each of [cut.method, cut.host, cut.query, cut.client]) assertEquals(isCut(each ?? ""), true);
     assertEquals(formatRecord(cut, "text", 0).length < 4_000, true);
   });
+});
+
+Deno.test("sizeOfRecord() counts every text that can be long", () => {
+  const bare = sizeOfRecord({ verdict: "deny" });
+  for (const field of ["path", "query", "says", "host"]) {
+    assertEquals(sizeOfRecord({ verdict: "deny", [field]: "x".repeat(100) }), bare + 100, field);
+  }
 });
 
 Deno.test("isUnauthenticatedDenial() is true for what anyone can cause", () => {

@@ -92,6 +92,7 @@ Deno.test("parseRule() accepts values just inside the limits", () => {
   }
   assertEquals(parseRule({ host: "a.test", methods: ["A".repeat(32)] }).methods.length, 1);
   assertEquals(parseRule({ host: "a.test", paths: ["/*", "/.well-known/*"] }).paths.length, 2);
+  assertEquals(parseRule({ host: "a.test", paths: ["/*".repeat(15) + "/a/*"] }).paths.length, 1);
 });
 
 Deno.test("parseHostPattern() gives the canonical pattern", async (t) => {

@@ -241,6 +241,19 @@ Deno.test("an answer that is lost after the rotation is said to be lost when the
   assertStringIncludes(rig.state.getSecret("login")?.error ?? "", "was lost");
 });
 
+Deno.test("an error that the provider answered is no lost answer, and its mark is taken from the disk", async () => {
+  await using provider = await FakeProvider.start();
+  await using rig = await rigWithLogin(provider, -1_000);
+  provider.moods.push({ status: 500, body: "oops" }, { status: 400, body: { error: "invalid_grant" } });
+  await assertUnavailable(rig.bearer(), "HTTP status 500");
+  assertEquals(rig.state.getSecret("login")?.refreshingSince, undefined);
+  rig.clock.advance(1_000);
+  await rig.until(() => rig.credentials.outcomes().refused === 1, "a refusal");
+  const error = rig.state.getSecret("login")?.error ?? "";
+  assertStringIncludes(error, "must be renewed on the host");
+  assert(!error.includes("was lost"), error);
+});
+
 Deno.test("an answer without a token counts as lost too: the provider may have rotated", async () => {
   await using provider = await FakeProvider.start();
   await using rig = await rigWithLogin(provider, -1_000);

@@ -109,6 +109,37 @@ Deno.test("a refused login is taken up again as soon as its source file has a ne
   });
 });
 
+Deno.test("aws: temporary keys are taken from their file again, whichever part of them is new", async (t) => {
+  const keys = {
+    access_key_id: "AKIAREALREALREALREAL",
+    secret_access_key: "secret/1",
+    session_token: "tok1",
+  };
+  const rows = [
+    { access_key_id: "AKIAOTHEROTHEROTHERX" },
+    { secret_access_key: "secret/2" },
+    { session_token: "tok2" },
+  ];
+  for (const part of rows) {
+    await t.step(Object.keys(part).join(), async () => {
+      await withFile(async (path) => {
+        await using rig = await Rig.start();
+        const login = { ...keys, expires_at: rig.clock.now() + HOUR };
+        await write(path, login);
+        await rig.adopt("aws", login, { sourceFile: path });
+        await write(path, { ...keys, ...part, expires_at: rig.clock.now() + 3 * HOUR });
+        rig.clock.advance(HOUR);
+        const { access_key_id, secret_access_key, session_token } = { ...keys, ...part };
+        assertEquals((await rig.credential()).aws, {
+          accessKeyId: access_key_id,
+          secretAccessKey: secret_access_key,
+          sessionToken: session_token,
+        });
+      });
+    });
+  }
+});
+
 Deno.test("a source file that is being written is read again", async () => {
   await withFile(async (path) => {
     await using provider = await FakeProvider.start();
