@@ -3,6 +3,7 @@ import {
   contentNeeded,
   decideConnect,
   decideRequest,
+  paramsNeeded,
   type RequestTarget,
   rulesThatReach,
 } from "../../../policy/decide.ts";
@@ -230,6 +231,33 @@ Deno.test("decideRequest() names every rule that a request needs", () => {
   const a = makeRule("a", { host: HOST, paths: ["/a/*"] });
   const b = makeRule("b", { host: HOST, paths: ["/b/*"] });
   assertEquals(decideRequest([a, b], get("/a/../b/c")), { verdict: "allow", rule: a, others: [b] });
+  assertEquals(decideRequest([a, b], get("/a/c")), { verdict: "allow", rule: a });
+});
+
+Deno.test("paramsNeeded() and contentNeeded() name what rules ask of the requests that may fall under them", () => {
+  const page = makeRule("page", { host: HOST, paths: ["/v1/*"], query: ["page=1", "page=2", "sort=up"] });
+  const graphql = makeRule("graphql", {
+    host: HOST,
+    methods: ["POST"],
+    paths: ["/graphql"],
+    graphql: ["query"],
+  });
+  const rules = [makeRule("any", { host: HOST }), page, graphql];
+  assertEquals(paramsNeeded(rules, get("/v1/x")), ["page", "sort"]);
+  assertEquals(paramsNeeded(rules, get("/v1/x", { host: "other.test" })), []);
+  assertEquals(paramsNeeded(rules, get("/graphql", { method: "POST" })), []);
+  assertEquals(contentNeeded(rules, get("/graphql", { method: "POST" })), ["graphql"]);
+  assertEquals(contentNeeded(rules, get("/graphql")), []);
+  assertEquals(contentNeeded(rules, get("/v1/x", { method: "POST" })), []);
+  // A path that is refused whatever stands in the body is no reason to read one.
+  assertEquals(contentNeeded([makeRule("g", { host: HOST, graphql: ["query"] })], get("/a%252fb")), []);
+});
+
+Deno.test("decideRequest() lets a suspect path on where rules look at the query and at no path", () => {
+  const query = makeRule("query", { host: HOST, query: ["page=1"] });
+  assertEquals(outcome([query], get("/a%252fb", { query: "page=1" })), "allow:query");
+  const git = makeRule("git", { host: HOST, git: "read" });
+  assertEquals(outcome([query, git], get("/a%252fb", { query: "page=1" })), "path-encoding");
 });
 
 Deno.test("decideRequest() wants the same refusal of headers from every rule that a request needs", () => {
