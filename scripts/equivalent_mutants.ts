@@ -89,6 +89,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "this.isNew = false ⇒ true",
     why: "nobody asks once the database is complete",
   },
+  {
+    file: "policy/decide.ts",
+    at: "if (!anyConditions(rules)) return [];",
+    about: "!anyConditions(rules) ⇒ false",
+    why: "rules without conditions ask for nothing; the line spares the search",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

@@ -89,7 +89,7 @@ function readUrl(query: string | undefined): readonly GraphqlOperation[] | Unrea
     if (!isMember) continue;
     const text = textOf(Uint8Array.from(value, (char) => char.charCodeAt(0)));
     if (isUnreadable(text)) return text;
-    const json = name === "extensions" && text !== "" ? parseJson(text) : { value: text };
+    const json = name === "extensions" ? parseJson(text) : { value: text };
     if (isUnreadable(json)) return json;
     if (name !== "variables") members[name] = json.value;
   }

@@ -308,3 +308,15 @@ Deno.test("formatPolicyFile() says of a rule that its secret has no place in the
   const text = formatPolicyFile({ clients: new Map([["c", [{ spec }]]]), budgets: new Map(), secrets });
   assert(text.includes("# the paths do not say where secret gh goes: this rule denies"), text);
 });
+
+Deno.test("formatPolicyFile() says of a rule that its secret is gone, or bound to another host by now", () => {
+  const write = (secrets: [string, { host: string; type: string }][]) =>
+    formatPolicyFile({
+      clients: new Map([["c", [{ spec: parseRule({ host: "a.test", secret: "gh" }) }]]]),
+      budgets: new Map(),
+      secrets: new Map(secrets),
+    });
+  assert(write([]).includes("# there is no secret gh: this rule denies"));
+  assert(write([["gh", { host: "b.test", type: "bearer" }]]).includes("# secret gh is bound to b.test: "));
+  assert(!write([["gh", { host: "a.test", type: "bearer" }]]).includes("#"));
+});

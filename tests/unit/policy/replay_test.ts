@@ -200,3 +200,15 @@ Deno.test("Replayer counts the changes that are too long to be listed", () => {
   assertEquals([denied, changes.length + unlisted], [100, 100]);
   assertEquals(changes.length, 69);
 });
+
+Deno.test("Replayer does not judge what a record does not say enough of", () => {
+  const told = replay(
+    record({ host: undefined }),
+    record({ port: undefined }),
+    record({ method: undefined }),
+    record({ path: `${"/v1/".padEnd(9, "x")}…9000-ab` }),
+    tunnel({ port: undefined }),
+  );
+  assertEquals([told.notJudged, told.unchanged, told.changes], [5, 0, []]);
+  assertEquals(replay(record({ method: "DNS", port: undefined, path: undefined })).notJudged, 0);
+});

@@ -222,3 +222,8 @@ Deno.test("a rule that denies writing falls on whatever may be writing, and lets
   }
   assertEquals(contentNeeded(rules, request("POST /acme/web/info/lfs/objects/batch")), ["lfs"]);
 });
+
+Deno.test("readGit() reads no path that does not begin at the root", () => {
+  assertEquals(readGit({ host: HOST, method: "GET", path: "*", query: undefined }), undefined);
+  assertEquals(readGit({ host: HOST, method: "GET", path: "x/a/info/refs", query: undefined }), undefined);
+});

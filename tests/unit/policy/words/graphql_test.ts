@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { createHash } from "node:crypto";
 import { ProxyError } from "../../../../core/errors.ts";
 import { decideRequest } from "../../../../policy/decide.ts";
@@ -6,7 +6,7 @@ import { parseRule } from "../../../../policy/rule.ts";
 import { isUnreadable } from "../../../../policy/words/body_text.ts";
 import type { BodyRead } from "../../../../policy/words/body_text.ts";
 import { readGraphql } from "../../../../policy/words/graphql.ts";
-import { formatGraphql, parseGraphql } from "../../../../policy/words/graphql_words.ts";
+import { formatGraphql, narrowGraphql, parseGraphql } from "../../../../policy/words/graphql_words.ts";
 import { pairsOf } from "../../../../policy/words/query.ts";
 import { makeRule } from "../../../support/make_rule.ts";
 
@@ -242,4 +242,33 @@ Deno.test("a URL of many parameters costs little more than finding them: each is
   const get = { method: "GET", query, types: [], bytes: new Uint8Array(0) };
   const [finding, reading] = [least(() => pairsOf(query)), least(() => readGraphql(get))];
   assert(reading < 20 * finding + 20, `${reading} ms, and ${finding} ms to find them`); // 60 times as long before
+});
+
+Deno.test("readGraphql() reads no URL whose parameters are not what they should be", async (t) => {
+  const rows: readonly [string, string][] = [
+    ["bytes that are no text", "query=%ff"],
+    ["extensions that are no JSON", "query={a}&extensions={"],
+    ["extensions that are no object", "query={a}&extensions=1"],
+    ["extensions that are a list", "query={a}&extensions=[]"],
+    ["extensions that are empty", "query={a}&extensions="],
+  ];
+  for (const [name, query] of rows) await t.step(name, () => assertEquals(read(get(query)), "unreadable"));
+  await t.step("none", () => assertNotEquals(read(get("query={a}&extensions=null")), "unreadable"));
+});
+
+Deno.test("narrowGraphql() makes no rule of what only the server has", () => {
+  assertEquals(narrowGraphql([{ hash: HASH }]), undefined);
+  assertEquals(narrowGraphql([{ type: "query", fields: ["a", "a"] }, { hash: HASH }]), {
+    graphql: ["query"],
+    graphqlField: ["a"],
+    graphqlHash: [HASH],
+  });
+});
+
+Deno.test("parseGraphql() takes only what formatGraphql() writes", async (t) => {
+  assertEquals(parseGraphql(""), []);
+  assertEquals(parseGraphql("query()"), [{ type: "query", fields: [] }]);
+  for (const text of ["query", "query(a", "queries(a)", "Query(a)", "query(a)+", "hash(%zz)", "query((a))"]) {
+    await t.step(text, () => assertEquals(parseGraphql(text), undefined));
+  }
 });

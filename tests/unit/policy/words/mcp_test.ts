@@ -156,3 +156,18 @@ Deno.test("parseMcpName() takes names and beginnings", () => {
     assertThrows(() => parseMcpName(text), ProxyError);
   }
 });
+
+Deno.test("parseMcp() and parseSays() take only what was written for them", async (t) => {
+  for (const text of ["", "+", "a+", "()", "a()", "a(b", "a(b)c"]) {
+    await t.step(`mcp ${text}`, () => assertEquals(parseMcp(text), undefined));
+  }
+  await t.step("operations of git-lfs", () => {
+    assertEquals(parseSays("lfs:download").content, { lfs: "download" });
+    assertEquals(parseSays("lfs:upload").content, { lfs: "upload" });
+    assertEquals(parseSays("lfs:delete").content.lfs, undefined);
+  });
+  await t.step("reasons", () => {
+    assertEquals(parseSays("mcp:!no-such-reason").content.mcp, undefined);
+    assertEquals(parseSays("mcp").content, {});
+  });
+});

@@ -44,3 +44,43 @@ Deno.test("renderingsOf() leaves out what is too short to be known again", () =>
   assertEquals(renderingsOf(["abc12"]), []);
   assertEquals(new Needles(renderingsOf(["abc12"])).longest, 0);
 });
+
+Deno.test("renderingsOf() knows how each writer escapes: a credential with all that is escaped somewhere", async (t) => {
+  const text = `p4 s/'"<>&=+~!()*\u00e9\``;
+  const json = String.raw`p4 s/'\"<>&=+~!()*` + "\u00e9`";
+  const rows: readonly [string, string][] = [
+    ["encodeURIComponent", "p4%20s%2F'%22%3C%3E%26%3D%2B~!()*%C3%A9%60"],
+    ["lower case", "p4%20s%2f'%22%3c%3e%26%3d%2b~!()*%c3%a9%60"],
+    ["a form", "p4+s%2F'%22%3C%3E%26%3D%2B~!()*%C3%A9%60"],
+    ["Python's quote()", "p4%20s/'%22%3C%3E%26%3D%2B~!()*%C3%A9%60"],
+    ["encodeURI", "p4%20s/'%22%3C%3E&=+~!()*%C3%A9%60"],
+    ["RFC 3986", "p4%20s%2F%27%22%3C%3E%26%3D%2B~%21%28%29%2A%C3%A9%60"],
+    ["Java and PHP", "p4+s%2F%27%22%3C%3E%26%3D%2B%7E%21%28%29%2A%C3%A9%60"],
+    ["JSON", json],
+    ["JSON with slashes escaped", json.replace("/", "\\/")],
+    ["Python's JSON", json.replace("\u00e9", "\\u00e9")],
+    ["Go's JSON", json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")],
+    [
+      "Gson",
+      json.replace("'", "\\u0027").replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        .replace("=", "\\u003d"),
+    ],
+    [
+      ".NET's JSON",
+      json.replace("'", "\\u0027").replace("<", "\\u003C").replace(">", "\\u003E").replace("&", "\\u0026")
+        .replace("+", "\\u002B").replace("\u00e9", "\\u00E9").replace("`", "\\u0060"),
+    ],
+    ...["&#39;", "&#x27;", "&#039;", "&apos;"].map((quote) =>
+      [`HTML with ${quote}`, `p4 s/${quote}&quot;&lt;&gt;&amp;=+~!()*\u00e9\``] as [string, string]
+    ),
+  ];
+  const needles = new Needles(renderingsOf([text]));
+  for (const [name, rendered] of rows) {
+    await t.step(name, () => assert(needles.isIn(latin1(rendered)), rendered));
+  }
+  await t.step("and not what is another text", () => assert(!needles.isIn(latin1(text.slice(1)))));
+});
+
+Deno.test("renderingsOf() knows a credential of the shortest length", () => {
+  assert(renderingsOf(["abc123"]).includes("abc123"));
+});
