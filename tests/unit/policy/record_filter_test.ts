@@ -1,7 +1,7 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
 import type { RecordFilter, StoredRecord } from "../../../policy/audit_record.ts";
-import { matchesRecord, parseSince } from "../../../policy/record_filter.ts";
+import { matchesRecord, parseSince, parseSource } from "../../../policy/record_filter.ts";
 
 const RECORD: StoredRecord = {
   timeMs: 1_000,
@@ -59,5 +59,41 @@ Deno.test("parseSince() reads times and durations, and nothing that has two mean
       if (timeMs !== undefined) assertEquals(parseSince(text, now), timeMs);
       else assertEquals(assertThrows(() => parseSince(text, now), ProxyError).code, "input.invalid");
     });
+  }
+});
+
+Deno.test("matchesRecord() knows where a record came from", async (t) => {
+  const origin = { src: "[fd00::5]:40312", proxyPort: 3_129, tls: "1.3" } as const;
+  const alone = { src: "10.0.0.5", proxyPort: 3_128 };
+  const rows: [name: string, filter: RecordFilter, origin: StoredRecord["origin"], matches: boolean][] = [
+    ["the address", { src: parseSource("fd00::5") }, origin, true],
+    ["another address", { src: parseSource("fd00::6") }, origin, false],
+    ["the network", { src: parseSource("fd00::/64") }, origin, true],
+    ["another network", { src: parseSource("fd01::/64") }, origin, false],
+    ["the connection", { src: parseSource("[fd00::5]:40312") }, origin, true],
+    ["another connection", { src: parseSource("[fd00::5]:40313") }, origin, false],
+    ["several connections", { src: parseSource("10.0.0.5") }, alone, true],
+    ["one of several connections", { src: parseSource("10.0.0.5:40312") }, alone, false],
+    ["from nowhere known", { src: parseSource("10.0.0.5") }, undefined, false],
+    ["from what is no address", { src: parseSource("10.0.0.5") }, { src: "nowhere" }, false],
+    ["the port", { proxyPort: 3_129 }, origin, true],
+    ["another port", { proxyPort: 3_128 }, origin, false],
+    ["no port known", { proxyPort: 3_128 }, undefined, false],
+    ["the version of TLS", { tls: "1.3" }, origin, true],
+    ["another version", { tls: "1.2" }, origin, false],
+    ["in clear", { tls: "none" }, alone, true],
+    ["in TLS", { tls: "none" }, origin, false],
+    ["nobody knows how", { tls: "none" }, undefined, false],
+  ];
+  for (const [name, filter, from, matches] of rows) {
+    await t.step(name, () => assertEquals(matchesRecord({ ...RECORD, origin: from }, filter), matches));
+  }
+});
+
+Deno.test("parseSource() refuses what is no source, and says what one is", () => {
+  for (const text of ["", "a.test", "10.0.0.0/33", "10.0.0.5:", "10.0.0.5:99999"]) {
+    const error = assertThrows(() => parseSource(text), ProxyError);
+    assertEquals(error.code, "input.invalid", text);
+    assert(error.hint?.includes("IP:PORT"), error.hint);
   }
 });
