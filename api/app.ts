@@ -13,6 +13,7 @@ import type {
   AuditSource,
   BudgetDesk,
   ControlPlane,
+  FleetLogs,
   RequestDesk,
   SecretDesk,
   StatusReport,
@@ -55,6 +56,8 @@ export interface AppOptions {
   /** Called for every status and metrics call. */
   readonly status: () => StatusReport | Promise<StatusReport>;
   readonly audit: AuditSource;
+  /** Of the other hosts, where this one is in a fleet. */
+  readonly fleetLogs?: FleetLogs | undefined;
   readonly secrets: SecretDesk;
   /** Without it there are no budgets. */
   readonly budgets?: BudgetDesk;
@@ -116,7 +119,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
       await next();
     });
   }
-  addAuditRoutes(app, options.audit, { limits, readers, stop, log });
+  addAuditRoutes(app, options.audit, { limits, readers, stop, log, fleetLogs: options.fleetLogs });
   addSuggestRoutes(app, { control, audit: options.audit, readers });
   addStatusRoutes(app, control, status);
   addFleetRoute(app, status);

@@ -6,13 +6,15 @@
  */
 import { refuse } from "./errors.ts";
 
+type Kind = "followers" | "readers" | "readers of all hosts";
+
 /** A bounded number of places for one kind of caller. */
 export class AuditSlots {
-  readonly #kind: "followers" | "readers";
+  readonly #kind: Kind;
   readonly #max: number;
   #taken = 0;
 
-  constructor(kind: "followers" | "readers", max: number) {
+  constructor(kind: Kind, max: number) {
     this.#kind = kind;
     this.#max = max;
   }

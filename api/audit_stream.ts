@@ -8,18 +8,18 @@
  */
 import { formatStored, isUnauthenticatedDenial, type StoredRecord } from "../policy/audit_record.ts";
 
-/** A record, or the number of those that a follower missed. */
-export type Item = StoredRecord | { readonly missed: number };
+/** A record, the number of those that a follower missed, or the end of what was stored. */
+export type Item = StoredRecord | { readonly missed: number } | { readonly live: true };
 
 /** One form of an answer. Made for one stream: it may count. */
-export interface StreamForm {
+export interface StreamForm<T = Item> {
   readonly type: string;
   /** Sent before all else, or "". */
   readonly opening: string;
   /** Sent when nothing else was for a while, so that either end notices that the other is gone. */
   readonly heartbeat: string;
   /** The text of an item; "" when it is left out. */
-  format(item: Item): string;
+  format(item: T): string;
 }
 
 /**
@@ -67,6 +67,7 @@ export function eventForm(from: EventId): StreamForm {
     opening: `id: ${formatEventId(from)}\n\n`,
     heartbeat: ": still here\n\n",
     format(item) {
+      if ("live" in item) return `event: live\ndata: ${lineOf(item)}\n\n`;
       if ("missed" in item) return `event: missed\ndata: ${lineOf(item)}\n\n`;
       const which = isUnauthenticatedDenial(item) ? "unauthenticated" : "count";
       const before = item.timeMs === last.timeMs ? last : { count: 0, unauthenticated: 0 };
@@ -84,9 +85,9 @@ const CHUNK_CHARS = 32_768;
  * The items as bytes. `onEnd` is called once: when there are no more, when the reader is gone, when `stop` aborts, which
  * ends the stream as if there were no more, or when reading fails, which it is given.
  */
-export function streamItems(
-  items: AsyncIterable<Item>,
-  form: StreamForm,
+export function streamItems<T>(
+  items: AsyncIterable<T>,
+  form: StreamForm<T>,
   options: {
     readonly stop: AbortSignal;
     readonly heartbeatMs: number;
@@ -96,7 +97,7 @@ export function streamItems(
   const { stop, heartbeatMs, onEnd } = options;
   const iterator = items[Symbol.asyncIterator]();
   const encoder = new TextEncoder();
-  let next: Promise<IteratorResult<Item>> | undefined;
+  let next: Promise<IteratorResult<T>> | undefined;
   let end = (_error?: unknown) => {};
 
   const nextChunk = async (): Promise<string | undefined> => {
@@ -158,5 +159,5 @@ function nextTurn(): Promise<undefined> {
 }
 
 function lineOf(item: Item): string {
-  return "missed" in item ? JSON.stringify(item) : formatStored(item, "json");
+  return "missed" in item || "live" in item ? JSON.stringify(item) : formatStored(item, "json");
 }

@@ -11,6 +11,8 @@ import type { RecordFilter, StoredRecord } from "../policy/audit_record.ts";
 import type { Rule } from "../policy/rule.ts";
 import type { Reason } from "../policy/reason.ts";
 import type { SecretTest } from "../secrets/probe.ts";
+import type { LogWay } from "../store/fleet/log_proof.ts";
+import type { LogHosts } from "../store/fleet/log_ways.ts";
 import type { FleetReport } from "../store/fleet/roster.ts";
 import type { SecretRecord } from "../store/records.ts";
 import type { State, StoreFigures } from "../store/state.ts";
@@ -66,6 +68,25 @@ export interface AuditSource {
     filter: RecordFilter,
     signal: AbortSignal,
   ): AsyncIterable<StoredRecord | { readonly missed: number }>;
+}
+
+/** The audit logs of the other hosts of the fleet. */
+export interface FleetLogs {
+  /** What this host is called, should the store not say so. */
+  readonly ownLabel: string;
+  /** @throws ProxyError `store.away` */
+  hosts(): Promise<LogHosts>;
+  /**
+   * The bytes of a host's answer to `GET /proxy/v1/audit` with a query, as they come. It is dialled at the first read. Its
+   * own words are in no error.
+   *
+   * @throws ProxyError, or what `signal` aborts with
+   */
+  ask(
+    way: LogWay & { readonly token: string },
+    query: URLSearchParams,
+    signal: AbortSignal,
+  ): AsyncIterable<Uint8Array>;
 }
 
 /** What the running proxy knows of secrets beside the state. */

@@ -9,13 +9,15 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { formatHost, isIpLiteral, parseAuthority } from "../core/host_port.ts";
 import { refuse } from "./errors.ts";
-import { authorityOf } from "./request_url.ts";
+import { authorityOf, pathOf } from "./request_url.ts";
 import { admitSession, isOpenPage, type StillIn } from "./ui_door.ts";
 import type { UiSessions } from "./ui_sessions.ts";
 
 /** What a guard checks against. */
 export interface GuardOptions {
   readonly token: string;
+  /** The token that other hosts of the fleet have: it reads this host's audit log, and is good for nothing else. */
+  readonly logToken?: (() => string) | undefined;
   readonly scheme: "http" | "https";
   /** Hosts under which the API is called, canonical and without port. */
   readonly names: readonly string[];
@@ -50,6 +52,11 @@ export function createGuard(options: GuardOptions): (request: Request) => Respon
     }
     // RFC 6750 §2.1, RFC 9110 §11.1: the scheme's name is case-insensitive.
     const token = /^bearer +([^\s]+)$/i.exec(authorization ?? "")?.[1];
+    if (token !== undefined && isLogToken(token, options)) {
+      return isLogCall(request)
+        ? undefined
+        : refuse(403, "Cannot do this with a token of the fleet: it reads the audit log of this host");
+    }
     if (token === undefined || !timingSafeEqual(digest(token), expected)) {
       const state = token === undefined ? "no token was sent" : "the token is wrong";
       return refuse(401, `Cannot let this call in: ${state}`, {
@@ -59,6 +66,16 @@ export function createGuard(options: GuardOptions): (request: Request) => Respon
     }
     return undefined;
   };
+}
+
+function isLogToken(token: string, { logToken }: GuardOptions): boolean {
+  return logToken !== undefined && timingSafeEqual(digest(token), digest(logToken()));
+}
+
+/** Never one that would have this host ask the others in turn. */
+function isLogCall(request: Request): boolean {
+  return request.method === "GET" && pathOf(request) === "/proxy/v1/audit" &&
+    !new URL(request.url).searchParams.has("fleet");
 }
 
 /**

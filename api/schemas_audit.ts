@@ -84,7 +84,20 @@ export const AuditRecordBody = z.looseObject({
 /** Stands in the place of records that a follower was too slow for. */
 export const MissedBody = z.strictObject({
   missed: z.int().min(1).describe("How many records"),
+  fleet_host: text.optional().describe("With `fleet`: the host whose records they are"),
 }).describe("Stands where a reader who follows was too slow for that many records").openapi("MissedRecords");
+
+/** With `mark`: stands between what was stored and what comes. */
+export const LiveBody = z.strictObject({
+  live: z.literal(true),
+}).describe("With `mark`: what was stored is behind it, what comes is to follow").openapi("LiveRecords");
+
+/** With `fleet`: what is to be known about a host. */
+export const HostNoteBody = z.strictObject({
+  fleet_host: text.describe("The host, or `*` for all that are not named"),
+  unanswered: text.optional().describe("Its records are missing from here on: why"),
+  answers: z.literal(true).optional().describe("They are missing no longer"),
+}).describe("With `fleet`: whether the records of a host are among these").openapi("AuditHostNote");
 
 /** A switch in a query. */
 export const flag = z.enum(["1", "true", "0", "false"], { error: "write 1 or 0, once" }).optional();
@@ -97,6 +110,12 @@ export const since = given.describe("A time of RFC 3339, inclusive, or how long 
 /** The query of `GET /proxy/v1/audit`. */
 export const AuditQuery = z.strictObject({
   follow: flag.describe("Go on with records as they come; without `since` and `limit` only with those"),
+  fleet: flag.describe(
+    "The records of all hosts of the fleet in the order of their times, each with its host as `fleet_host`; never as events",
+  ),
+  mark: flag.describe(
+    'With `follow`: a line `{"live":true}` where what was stored ends and what comes begins',
+  ),
   client: given.describe("Only this client; `-` is nobody"),
   denied: flag.describe("Only denials"),
   host: given.describe("Only this host: a name, an IP literal, `*.suffix`"),

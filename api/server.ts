@@ -37,6 +37,8 @@ export interface TcpOptions {
   /** 0 takes a free one. */
   readonly port: number;
   readonly token: string;
+  /** The token by which other hosts of the fleet read the audit log. */
+  readonly logToken?: (() => string) | undefined;
   /** Needed beyond loopback. */
   readonly tls?: ApiTls;
   /** Further hosts under which it is called: what the certificate is valid for. */
@@ -200,7 +202,7 @@ interface TcpParts {
 }
 
 function listenTcp(tcp: TcpOptions, { handle, begin, sessions, limits, clock, log }: TcpParts): TcpServer {
-  const { token, tls, port, names = [], onPort = () => {} } = tcp;
+  const { token, logToken, tls, port, names = [], onPort = () => {} } = tcp;
   const scheme = tls ? "https" : "http";
   const hostname = tcp.hostname === "localhost" ? "127.0.0.1" : parseHost(tcp.hostname) ?? "";
   const ip = parseIp(hostname);
@@ -223,6 +225,7 @@ function listenTcp(tcp: TcpOptions, { handle, begin, sessions, limits, clock, lo
   }
   const guard = createGuard({
     token,
+    logToken,
     scheme,
     sessions,
     names: [hostname, ...names, ...(isLoopback || isAnyAddress ? ["localhost"] : [])],

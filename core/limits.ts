@@ -363,6 +363,35 @@ export const OTLP_LIMITS = {
   maxWhyChars: 200,
 } as const;
 
+/**
+ * Reading the audit logs of a fleet's other hosts (`logs --fleet`). A host is asked as a stranger: it may be somebody else's by
+ * now, and neither stop the others nor fill this host's memory.
+ */
+export const FLEET_LOG_LIMITS = {
+  /** Hosts that one call asks: five times what a fleet is measured for. Of more it is said that they are not asked. */
+  maxHosts: 100,
+  /** Such calls at once: each is a connection to every host, with up to 1.3 MiB of what has come from it. */
+  maxCalls: 4,
+  /** From the dial to the head of the answer: hosts of a fleet are near each other. */
+  openMs: 5_000,
+  /** Without a byte: a host that has nothing to say sends an empty line every 15 seconds. */
+  silenceMs: 40_000,
+  /** Without a record while others wait for its place among them: a full log is searched in less. */
+  recordMs: 30_000,
+  /** The longest record has some 50 KiB of JSON. */
+  maxLineChars: 65_536,
+  /** What is stored on a host: its log has 240 MiB at most. */
+  maxStoredChars: 536_870_912,
+  /** The newest records, held until the oldest of them is found; as of one host's log. */
+  maxNewestChars: 16_777_216,
+  /** How long a live record waits for earlier ones of other hosts: more than they take to get here. */
+  windowMs: 500,
+  /** Live records of one host that wait so, in characters of their lines: some 4,000, 8,000 a second. More wait on that host. */
+  maxWindowChars: 1_048_576,
+  /** How often a host that does not answer is tried again, and new ones are looked for, by one who follows. */
+  retryMs: 5_000,
+} as const;
+
 /** Looking up names with our own questions (`up --dns`), and how many are asked of the system's resolver. For each thread. */
 export const NAME_LIMITS = {
   /** Questions under way. Each has a socket; most name servers answer within 50 ms, so that these are 1,000 a second. */

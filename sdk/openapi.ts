@@ -454,7 +454,7 @@ export interface paths {
     };
     /**
      * Records of the audit log, oldest first, and with follow those to come
-     * @description One JSON object per line, and from time to time an empty line. A caller that accepts text/event-stream gets events instead, each record as the data of a message, what was missed as an event `missed`; Last-Event-ID goes on after that event. A reader who is slow slows nobody: with follow it is told how many records it missed.
+     * @description One JSON object per line, and from time to time an empty line. A caller that accepts text/event-stream gets events instead, each record as the data of a message, what was missed as an event `missed`; Last-Event-ID goes on after that event. A reader who is slow slows nobody: with follow it is told how many records it missed. With fleet the other hosts are asked too; one whose records are missing is named in a line of its own.
      */
     readonly get: operations["readAudit"];
     readonly put?: never;
@@ -1501,6 +1501,25 @@ export interface components {
     readonly MissedRecords: {
       /** @description How many records */
       readonly missed: number;
+      /** @description With `fleet`: the host whose records they are */
+      readonly fleet_host?: string;
+    };
+    /** @description With `mark`: what was stored is behind it, what comes is to follow */
+    readonly LiveRecords: {
+      /** @enum {boolean} */
+      readonly live: true;
+    };
+    /** @description With `fleet`: whether the records of a host are among these */
+    readonly AuditHostNote: {
+      /** @description The host, or `*` for all that are not named */
+      readonly fleet_host: string;
+      /** @description Its records are missing from here on: why */
+      readonly unanswered?: string;
+      /**
+       * @description They are missing no longer
+       * @enum {boolean}
+       */
+      readonly answers?: true;
     };
     readonly Suggestion: {
       readonly proposals: readonly components["schemas"]["Proposal"][];
@@ -2733,6 +2752,10 @@ export interface operations {
       readonly query?: {
         /** @description Go on with records as they come; without `since` and `limit` only with those */
         readonly follow?: "0" | "1" | "true" | "false";
+        /** @description The records of all hosts of the fleet in the order of their times, each with its host as `fleet_host`; never as events */
+        readonly fleet?: "0" | "1" | "true" | "false";
+        /** @description With `follow`: a line `{"live":true}` where what was stored ends and what comes begins */
+        readonly mark?: "0" | "1" | "true" | "false";
         /** @description Only this client; `-` is nobody */
         readonly client?: string;
         /** @description Only denials */
@@ -2767,7 +2790,9 @@ export interface operations {
         content: {
           readonly "application/x-ndjson":
             | components["schemas"]["AuditRecord"]
-            | components["schemas"]["MissedRecords"];
+            | components["schemas"]["MissedRecords"]
+            | components["schemas"]["LiveRecords"]
+            | components["schemas"]["AuditHostNote"];
           readonly "text/event-stream": string;
         };
       };

@@ -82,9 +82,11 @@ export class SlicerProxy {
    * have more fields.
    */
   async *audit(options: AuditOptions = {}): AsyncGenerator<AuditRecord, void, void> {
-    const { follow, client, denied, host, since, src, proxyPort, tls, limit, onMissed, ...call } = options;
+    const { follow, fleet, client, denied, host, since, src, proxyPort, tls, limit, onMissed, ...call } =
+      options;
     const query = {
       ...(follow ? { follow: "1" as const } : {}),
+      ...(fleet ? { fleet: "1" as const } : {}),
       ...(denied ? { denied: "1" as const } : {}),
       ...(client === undefined ? {} : { client }),
       ...(host === undefined ? {} : { host }),
@@ -96,7 +98,11 @@ export class SlicerProxy {
     };
     for await (const line of this.#api.stream("/proxy/v1/audit", { query }, call)) {
       if ("verdict" in line) yield line;
-      else onMissed?.(line.missed);
+      else if ("missed" in line) onMissed?.(line.missed);
+      else if ("fleet_host" in line) {
+        if (line.unanswered === undefined) fleet?.onAnswer?.(line.fleet_host);
+        else fleet?.onUnanswered(line.fleet_host, line.unanswered);
+      }
     }
   }
 

@@ -49,7 +49,10 @@ export type Status = Schemas["Status"];
 export type Fleet = Schemas["Fleet"];
 
 /** One request or tunnel, as the audit log has it. It holds no header, body, token or credential. */
-export type AuditRecord = Schemas["AuditRecord"];
+export type AuditRecord = Schemas["AuditRecord"] & {
+  /** With `fleet`: whose record it is. */
+  readonly fleet_host?: string;
+};
 
 /** A rule of a stage: one to be added, to the stage's client. */
 export type StageRule = Omit<NewAllowRule, "client">;
@@ -66,6 +69,8 @@ export interface CallOptions {
 export interface AuditOptions extends CallOptions {
   /** Goes on with records as they come, until the caller stops or the proxy does. Without `since` it begins now. */
   readonly follow?: boolean | undefined;
+  /** The records of all hosts of the fleet, by time. Whoever asks has to hear of hosts whose records are missing. */
+  readonly fleet?: FleetAuditOptions | undefined;
   /** Only this client; `-` is who showed no token that is known. */
   readonly client?: string | undefined;
   /** Only denials. */
@@ -84,6 +89,14 @@ export interface AuditOptions extends CallOptions {
   readonly limit?: number | undefined;
   /** Called in the place of records that a follower was too slow for, with their number. */
   readonly onMissed?: ((count: number) => void) | undefined;
+}
+
+/** What is said of hosts, by name; `*` is all that are not named. Names and reasons are to be escaped where they are shown. */
+export interface FleetAuditOptions {
+  /** The records of a host are missing from here on, and why. */
+  readonly onUnanswered: (host: string, why: string) => void;
+  /** They are missing no longer. */
+  readonly onAnswer?: ((host: string) => void) | undefined;
 }
 
 /** The policy as a whole: clients with their rules, and the secrets that rules may name. */

@@ -14,12 +14,14 @@ const VERSION = 1;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** The two keys of a store, and the name of both. None tells anything about another or about the seal key (RFC 5869). */
+/** The keys of a store, and the name of all. None tells anything about another or about the seal key (RFC 5869). */
 export interface StoreKeys {
   /** AES-256-GCM, not extractable. */
   readonly sealing: CryptoKey;
   /** HMAC-SHA-256 key for token digests. Raw, because the request path needs the synchronous HMAC. */
   readonly token: Uint8Array<ArrayBuffer>;
+  /** HMAC-SHA-256 key of what hosts of a fleet show each other (`fleet/log_proof.ts`). With another seal key it is another. */
+  readonly peers: Uint8Array<ArrayBuffer>;
   /** Tells one seal key from another, and nothing else about it: 16 hex digits. May be shown. */
   readonly id: string;
 }
@@ -37,6 +39,7 @@ export async function deriveKeys(sealKey: Uint8Array<ArrayBuffer>): Promise<Stor
       ["encrypt", "decrypt"],
     ),
     token: new Uint8Array(await crypto.subtle.deriveBits(hkdf("slicer-proxy v1 token digest"), master, 256)),
+    peers: new Uint8Array(await crypto.subtle.deriveBits(hkdf("slicer-proxy v1 fleet peers"), master, 256)),
     id: Buffer.from(await crypto.subtle.deriveBits(hkdf("slicer-proxy v1 key id"), master, 64)).toString(
       "hex",
     ),

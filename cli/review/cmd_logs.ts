@@ -32,9 +32,7 @@ const STYLES: Readonly<Record<StoredRecord["verdict"], Style>> = {
 export async function run(args: CommandArgs, io: Io): Promise<void> {
   const query = queryOf(args, io.clock.now());
   const api = await apiClient(args, io);
-  const show = args.has("json")
-    ? (lines: readonly string[]) => io.output.jsonLines(lines)
-    : showText(io.output);
+  const show = args.has("json") ? showJson(io.output) : showText(io.output);
   using interrupt = onInterrupt(new DOMException("interrupted", "AbortError"));
   try {
     for await (const lines of api.lines(`audit?${query}`, interrupt.signal)) show(lines);
@@ -60,6 +58,7 @@ function queryOf(args: CommandArgs, nowMs: number): URLSearchParams {
   const port = args.text("proxy-port");
   const tls = args.text("tls");
   if (args.has("follow")) query.set("follow", "1");
+  if (args.has("fleet")) query.set("fleet", "1");
   if (client !== undefined) query.set("client", client === "-" ? client : parseName("client", client));
   if (args.has("denied")) query.set("denied", "1");
   if (host !== undefined) query.set("host", parseHostPattern(host));
@@ -87,34 +86,80 @@ function queryOf(args: CommandArgs, nowMs: number): URLSearchParams {
   return query;
 }
 
-/** The documented line, behind the time of its record. */
-function showText(output: Output): (lines: readonly string[]) => void {
+/** The lines as they came. What is said of hosts is for people too, who may see nothing of stdout. */
+function showJson(output: Output): (lines: readonly string[]) => void {
   return (lines) => {
-    const shown: (readonly Span[])[] = [];
-    let missed = 0;
-    for (const line of lines) {
-      const record = parseRecord(line);
-      const gap = record ? undefined : missedIn(line);
-      if (gap !== undefined) missed += gap;
-      else shown.push(record ? spansOf(record) : [{ text: line }]); // what a later version logs
-    }
-    output.lines(shown);
-    if (missed > 0) output.warn(`${missed} records are not shown: they came faster than they were read`);
+    output.jsonLines(lines);
+    for (const line of lines) showNote(output, noteIn(line));
   };
 }
 
-function spansOf(record: StoredRecord): readonly Span[] {
+/** The documented line, behind the time of its record, and its host where there are several. */
+function showText(output: Output): (lines: readonly string[]) => void {
+  return (lines) => {
+    const shown: (readonly Span[])[] = [];
+    const notes: Note[] = [];
+    for (const line of lines) {
+      const record = parseRecord(line);
+      const note = record ? undefined : noteIn(line);
+      if (note) notes.push(note);
+      else shown.push(record ? spansOf(record, hostIn(line)) : [{ text: line }]); // what a later version logs
+    }
+    output.lines(shown);
+    const missed = notes.reduce((sum, { missed = 0 }) => sum + missed, 0);
+    if (missed > 0) output.warn(`${missed} records are not shown: they came faster than they were read`);
+    for (const note of notes) showNote(output, note);
+  };
+}
+
+function spansOf(record: StoredRecord, host: string | undefined): readonly Span[] {
   const text = formatStored(record, "text");
   return [
     { text: localTime(record.timeMs), style: "dim" },
-    { text: " " },
+    { text: host === undefined ? " " : ` ${host} ` },
     { text: record.verdict, style: STYLES[record.verdict] },
     { text: text.slice(record.verdict.length) },
   ];
 }
 
-function missedIn(line: string): number | undefined {
-  return /^\{"missed":(\d{1,15})\}$/.exec(line)?.slice(1).map(Number)[0];
+/** What is no record: see `MissedRecords` and `AuditHostNote` of the API. */
+interface Note {
+  readonly missed?: number;
+  readonly host?: string;
+  readonly unanswered?: string;
+}
+
+function noteIn(line: string): Note | undefined {
+  const { missed, fleet_host: host, unanswered, answers, v } = fieldsOf(line);
+  if (v !== undefined) return undefined;
+  if (typeof missed === "number") return { missed };
+  if (typeof host !== "string") return undefined;
+  if (answers === true) return { host };
+  return typeof unanswered === "string" ? { host, unanswered } : undefined;
+}
+
+function showNote(output: Output, note: Note | undefined): void {
+  if (note?.host === undefined) return;
+  const { host } = note;
+  if (note.unanswered === undefined) {
+    return output.note(`${host} answers: its records are shown from here on`);
+  }
+  const why = note.unanswered;
+  output.warn(note.host === "*" ? why : `${host} is missing from here on: ${why}`);
+}
+
+function hostIn(line: string): string | undefined {
+  const { fleet_host: host } = fieldsOf(line);
+  return typeof host === "string" ? host : undefined;
+}
+
+function fieldsOf(line: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null ? { ...value } : {};
+  } catch {
+    return {};
+  }
 }
 
 /** RFC 3339 in the zone of this machine, to the second: `--since` takes it. */

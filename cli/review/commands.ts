@@ -25,6 +25,10 @@ export const REVIEW_COMMANDS: readonly CommandSpec[] = [
         short: "f",
         description: "go on with what comes; without --since and --limit after the last 10",
       },
+      {
+        name: "fleet",
+        description: "of all hosts of the fleet, by time; those that do not answer are named",
+      },
       { name: "client", placeholder: "CLIENT", description: "only this client; - is nobody" },
       { name: "denied", description: "only what was denied" },
       {
@@ -52,6 +56,7 @@ export const REVIEW_COMMANDS: readonly CommandSpec[] = [
     examples: [
       "slicer-proxy logs -f",
       "slicer-proxy logs --denied --client ci-1 --since 1h",
+      "slicer-proxy logs -f --fleet --denied",
       "slicer-proxy logs --json > audit.jsonl",
     ],
     load: async () => (await import("./cmd_logs.ts")).run,

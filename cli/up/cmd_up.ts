@@ -8,7 +8,7 @@ import { loadOrCreateAuthority } from "../../ca/authority.ts";
 import { type Leaf, mintLeaf, proxyPortNames } from "../../ca/leaf.ts";
 import { LeafCache } from "../../ca/leaf_cache.ts";
 import { startRenewal } from "../../ca/renewal.ts";
-import { startApi, type TcpOptions } from "../../api/server.ts";
+import { type Api, startApi, type TcpOptions } from "../../api/server.ts";
 import { Slicerd } from "../../api/slicerd.ts";
 import type { ApiTls } from "../../api/tls_backs.ts";
 import { loadApiToken } from "../../api/token_file.ts";
@@ -35,6 +35,7 @@ import { DeadChoices } from "../../proxy/egress/connect/dead_choices.ts";
 import type { ParentProxies } from "../../proxy/egress/parents/parents.ts";
 import { Trust } from "../../proxy/egress/tls/trust.ts";
 import { Credentials } from "../../secrets/credentials.ts";
+import type { Fleet } from "../../store/fleet/fleet.ts";
 import { State } from "../../store/state.ts";
 import { openAuditPlaces } from "./audit_places.ts";
 import { openOtlpExporter } from "./otlp_target.ts";
@@ -51,6 +52,7 @@ import { startPolicy } from "./policy_reload.ts";
 import { readUpConfig, type UpConfig } from "./config.ts";
 import { type DataPlane, startDataPlane } from "./data_plane.ts";
 import { statusReport } from "./report.ts";
+import { advertisedHost, fleetLogs, isLoopbackBind, ownWay } from "./fleet_logs.ts";
 import { openFleetStore, warnOfUnusedState } from "./fleet_store.ts";
 import { checkSources } from "./upstream_dial.ts";
 import { loadParents } from "./upstream_proxy.ts";
@@ -199,6 +201,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
             names: () => addNames(names.counters, proxy.names()),
           }),
         audit: places.store,
+        fleetLogs: state.fleet && fleetLogs(state.fleet),
         budgets,
         requests: new Approvals({ book: asks, state, audit, clock }),
         secrets: {
@@ -222,10 +225,13 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         log: { error: (line) => log.error(line) },
         socketPath: config.apiSocket,
         slicerd: await openSlicerd(config),
-        ...(config.apiBind ? { tcp: await apiTcp(config, config.apiBind, { forApi, proxy }) } : {}),
+        ...(config.apiBind
+          ? { tcp: await apiTcp(config, config.apiBind, { forApi, proxy, fleet: state.fleet }) }
+          : {}),
       }),
     );
     for (const port of api.ports) proxy.addOwnPort(port);
+    if (state.fleet) tellFleet(config, { fleet: state.fleet, api, caPem });
     credentials.start();
     const started = stack.move();
     return {
@@ -332,11 +338,15 @@ async function openCertificates(
 async function apiTcp(
   config: UpConfig,
   where: { readonly host: string; readonly port: number },
-  { forApi, proxy }: { readonly forApi: () => Promise<Leaf>; readonly proxy: Pick<DataPlane, "addOwnPort"> },
+  { forApi, proxy, fleet }: {
+    readonly forApi: () => Promise<Leaf>;
+    readonly proxy: Pick<DataPlane, "addOwnPort">;
+    readonly fleet: Fleet | undefined;
+  },
 ): Promise<TcpOptions> {
   const token = await loadApiToken(config.apiTokenFile);
   const tcp = { hostname: where.host, port: where.port, token };
-  if (where.host.startsWith("127.") || where.host === "::1" || where.host === "localhost") return tcp;
+  if (isLoopbackBind(where.host)) return tcp;
   const issue = async (): Promise<ApiTls> => {
     const { certPem, keyPem, renewAt } = await forApi();
     return { cert: certPem, key: keyPem, renewAt, renew: issue };
@@ -344,9 +354,26 @@ async function apiTcp(
   return {
     ...tcp,
     tls: await issue(),
+    logToken: fleet && (() => fleet.logWays.token()),
     names: apiNames(config),
     onPort: (port) => proxy.addOwnPort(port),
   };
+}
+
+/** The other hosts learn how they read this one's audit log, which they may where the API has TLS. */
+function tellFleet(
+  config: UpConfig,
+  { fleet, api, caPem }: { readonly fleet: Fleet; readonly api: Api; readonly caPem: () => string },
+): void {
+  const { tcpAddress } = api;
+  if (!config.apiBind || !tcpAddress) return;
+  const isTls = !isLoopbackBind(config.apiBind.host);
+  fleet.logWays.own = () => ownWay(config, { isTls, port: tcpAddress.port, caPem: caPem() });
+  if (isTls && !fleet.logWays.own()) {
+    logger("up").warn(
+      "other hosts are not told where this API is: --api-advertise HOST says how they reach it",
+    );
+  }
 }
 
 /** Who is told of requests that wait for a person. Its secret is read once, at the start. */
@@ -383,8 +410,13 @@ async function openSlicerd({ slicerd: place, slicerdTokenFile }: UpConfig): Prom
 const MAX_TOKEN_FILE_BYTES = 4_096;
 
 /** Where the API is called: where it is bound, and where the proxy is. */
-function apiNames({ binds, apiBind, sans }: UpConfig): readonly string[] {
-  return proxyPortNames([...binds.map(({ address }) => address), ...(apiBind ? [apiBind.host] : [])], sans);
+function apiNames(config: UpConfig): readonly string[] {
+  const { binds, apiBind, sans } = config;
+  const advertised = advertisedHost(config);
+  return proxyPortNames(
+    [...binds.map(({ address }) => address), ...(apiBind ? [apiBind.host] : [])],
+    [...sans, ...(advertised === undefined ? [] : [advertised])],
+  );
 }
 
 /**

@@ -18,6 +18,7 @@ import { type BindAddress, parseBindAddresses } from "./bind_address.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { type ApiTarget, parseApiUrl } from "../api/url.ts";
 import { portsOf, responseTimeoutOf } from "../api/values.ts";
+import { type Advertised, checkAdvertised, parseAdvertised } from "./fleet_logs.ts";
 import { type OtlpPlace, parseOtlpUrl } from "./otlp_place.ts";
 import { usageError } from "../command/parse.ts";
 import type { DialFrom } from "../../proxy/egress/connect/connector.ts";
@@ -53,6 +54,8 @@ export interface UpConfig {
   readonly store: FleetStore | undefined;
   readonly apiSocket: string;
   readonly apiBind: HostPort | undefined;
+  /** Where the other hosts of the fleet reach it. */
+  readonly apiAdvertise: Advertised | undefined;
   readonly apiTokenFile: string;
   /** Where calls of the API go that are not ours. */
   readonly slicerd: ApiTarget | undefined;
@@ -83,6 +86,10 @@ export function readUpConfig(args: CommandArgs): UpConfig {
   const [httpsPort = 0] = portsOf(args, "https-port");
   const apiSocket = args.text("api-socket") ?? join(stateDir, "api.sock");
   const apiBind = parseApiBind(args.text("api-bind"));
+  const advertised = args.text("api-advertise");
+  const apiAdvertise = advertised === undefined ? undefined : parseAdvertised(advertised);
+  const store = fleetStoreOf(args);
+  checkAdvertised({ apiAdvertise, apiBind, store });
   if (httpPort === httpsPort) {
     throw new ProxyError(
       "input.invalid",
@@ -111,9 +118,10 @@ export function readUpConfig(args: CommandArgs): UpConfig {
     explain: args.textOf("explain") === "inside" ? "inside" : "connect",
     stateDir,
     sealKeyFile: args.text("seal-key-file"),
-    store: fleetStoreOf(args),
+    store,
     apiSocket,
     apiBind,
+    apiAdvertise,
     apiTokenFile: args.text("api-token-file") ?? join(stateDir, "api-token"),
     slicerd: parseSlicerd(args.text("slicerd"), { apiSocket, apiBind }),
     slicerdTokenFile: args.text("slicerd-token-file"),

@@ -206,6 +206,12 @@ export const UP_FLAGS: readonly FlagSpec[] = [
   { name: "api-socket", placeholder: "PATH", description: "the API's socket, instead of STATE-DIR/api.sock" },
   { name: "api-bind", placeholder: "IP:PORT", description: "serve the API over TCP too, with a token" },
   {
+    name: "api-advertise",
+    placeholder: "HOST[:PORT]",
+    description:
+      "where the other hosts of the fleet reach that API, to read the audit log, instead of where it is bound",
+  },
+  {
     name: "api-token-file",
     placeholder: "FILE",
     description: "that token, made when it is missing, instead of STATE-DIR/api-token",

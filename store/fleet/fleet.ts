@@ -27,6 +27,7 @@ import type { HostFigures } from "./host_figures.ts";
 import { type FleetHost, listHosts } from "./host_list.ts";
 import { Hosts, type OwnHost } from "./hosts.ts";
 import type { LocalCopy } from "./local_copy.ts";
+import { LogWays } from "./log_ways.ts";
 import { Pulse } from "./pulse.ts";
 import { type FleetReport, type FleetStatus, RosterReader } from "./roster.ts";
 import { checkRows, sourceOf } from "./rows.ts";
@@ -62,6 +63,8 @@ const SPREAD_LOOK_MS = [2, 5, 10, 20, 40, 80, 100];
 export class Fleet implements Engine, SharedEngine {
   readonly commitBounds = { rows: Infinity, chars: Infinity };
   readonly hosts: Hosts;
+  /** Where the audit logs of the hosts are read. */
+  readonly logWays: LogWays;
   readonly #parts: FleetParts;
   readonly #uplink: Uplink;
   readonly #keeper: CopyKeeper;
@@ -80,6 +83,14 @@ export class Fleet implements Engine, SharedEngine {
     this.#parts = parts;
     this.#uplink = new Uplink(parts);
     this.hosts = new Hosts(parts.own, () => this.#uplink.watch(), () => parts.clock.monotonic());
+    this.logWays = new LogWays({
+      own: parts.own,
+      keys: () => this.#writer?.keys ?? parts.keys,
+      fleet: parts.fleet,
+      db: () => this.#uplink.watch(),
+      now: () => parts.clock.now(),
+      log: parts.log,
+    });
     this.#keeper = new CopyKeeper(parts.copy, () => this.#takePolicy(), parts.log);
     const { clock } = parts;
     this.#roster = new RosterReader(async () => await listHosts(this.#uplink.watch(), clock.now()), clock);
@@ -91,7 +102,10 @@ export class Fleet implements Engine, SharedEngine {
       clock,
       log: parts.log,
       db: () => this.#uplink.watch(),
-      onEnter: () => this.#confirmed = undefined,
+      onEnter: () => {
+        this.#confirmed = undefined;
+        this.logWays.forget();
+      },
     });
   }
 
@@ -270,6 +284,7 @@ export class Fleet implements Engine, SharedEngine {
     const beaten = await this.#pulse.beat();
     await this.#follower.catchUp(this.#uplink.watch(), () => this.#confirm());
     await beaten();
+    await this.logWays.say();
   }
 
   /** Says what is in force here: in memory, in all threads, and after a restart. */

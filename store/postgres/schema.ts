@@ -7,6 +7,7 @@
  *     rows      what is in force; keys and values as `row_batch.ts` writes them, secrets in them sealed
  *     changes   the last changes of rows, by sequence
  *     hosts     who is there, and up to which change it has everything in force
+ *     log_ways  where a host's audit log is read by the others, with its proof (`../fleet/log_ways.ts`)
  *
  * A program meets newer tables: `oldest` decides. A newer program that only adds leaves it, and both run side by side; one after
  * whose change an older program would do wrong raises it, and every older one denies from its next look on.
@@ -17,7 +18,7 @@ import { ProxyError } from "../../core/errors.ts";
 import type { Link } from "./link.ts";
 
 /** The layout that this program makes. */
-export const LAYOUT = 1;
+export const LAYOUT = 2;
 
 /** Any number that nobody else locks by. */
 const LOCK = 7_305_431_209;
@@ -45,6 +46,12 @@ const STEPS: readonly (readonly string[])[] = [[
     last_seen timestamptz NOT NULL DEFAULT now(), beats bigint NOT NULL DEFAULT 0,
     applied bigint NOT NULL DEFAULT -1, is_dead boolean NOT NULL DEFAULT false,
     figures jsonb NOT NULL DEFAULT '{}', PRIMARY KEY (fleet, id))`,
+], [
+  `CREATE TABLE slicer_proxy.log_ways (
+    fleet text NOT NULL, id uuid NOT NULL, instance uuid NOT NULL,
+    origin text NOT NULL, ca text NOT NULL, proof text NOT NULL, PRIMARY KEY (fleet, id),
+    FOREIGN KEY (fleet, id) REFERENCES slicer_proxy.hosts (fleet, id) ON DELETE CASCADE)`,
+  "UPDATE slicer_proxy.layout SET version = 2", // an older program knows nothing of it, and does no harm
 ]];
 
 /**

@@ -141,3 +141,44 @@ Deno.test("createGuard() on all addresses takes any address, and no name but its
     });
   }
 });
+
+Deno.test("the token of the fleet reads this host's own audit log, and nothing else", async (t) => {
+  const logToken = "spf_test-token-of-the-fleet-0123456789abcdef";
+  await using api = await TestApi.start({ tcp: { logToken: () => logToken } });
+  const headers = { authorization: `Bearer ${logToken}` };
+  const rows: [call: string, status: number, method?: string][] = [
+    ["/proxy/v1/audit", 200],
+    ["/proxy/v1/audit?denied=1&limit=3&mark=1", 200],
+    ["/proxy/v1/audit?fleet=1", 403],
+    ["/proxy/v1/audit?fleet=0", 403],
+    ["/proxy/v1/audit?%66leet=1", 403],
+    ["/proxy/v1/audit", 403, "HEAD"],
+    ["/proxy/v1/audit", 403, "POST"],
+    ["/proxy/v1/audit/", 403],
+    ["//proxy/v1/audit", 403],
+    ["/proxy/v1/audit/../clients", 403],
+    ["/proxy/v1/clients", 403],
+    ["/proxy/v1/secrets", 403],
+    ["/proxy/v1/fleet", 403],
+    ["/proxy/v1/openapi.json", 403],
+    ["/proxy/v1/ui/links", 403, "POST"],
+    ["/metrics", 403],
+    ["/ui/", 403],
+    ["/other", 403],
+  ];
+  for (const [call, status, method = "GET"] of rows) {
+    await t.step(`${method} ${call}: ${status}`, async () => {
+      const answer = await api.callTcp(call, { headers, method });
+      assertEquals(answer.status, status, answer.text);
+      assertEquals(answer.text.includes(logToken), false);
+    });
+  }
+  await t.step("another one is none, and without a fleet there is none", async () => {
+    const wrong = { authorization: `Bearer ${logToken}x` };
+    assertEquals((await api.callTcp("/proxy/v1/audit", { headers: wrong })).status, 401);
+    await using alone = await TestApi.start({ tcp: {} });
+    for (const authorization of [`Bearer ${logToken}`, "Bearer undefined", "Bearer "]) {
+      assertEquals((await alone.callTcp("/proxy/v1/audit", { headers: { authorization } })).status, 401);
+    }
+  });
+});

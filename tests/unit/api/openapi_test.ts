@@ -321,6 +321,8 @@ Deno.test("openapi.json: every response that is described is given, in the type 
     "Cannot list the fleet: this host is in none",
   ]);
   given.get("getFleet")?.add("404");
+  assertEquals((await onSocket.call(`${V1}/audit?fleet=1`)).status, 404);
+  given.get("readAudit")?.add("404");
   assertEquals((await onSocket.call(`${V1}/ui/links`, { method: "POST" })).status, 409);
   given.get("createUiLink")?.add("409");
   await Deno.remove(`${onSocket.dir}/state/state.kv`);

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { AuditSource } from "../../../api/control.ts";
+import type { AuditSource, FleetLogs } from "../../../api/control.ts";
 import { AUDIT_LIMITS } from "../../../api/routes_audit.ts";
-import { AuditRecordBody } from "../../../api/schemas_audit.ts";
+import { AuditRecordBody, HostNoteBody, LiveBody } from "../../../api/schemas_audit.ts";
 import { type AuditRecord, boundRecord, formatRecord, formatStored } from "../../../policy/audit_record.ts";
 import { MAX_RECORDS } from "../../../policy/record_filter.ts";
 import { type Reason, REASONS } from "../../../policy/reason.ts";
@@ -432,4 +432,54 @@ Deno.test("calls that read records wait until those of what was decided before a
       assertStringIncludes(text, `late-${i + 1}.test`);
     });
   }
+});
+
+Deno.test("with fleet the logs of all hosts are lines, whatever is accepted, and few may ask at once", async () => {
+  const fleetLogs: FleetLogs = {
+    ownLabel: "host-1",
+    hosts: () =>
+      Promise.resolve({
+        hosts: [{ id: "2", label: "host-2", isOwn: false, whyNot: "not open" }],
+        isCut: false,
+      }),
+    ask: () => {
+      throw new Error("nobody is to be asked");
+    },
+  };
+  const auditLimits = { ...AUDIT_LIMITS, fleet: { ...AUDIT_LIMITS.fleet, maxCalls: 1 } };
+  await using api = await TestApi.start({ fleetLogs, auditLimits });
+  await api.audit.write([record(1)]);
+  const answer = await api.call(`${AUDIT}?fleet=1`, { headers: EVENTS });
+  assertEquals([answer.status, answer.headers["content-type"]], [200, "application/x-ndjson"]);
+  const [note = "", line = ""] = answer.text.match(/\{.*\}/g) ?? [];
+  assertEquals(JSON.parse(note), { fleet_host: "host-2", unanswered: "not open" });
+  HostNoteBody.parse(JSON.parse(note));
+  assertEquals(AuditRecordBody.parse(JSON.parse(line)).fleet_host, "host-1");
+  {
+    await using following = await Stream.open(api, "?fleet=1&follow=1&limit=1");
+    await following.until('"fleet_host":"host-1"}\n');
+    const second = await api.call(`${AUDIT}?fleet=1`);
+    assertEquals([second.status, second.headers["retry-after"]], [503, "5"]);
+    assertStringIncludes(second.text, "1 readers of all hosts");
+    assertEquals((await api.call(AUDIT)).status, 200); // this host's own log alone has its own places
+    await api.audit.write([record(2)]);
+    assertEquals(await following.port(), 2);
+  }
+  while ((await api.call(`${AUDIT}?fleet=1`)).status === 503) await new Promise((end) => setTimeout(end, 10));
+  await using alone = await TestApi.start();
+  const none = await alone.call(`${AUDIT}?fleet=1`);
+  assertEquals([none.status, none.text.split("\n")[0]], [
+    404,
+    "Cannot read the logs of the fleet: this host is in none",
+  ]);
+});
+
+Deno.test("with mark a line says where what was stored ends", async () => {
+  await using api = await TestApi.start();
+  await api.audit.write([record(1)]);
+  await using lines = await Stream.open(api, "?follow=1&limit=5&mark=1");
+  assertEquals(await lines.port(), 1);
+  LiveBody.parse(JSON.parse(await lines.until("\n")));
+  await using events = await Stream.open(api, "?follow=1&limit=5&mark=1", EVENTS);
+  assertStringIncludes(await events.until('event: live\ndata: {"live":true}\n\n'), '"port":1');
 });

@@ -56,6 +56,23 @@ Deno.test("audit() reads records however they are cut", async (t) => {
   assertEquals(missed, [7]);
 });
 
+Deno.test("audit() of all hosts says whose records they are, and whose are missing", async () => {
+  const said: string[] = [];
+  const note = (fields: Record<string, unknown>) =>
+    `${JSON.stringify({ ...fields, fleet_host: "host-2" })}\n`;
+  const records = await read([
+    note(RECORD),
+    note({ unanswered: "connection refused" }),
+    note({ answers: true }),
+    note({ missed: 3 }),
+  ], {
+    fleet: { onUnanswered: (host, why) => said.push(`${host}: ${why}`), onAnswer: (host) => said.push(host) },
+    onMissed: (count) => said.push(`${count}`),
+  });
+  assertEquals(records.map(({ fleet_host: host }) => host), ["host-2"]);
+  assertEquals(said, ["host-2: connection refused", "host-2", "3"]);
+});
+
 Deno.test("audit() asks for what its options say", async (t) => {
   const since = new Date(Date.UTC(2026, 0, 2));
   const rows: readonly (readonly [AuditOptions, string])[] = [
@@ -71,6 +88,7 @@ Deno.test("audit() asks for what its options say", async (t) => {
       { src: "10.0.0.5:40001", proxyPort: 3128, tls: "none" },
       "?src=10.0.0.5%3A40001&proxy_port=3128&tls=none",
     ],
+    [{ fleet: { onUnanswered: () => {} }, limit: 3 }, "?fleet=1&limit=3"],
     [{ src: undefined, proxyPort: undefined, tls: undefined }, ""],
   ];
   for (const [options, query] of rows) {

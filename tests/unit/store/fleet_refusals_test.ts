@@ -1,3 +1,4 @@
+import { LAYOUT } from "../../../store/postgres/schema.ts";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { fleetTest, spreadOf, until } from "./fleet_support.ts";
 import { assertCode, rule } from "./support.ts";
@@ -72,9 +73,9 @@ fleetTest("a rule with a word that this version does not know is not read as a w
 
 fleetTest("an older program does not use tables that a newer one has changed beyond it", async (stage) => {
   await using a = await stage.host("host-1", { graceMs: 2_000 });
-  await stage.server.sql("UPDATE slicer_proxy.layout SET version = 2");
+  await stage.server.sql(`UPDATE slicer_proxy.layout SET version = ${LAYOUT + 1}`);
   await a.createClient("ci-1"); // side by side
-  await stage.server.sql("UPDATE slicer_proxy.layout SET oldest = 2");
+  await stage.server.sql(`UPDATE slicer_proxy.layout SET oldest = ${LAYOUT + 1}`);
   await until("it denies", () => a.isLost());
   await assertCode(stage.host("host-2"), "state.newer");
 });

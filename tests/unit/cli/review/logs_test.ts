@@ -1,3 +1,4 @@
+import { AUDIT_LIMITS } from "../../../../api/routes_audit.ts";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { ApiClient } from "../../../../cli/api/client.ts";
 import { parseApiUrl } from "../../../../cli/api/url.ts";
@@ -185,7 +186,7 @@ Deno.test("ApiClient.lines() outlasts the time of a call, but not a silence or a
     assertEquals(await read(api.socketPath, 5_000, AbortSignal.timeout(30)), ["aborted"]);
   });
   await t.step("refused", async () => {
-    const auditLimits = { maxFollowers: 0, maxReaders: 0, heartbeatMs: 1_000 };
+    const auditLimits = { ...AUDIT_LIMITS, maxFollowers: 0, maxReaders: 0, heartbeatMs: 1_000 };
     await using api = await TestApi.start({ auditLimits });
     assertEquals(await read(api.socketPath, 5_000), ["Cannot read the audit log now: it has 0 followers"]);
   });
