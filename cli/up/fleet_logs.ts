@@ -9,17 +9,22 @@
 import type { FleetLogs } from "../../api/control.ts";
 import { parseIp } from "../../core/cidr.ts";
 import { ProxyError } from "../../core/errors.ts";
-import { formatHostPort, parseAuthority, parseHost } from "../../core/host_port.ts";
+import { formatHostPort, type HostPort, parseAuthority, parseHost } from "../../core/host_port.ts";
 import type { Fleet } from "../../store/fleet/fleet.ts";
 import type { LogWay } from "../../store/fleet/log_proof.ts";
 import { usageError } from "../command/parse.ts";
-import type { UpConfig } from "./config.ts";
 import { readHostLog } from "./fleet_call.ts";
 
 /** Where other hosts reach the API; without a port it is the API's own. */
 export interface Advertised {
   readonly host: string;
   readonly port: number | undefined;
+}
+
+/** The flags that say where the API is. */
+export interface ApiPlace {
+  readonly apiBind: HostPort | undefined;
+  readonly apiAdvertise: Advertised | undefined;
 }
 
 /** @throws ProxyError `cli.usage` */
@@ -38,9 +43,7 @@ export function parseAdvertised(text: string): Advertised {
  * Where the others reach the API: where an operator says, else where it is bound. Not where the proxy is: that address is
  * often the same on every host, and each would ask itself.
  */
-export function advertisedHost(
-  { apiAdvertise, apiBind }: Pick<UpConfig, "apiAdvertise" | "apiBind">,
-): string | undefined {
+export function advertisedHost({ apiAdvertise, apiBind }: ApiPlace): string | undefined {
   const host = apiAdvertise?.host ?? apiBind?.host;
   return host === undefined || isOnlyHere(host) ? apiAdvertise?.host : host;
 }
@@ -52,7 +55,7 @@ function isOnlyHere(host: string): boolean {
 
 /** How the others read this host's log; undefined when its API is not open to them. */
 export function ownWay(
-  config: Pick<UpConfig, "apiAdvertise" | "apiBind">,
+  config: ApiPlace,
   { isTls, port, caPem }: { readonly isTls: boolean; readonly port: number; readonly caPem: string },
 ): LogWay | undefined {
   const host = advertisedHost(config);
@@ -71,7 +74,7 @@ export function fleetLogs(fleet: Pick<Fleet, "logWays" | "status">): FleetLogs {
 
 /** @throws ProxyError `cli.usage` for a flag that could do nothing */
 export function checkAdvertised(
-  { apiAdvertise, apiBind, store }: Pick<UpConfig, "apiAdvertise" | "apiBind" | "store">,
+  { apiAdvertise, apiBind, store }: ApiPlace & { readonly store: unknown },
 ): void {
   if (!apiAdvertise || (store && apiBind && !isLoopbackBind(apiBind.host))) return;
   throw new ProxyError(
