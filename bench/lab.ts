@@ -57,6 +57,13 @@ export class Lab implements AsyncDisposable {
     }));
   }
 
+  /** As many new tunnels with one request in each, `atOnce` of them at a time. */
+  async askAnew(tunnels: number, atOnce = 1): Promise<void> {
+    await Promise.all(Array.from({ length: atOnce }, async () => {
+      for (let i = 0; i < tunnels / atOnce; i++) await this.ask(1);
+    }));
+  }
+
   /** Ends the proxy and waits for what is around it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();

@@ -1,5 +1,5 @@
 /**
- * `deno task profile`: what a request costs, stage by stage. Where CPU time goes (V8's sampling profiler), how many bytes and
+ * `deno task profile`: what a request costs, stage by stage; with `--tunnels`, what a new tunnel with one request costs. Where CPU time goes (V8's sampling profiler), how many bytes and
  * promises are made (counts, the same on any machine) and by which stage. `--lines N` names the N places of each that cost most.
  *
  * It runs this checkout; for a comparison, run it in two. Nothing has to be installed.
@@ -8,6 +8,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { Lab } from "./lab.ts";
+import type { Measure } from "./probe.ts";
 import { PROBE, probed } from "./probed.ts";
 import {
   type Costs,
@@ -23,30 +24,50 @@ import { STAGE_NAMES } from "./stages.ts";
 
 /** Tunnels at once, each with one request under way. */
 const TUNNELS = 16;
-const WARM_UP = 8_000;
-const REQUESTS = 8_000;
-/** With a stack for each promise a request takes some milliseconds. */
-const TRACED = 800;
+
+/** What is asked for, and how often. With a stack for each promise everything takes some milliseconds. */
+interface Load {
+  readonly what: string;
+  readonly ask: (lab: Lab, count: number) => Promise<void>;
+  readonly count: number;
+  readonly traced: number;
+}
+const REQUESTS: Load = {
+  what: "request",
+  ask: (lab, count) => lab.ask(count, TUNNELS),
+  count: 8_000,
+  traced: 800,
+};
+const NEW_TUNNELS: Load = {
+  what: "new tunnel",
+  ask: (lab, count) => lab.askAnew(count, TUNNELS),
+  count: 3_200,
+  traced: 320,
+};
 
 /** Measures, and prints Markdown. */
 async function main(): Promise<void> {
-  const { lines = "0" } = parseArgs(Deno.args, { string: ["lines"] });
+  const { lines = "0", tunnels } = parseArgs(Deno.args, { string: ["lines"], boolean: ["tunnels"] });
+  const { what, ask, count, traced } = tunnels ? NEW_TUNNELS : REQUESTS;
   await using lab = await Lab.open({ preload: PROBE });
-  const load = (requests: number) => () => lab.ask(requests, TUNNELS);
-  await lab.ask(WARM_UP, TUNNELS);
-  const bytes = await probed(lab, "bytes", load(REQUESTS)) as number / REQUESTS;
-  const time = timeCosts(await probed(lab, "time", load(REQUESTS)) as TimeProfile, REQUESTS);
-  const heap = await probed(lab, "heap", load(REQUESTS)) as { readonly head: HeapNode };
-  const old = await probed(lab, "survivors", load(REQUESTS)) as { readonly head: HeapNode };
-  const made = await probed(lab, "promises", load(TRACED)) as readonly [string, number][];
+  await ask(lab, count); // warms up
+  const measure = (kind: Measure) => {
+    const asked = kind === "promises" ? traced : count;
+    return probed(lab, kind, () => ask(lab, asked));
+  };
+  const bytes = await measure("bytes") as number / count;
+  const time = timeCosts(await measure("time") as TimeProfile, count);
+  const heap = await measure("heap") as { readonly head: HeapNode };
+  const old = await measure("survivors") as { readonly head: HeapNode };
+  const made = await measure("promises") as readonly [string, number][];
   const costs = {
     "µs": time,
-    bytes: heapCosts(heap.head, REQUESTS),
-    "that get old": heapCosts(old.head, REQUESTS),
-    promises: promiseCosts(made, TRACED),
+    bytes: heapCosts(heap.head, count),
+    "that get old": heapCosts(old.head, count),
+    promises: promiseCosts(made, traced),
   };
   say(table(costs));
-  say(`Without a profiler a request allocates ${bytes.toFixed(0)} bytes.\n`);
+  say(`Without a profiler a ${what} allocates ${bytes.toFixed(0)} bytes.\n`);
   for (const [unit, { byPlace }] of Object.entries(costs)) {
     for (const [place, amount] of sorted(byPlace).slice(0, Number(lines))) {
       say(`${amount.toFixed(1).padStart(9)} ${unit}  ${place}`);

@@ -6,6 +6,16 @@
 
 /** Stage and what its paths begin with, from the root of the checkout. The first that fits counts. */
 const STAGES: readonly (readonly [stage: string, ...paths: readonly string[]])[] = [
+  ["open a tunnel", "proxy/tunnels/", "proxy/streams/client_hello.ts", "core/client_hello.ts"],
+  [
+    "accept and count",
+    "core/accept_loop.ts",
+    "core/newcomers.ts",
+    "proxy/accept/admission.ts",
+    "proxy/accept/arrivals.ts",
+    "proxy/accept/connection.ts",
+    "proxy/records/counts.ts",
+  ],
   [
     "hop to TLS",
     "proxy/streams/splice.ts",
@@ -32,6 +42,7 @@ const STAGES: readonly (readonly [stage: string, ...paths: readonly string[]])[]
   ["upstream connection", "proxy/egress/", "proxy/forward/upstream_leg.ts", "proxy/http1/upstream.ts"],
   ["relay", "proxy/forward/relay.ts", "proxy/http1/"],
   ["drive", "proxy/forward/"],
+  ["certificates", "ca/", "workers/"],
   ["deadlines", "core/deadlines.ts"],
   ["grants", "proxy/grants.ts"],
 ];

@@ -62,11 +62,12 @@ Deno.test({
 Deno.test({
   name: "measureSurvivors() finds that little of a request outlives it",
   fn: async () => {
-    // 2,500; it was 3,600 when every deadline and grant went through a Set, and twice as much with more tunnels.
+    // 200 to 400; it was 3,600 when every deadline and grant went through a Set, and 2,500 when each request gave its `touch` a
+    // function of its own, twice.
     const seen: number[] = [];
     for (let tries = 0; tries < 3; tries++) {
       const bytes = await measureSurvivors(8_000);
-      if (bytes <= 3_000) return;
+      if (bytes <= 1_000) return;
       seen.push(Math.round(bytes));
     }
     assert(false, `${seen.join(", ")} bytes a request`);
