@@ -12,6 +12,7 @@ import type {
   ApiLog,
   AuditSource,
   BudgetDesk,
+  CaDesk,
   ControlPlane,
   FleetLogs,
   RequestDesk,
@@ -24,6 +25,7 @@ import { pathOf } from "./request_url.ts";
 import { addAllowRoutes } from "./routes_allows.ts";
 import { addAuditRoutes, AUDIT_LIMITS, type AuditLimits } from "./routes_audit.ts";
 import { addBudgetRoutes } from "./routes_budget.ts";
+import { addCaRoutes, NO_CAS } from "./routes_ca.ts";
 import { addClientRoutes } from "./routes_clients.ts";
 import { addFleetRoute } from "./routes_fleet.ts";
 import { addModeRoutes } from "./routes_mode.ts";
@@ -61,6 +63,8 @@ export interface AppOptions {
   readonly secrets: SecretDesk;
   /** Without it there are no budgets. */
   readonly budgets?: BudgetDesk;
+  /** Without it there are no CAs. */
+  readonly cas?: CaDesk;
   /** Without it nothing ever waits for a person. */
   readonly requests?: RequestDesk;
   /** Resolves when all that was decided before is among the audit records. Without it, it always is. */
@@ -102,6 +106,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
   addClientRoutes(app, control);
   addSecretRoutes(app, control, options.secrets);
   addSealRoutes(app, control);
+  addCaRoutes(app, options.cas ?? NO_CAS);
   addAllowRoutes(app, control);
   addProfileRoutes(app, control);
   addPolicyRoutes(app, control);

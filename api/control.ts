@@ -153,6 +153,55 @@ export interface RequestDesk {
   deny(id: string): void;
 }
 
+/** A CA and where it is kept. Nothing of it is secret. */
+export interface CaReport {
+  readonly hostgroup: string;
+  readonly from: "file" | "store";
+  /** Where its certificate is, when it is in a file of this host. */
+  readonly path?: string;
+  /** PEM; the CA's own certificate first. */
+  readonly certPem: string;
+  readonly subject: string;
+  /** SHA-256 of the certificate, upper-case hex pairs with colons. */
+  readonly fingerprint: string;
+  readonly serial: string;
+  /** RFC 3339. */
+  readonly notBefore: string;
+  readonly notAfter: string;
+  readonly keyType: string;
+  /** Epoch milliseconds, of one that is in the store. */
+  readonly importedAt?: number;
+  readonly renewedAt?: number;
+}
+
+/** A CA that is brought. */
+export interface CaImport {
+  /** This proxy's own when undefined. */
+  readonly hostgroup: string | undefined;
+  /** PEM, both. */
+  readonly certPem: string;
+  readonly keyPem: string;
+  /** It may take the place of a CA that has another key. */
+  readonly replace: boolean;
+}
+
+/** The CAs of host groups. */
+export interface CaDesk {
+  /**
+   * The CA of a host group: that of this proxy's own is the one in use.
+   *
+   * @throws ProxyError `input.not-found` for a group of which there is none
+   */
+  show(hostgroup: string | undefined): Promise<CaReport>;
+  /**
+   * Takes a CA into the store; every proxy of its host group signs by it when this resolves, as far as it can be reached.
+   *
+   * @returns the CA, and the SHA-256 of the one whose place it took, if that has another key
+   * @throws ProxyError `input.invalid`, `input.conflict`, `limit.reached`, `state.write-failed`, `store.away`
+   */
+  import(input: CaImport): Promise<{ readonly ca: CaReport; readonly replaced: string | undefined }>;
+}
+
 /** What the running proxy says of itself. Counters start at 0 with the process and never fall. */
 export interface StatusReport {
   readonly version: string;

@@ -22,9 +22,10 @@ import {
   writeCertificate,
   writePair,
 } from "./authority_files.ts";
+import { type CaDescription, describeCertificate } from "./description.ts";
 import { formatPem } from "./pem.ts";
-import { generateSigningKeyPem, importSigningKey, normalizePublicKey } from "./private_key.ts";
-import { Authority, AUTHORITY_LIFE_MS, BACKDATE_MS, hex, readChain } from "./signer.ts";
+import { generateSigningKeyPem, importSigningKey } from "./private_key.ts";
+import { Authority, AUTHORITY_LIFE_MS, BACKDATE_MS } from "./signer.ts";
 import { loadX509, randomSerial } from "./x509.ts";
 
 /** How long before its end a CA is renewed. */
@@ -101,19 +102,9 @@ export async function createAuthority(
   });
 }
 
-/** What `ca show` says of a CA. */
-export interface AuthorityDescription {
+/** What `ca show` says of a CA in files. */
+export interface AuthorityDescription extends CaDescription {
   readonly path: string;
-  readonly subject: string;
-  /** SHA-256 of the certificate as OpenSSL prints it: upper-case hex pairs with colons. */
-  readonly fingerprint: string;
-  /** Lower-case hex. */
-  readonly serial: string;
-  /** RFC 3339, UTC. */
-  readonly notBefore: string;
-  readonly notAfter: string;
-  /** `EC P-256`, `RSA 4096`. */
-  readonly keyType: string;
 }
 
 /**
@@ -124,35 +115,36 @@ export interface AuthorityDescription {
 export async function describeAuthority(dir: string): Promise<AuthorityDescription> {
   const certPem = await readCertificate(dir);
   if (certPem === undefined) throw noAuthority(dir);
-  const [certificate] = readChain(await loadX509(), certPem, dir);
-  const digest = await crypto.subtle.digest("SHA-256", certificate.rawData);
-  return {
-    path: certificatePath(dir),
-    subject: certificate.subject,
-    fingerprint: hex(digest).toUpperCase().replace(/..(?!$)/g, "$&:"),
-    serial: certificate.serialNumber,
-    notBefore: certificate.notBefore.toISOString(),
-    notAfter: certificate.notAfter.toISOString(),
-    keyType: normalizePublicKey(certificate.publicKey.rawData)?.keyType ?? "unknown",
-  };
+  return { path: certificatePath(dir), ...await describeCertificate(certPem, dir) };
+}
+
+/**
+ * The CA of a certificate and its key, wherever they are kept. One that has ended and vouches for itself is given too: it can be
+ * renewed.
+ *
+ * @param place for the messages, such as its folder
+ * @throws ProxyError `ca.invalid` for a pair that does not match or is no CA, and for one that has not begun; `ca.expired`
+ */
+export async function openAuthority(pair: AuthorityPair, place: string, clock: Clock): Promise<Authority> {
+  const authority = await Authority.fromPair(pair, place);
+  if (authority.notBeforeMs > clock.now()) {
+    const from = new Date(authority.notBeforeMs).toISOString();
+    throw new ProxyError("ca.invalid", `Cannot use the CA in ${place}: it is not valid before ${from}`, {
+      hint: `check the clock of this machine, which says ${new Date(clock.now()).toISOString()}`,
+    });
+  }
+  if (authority.notAfterMs <= clock.now() && !authority.isSelfIssued) throw expired(authority, place);
+  return authority;
+}
+
+/** True when a CA is to be given a new certificate for its key, and can be. */
+export function isRenewalDue(authority: Authority, clock: Clock): boolean {
+  return authority.isSelfIssued && authority.notAfterMs - clock.now() <= RENEW_BEFORE_MS;
 }
 
 async function readAuthority({ dir, clock }: AuthorityOptions): Promise<Authority | undefined> {
   const pair = await readPair(dir);
-  if (!pair) return undefined;
-  const authority = await Authority.fromPair(pair, dir);
-  if (authority.notBeforeMs > clock.now()) {
-    const from = new Date(authority.notBeforeMs).toISOString();
-    throw new ProxyError("ca.invalid", `Cannot use the CA in ${dir}: it is not valid before ${from}`, {
-      hint: `check the clock of this machine, which says ${new Date(clock.now()).toISOString()}`,
-    });
-  }
-  if (authority.notAfterMs <= clock.now() && !authority.isSelfIssued) throw expired(authority, dir);
-  return authority;
-}
-
-function isRenewalDue(authority: Authority, clock: Clock): boolean {
-  return authority.isSelfIssued && authority.notAfterMs - clock.now() <= RENEW_BEFORE_MS;
+  return pair && await openAuthority(pair, dir, clock);
 }
 
 async function renew(authority: Authority, { dir, clock }: AuthorityOptions): Promise<LoadedAuthority> {

@@ -125,6 +125,8 @@ export interface LocalProxy extends ProxyServer {
   listenAnew(): void;
   /** No request gets a connection to an upstream that was dialled before this. Those that have one keep it to their end. */
   retireUpstreams(): void;
+  /** Another CA signs: no handshake that begins after this gets a certificate of before. */
+  retireCertificates(): void;
 }
 
 /** How long the answers to what a stop has ended may take to leave. */
@@ -236,6 +238,10 @@ class Server implements LocalProxy {
   retireUpstreams(): void {
     this.#context.pool.retire();
     this.#context.http2Pool.retire();
+  }
+
+  retireCertificates(): void {
+    this.#context.interceptor.forget();
   }
 
   counters(): ProxyCounters {

@@ -127,6 +127,24 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/ca": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** Which CA signs for a host group, and where it is kept */
+    readonly get: operations["getCa"];
+    readonly put?: never;
+    /** Take the CA of a host group into the store: every host that uses it signs by that one at once */
+    readonly post: operations["importCa"];
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/allows": {
     readonly parameters: {
       readonly query?: never;
@@ -847,6 +865,50 @@ export interface components {
     readonly RotateSealKey: {
       /** @description A file of the proxy's host with the key to take, which stays there; one is made without it */
       readonly key_file?: string;
+    };
+    readonly Ca: {
+      /** @example sbox */
+      readonly hostgroup: string;
+      /**
+       * @description `store`: it is in the store, for every host that uses that; `file`: it is this host's alone
+       * @enum {string}
+       */
+      readonly from: "file" | "store";
+      /** @description Where its certificate is, when it is in a file */
+      readonly path?: string;
+      readonly subject: string;
+      /** @description SHA-256 of the certificate, as OpenSSL prints it */
+      readonly fingerprint: string;
+      readonly serial: string;
+      /** Format: date-time */
+      readonly not_before: string;
+      /** Format: date-time */
+      readonly not_after: string;
+      /** @example EC P-256 */
+      readonly key_type: string;
+      /** Format: date-time */
+      readonly imported_at?: string;
+      /** Format: date-time */
+      readonly renewed_at?: string;
+      /** @description PEM: what VMs have to trust */
+      readonly certificate: string;
+    };
+    readonly ImportedCa: components["schemas"]["Ca"] & {
+      /** @description That of the CA with another key whose place it has taken */
+      readonly replaced_fingerprint?: string;
+    };
+    readonly ImportCa: {
+      /**
+       * @description The proxy's own when left out
+       * @example sbox
+       */
+      readonly hostgroup?: string;
+      /** @description PEM, the CA's own certificate first; others of its chain may follow */
+      readonly certificate: string;
+      /** @description PEM, not encrypted. It is kept sealed, and no call returns it */
+      readonly private_key: string;
+      /** @description It may take the place of a CA with another key: VMs trust no host until they have the new one */
+      readonly replace?: boolean;
     };
     readonly NewAllowRuleRequest: {
       /** @example ci-1 */
@@ -2275,6 +2337,52 @@ export interface operations {
         };
         content: {
           readonly "application/json": components["schemas"]["RotatedSealKey"];
+        };
+      };
+    };
+  };
+  readonly getCa: {
+    readonly parameters: {
+      readonly query?: {
+        readonly hostgroup?: string;
+      };
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description The CA, without its key */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["Ca"];
+        };
+      };
+    };
+  };
+  readonly importCa: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody: {
+      readonly content: {
+        readonly "application/json": components["schemas"]["ImportCa"];
+      };
+    };
+    readonly responses: {
+      /** @description It is in the store, on the disk too */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["ImportedCa"];
         };
       };
     };

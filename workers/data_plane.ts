@@ -40,7 +40,7 @@ interface WorkerScope {
 
 /** How often a worker says that it lives. */
 const BEAT_MS = 250;
-/** How long what clients have to trust is good for: a CA is renewed once in years. */
+/** How long what clients have to trust is good for: a CA in files is renewed once in years, and of another in the store a worker is told. */
 const TRUST_MS = 60_000;
 
 /** Serves until the main thread ends it. To be called once, as the first thing in the worker. */
@@ -65,6 +65,7 @@ class DataPlane {
   #names: Names | undefined;
   #beating: ReturnType<typeof setInterval> | undefined;
   #endWatch = () => {};
+  readonly #caPem = new Remembered(() => this.#ask({ kind: "trust" }));
 
   constructor(post: (message: FromWorker) => void) {
     this.#post = post;
@@ -134,7 +135,7 @@ class DataPlane {
           forHost: (host) => this.#ask({ kind: "certificate", host }),
           isWarm: (host) => this.#ask({ kind: "is-warm", host }),
           forProxy: () => this.#ask({ kind: "own-certificate" }),
-          forTrust: remembered(() => this.#ask({ kind: "trust" })),
+          forTrust: () => this.#caPem.get(),
         },
         clock,
         onDeadChoice: (dead) => this.#post({ type: "dead-choice", dead }),
@@ -179,6 +180,10 @@ class DataPlane {
   #update(update: PolicyUpdate): void {
     this.#policy?.update(update);
     if (update.trusted && this.#trust.replace(update.trusted)) this.#server?.retireUpstreams();
+    if (update.changes.some(({ kind }) => kind === "ca")) {
+      this.#caPem.forget();
+      this.#server?.retireCertificates();
+    }
   }
 
   async #stop(): Promise<void> {
@@ -211,13 +216,25 @@ class DataPlane {
 }
 
 /** Asks once a minute, however often it is called: nobody's questions are to reach the main thread at their own rate. */
-function remembered(ask: () => Promise<string>): () => Promise<string> {
-  let last: { readonly until: number; readonly answer: Promise<string> } | undefined;
-  return () => {
-    if (last && performance.now() < last.until) return last.answer;
-    const answer = ask();
-    last = { until: performance.now() + TRUST_MS, answer };
-    answer.catch(() => last = undefined);
-    return answer;
-  };
+class Remembered {
+  readonly #ask: () => Promise<string>;
+  #last: { readonly until: number; readonly answer: Promise<string> } | undefined;
+
+  constructor(ask: () => Promise<string>) {
+    this.#ask = ask;
+  }
+
+  get(): Promise<string> {
+    if (this.#last && performance.now() < this.#last.until) return this.#last.answer;
+    const last = { until: performance.now() + TRUST_MS, answer: this.#ask() };
+    this.#last = last;
+    last.answer.catch(() => {
+      if (this.#last === last) this.#last = undefined;
+    });
+    return last.answer;
+  }
+
+  forget(): void {
+    this.#last = undefined;
+  }
 }

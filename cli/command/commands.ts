@@ -187,11 +187,35 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "ca show",
-    summary: "describe the host group's CA; in a VM, the one that the helper has installed",
+    summary: "describe the host group's CA that is in use; in a VM, the one that the helper has installed",
     arguments: [PLACED_CA],
-    flags: [JSON_FLAG, ...CA_FLAGS],
-    examples: ["slicer-proxy ca show --hostgroup sbox"],
+    flags: [JSON_FLAG, ...CA_FLAGS, URL_FLAG],
+    examples: ["slicer-proxy ca show", "slicer-proxy ca show --hostgroup sbox"],
     load: async () => (await import("../rules/cmd_ca.ts")).showCa,
+  },
+  {
+    name: "ca import",
+    summary: "take the host group's CA into the store, sealed: every host of a fleet signs by it",
+    flags: [
+      {
+        name: "from",
+        placeholder: "DIR",
+        description: "the folder of ca.crt and ca.key; else ./.slicer/ca/HOSTGROUP",
+      },
+      {
+        name: "hostgroup",
+        placeholder: "NAME",
+        description: "the host group that the CA is for, instead of the proxy's own",
+      },
+      {
+        name: "replace",
+        description: "in the place of a CA with another key: VMs trust no host until they have the new one",
+      },
+      JSON_FLAG,
+      URL_FLAG,
+    ],
+    examples: ["slicer-proxy ca import", "slicer-proxy ca import --from ./new-ca --replace"],
+    load: async () => (await import("../rules/cmd_ca_import.ts")).importCa,
   },
   {
     name: "completion",

@@ -33,8 +33,18 @@ export function namedCaFolder(args: CommandArgs): CaFolder {
  */
 export function caFolderOf(args: CommandArgs): CaFolder {
   if (args.has("hostgroup") || args.has("ca-dir")) return namedCaFolder(args);
+  return onlyFolder() ?? namedCaFolder(args);
+}
+
+/** The folder of a host group's CA; without a name the only one under `./.slicer/ca`. @throws ProxyError as {@linkcode caFolderOf} */
+export function folderOf(hostgroup: string | undefined): string {
+  const folder = hostgroup === undefined ? onlyFolder() : undefined;
+  return folder?.dir ?? `${CA_ROOT}/${parseName("host group", hostgroup ?? FIRST_HOSTGROUP)}`;
+}
+
+function onlyFolder(): CaFolder | undefined {
   const [only, ...others] = hostgroupsIn(CA_ROOT);
-  if (only === undefined) return namedCaFolder(args);
+  if (only === undefined) return undefined;
   if (others.length > 0) {
     throw usageError(
       `Cannot choose a host group: there are ${[only, ...others].join(", ")} under ${CA_ROOT}`,

@@ -1,13 +1,17 @@
 /**
- * `ca init`, `issue`, `show`: the host group's CA, without the daemon.
+ * `ca init`, `issue`: the host group's CA in files, without the daemon. `ca show`: the one that is in use.
+ *
+ * Not here: taking it into the store (`cmd_ca_import.ts`).
  *
  * @module
  */
 import { createAuthority, describeAuthority, loadAuthority } from "../../ca/authority.ts";
 import { issueToFiles } from "../../ca/issue.ts";
-import type { CommandArgs } from "../command/command.ts";
+import { isProxyError, ProxyError } from "../../core/errors.ts";
 import { isAgentInstalled } from "../../agent/status.ts";
 import { showPlaced } from "../agent/cmd_placed_ca.ts";
+import { apiClient, type JsonObject } from "../api/client.ts";
+import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
 import type { Io } from "../terminal/io.ts";
 import { caFolderOf, namedCaFolder } from "./ca_folder.ts";
@@ -34,33 +38,71 @@ export async function issueCertificate(args: CommandArgs, io: Io): Promise<void>
   io.output.note(`valid until ${new Date(issued.notAfterMs).toISOString()}`);
 }
 
-/** Describes the CA: in a VM, where there is no host group, the one that the helper has installed. */
+/**
+ * Describes the CA: the one that the running proxy signs with, or where none runs that in files; in a VM, where there is no host
+ * group, the one that the helper has installed.
+ */
 export async function showCa(args: CommandArgs, io: Io): Promise<void> {
-  const isHost = args.has("hostgroup") || args.has("ca-dir") || !await isAgentInstalled();
+  const isHost = ["hostgroup", "ca-dir", "url"].some((flag) => args.has(flag)) || !await isAgentInstalled();
   if (!isHost) return await showPlaced(args, io);
   if (args.optionalArgument("SHA256") !== undefined) {
     throw usageError("Cannot pick a CA by its SHA-256 here: a host group has one", "leave it out");
   }
-  const description = await describeAuthority(caFolderOf(args).dir);
-  if (args.has("json")) {
-    const { path, subject, fingerprint, serial, notBefore, notAfter, keyType } = description;
-    return io.output.json({
-      path,
-      subject,
-      fingerprint,
-      serial,
-      not_before: notBefore,
-      not_after: notAfter,
-      key_type: keyType,
-    });
+  const ca = args.has("ca-dir") ? await inFiles(args) : await inUse(args, io);
+  if (args.has("json")) return io.output.json(ca);
+  const rows = ROWS.flatMap(([label, field]) => {
+    const value = ca[field];
+    return typeof value === "string" ? [[label, value]] : [];
+  });
+  io.output.table(["WHAT", "VALUE"], rows);
+}
+
+const ROWS = [
+  ["host group", "hostgroup"],
+  ["from", "from"],
+  ["path", "path"],
+  ["subject", "subject"],
+  ["sha-256", "fingerprint"],
+  ["serial", "serial"],
+  ["not before", "not_before"],
+  ["not after", "not_after"],
+  ["key", "key_type"],
+  ["imported", "imported_at"],
+  ["renewed", "renewed_at"],
+] as const;
+
+/** What the running proxy says; where it does not, that is said, and files are looked at. */
+async function inUse(args: CommandArgs, io: Io): Promise<JsonObject> {
+  const hostgroup = args.text("hostgroup");
+  try {
+    const query = hostgroup === undefined ? "" : `?${new URLSearchParams({ hostgroup })}`;
+    return await (await apiClient(args, io)).object("GET", `ca${query}`);
+  } catch (error) {
+    if (!isProxyError(error) || args.has("url")) throw error;
+    if (error.code !== "api.unreachable" && error.code !== "api.refused") throw error;
+    const ca = await inFiles(args);
+    io.output.note(`this is what the files hold: ${lowerFirst(error)}`);
+    return ca;
   }
-  io.output.table(["WHAT", "VALUE"], [
-    ["path", description.path],
-    ["subject", description.subject],
-    ["sha-256", description.fingerprint],
-    ["serial", description.serial],
-    ["not before", description.notBefore],
-    ["not after", description.notAfter],
-    ["key", description.keyType],
-  ]);
+}
+
+async function inFiles(args: CommandArgs): Promise<JsonObject> {
+  const { dir, hostgroup } = caFolderOf(args);
+  const { path, subject, fingerprint, serial, notBefore, notAfter, keyType } = await describeAuthority(dir);
+  return {
+    // A folder that is named may be any group's.
+    ...(args.has("ca-dir") && !args.has("hostgroup") ? {} : { hostgroup }),
+    from: "file",
+    path,
+    subject,
+    fingerprint,
+    serial,
+    not_before: notBefore,
+    not_after: notAfter,
+    key_type: keyType,
+  };
+}
+
+function lowerFirst({ message }: ProxyError): string {
+  return message.charAt(0).toLowerCase() + message.slice(1);
 }

@@ -26,12 +26,13 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   }
   await using source = await openPlace(args, from, io);
   await using target = await openPlace(args, to, io);
-  const { clients, rules, secrets } = await migrate(
+  const { clients, rules, secrets, cas } = await migrate(
     { from: source, to: target },
     sealKeyFile,
     io.clock.now(),
   );
-  io.output.note(`copied ${clients} clients, ${rules} rules and ${secrets} secrets`);
+  const caWords = cas === 0 ? "" : `, and the CAs of ${cas} host groups`;
+  io.output.note(`copied ${clients} clients, ${rules} rules and ${secrets} secrets${caWords}`);
   io.output.note(
     isUrl(to)
       ? `every host of the fleet needs the seal key, ${sealKeyFile}: copy it over a channel that nobody reads`

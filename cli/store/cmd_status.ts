@@ -3,12 +3,14 @@
  *
  * @module
  */
+import { describeCertificate } from "../../ca/description.ts";
 import { formatDuration } from "../../core/duration.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { escapeTerminal } from "../../core/escape.ts";
 import { readSummary, type StoreSummary } from "../../store/fleet/summary.ts";
 import { formatStoreHost } from "../../store/postgres/address.ts";
 import { LAYOUT } from "../../store/postgres/schema.ts";
+import type { CaRecord } from "../../store/cas.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
 import type { Io } from "../terminal/io.ts";
@@ -32,6 +34,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
     );
   }
   const summary = await readSummary(db, io.clock.now());
+  const cas = await Promise.all(summary.cas.map(describeCa));
   if (args.has("json")) {
     return io.output.json({
       host: formatStoreHost(db.link.host),
@@ -42,6 +45,11 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
       clients: summary.clients,
       rules: summary.rules,
       secrets: summary.secrets,
+      cas: cas.map(({ hostgroup, fingerprint, notAfter }) => ({
+        hostgroup,
+        fingerprint,
+        not_after: notAfter,
+      })),
       bytes: summary.bytes,
       hosts: summary.hosts.map(({ name, version, since, lastSeen, applied, state }) => ({
         name,
@@ -58,8 +66,20 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
     `fleet ${place.fleet} at ${formatStoreHost(db.link.host)}, layout ${LAYOUT}, ${sealKey}`,
     `policy   ${summary.clients} clients, ${summary.rules} rules, ${summary.secrets} secrets; change ${summary.sequence}`,
     `size     ${(summary.bytes / 1_000_000).toFixed(1)} MB, of all fleets`,
+    ...cas.map(({ hostgroup, fingerprint, notAfter }) =>
+      `CA       of host group ${escapeTerminal(hostgroup)}, until ${notAfter}, SHA-256 ${fingerprint}`
+    ),
     ...hostLines(summary, io.clock.now()),
   ].join("\n"));
+}
+
+/** The store gives the certificate in clear; whoever can write to it may have put anything there. */
+async function describeCa({ hostgroup, certPem }: CaRecord) {
+  try {
+    return { hostgroup, ...await describeCertificate(certPem, "the store") };
+  } catch {
+    return { hostgroup, fingerprint: "unknown", notAfter: "unknown" };
+  }
 }
 
 function hostLines({ hosts, sequence }: StoreSummary, nowMs: number): string[] {

@@ -4,17 +4,14 @@
  *
  * @module
  */
-import { loadOrCreateAuthority } from "../../ca/authority.ts";
-import { type Leaf, mintLeaf, proxyPortNames } from "../../ca/leaf.ts";
-import { LeafCache } from "../../ca/leaf_cache.ts";
-import { startRenewal } from "../../ca/renewal.ts";
+import { proxyPortNames } from "../../ca/leaf.ts";
 import { type Api, startApi, type TcpOptions } from "../../api/server.ts";
 import { Slicerd } from "../../api/slicerd.ts";
 import type { ApiTls } from "../../api/tls_backs.ts";
 import { loadApiToken } from "../../api/token_file.ts";
 import type { Clock } from "../../core/clock.ts";
 import { Deadlines } from "../../core/deadlines.ts";
-import { messageOf, ProxyError } from "../../core/errors.ts";
+import { ProxyError } from "../../core/errors.ts";
 import { formatHostPort } from "../../core/host_port.ts";
 import { formatDuration } from "../../core/duration.ts";
 import { probeConnections } from "../../core/native.ts";
@@ -25,7 +22,6 @@ import { Admission } from "../../proxy/accept/admission.ts";
 import { makeMetersMemory, Meters } from "../../proxy/records/meters.ts";
 import { AskBook } from "../../proxy/decide/ask_book.ts";
 import { AuditLog } from "../../proxy/records/audit_log.ts";
-import type { Certificates } from "../../proxy/context.ts";
 import { providerCall } from "../../proxy/egress/provider_call.ts";
 import { Dialler } from "../../proxy/egress/dialler.ts";
 import { addNames } from "../../proxy/egress/names/asker.ts";
@@ -49,6 +45,8 @@ import { dropProgramRights, lockDownProcess } from "./environment.ts";
 import { readFileBytes } from "../terminal/input_bytes.ts";
 import type { Io } from "../terminal/io.ts";
 import { startPolicy } from "./policy_reload.ts";
+import { ProxyCaDesk } from "./ca_desk.ts";
+import { ProxyCertificates } from "./certificates.ts";
 import { readUpConfig, type UpConfig } from "./config.ts";
 import { type DataPlane, startDataPlane } from "./data_plane.ts";
 import { statusReport } from "./report.ts";
@@ -113,9 +111,13 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
     if (config.policyFile !== undefined) {
       stack.use(await startPolicy({ path: config.policyFile, state, io, log: logger("policy") }));
     }
-    const { certificates, leaves, caPem, forApi } = await openCertificates(config, clock, stack);
+    const certificates = stack.use(await openCertificates(config, state, clock));
     const upstreamTrust = stack.use(
-      await UpstreamTrust.load({ values: config.upstreamCas, ownCaPem: caPem, log: logger("upstream-ca") }),
+      await UpstreamTrust.load({
+        values: config.upstreamCas,
+        ownCaPem: () => certificates.authority.certPem,
+        log: logger("upstream-ca"),
+      }),
     );
     const trust = new Trust(upstreamTrust.trusted);
     const madeHere = new Set<BindAddress>();
@@ -176,6 +178,7 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         return { connections, tunnels, allowed, denied, passedThrough };
       };
     }
+    certificates.onSwitch = () => proxy.retireCertificates();
     upstreamTrust.follow((trusted) => {
       trust.replace(trusted);
       return proxy.trust(trusted);
@@ -196,13 +199,24 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         control: state,
         status: () =>
           statusReport(config, {
-            ...{ clock, startedAt, proxy, audit, leaves, credentials, state, places, upstreamTrust },
+            ...{
+              clock,
+              startedAt,
+              proxy,
+              audit,
+              leaves: certificates.leaves,
+              credentials,
+              state,
+              places,
+              upstreamTrust,
+            },
             ...{ parents, deadChoices },
             names: () => addNames(names.counters, proxy.names()),
           }),
         audit: places.store,
         fleetLogs: state.fleet && fleetLogs(state.fleet),
         budgets,
+        cas: new ProxyCaDesk({ ...config, state, certificates, clock }),
         requests: new Approvals({ book: asks, state, audit, clock }),
         secrets: {
           lastUse: (name) => audit.lastUse(name),
@@ -226,12 +240,18 @@ async function start(config: UpConfig, io: Io): Promise<Running> {
         socketPath: config.apiSocket,
         slicerd: await openSlicerd(config),
         ...(config.apiBind
-          ? { tcp: await apiTcp(config, config.apiBind, { forApi, proxy, fleet: state.fleet }) }
+          ? { tcp: await apiTcp(config, config.apiBind, { certificates, proxy, fleet: state.fleet }) }
           : {}),
       }),
     );
     for (const port of api.ports) proxy.addOwnPort(port);
-    if (state.fleet) tellFleet(config, { fleet: state.fleet, api, caPem });
+    if (state.fleet) {
+      tellFleet(config, {
+        fleet: state.fleet,
+        api,
+        caPem: () => certificates.authority.certPem,
+      });
+    }
     credentials.start();
     const started = stack.move();
     return {
@@ -293,53 +313,23 @@ function openCredentials(
   return { credentials, dialler };
 }
 
-interface Certified {
-  readonly certificates: Certificates;
-  readonly leaves: LeafCache;
-  readonly caPem: () => string;
-  /** A new certificate for the API on TCP. */
-  readonly forApi: () => Promise<Leaf>;
-}
-
-async function openCertificates(
-  config: UpConfig,
-  clock: Clock,
-  stack: AsyncDisposableStack,
-): Promise<Certified> {
-  const log = logger("ca");
-  const options = { dir: config.caDir, hostgroup: config.hostgroup, clock };
-  const loaded = await loadOrCreateAuthority(options);
-  if (loaded.outcome !== "loaded") log.info(`${loaded.outcome} the CA in ${config.caDir}`);
-  if (loaded.renewalError) log.warn(loaded.renewalError.message);
-  let { authority } = loaded;
-  const names = proxyPortNames(config.binds.map(({ address }) => address), config.sans);
-  const leaves = new LeafCache(authority, { clock });
-  stack.defer(startRenewal(authority, options, {
-    onRenewed: (renewed) => {
-      authority = renewed;
-      leaves.setAuthority(renewed);
-      log.info("renewed the CA");
-    },
-    onError: (error) => log.error(`the CA cannot be renewed: ${messageOf(error)}`),
-  }));
-  return {
-    certificates: {
-      forHost: (host) => leaves.get(host),
-      isWarm: (host) => leaves.has(host),
-      forProxy: () => mintLeaf(authority, names, { nowMs: clock.now() }),
-      forTrust: () => Promise.resolve(authority.certPem),
-    },
-    leaves,
-    caPem: () => authority.certPem,
-    forApi: () => mintLeaf(authority, apiNames(config), { nowMs: clock.now() }),
-  };
+/** The CA and its certificates, and what the API says of them. */
+async function openCertificates(config: UpConfig, state: State, clock: Clock): Promise<ProxyCertificates> {
+  return await ProxyCertificates.open({
+    hostgroup: config.hostgroup,
+    caDir: config.caDir,
+    names: proxyPortNames(config.binds.map(({ address }) => address), config.sans),
+    clock,
+    state,
+    log: logger("ca"),
+  });
 }
 
 async function apiTcp(
   config: UpConfig,
   where: { readonly host: string; readonly port: number },
-  { forApi, proxy, fleet }: {
-    readonly forApi: () => Promise<Leaf>;
+  { certificates, proxy, fleet }: {
+    readonly certificates: Pick<ProxyCertificates, "forApi">;
     readonly proxy: Pick<DataPlane, "addOwnPort">;
     readonly fleet: Fleet | undefined;
   },
@@ -348,8 +338,15 @@ async function apiTcp(
   const tcp = { hostname: where.host, port: where.port, token };
   if (isLoopbackBind(where.host)) return tcp;
   const issue = async (): Promise<ApiTls> => {
-    const { certPem, keyPem, renewAt } = await forApi();
-    return { cert: certPem, key: keyPem, renewAt, renew: issue };
+    const leaf = await certificates.forApi(apiNames(config));
+    return {
+      cert: leaf.certPem,
+      key: leaf.keyPem,
+      get renewAt() {
+        return leaf.renewAt;
+      },
+      renew: issue,
+    };
   };
   return {
     ...tcp,

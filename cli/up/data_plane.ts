@@ -52,6 +52,8 @@ export interface DataPlane extends Pick<ProxyServer, "addresses" | "counters">, 
   addOwnPort(port: number): void;
   /** Trusts exactly these upstream; resolves when every thread does. Connections of before are not used again where one has gone. */
   trust(trusted: readonly TrustedFor[]): Promise<void>;
+  /** Another CA signs from now on. Workers are told with the change of the policy that it is. */
+  retireCertificates(): void;
   /** The machine has slept: upstream connections of before are not used again. Workers notice that themselves. */
   woke(): void;
   /** Resolves when the audit log has the records of everything that was decided before. */
@@ -121,6 +123,7 @@ async function startHere(
       if (trust.replace(trusted)) proxy.retireUpstreams();
       return Promise.resolve();
     },
+    retireCertificates: () => proxy.retireCertificates(),
     woke: () => proxy.retireUpstreams(),
     flush: () => Promise.resolve(), // it gets each at once
     replacedWorkers: 0,
@@ -165,6 +168,7 @@ async function startThreads(
       trusted = now; // for a worker that starts later
       return workers.update({ changes: [], trusted });
     },
+    retireCertificates: () => {},
     woke: () => {},
     flush: () => workers.flush(),
     get replacedWorkers() {

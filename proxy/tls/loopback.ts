@@ -108,6 +108,11 @@ export class Interceptor {
     return await this.#handshake(raw, first, link);
   }
 
+  /** Has every certificate loaded anew for the handshakes to come: another CA signs. What is under way goes on. */
+  forget(): void {
+    for (const [name, listener] of this.#listeners) this.#drop(name, listener);
+  }
+
   /** Closes every listener; sessions go on. */
   async close(): Promise<void> {
     const listeners = [...this.#listeners.values()];

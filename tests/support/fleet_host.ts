@@ -25,13 +25,14 @@ export interface FleetHostOptions {
 /** A host with a folder of its own, whose last name is the host's. */
 export class FleetHost {
   readonly program: Program;
-  readonly #flags: readonly string[];
+  /** Those that every `up` of it has. */
+  readonly flags: readonly string[];
 
   constructor(dir: string, { server, grace, sealKeyFile, through }: FleetHostOptions) {
     Deno.mkdirSync(dir);
     this.program = new Program(dir, MISLEADING, through);
     const name = dir.split("/").at(-1) ?? "";
-    this.#flags = [
+    this.flags = [
       ...["--store", server.url, "--store-password-file", server.passwordFile, "--store-ca", server.caFile],
       ...["--host-name", name, "--store-grace", grace, "--seal-key-file", sealKeyFile],
       ...["--workers=2", "--allow-cidr=127.0.0.0/8,::1/128"],
@@ -39,7 +40,7 @@ export class FleetHost {
   }
 
   up(more: readonly string[] = []): Promise<Daemon> {
-    return this.program.up([...this.#flags, ...more]);
+    return this.program.up([...this.flags, ...more]);
   }
 }
 

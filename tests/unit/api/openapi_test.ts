@@ -1,4 +1,4 @@
-import type { RequestDesk } from "../../../api/control.ts";
+import type { CaDesk, CaReport, RequestDesk } from "../../../api/control.ts";
 import { type ErrorCode, ProxyError } from "../../../core/errors.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createApp } from "../../../api/app.ts";
@@ -49,6 +49,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "GET /healthz",
     "GET /metrics",
     "GET /proxy/v1/audit",
+    "GET /proxy/v1/ca",
     "GET /proxy/v1/clients",
     "GET /proxy/v1/clients/{name}",
     "GET /proxy/v1/clients/{name}/budget",
@@ -67,6 +68,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "POST /proxy/v1/allows/move",
     "POST /proxy/v1/allows/profile",
     "POST /proxy/v1/allows/revoke",
+    "POST /proxy/v1/ca",
     "POST /proxy/v1/clients",
     "POST /proxy/v1/clients/{name}/explain",
     "POST /proxy/v1/clients/{name}/resume",
@@ -166,6 +168,13 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["approveRequest", 409, "/requests/taken/approve", { body: { always: true } }],
   ["denyRequest", 204, "/requests/waits/deny", { method: "POST" }],
   ["denyRequest", 404, "/requests/gone/deny", { method: "POST" }],
+  ["getCa", 200, "/ca"],
+  ["getCa", 400, "/ca?group=x"],
+  ["getCa", 404, "/ca?hostgroup=gone"],
+  ["importCa", 200, "/ca", { body: { certificate: "c", private_key: "k" } }],
+  ["importCa", 400, "/ca", { body: { certificate: "c" } }],
+  ["importCa", 409, "/ca", { body: { hostgroup: "taken", certificate: "c", private_key: "k" } }],
+  ["importCa", 507, "/ca", { body: { hostgroup: "full", certificate: "c", private_key: "k" } }],
   ["suspendClient", 204, "/clients/c/suspend", { method: "POST" }],
   ["suspendClient", 404, "/clients/nobody/suspend", { method: "POST" }],
   ["suspendAll", 204, "/suspensions/all", { method: "POST" }],
@@ -239,8 +248,20 @@ const DESK: RequestDesk = {
   deny: failFor,
 };
 
+const CA: CaReport = {
+  ...{ hostgroup: "sbox", from: "store", certPem: "pem", subject: "CN=x", fingerprint: "AB", serial: "1" },
+  ...{ notBefore: new Date(0).toISOString(), notAfter: new Date(1).toISOString(), keyType: "EC P-256" },
+  ...{ importedAt: 0, renewedAt: 1 },
+};
+
+const CAS: CaDesk = {
+  show: (hostgroup = "") => Promise.resolve().then(() => failFor(hostgroup)).then(() => CA),
+  import: ({ hostgroup = "" }) =>
+    Promise.resolve().then(() => failFor(hostgroup)).then(() => ({ ca: CA, replaced: "CD" })),
+};
+
 Deno.test("openapi.json: every response that is described is given, in the type that is described", async () => {
-  await using api = await TestApi.start({ tcp: {}, requests: DESK });
+  await using api = await TestApi.start({ tcp: {}, requests: DESK, cas: CAS });
   const document = await documentOf(api);
   const operations = new Map(
     Object.entries(document.paths).flatMap(([path, methods]) =>

@@ -1,9 +1,19 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
-import { createAuthority, describeAuthority, RENEW_BEFORE_MS } from "../../../ca/authority.ts";
-import { startRenewal } from "../../../ca/renewal.ts";
+import {
+  type AuthorityOptions,
+  createAuthority,
+  describeAuthority,
+  loadOrCreateAuthority,
+  RENEW_BEFORE_MS,
+} from "../../../ca/authority.ts";
+import { type KeptAuthority, startRenewal } from "../../../ca/renewal.ts";
 import type { Authority } from "../../../ca/signer.ts";
 import { isProxyError } from "../../../core/errors.ts";
 import { SetClock, temporaryFolder } from "./support.ts";
+
+function kept(options: AuthorityOptions): KeptAuthority {
+  return { clock: options.clock, load: () => loadOrCreateAuthority(options) };
+}
 
 /** Awaits what an unreferenced timer brings: something else has to keep the process alive meanwhile. */
 async function outcomeOf<T>(promise: Promise<T>): Promise<T> {
@@ -22,7 +32,7 @@ Deno.test("startRenewal() renews a CA that comes within seven days of its end", 
   const authority = await createAuthority(options);
   options.clock.nowMs = authority.notAfterMs - RENEW_BEFORE_MS;
   const { promise, resolve, reject } = Promise.withResolvers<Authority>();
-  const stop = startRenewal(authority, options, { onRenewed: resolve, onError: reject });
+  const stop = startRenewal(authority, kept(options), { onRenewed: resolve, onError: reject });
   const renewed = await outcomeOf(promise);
   stop();
   assertNotEquals(renewed.certPem, authority.certPem);
@@ -36,7 +46,7 @@ Deno.test("startRenewal() reports a failure and goes on", async () => {
   await Deno.remove(`${folder.path}/ca.key`);
   options.clock.nowMs = authority.notAfterMs - RENEW_BEFORE_MS;
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-  const stop = startRenewal(authority, options, { onRenewed: reject, onError: resolve });
+  const stop = startRenewal(authority, kept(options), { onRenewed: reject, onError: resolve });
   assertEquals(isProxyError(await outcomeOf(promise), "ca.invalid"), true);
   stop();
 });
@@ -48,5 +58,5 @@ Deno.test("startRenewal() leaves a CA alone that has time, and leaks no timer", 
   const unexpected = () => {
     throw new Error("not due");
   };
-  startRenewal(authority, options, { onRenewed: unexpected, onError: unexpected })();
+  startRenewal(authority, kept(options), { onRenewed: unexpected, onError: unexpected })();
 });
