@@ -18,7 +18,8 @@ const time = z.string().openapi({ format: "date-time" });
 const CaBody = z.strictObject({
   hostgroup,
   from: z.enum(["file", "store"]).openapi({
-    description: "`store`: it is in the store, for every host that uses that; `file`: it is this host's alone",
+    description:
+      "`store`: it is in the store, for every host that uses that; `file`: it is this host's alone",
   }),
   path: z.string().optional().openapi({ description: "Where its certificate is, when it is in a file" }),
   subject: z.string(),
@@ -41,7 +42,8 @@ const ImportBody = z.strictObject({
     description: "PEM, not encrypted. It is kept sealed, and no call returns it",
   }),
   replace: z.boolean().optional().openapi({
-    description: "It may take the place of a CA with another key: VMs trust no host until they have the new one",
+    description:
+      "It may take the place of a CA with another key: VMs trust no host until they have the new one",
   }),
 }).openapi("ImportCa");
 
@@ -100,7 +102,10 @@ export function addCaRoutes(app: OpenAPIHono, desk: CaDesk): void {
       keyPem: private_key,
       replace,
     });
-    return c.json({ ...caBody(ca), ...(replaced === undefined ? {} : { replaced_fingerprint: replaced }) }, 200);
+    return c.json(
+      { ...caBody(ca), ...(replaced === undefined ? {} : { replaced_fingerprint: replaced }) },
+      200,
+    );
   });
 }
 

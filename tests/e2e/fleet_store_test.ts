@@ -25,6 +25,7 @@ Deno.test("store migrate takes a policy into a fleet and back, tokens and secret
       });
       await program.ok(["allow", "one", "--host", "a.test", "--secret", "key", "--ttl", "1h"]);
       await program.ok(["allow", "one", "--host", "b.test", "--method", "GET"]);
+      await program.ok(["ca", "import"]);
       const busy = await program.run(["store", "migrate", "--from", state, "--to", server.url, ...access]);
       assertMatch(busy.stderr, /already running/);
     }
@@ -32,7 +33,7 @@ Deno.test("store migrate takes a policy into a fleet and back, tokens and secret
     assertEquals(there.code, 0, there.stderr);
     assertMatch(
       there.stderr,
-      /copied 1 clients, 2 rules and 1 secrets\nevery host of the fleet needs the seal key/,
+      /copied 1 clients, 2 rules and 1 secrets, and the CAs of 1 host groups\nevery host of the fleet needs the seal key/,
     );
     const twice = await program.run(["store", "migrate", "--from", state, "--to", server.url, ...access]);
     assertMatch(twice.stderr, /the target holds a policy already/);
@@ -51,11 +52,12 @@ Deno.test("store migrate takes a policy into a fleet and back, tokens and secret
       assertMatch(text, /policy +1 clients, 2 rules, 1 secrets; change 0\n/);
       assertMatch(text, /host +host-1 \(.*\), last seen \ds ago/);
       const json = JSON.parse(await program.ok(["store", "status", ...store, "--json"]));
+      assertEquals(json.cas.map(({ hostgroup }: { hostgroup: string }) => hostgroup), ["sbox"]);
       assertEquals([json.sequence, json.hosts.length, json.hosts[0].is_dead], [0, 1, false]);
       // Neither the database nor what anybody may dump of it gives a token or a secret away.
       const rows = await server.sql("SELECT encode(value, 'escape') FROM slicer_proxy.rows");
       assertStringIncludes(rows, "a.test");
-      for (const hidden of ["planted", token]) assertEquals(rows.includes(hidden), false);
+      for (const hidden of ["planted", token, "PRIVATE KEY"]) assertEquals(rows.includes(hidden), false);
     }
     const back = ["store", "migrate", "--from", server.url, "--to", `${dir}/back`, ...access];
     const wrong = await program.run([...back, "--seal-key-file", `${dir}/none`]);
@@ -65,6 +67,7 @@ Deno.test("store migrate takes a policy into a fleet and back, tokens and secret
     const url = ["--url", `${dir}/back/api.sock`];
     assertMatch(await program.ok(["rules", "one", ...url]), /a\.test.*\n.*b\.test/);
     assertMatch(await program.ok(["secret", "list", ...url]), /key/);
+    assertMatch(await program.ok(["ca", "show", ...url]), /^from +store$/m);
     assertEquals(up.stderr.text.includes("error"), false);
   } finally {
     await Deno.remove(dir, { recursive: true });
@@ -90,18 +93,18 @@ Deno.test("up and store refuse an address that would give a password away, and f
   }
 });
 
-Deno.test("docs/FLEET.md: its commands take a host with a policy into a fleet, and a second one after it", async (t) => {
+Deno.test("docs/FLEET.md: its commands take a host with a policy and a CA into a fleet, and a second one after it", async (t) => {
   const missing = await postgresMissing();
   if (missing !== undefined) {
     return void await t.step({ name: `skipped: ${missing}`, ignore: true, fn: () => {} });
   }
   await using server = await PostgresServer.start(); // with the SQL of the document
   const document = await Deno.readTextFile(new URL("../../docs/FLEET.md", import.meta.url));
-  const commands = /```sh\n([^`]*)```/.exec(document)?.[1]?.split("\n") ?? [];
-  const [migrate, up] = commands.filter((line) => line.startsWith("slicer-proxy ")).map((line) =>
+  const commands = [...document.matchAll(/```sh\n([^`]*)```/g)].flatMap(([, text = ""]) => text.split("\n"));
+  const [migrate, up, importCa] = commands.filter((line) => line.startsWith("slicer-proxy ")).map((line) =>
     line.replace('"$STORE"', server.url).split(" ").slice(1)
   );
-  if (!migrate || !up) throw new Error("docs/FLEET.md has not the two commands");
+  if (!migrate || !up || !importCa) throw new Error("docs/FLEET.md has not the three commands");
   assertMatch(
     commands.join("\n"),
     /^STORE='postgres:\/\/slicer_proxy@db\.internal\/slicer_proxy\?sslmode=verify-full'$/m,
@@ -121,17 +124,18 @@ Deno.test("docs/FLEET.md: its commands take a host with a policy into a fleet, a
       await one.ok(["client", "create", "ci-0"]);
     }
     await one.ok(migrate);
-    for (const file of ["proxy/mk", "ca"]) {
-      const copied = await new Deno.Command("cp", {
-        args: ["-rp", `${dir}/one/.slicer/${file}`, `${dir}/two/.slicer/${file}`],
-      }).output();
-      assertEquals(copied.success, true);
-    }
+    const copied = await new Deno.Command("cp", {
+      args: ["-p", `${dir}/one/.slicer/proxy/mk`, `${dir}/two/.slicer/proxy/mk`],
+    }).output();
+    assertEquals(copied.success, true);
     await using _a = await one.up([...up.slice(1), "--host-name=one"]); // both are on one machine here
+    await one.ok(importCa);
     await using _b = await two.up([...up.slice(1), "--host-name=two"]);
     const { stderr } = await two.run(["client", "create", "ci-1"]);
     assertMatch(stderr, /^hosts: 2 of 2$/m);
     assertEquals(await one.ok(["client", "list"]), await two.ok(["client", "list"]));
+    assertMatch(await two.ok(["ca", "show"]), /^from +store$/m);
+    assertEquals(await one.ok(["ca", "show"]), await two.ok(["ca", "show"]));
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
