@@ -60,11 +60,11 @@ export class Uplink implements AsyncDisposable {
     const onNotice = (told: string) => {
       if (told === fleet) this.wake();
     };
-    this.#watch = await PostgresDatabase.open({ ...options, onNotice });
-    await checkSeal(this.#watch, keys);
-    await this.#watch.link.query(`LISTEN ${CHANNEL}`);
-    this.#changes = await this.#openBeside(this.#watch, options);
-    const { aheadMs } = this.#watch;
+    const watch = this.#watch = await PostgresDatabase.open({ ...options, onNotice });
+    await checkSeal(watch, keys);
+    await watch.link.query(`LISTEN ${CHANNEL}`);
+    this.#changes = await this.#openBeside(watch, options);
+    const { aheadMs } = watch;
     if (aheadMs !== 0 && !this.#isClockTold) {
       this.#isClockTold = true;
       const seconds = Math.abs(aheadMs) / 1_000;

@@ -118,20 +118,24 @@ Deno.test("what was used before a start without the store is added when it answe
     await using _keeper = await BudgetKeeper.start({ state, meters, clock, log });
     meters.add(key, 7, at);
   }
-  let isAway = true;
+  let trouble: "store.away" | "store.refused" | undefined = "store.away";
   const sometimes = {
     getClient: (name: string) => state.getClient(name),
     listClients: () => state.listClients(),
     listRules: (name: string) => state.listRules(name),
     saveUse: (used: Parameters<typeof state.saveUse>[0]) => state.saveUse(used),
-    savedUse: () => isAway ? Promise.reject(new ProxyError("store.away", "it is away")) : state.savedUse(),
+    savedUse: () =>
+      trouble ? Promise.reject(new ProxyError(trouble, "it does not answer")) : state.savedUse(),
   };
   const meters = new Meters();
   await using keeper = await BudgetKeeper.start({ state: sometimes, meters, clock, log });
   meters.add(key, 2, at);
   await keeper.save();
   assertEquals((await state.savedUse()).map(({ used }) => used), [7]);
-  isAway = false;
+  trouble = "store.refused"; // it answers, and gives nothing
+  await keeper.save();
+  await using _other = await BudgetKeeper.start({ state: sometimes, meters: new Meters(), clock, log });
+  trouble = undefined;
   for (let i = 0; i < 2; i++) await keeper.save();
   assertEquals([meters.used(key, at.period), (await state.savedUse()).map(({ used }) => used)], [9, [9]]);
 });
