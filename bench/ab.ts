@@ -51,7 +51,7 @@ async function main(roots: readonly string[]): Promise<void> {
   for (const root of roots) {
     if (root === "engine") peers.push(await startEngine(rig));
     else if (root === "go") peers.push(await startGo(rig));
-    else peers.push(await startSlicer(rig, 1, pathToFileURL(`${resolve(root)}/`)));
+    else peers.push(await startSlicer(rig, 1, { root: pathToFileURL(`${resolve(root)}/`) }));
   }
   for (const load of LOADS.filter(({ title }) => title.includes(Deno.env.get("BENCH_LOADS") ?? ""))) {
     for (const peer of peers) await hey(peer.inspected, { ...load, seconds: 8 }); // warms up: a JIT takes its time

@@ -11,13 +11,17 @@ import { UPSTREAM_PORT } from "./settings.ts";
 export const ENGINE = "engine alone";
 
 /** Starts it. */
-export async function startEngine(rig: Rig): Promise<Peer> {
+export async function startEngine(rig: Rig, v8Flags?: string): Promise<Peer> {
   const dir = await rig.folder("engine");
   const port = rig.port();
   const leaf = `${rig.dir}/intercept/leaf`;
   const program = new URL("./engine.ts", import.meta.url).pathname;
   const args = [`${port}`, `${leaf}.crt`, `${leaf}.key`, rig.upstreamCa, `${UPSTREAM_PORT}`];
-  const command = [Deno.execPath(), "run", "--no-prompt", "--allow-net", "--allow-read", program, ...args];
+  const flags = [
+    ...v8Flags === undefined ? [] : [`--v8-flags=${v8Flags}`],
+    ...["--no-prompt", "--allow-net", "--allow-read"],
+  ];
+  const command = [Deno.execPath(), "run", ...flags, program, ...args];
   const started = await rig.start(command, { dir, port });
   return {
     name: ENGINE,

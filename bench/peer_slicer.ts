@@ -24,10 +24,14 @@ export const ALL_WORKERS = navigator.hardwareConcurrency;
 export const OURS_ON_ALL = `slicer-proxy, ${ALL_WORKERS} workers`;
 
 /** Starts it and admits three clients with one rule each: looked into, with a credential, passed through. */
-export async function startSlicer(rig: Rig, workers = 1, root = ROOT): Promise<SlicerPeer> {
+export async function startSlicer(
+  rig: Rig,
+  workers = 1,
+  from: { readonly root?: URL; readonly v8Flags?: string } = {},
+): Promise<SlicerPeer> {
   const dir = await rig.folder("slicer");
   const { started, port, command } = await startBare(rig, dir, [
-    ...denoCommand(root),
+    ...denoCommand(from),
     "up",
     `--workers=${workers}`,
   ]);
@@ -100,11 +104,14 @@ export async function addClient(
 }
 
 /** What `deno task start` runs, with whole paths. */
-export function denoCommand(root = ROOT): readonly string[] {
+export function denoCommand(
+  { root = ROOT, v8Flags }: { readonly root?: URL; readonly v8Flags?: string } = {},
+): readonly string[] {
   const config = JSON.parse(Deno.readTextFileSync(new URL("deno.json", root)));
   const [deno, run = "run", ...flags] = (config.tasks.start as string).split(" ");
   const entry = flags.pop();
   if (deno !== "deno" || entry !== "main.ts") throw new Error("the task start is another now");
   const inRoot = (file: string) => new URL(file, root).pathname;
-  return [Deno.execPath(), run, "--config", inRoot("deno.json"), ...flags, inRoot(entry)];
+  const more = v8Flags === undefined ? [] : [`--v8-flags=${v8Flags}`];
+  return [Deno.execPath(), run, ...more, "--config", inRoot("deno.json"), ...flags, inRoot(entry)];
 }
