@@ -36,6 +36,23 @@ export const connectionAttacks: readonly Attack[] = [
       }),
   },
   {
+    name: "bulk",
+    about: "eight endless answers, taken as fast as they come",
+    isLong: true, // it takes the CPUs of the innocent client, too
+    run: async ({ httpPort, clearHost, token, seconds }) => {
+      const bytes = request(clearHost, { token, path: "/pub/endless" });
+      const took = await Promise.all(Array.from({ length: 8 }, async (_, lane) => {
+        const socket = await dial(httpPort, lane);
+        socket.resume().write(bytes);
+        await pause(seconds * 1_000);
+        socket.destroy();
+        return socket.bytesRead;
+      }));
+      const megabytes = took.reduce((sum, each) => sum + each, 0) / 1_048_576;
+      return { tries: took.length, note: `${Math.round(megabytes / seconds)} MiB/s` };
+    },
+  },
+  {
     name: "silent-api",
     about: "four addresses with 256 silent connections each to the API's TCP port",
     run: (target) => hold(target, { ports: [target.apiPort], count: 4 * 256 }),

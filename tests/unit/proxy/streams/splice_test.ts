@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { setImmediate } from "node:timers";
 import { Deadlines } from "../../../../core/deadlines.ts";
 import { closeQuietly } from "../../../../proxy/streams/byte_reader.ts";
 import { SocketStream } from "../../../../proxy/streams/socket_stream.ts";
@@ -123,4 +124,28 @@ Deno.test("splice() reads small pieces into one buffer", async () => {
   silent.resolve(null);
   await soon("both ended", joined.done);
   assertEquals([joined.bytesToB, buffers.size], [1_000, 1]);
+});
+
+Deno.test("splice() gives others a turn, though neither side ever has it wait", async () => {
+  const MOST = 2_000;
+  let pieces = 0;
+  const stream = (read: (into: Uint8Array) => Promise<number | null>) => ({
+    read,
+    write: (bytes: Uint8Array) => Promise.resolve(bytes.length),
+    closeWrite: () => Promise.resolve(),
+    close: () => {},
+  });
+  const ready = stream((into) => Promise.resolve(++pieces > MOST ? null : into.length));
+  const joined = splice(ready, stream(() => Promise.resolve(null)), {
+    deadlines: new Deadlines(),
+    ...PATIENT,
+  });
+  const seen: number[] = [];
+  while (pieces < MOST) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    seen.push(pieces);
+  }
+  await soon("both ended", joined.done);
+  const longest = Math.max(...seen.map((each, i) => each - (seen[i - 1] ?? 0)));
+  assertEquals(longest <= 10, true, `${longest} pieces in a turn, of 256 KiB most of them`);
 });
