@@ -64,6 +64,8 @@ export class PolicyView {
   readonly #clients = new Map<string, ClientEntry>();
   readonly #byDigest = new Map<string, ClientEntry>();
   readonly #rules = new Map<string, StoredRule>();
+  /** Those of them that end, which are looked through at every change. */
+  readonly #ending = new Map<string, StoredRule>();
   readonly #secrets = new Map<string, StoredSecret>();
   readonly #cas = new Map<string, StoredCa>();
   /** Names of clients by the `host:port` that a passthrough rule of theirs names exactly; made when it is asked for. */
@@ -178,7 +180,7 @@ export class PolicyView {
     this.#clients.delete(name);
     this.#modes.forget(name);
     this.#forgetDigest(entry);
-    for (const { rule } of entry.rules) this.#rules.delete(rule.id);
+    for (const { rule } of entry.rules) this.#dropRule(rule.id);
     this.onStep({ kind: "client-gone", name });
   }
 
@@ -194,7 +196,14 @@ export class PolicyView {
     entry.remembered.clear();
     this.#passing = undefined;
     this.#rules.set(stored.rule.id, stored);
+    if (stored.rule.expiresAt === undefined) this.#ending.delete(stored.rule.id);
+    else this.#ending.set(stored.rule.id, stored);
     this.onStep({ kind: "rule", stored });
+  }
+
+  #dropRule(id: string): void {
+    this.#rules.delete(id);
+    this.#ending.delete(id);
   }
 
   /** Puts a rule at the place that its new sequence gives it. It is in force all the while. */
@@ -209,7 +218,7 @@ export class PolicyView {
   deleteRules(client: string, gone: readonly StoredRule[]): void {
     const entry = this.#clients.get(client);
     if (!entry) return;
-    for (const { rule } of gone) this.#rules.delete(rule.id);
+    for (const { rule } of gone) this.#dropRule(rule.id);
     entry.rules = entry.rules.filter(({ rule }) => this.#rules.has(rule.id));
     entry.remembered.clear();
     this.#passing = undefined;
@@ -345,13 +354,13 @@ export class PolicyView {
   /** The earliest expiry of any rule, epoch milliseconds. */
   nextExpiryMs(): number | undefined {
     let next = Infinity;
-    for (const { rule } of this.#rules.values()) next = Math.min(next, rule.expiresAt ?? Infinity);
+    for (const { rule } of this.#ending.values()) next = Math.min(next, rule.expiresAt ?? Infinity);
     return next === Infinity ? undefined : next;
   }
 
   /** Removes the rules that have expired, for good, and returns them. */
   takeExpired(nowMs: number): StoredRule[] {
-    const expired = [...this.#rules.values()].filter(({ rule }) => !isUnexpired(rule, nowMs));
+    const expired = [...this.#ending.values()].filter(({ rule }) => !isUnexpired(rule, nowMs));
     for (const [client, gone] of Map.groupBy(expired, ({ rule }) => rule.client)) {
       this.deleteRules(client, gone);
     }
