@@ -1,44 +1,28 @@
 // deno-lint-ignore-file no-console
 /**
- * A fleet on a real PostgreSQL: `deno run -A --v8-flags=--max-old-space-size=8192 bench/fleet.ts [--hosts 20] [--clients 1000] [--rules 99] [--changes 200]`. How long a
- * change takes until it is in force on every host, what it costs the database, and what a host takes to start and to keep.
+ * A fleet on a real PostgreSQL, its hosts real processes: `deno run -A bench/fleet.ts [--hosts 20] [--clients 1000]
+ * [--rules 100] [--changes 200]`, or `BENCH_SHORT=1` for four hosts and few rules. How long a change takes until it is in force
+ * on every host, what it costs the database, and what a host takes to start and to keep. A run of full size writes
+ * `fleet_measured.json`, from which the model takes what things cost (`fleet_model.ts`), and `results_fleet.md`.
  *
- * The hosts are states in this one process, with all that a host has but its data plane: what 20 processes would do at once on
- * their cores is done here one after the other, so times are above those of a real fleet. Bounded: changes end after a minute.
+ * Everything runs on this one machine: what 20 hosts and a server do at once on their cores is done here by a few. Changes of
+ * one size end after two minutes. Where others use the machine, it goes first with
+ * `setsid sh -c 'echo -15 > /proc/self/autogroup; exec deno run -A bench/fleet.ts'`.
  *
  * @module
  */
 import { parseArgs } from "node:util";
-import { systemClock } from "../core/clock.ts";
-import { parseRule } from "../policy/rule.ts";
-import { type SpreadNote, withSpreadNote } from "../store/fleet/spread_note.ts";
-import { parseStoreAddress } from "../store/postgres/address.ts";
-import { State } from "../store/state.ts";
-import { postgresMissing, PostgresServer } from "../tests/support/postgres.ts";
+import { postgresMissing } from "../tests/support/postgres.ts";
+import { FleetBench, type HostKind, ruleHost, type ServerWork } from "./fleet_stage.ts";
+import { formatFleet, type Measured, type MeasuredSize, type Memory } from "./fleet_results.ts";
+import { useOf } from "./process_stats.ts";
+import { median, quantile } from "./stats.ts";
 
-const MAX_CHANGES_MS = 60_000;
+const MAX_CHANGES_MS = 120_000;
 /** For as long the fleet is left alone, to know what it costs at rest. */
-const REST_MS = 10_000;
-/** The server counts what it does once a second. */
-const COUNTED_MS = 2_000;
-
-const { values } = parseArgs({
-  args: [...Deno.args],
-  options: {
-    hosts: { type: "string", default: "20" },
-    clients: { type: "string", default: "1000" },
-    rules: { type: "string", default: "99" },
-    changes: { type: "string", default: "200" },
-  },
-});
-const [hosts, clients, rules, changes] = [values.hosts, values.clients, values.rules, values.changes].map(
-  Number,
-);
-
-if (!hosts || !clients || !rules || !changes) throw new Error("every option is a number above 0");
-const missing = await postgresMissing();
-if (missing !== undefined) throw new Error(missing);
-await measure({ hosts, clients, rules, changes });
+const REST_MS = 12_000;
+/** A host writes its local copy a second after it has the policy. */
+const SETTLE_MS = 5_000;
 
 interface Size {
   readonly hosts: number;
@@ -47,135 +31,186 @@ interface Size {
   readonly changes: number;
 }
 
-async function measure(size: Size): Promise<void> {
-  await using server = await PostgresServer.start();
-  const dir = await Deno.makeTempDir({ prefix: "slicer-bench-fleet-" });
-  await using stack = new AsyncDisposableStack();
-  stack.defer(() => Deno.remove(dir, { recursive: true }));
-  const caPem = await Deno.readTextFile(server.caFile);
-  const open = async (name: string) =>
-    stack.use(
-      await State.open({
-        dir: `${dir}/${name}`,
-        sealKeyFile: `${dir}/mk`,
-        clock: systemClock(),
-        fleet: {
-          address: parseStoreAddress(server.url),
-          password: () => Promise.resolve("change-me"),
-          caPem,
-          fleet: "default",
-          hostName: name,
-          graceMs: 300_000,
-          version: "bench",
-          log: { info: () => {}, warn: console.error, error: console.error },
-        },
-      }),
-    );
-  const before = Deno.loadavg()[0] ?? 0;
-  console.log(`load of the machine: ${before.toFixed(1)} on ${navigator.hardwareConcurrency} cores`);
-  const all = [await open("host-1")];
-  await fill(all[0] ?? await open("host-1"), size);
-  const ruleCount = size.clients * size.rules;
-  const memoryBefore = Deno.memoryUsage().rss;
-  const starts: number[] = [];
-  while (all.length < size.hosts) {
-    const startedAt = performance.now();
-    all.push(await open(`host-${all.length + 1}`));
-    starts.push(performance.now() - startedAt);
-  }
-  const grown = Deno.memoryUsage().rss - memoryBefore;
-  row("start from cold", `p50 ${ms(at(starts, 0.5))}, longest ${ms(at(starts, 1))}`);
-  row("memory per 100,000 rules", mb(grown / starts.length / ruleCount * 100_000));
-  const atRest = await load(server);
-  await new Promise((resolve) => setTimeout(resolve, REST_MS));
-  const rest = difference(await load(server), atRest);
-  const perSecond = rest.transactions / ((REST_MS + COUNTED_MS) / 1_000);
-  row("at rest", `${perSecond.toFixed(1)} transactions/s for ${all.length} hosts`);
-  await change(all, server, { ...size, perSecond });
-}
+if (import.meta.main) await main();
 
-async function fill(host: State, { clients, rules }: Size): Promise<void> {
-  for (let c = 0; c < clients; c++) {
-    await host.createClient(`client-${c}`);
-    const specs = Array.from(
-      { length: rules },
-      (_, r) => parseRule({ host: `h${r}.c${c}.example.com`, methods: ["GET"] }),
-    );
-    await host.addRules(`client-${c}`, specs);
-  }
-}
-
-/** Adds and revokes rules, each time on another host. */
-async function change(
-  all: readonly State[],
-  server: PostgresServer,
-  { clients, changes, perSecond }: Size & { readonly perSecond: number },
-): Promise<void> {
-  const times: number[] = [];
-  let late = 0;
-  const before = await load(server);
-  const startedAt = performance.now();
-  for (let i = 0; i < changes && performance.now() - startedAt < MAX_CHANGES_MS; i++) {
-    const host = all[i % all.length];
-    const client = `client-${Math.floor(i / 2) % clients}`;
-    const spec = parseRule({ host: `new${Math.floor(i / 2)}.example.org` });
-    const note: SpreadNote = {};
-    const sentAt = performance.now();
-    await withSpreadNote(note, async () => {
-      if (i % 2 === 0) await host?.addRule(client, spec);
-      else await host?.revokeRule(client, spec);
-    });
-    if (note.spread?.waitingFor.length === 0) times.push(performance.now() - sentAt);
-    else late++;
-  }
-  const seconds = (performance.now() - startedAt) / 1_000;
-  const { transactions, walBytes } = difference(await load(server), before);
-  const count = times.length + late;
-  row(
-    "change to in force on all",
-    `p50 ${ms(at(times, 0.5))}, p99 ${ms(at(times, 0.99))}, ${late} of ${count} not within 2 s`,
+async function main(): Promise<void> {
+  const isShort = Deno.env.get("BENCH_SHORT") !== undefined;
+  const { values } = parseArgs({
+    args: [...Deno.args],
+    options: {
+      hosts: { type: "string", default: isShort ? "4" : "20" },
+      clients: { type: "string", default: isShort ? "100" : "1000" },
+      rules: { type: "string", default: isShort ? "20" : "100" },
+      changes: { type: "string", default: isShort ? "40" : "200" },
+    },
+  });
+  const [hosts, clients, rules, changes] = [values.hosts, values.clients, values.rules, values.changes].map(
+    Number,
   );
-  const each = (transactions - perSecond * (seconds + COUNTED_MS / 1_000)) / count;
-  row(
-    "database per change",
-    `${each.toFixed(1)} transactions, ${(walBytes / count / 1_000).toFixed(1)} kB of WAL (rest included)`,
-  );
-  row("changes one after the other", `${(count / seconds).toFixed(1)}/s`);
+  if (!hosts || !clients || !rules || !changes) throw new Error("every option is a number above 0");
+  const missing = await postgresMissing();
+  if (missing !== undefined) throw new Error(missing);
+  const measured = await measure({ hosts, clients, rules, changes });
+  console.log(formatFleet(measured));
+  if (hosts < 20 || clients * rules < 100_000) return;
+  const here = (name: string) => new URL(name, import.meta.url);
+  await Deno.writeTextFile(here("fleet_measured.json"), `${JSON.stringify(measured, undefined, 2)}\n`);
+  await Deno.writeTextFile(here("results_fleet.md"), formatFleet(measured));
 }
 
-interface Load {
-  readonly transactions: number;
-  readonly walBytes: number;
-}
-
-async function load(server: PostgresServer): Promise<Load> {
-  await new Promise((resolve) => setTimeout(resolve, COUNTED_MS));
-  const [transactions = 0, walBytes = 0] = (await server.sql(
-    "SELECT (SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'slicer_proxy'), (SELECT wal_bytes FROM pg_stat_wal)",
-  )).split("|").map(Number);
-  return { transactions, walBytes };
-}
-
-function difference(after: Load, before: Load): Load {
+async function measure(size: Size): Promise<Measured> {
+  await using bench = await FleetBench.open();
+  say("filling the store");
+  await bench.fill(size.clients, size.rules);
+  const commitMs = await bench.commitMs();
+  const memory = await measureMemory(bench);
+  const sizes: MeasuredSize[] = [];
+  let startWork = 0;
+  for (const count of [...new Set([2, Math.ceil(size.hosts / 2), size.hosts])]) {
+    const before = await bench.work();
+    while (bench.hosts.length < count) await bench.add();
+    startWork += (await bench.work()).cpuMs - before.cpuMs;
+    say(`${count} hosts`);
+    await settle();
+    const rest = await measureRest(bench);
+    sizes.push(await measureChanges(bench, size, rest));
+  }
+  const starts = bench.hosts.map(({ startMs }) => startMs);
   return {
-    transactions: after.transactions - before.transactions,
-    walBytes: after.walBytes - before.walBytes,
+    date: new Date().toISOString().slice(0, 10),
+    deno: Deno.version.deno,
+    cores: navigator.hardwareConcurrency,
+    niceness: niceness(),
+    clients: size.clients,
+    rules: size.clients * size.rules,
+    commitMs,
+    sizes,
+    start: {
+      p50Ms: median(starts),
+      longestMs: Math.max(...starts),
+      cpuMs: median(bench.hosts.map(({ startCpuMs }) => startCpuMs)),
+      serverCpuMs: startWork / bench.hosts.length,
+    },
+    memory,
   };
 }
 
-function at(numbers: readonly number[], share: number): number {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
+/** A host with the rules, and with a second worker, beside one of a fleet without any. */
+async function measureMemory(bench: FleetBench): Promise<Memory> {
+  const rss = async (name: string, kind: HostKind) => {
+    const host = await bench.start(name, kind);
+    await settle();
+    const mb = useOf([host.pid]).rssKib * 1_024 / 1e6;
+    await host.stop();
+    return { ...host, mb };
+  };
+  const empty = await rss("empty", { fleet: "empty" });
+  const one = await rss("one", {});
+  const two = await rss("two", { workers: 2 });
+  const emptyTwo = await rss("empty-two", { fleet: "empty", workers: 2 });
+  return {
+    emptyMb: empty.mb,
+    withRulesMb: one.mb,
+    secondWorkerMb: two.mb - one.mb - (emptyTwo.mb - empty.mb),
+    emptyStartMs: empty.startMs,
+    emptyStartCpuMs: empty.startCpuMs,
+  };
 }
 
-function ms(time: number): string {
-  return `${time.toFixed(time < 100 ? 1 : 0)} ms`;
+async function measureRest(
+  bench: FleetBench,
+): Promise<{ readonly perSecond: ServerWork; readonly hostCpu: number }> {
+  const before = await bench.work();
+  const startedAt = performance.now();
+  const hostsBefore = useOf(bench.hosts.map(({ pid }) => pid)).cpuMs;
+  await new Promise((resolve) => setTimeout(resolve, REST_MS));
+  const hostCpu = useOf(bench.hosts.map(({ pid }) => pid)).cpuMs - hostsBefore;
+  const seconds = (performance.now() - startedAt) / 1_000;
+  const perSecond = scaled(difference(await bench.work(), before), 1 / (seconds + 2));
+  return { perSecond, hostCpu: hostCpu / seconds };
 }
 
-function mb(bytes: number): string {
-  return `${(bytes / 1_000_000).toFixed(1)} MB`;
+/** Revokes rules and adds them again, each time on another host. */
+async function measureChanges(
+  bench: FleetBench,
+  { clients, rules, changes }: Size,
+  rest: { readonly perSecond: ServerWork; readonly hostCpu: number },
+): Promise<MeasuredSize> {
+  const { hosts } = bench;
+  const pids = hosts.map(({ pid }) => pid);
+  const before = await bench.work();
+  const startedAt = performance.now();
+  const hostsBefore = useOf(pids).cpuMs;
+  const times: number[] = [];
+  const loads: number[] = [];
+  let late = 0;
+  for (let i = 0; i < changes && performance.now() - startedAt < MAX_CHANGES_MS; i++) {
+    const pair = Math.floor(i / 2);
+    const rule = {
+      client: `client-${pair % clients}`,
+      host: ruleHost(pair % clients, pair % rules),
+      methods: ["GET"],
+    };
+    const sentAt = performance.now();
+    const spread = await hosts[i % hosts.length]?.change(
+      "POST",
+      i % 2 === 0 ? "allows/revoke" : "allows",
+      rule,
+    );
+    if (spread === `${hosts.length} of ${hosts.length}`) times.push(performance.now() - sentAt);
+    else late++;
+    loads.push(Deno.loadavg()[0] ?? 0);
+  }
+  const count = times.length + late;
+  const seconds = (performance.now() - startedAt) / 1_000;
+  const hostCpu = useOf(pids).cpuMs - hostsBefore - rest.hostCpu * seconds;
+  const work = difference(await bench.work(), before);
+  const atRest = scaled(rest.perSecond, seconds + 2);
+  const each = scaled(difference(work, atRest), 1 / count);
+  say(
+    `p50 ${median(times).toFixed(0)} ms, p99 ${
+      quantile(times, 0.99).toFixed(0)
+    } ms, ${late} of ${count} late`,
+  );
+  return {
+    hosts: hosts.length,
+    load: median(loads),
+    changes: count,
+    late,
+    p50Ms: median(times),
+    p99Ms: quantile(times, 0.99),
+    each,
+    hostCpuMs: hostCpu / count / hosts.length,
+    rest: rest.perSecond,
+  };
 }
 
-function row(name: string, value: string): void {
-  console.log(`${name.padEnd(28)} ${value}`);
+function difference(after: ServerWork, before: ServerWork): ServerWork {
+  // What is at rest comes and goes: a little less than nothing is nothing.
+  return {
+    transactions: Math.max(0, after.transactions - before.transactions),
+    walBytes: Math.max(0, after.walBytes - before.walBytes),
+    cpuMs: Math.max(0, after.cpuMs - before.cpuMs),
+  };
+}
+
+function scaled({ transactions, walBytes, cpuMs }: ServerWork, by: number): ServerWork {
+  return { transactions: transactions * by, walBytes: walBytes * by, cpuMs: cpuMs * by };
+}
+
+/** Of all that this process starts: where others use the machine, it says who goes first. Linux counts by session. */
+function niceness(): number {
+  try {
+    return Number(Deno.readTextFileSync("/proc/self/autogroup").trim().split(" nice ")[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
+function settle(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+}
+
+function say(line: string): void {
+  console.error(`${line} (load ${Deno.loadavg()[0]?.toFixed(1)})`);
 }
