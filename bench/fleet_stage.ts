@@ -126,7 +126,7 @@ export class FleetBench implements AsyncDisposable {
     const up = () => new Program(dir).up(flags);
     let startedAt = performance.now();
     const daemon = await up().catch((error) => {
-      // The runtime itself crashes now and then: once in a hundred starts here, in V8's collector.
+      // On a busy machine a start may take longer than it is waited for.
       console.error(`${name} is started once more: ${messageOf(error)}`);
       startedAt = performance.now();
       return up();
