@@ -122,10 +122,11 @@ export class HostFeed {
 /** The stored records of all, oldest first, and what there is to say about their hosts. Each is over or live then. */
 export async function* mergeStored(feeds: readonly HostFeed[]): AsyncGenerator<FleetItem> {
   for (;;) {
-    await Promise.all(feeds.filter(({ head }) => !head).map((feed) => feed.advance()));
+    const awaited = feeds.filter(({ head, isLive, isOver }) => !head && !isLive && !isOver);
+    if (awaited.length > 0) await Promise.all(awaited.map((feed) => feed.advance()));
+    for (const feed of awaited) yield* feed.news();
     let first: HostFeed | undefined;
     for (const feed of feeds) {
-      yield* feed.news();
       if (feed.head && (!first?.head || feed.head.timeMs < first.head.timeMs)) first = feed;
     }
     if (!first?.head) return;

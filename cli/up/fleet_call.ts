@@ -3,17 +3,20 @@
  * that host has named with proof. The public roots have no say, and neither has a proxy of the environment: the token is
  * shown to nobody else.
  *
- * `node:tls` because the runtime's own calls trust the public roots whatever they are told (measured).
+ * `node:tls` because it tells whose certificate was shown: the runtime's own calls trust the public roots whatever they are
+ * told, and Deno 2.7 does so here as well (measured). So the certificate must bear that CA's own signature.
  *
  * Not here: which hosts there are (`store/fleet/log_ways.ts`), and what their answers may hold (`api/fleet_answer.ts`).
  *
  * @module
  */
-import { connect, type TLSSocket } from "node:tls";
+import { X509Certificate } from "node:crypto";
+import { connect as dialTcp, type Socket } from "node:net";
+import { connect as startTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { messageOf, ProxyError } from "../../core/errors.ts";
 import { isIpLiteral, parseAuthority } from "../../core/host_port.ts";
 import { DEFAULT_LIMITS, FLEET_LOG_LIMITS } from "../../core/limits.ts";
-import { cutNodeSocket } from "../../proxy/egress/tls/certificate_dial.ts";
+import { shutdownSocket } from "../../core/native.ts";
 import { responseBody } from "../../proxy/http1/body.ts";
 import { readResponseHead } from "../../proxy/http1/head_reader.ts";
 import { formatRequestHead } from "../../proxy/http1/head_writer.ts";
@@ -22,6 +25,9 @@ import type { ResponseHead } from "../../proxy/message/message.ts";
 import { ByteReader, writeAll } from "../../proxy/streams/byte_reader.ts";
 import { NodeStream } from "../../proxy/streams/node_stream.ts";
 import type { LogWay } from "../../store/fleet/log_proof.ts";
+
+/** How long a handshake may take to notice that its connection has ended. */
+const SHUTDOWN_MS = 1_000;
 
 /** Whom to ask, and with what. */
 export type AskedHost = LogWay & { readonly token: string };
@@ -58,7 +64,12 @@ class HostCall {
   readonly #host: AskedHost;
   readonly #times: CallTimes;
   readonly #authority: string;
-  readonly #socket: TLSSocket;
+  readonly #tcp: Socket;
+  readonly #tlsOptions: ConnectionOptions;
+  #tls: TLSSocket | undefined;
+  /** In the middle of the handshake. */
+  #isShaking = false;
+  #fallback: ReturnType<typeof setTimeout> | undefined;
   /** Why it was cut, when it was by this program. */
   #late: string | undefined;
 
@@ -70,30 +81,48 @@ class HostCall {
       throw unreachable("where its API is, is no https URL with a CA");
     }
     this.#authority = host.origin.slice("https://".length);
-    this.#socket = connect({
-      host: at.host,
-      port: at.port,
-      ...(isIpLiteral(at.host) ? {} : { servername: at.host }), // RFC 6066 §3: an address is no name for SNI
+    this.#tlsOptions = {
+      // RFC 6066 §3: an address is no name for SNI; the certificate has to be for it all the same.
+      ...(isIpLiteral(at.host) ? { host: at.host } : { servername: at.host }),
       ca: [host.caPem],
       ALPNProtocols: ["http/1.1"],
       rejectUnauthorized: true,
-    });
+    };
+    this.#tcp = dialTcp(at.port, at.host);
+    this.#tcp.on("error", () => {}); // whoever waits for it is told
   }
 
-  /** Ends it in whatever state. */
+  /**
+   * Ends it in whatever state. A handshake that hangs is ended by its connection, and then fails: destroyed in the middle of
+   * it, Deno 2.7 keeps the descriptor for ever (measured).
+   */
   cut(): void {
-    const { remoteAddress, remotePort } = this.#socket;
-    if (remoteAddress === undefined || remotePort === undefined) this.#socket.destroy();
-    else cutNodeSocket(this.#socket, { hostname: remoteAddress, port: remotePort });
+    clearTimeout(this.#fallback);
+    if (this.#isShaking && this.#shutdown()) {
+      this.#fallback = setTimeout(() => this.#destroy(), SHUTDOWN_MS);
+    } else this.#destroy();
+  }
+
+  #shutdown(): boolean {
+    const { localAddress, localPort, remoteAddress, remotePort } = this.#tcp;
+    if (!localAddress || !localPort || !remoteAddress || !remotePort) return false;
+    return shutdownSocket(
+      { hostname: localAddress, port: localPort },
+      { hostname: remoteAddress, port: remotePort },
+    );
+  }
+
+  #destroy(): void {
+    this.#tls?.destroy();
+    this.#tcp.destroy();
   }
 
   async *read(target: string): AsyncGenerator<Uint8Array> {
-    const stream = new NodeStream(this.#socket);
-    const reader = new ByteReader(stream);
-    const head = await this.#within(this.#times.openMs, async () => {
-      await this.#handshake();
+    const { reader, head } = await this.#within(this.#times.openMs, async () => {
+      const stream = new NodeStream(await this.#connect());
       await writeAll(stream, this.#request(target));
-      return await readResponseHead(reader, DEFAULT_LIMITS);
+      const reader = new ByteReader(stream);
+      return { reader, head: await readResponseHead(reader, DEFAULT_LIMITS) };
     });
     checkHead(head);
     const body = responseBody(head, "GET", DEFAULT_LIMITS);
@@ -117,22 +146,22 @@ class HostCall {
     if (error instanceof ProxyError) return error;
     const text = messageOf(error);
     if (/refused/i.test(text)) return unreachable("connection refused");
-    if (/certificate|issuer|altname|self.signed/i.test(text)) {
-      return unreachable("its certificate is not one of the CA that it has named");
-    }
+    if (/certificate|issuer|altname|self.signed/i.test(text)) return unreachable(WRONG_CA);
     if (/ENOTFOUND|dns|lookup|getaddrinfo/i.test(text)) return unreachable("its name has no address");
     if (/unreachable|EHOSTUNREACH|ENETUNREACH/i.test(text)) return unreachable("no route to it");
     return unreachable("the connection broke");
   }
 
-  async #handshake(): Promise<void> {
-    const socket = this.#socket;
-    await new Promise<void>((resolve, reject) => {
-      socket.once("secureConnect", resolve);
-      socket.once("error", reject);
-      socket.once("close", () => reject(new Error("closed in the handshake")));
-    });
-    if (!socket.authorized) throw unreachable("its certificate is not one of the CA that it has named");
+  /** Resolves when the host has shown that it is the one. */
+  async #connect(): Promise<TLSSocket> {
+    await isThere(this.#tcp, "connect");
+    this.#tcp.setNoDelay(true);
+    const tls = this.#tls = startTls({ ...this.#tlsOptions, socket: this.#tcp });
+    tls.on("error", () => {});
+    this.#isShaking = true;
+    await isThere(tls, "secureConnect").finally(() => this.#isShaking = false);
+    if (!tls.authorized || !isSignedBy(this.#host.caPem, tls)) throw unreachable(WRONG_CA);
+    return tls;
   }
 
   #request(target: string): Uint8Array {
@@ -162,6 +191,26 @@ class HostCall {
     } finally {
       clearTimeout(timer);
     }
+  }
+}
+
+/** Resolves at the event; rejects when the socket ends before. */
+function isThere(socket: Socket, event: "connect" | "secureConnect"): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once(event, resolve);
+    socket.once("error", reject);
+    socket.once("close", () => reject(new Error("the connection was closed")));
+  });
+}
+
+const WRONG_CA = "its certificate is not one of the CA that it has named";
+
+/** True when the CA itself, which is the first certificate of its chain, has signed what the host has shown. */
+function isSignedBy(caPem: string, socket: TLSSocket): boolean {
+  try {
+    return new X509Certificate(socket.getPeerCertificate().raw).verify(new X509Certificate(caPem).publicKey);
+  } catch {
+    return false; // no certificate, or none that can be read
   }
 }
 

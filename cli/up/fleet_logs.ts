@@ -44,8 +44,8 @@ export function parseAdvertised(text: string): Advertised {
  * often the same on every host, and each would ask itself.
  */
 export function advertisedHost({ apiAdvertise, apiBind }: ApiPlace): string | undefined {
-  const host = apiAdvertise?.host ?? apiBind?.host;
-  return host === undefined || isOnlyHere(host) ? apiAdvertise?.host : host;
+  if (apiAdvertise) return apiAdvertise.host;
+  return apiBind && !isOnlyHere(apiBind.host) ? apiBind.host : undefined;
 }
 
 /** Loopback, or every address. */
