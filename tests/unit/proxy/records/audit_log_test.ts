@@ -229,3 +229,19 @@ Deno.test("AuditLog: a flood of denials with long paths costs details of its own
   assertEquals(Math.max(...pieces) < 1_100_000, true, "a piece is too large");
   assertEquals(log.totals.deny, 14_140);
 });
+
+Deno.test("AuditLog writes nothing of what only this process understands", async () => {
+  const fields: string[][] = [];
+  const sink = {
+    write: (records: readonly object[]) => {
+      fields.push(...records.map((record) => Object.keys(record)));
+      return Promise.resolve();
+    },
+  };
+  const log = new AuditLog({ now: () => 0, deadlines: new Deadlines(), sink });
+  log.write({ ...DENY, verdict: "allow", opened: 7 });
+  log.write({ ...DENY, verdict: "allow" });
+  await log[Symbol.asyncDispose]();
+  const expected = [...Object.keys(DENY), "timeMs", "repeated"].toSorted();
+  assertEquals(fields.map((each) => each.toSorted()), [expected, expected]);
+});

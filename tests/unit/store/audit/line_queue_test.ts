@@ -196,3 +196,16 @@ Deno.test("LineQueue takes all lines of a call or none when its disk is full", a
     if (name.endsWith(".lines")) assert(text === "" || text.endsWith("x\n"), "no half line is left");
   }
 });
+
+Deno.test("LineQueue begins another file only where lines are: one longer than a file is alone in it", async () => {
+  await using dir = await tempFolder();
+  await using queue = await LineQueue.open(dir.path, { maxBytes: 1_000, segmentBytes: 20 });
+  const files = async () =>
+    (await Array.fromAsync(Deno.readDir(dir.path))).filter(({ name }) => /\d/.test(name));
+  const before = (await files()).length;
+  await queue.append([`line ${"x".repeat(50)}\n`]);
+  assertEquals((await files()).length, before);
+  await queue.append(linesOf("y"));
+  assertEquals((await files()).length, before + 1);
+  assertEquals(await takeAll(queue), [`${"x".repeat(50)}`, "y"].map((text) => text));
+});
