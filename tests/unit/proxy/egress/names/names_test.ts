@@ -491,3 +491,28 @@ Deno.test("forget() has every name looked up again, whatever its TTL", async () 
   opened.names.forget();
   assertEquals(await opened.names.resolve("up.test"), ["10.0.0.2"]);
 });
+
+Deno.test("over TCP what is no answer to the question is not taken", async (t) => {
+  const rows: readonly (readonly [string, (asked: Asked) => TestAnswer, string])[] = [
+    [
+      "another id",
+      (asked) => reply(asked, { id: 1 + (asked.bytes[0] ?? 0) * 256 + (asked.bytes[1] ?? 0) & 0xffff }),
+      "garbage",
+    ],
+    ["another name", (asked) => reply({ bytes: renamed(asked.bytes) }), "garbage"],
+    ["an answer that is cut short", (asked) => reply(asked, { flags: 0x200 }), "garbage"],
+    ["one byte more than is read", () => new Uint8Array(NAME_LIMITS.maxAnswerBytes + 1), "too-large"],
+  ];
+  for (const [name, answer, expected] of rows) {
+    await t.step(name, async () => {
+      await using server = startNameServer(answer);
+      using opened = open([`tcp://127.0.0.1:${server.port}`]);
+      assertEquals(await kindOf(opened.names.resolve("up.test")), expected);
+    });
+  }
+});
+
+/** A question about another name of the same length. */
+function renamed(bytes: Uint8Array): Uint8Array {
+  return bytes.map((byte, i) => i === 13 ? byte ^ 1 : byte);
+}
