@@ -24,6 +24,7 @@ Deno.test("hasPlaceholder() finds one wherever a credential can stand", async (t
     ["the signature of an AWS request", `AWS4-HMAC-SHA256 Credential=${makePlaceholder("AKIA", 20)}/x`, true],
     ["basic", `Basic ${btoa(`x-access-token:${token}`)}`, true],
     ["basic in capitals, with more spaces", `BASIC   ${btoa(`u:${token}`)}`, true],
+    ["base64 under another scheme", `Other ${btoa(`u:${token}`)}`, false],
     ["basic that is not base64", "Basic ====!", false],
     ["basic of something else", `Basic ${btoa("x-access-token:ghp_0123456789abcdef")}`, false],
     ["the mark alone", PLACEHOLDER_MARK, true],

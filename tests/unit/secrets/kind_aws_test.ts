@@ -22,6 +22,7 @@ Deno.test("aws: values in every documented form", async (t) => {
         SecretAccessKey: KEYS.secret_access_key,
         SessionToken: "t",
         Expiration: "2026-01-01T01:00:00Z",
+        AccountId: "123456789012",
       },
       { ...KEYS, session_token: "t", expires_at: now + 3_600_000 },
     ],
@@ -116,6 +117,10 @@ Deno.test("aws: a role's keys are fetched once, renewed before they end, and kno
   assertStringIncludes(seen[0]?.body ?? "", "RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fteam%2Fvm");
   assertStringIncludes(seen[0]?.body ?? "", "ExternalId=ext");
   assert(!JSON.stringify(seen).includes(KEYS.secret_access_key));
+  assertStringIncludes(
+    new Headers(seen[0]?.headers).get("authorization") ?? "",
+    "SignedHeaders=content-type;host;x-amz-date,",
+  );
   clock.advance(3_400_000);
   await rig.until(() => seen.length === 2, "a renewal before the end");
   assertEquals((await rig.credential()).aws?.accessKeyId, "ASIA2");
@@ -143,10 +148,31 @@ Deno.test("aws: what STS says decides whether it is asked again", async (t) => {
   const xml = (code: string) =>
     `<ErrorResponse><Error><Code>${code}</Code><Message>secret words</Message></Error></ErrorResponse>`;
   const rows: [name: string, answer: Partial<ProviderResponse>, words: string][] = [
-    ["refused", { status: 403, body: xml("AccessDenied") }, "STS refused the role (AccessDenied)"],
+    ...[
+      "AccessDenied",
+      "InvalidClientTokenId",
+      "UnrecognizedClientException",
+      "SignatureDoesNotMatch",
+      "ExpiredToken",
+      "ExpiredTokenException",
+      "ValidationError",
+      "MalformedPolicyDocument",
+      "RegionDisabledException",
+    ].map((
+      code,
+    ): (typeof rows)[number] => [code, { status: 403, body: xml(code) }, `STS refused the role (${code})`]),
+    ["refused while it is down", { status: 500, body: xml("AccessDenied") }, "STS answered HTTP status 500"],
     ["throttled", { status: 400, body: xml("Throttling") }, "STS answered HTTP status 400"],
     ["down", { status: 503, body: "" }, "STS answered HTTP status 503"],
     ["an answer without keys", { body: "<AssumeRoleResponse/>" }, "holds no keys"],
+    ...["AccessKeyId", "SecretAccessKey", "SessionToken"].map((part): (typeof rows)[number] => {
+      const parts = ["AccessKeyId", "SecretAccessKey", "SessionToken"].filter((each) => each !== part);
+      return [
+        `an answer without ${part}`,
+        { body: parts.map((each) => `<${each}>x</${each}>`).join("") },
+        "holds no keys",
+      ];
+    }),
   ];
   for (const [name, answer, words] of rows) {
     await t.step(name, async () => {
@@ -158,4 +184,25 @@ Deno.test("aws: what STS says decides whether it is asked again", async (t) => {
       assert(!error.message.includes("secret words"));
     });
   }
+});
+
+Deno.test("aws: what is stored beside the keys of a source file is no unknown field", () => {
+  const stored = JSON.stringify({ ...KEYS, source_digest: "digest" });
+  assertEquals<unknown>(AWS.parse(stored, 0), KEYS);
+});
+
+Deno.test("aws: only where a role's keys are fetched is closed to clients", () => {
+  const closed = (login: object) => AWS.endpoints(AWS.parse(JSON.stringify({ ...KEYS, ...login }), 0));
+  const { role_arn } = ROLE;
+  const path = (url: string) => [{ url, scope: "path" }];
+  assertEquals<unknown>(closed({}), []);
+  assertEquals<unknown>(closed({ role_arn }), path("https://sts.amazonaws.com/"));
+  assertEquals<unknown>(
+    closed({ role_arn, region: "eu-west-1" }),
+    path("https://sts.eu-west-1.amazonaws.com/"),
+  );
+  assertEquals<unknown>(
+    closed({ role_arn, region: "cn-north-1" }),
+    path("https://sts.cn-north-1.amazonaws.com.cn/"),
+  );
 });
