@@ -14,6 +14,18 @@ Deno.test("isModelPath() knows the paths by which models are asked, however they
       ...["/v1beta/models/gemini-2.5-pro:generateContent", "/v1/models/m:streamGenerateContent"],
       ...["/v1/projects/p/locations/l/publishers/anthropic/models/m:streamRawPredict", "/v1/realtime"],
       ...["/model/m/invoke", "/model/m/converse-stream", "/V1/Messages", "/v1/messages/batches"],
+      ...[
+        "/v1/complete",
+        "/v1/batches",
+        "/v1/models/m:predict",
+        "/v1/models/m:rawPredict",
+        "/model/m/converse",
+      ],
+      ...[
+        "/model/m/invoke-with-response-stream",
+        "/v1/models/m:embedContent",
+        "/v1/models/m:batchEmbedContents",
+      ],
       ...["/v1/m%65ssages", "/v1/%256dessages", "/v1/messages%2f", "/x/BidiGenerateContent"],
     ]
   ) assertEquals(isModelPath(path), true, path);
@@ -63,7 +75,12 @@ Deno.test("tokensOf() takes what was said, and reckons where that is not all", a
     ["a redirect", { ...ASKED, status: 307 }, UNSAID, undefined],
     ["never sent", { ...ASKED, status: 0, isWhole: false, sent: 0 }, { ...UNSAID, bytes: 0 }, undefined],
     ["no model", { ...ASKED, isModel: false }, UNSAID, undefined],
-    ["what reads", { ...ASKED, method: "GET" }, UNSAID, undefined],
+    ...["GET", "HEAD", "OPTIONS", "DELETE"].map((method) =>
+      [`what reads: ${method}`, { ...ASKED, method }, UNSAID, undefined] as const
+    ),
+    ["the last status that is no refusal", { ...ASKED, status: 299 }, UNSAID, estimated(100, 1_000)],
+    ["the first that is one", { ...ASKED, status: 300 }, UNSAID, undefined],
+    ["only output", ASKED, { ...UNSAID, said: { input: 0, output: 3 }, bytes: 0 }, estimated(100, 3)],
     ["a socket", { ...ASKED, method: "GET", isUpgraded: true, status: 101 }, UNSAID, estimated(100, 1_000)],
   ];
   for (const [name, asked, seen, expected] of rows) {

@@ -196,6 +196,28 @@ Deno.test("textBytes counts what a model may have written, and nothing that is a
     ["arguments of a tool", events({ delta: { partial_json: '{"a":1}' } }), '{\\"a\\":1}'.length],
     ["padding", events({ obfuscation: "xxxxxxxx", delta: "ab" }), 2],
     ["no JSON", "data: hello\n\ndata: you\n\n", 8],
+    ...[
+      ...[
+        "id",
+        "object",
+        "model",
+        "modelVersion",
+        "responseId",
+        "type",
+        "role",
+        "status",
+        "system_fingerprint",
+      ],
+      ...[
+        "service_tier",
+        "finish_reason",
+        "finishReason",
+        "stop_reason",
+        "item_id",
+        "call_id",
+        "obfuscation",
+      ],
+    ].map((name) => [`about the answer: ${name}`, events({ [name]: "xxxxxxxx", delta: "ab" }), 2] as const),
     ["the end", "data: [DONE]\n\n", 0],
     ["other lines", ": ping\nevent: ping\nid: 12\n\n", 0],
   ];
@@ -204,6 +226,33 @@ Deno.test("textBytes counts what a model may have written, and nothing that is a
       for (const size of [text.length, 1, 3]) assertEquals(read("events", text, size).textBytes, expected);
     });
   }
+});
+
+Deno.test("each member that providers send counts, and of the same said twice the most", async (t) => {
+  const said = (usage: object, name = "usage") => read("json", JSON.stringify({ [name]: usage })).said;
+  const rows: readonly (readonly [name: string, usage: object, said: Tokens | undefined])[] = [
+    ["Anthropic", { input_tokens: 2, output_tokens: 3 }, { input: 2, output: 3 }],
+    ["made for the cache", { cache_creation_input_tokens: 4, output_tokens: 3 }, { input: 4, output: 3 }],
+    ["from the cache", { input_tokens: 2, cache_read_input_tokens: 8, output_tokens: 3 }, {
+      input: 10,
+      output: 3,
+    }],
+    ["OpenAI", { prompt_tokens: 5, completion_tokens: 7 }, { input: 5, output: 7 }],
+    ["both forms", { prompt_tokens: 5, input_tokens: 6, completion_tokens: 7, output_tokens: 1 }, {
+      input: 6,
+      output: 7,
+    }],
+  ];
+  for (const [name, usage, expected] of rows) await t.step(name, () => assertEquals(said(usage), expected));
+  await t.step("Gemini", () => {
+    const usage = {
+      promptTokenCount: 1,
+      toolUsePromptTokenCount: 2,
+      candidatesTokenCount: 4,
+      thoughtsTokenCount: 8,
+    };
+    assertEquals(said(usage, "usageMetadata"), { input: 3, output: 12 });
+  });
 });
 
 const numbers = fc.integer({ min: 0, max: 1e9 });
