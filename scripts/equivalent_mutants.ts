@@ -95,6 +95,18 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "!anyConditions(rules) ⇒ false",
     why: "rules without conditions ask for nothing; the line spares the search",
   },
+  {
+    file: "store/fleet/reload.ts",
+    at: "return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map((",
+    about: "-1 ⇒ 2",
+    why: "of what compares two only the sign counts",
+  },
+  {
+    file: "proxy/streams/byte_reader.ts",
+    at: "if (this.#buffer.length !== this.#nextSize) this.#buffer = new Uint8Array(this.#nextSize);",
+    about: "this.#buffer.length !== this.#nextSize ⇒ true",
+    why: "whether an empty buffer of the same size is used again changes no byte",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

@@ -150,5 +150,5 @@ export function contentOf({ type, flags, payload }: Frame): Uint8Array {
   if (end < start) {
     throw new Fault("connection", H2.PROTOCOL_ERROR, "padding as long as its frame (RFC 9113 §6.1)");
   }
-  return start === 0 && end === payload.length ? payload : payload.subarray(start, end);
+  return start === 0 ? payload : payload.subarray(start, end);
 }

@@ -174,7 +174,7 @@ export class ChunkSigner {
 
 /** Where the first line ends, before its CRLF; -1 when its end is not here yet. */
 function lineEndIn(bytes: Buffer, limit: number): number {
-  const lf = limit > 0 ? bytes.subarray(0, limit).indexOf(10) : -1;
+  const lf = bytes.subarray(0, limit).indexOf(10);
   if (lf < 0 && bytes.length >= limit) throw malformed("a line is too long");
   if (lf < 0) return -1;
   if (lf === 0 || bytes[lf - 1] !== 13) throw malformed("a line ends without CR");

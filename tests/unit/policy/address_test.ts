@@ -36,6 +36,7 @@ Deno.test("classifyAddress() knows each range up to its edges", async (t) => {
   const rows: readonly [AddressClass, readonly string[]][] = [
     ["unspecified", ["0.0.0.0", "::"]],
     ["reserved", ["0.0.0.1", "0.255.255.255"]],
+    ["public", ["2600::a00:1"]], // 10.0.0.1 at the end of any other prefix is no disguise
     ["public", ["1.0.0.0", "9.255.255.255"]],
     ["private", ["10.0.0.0", "10.255.255.255"]],
     ["public", ["11.0.0.0", "100.63.255.255"]],

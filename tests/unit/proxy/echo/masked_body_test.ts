@@ -108,6 +108,34 @@ Deno.test("MaskedBody masks across chunks, whose framing stays", async () => {
   );
 });
 
+Deno.test("MaskedBody masks a credential in the framing of a chunk, and counts it", async () => {
+  for (const most of [0, 1, 2]) {
+    const raw = `5;x=${SECRET}${most > 1 ? `;y=${SECRET}` : ""}\r\nhello\r\n0\r\n\r\n`;
+    let text: string | undefined = most === 0 ? raw.replace(SECRET, "y") : raw;
+    const reader = new ByteReader({
+      read: (into) => {
+        if (text === undefined) return Promise.resolve(null);
+        into.set(new TextEncoder().encode(text));
+        const { length } = text;
+        text = undefined;
+        return Promise.resolve(length);
+      },
+    });
+    const head = {
+      version: "HTTP/1.1" as const,
+      status: 200,
+      reason: "OK",
+      fields: [makeField("Transfer-Encoding", "chunked")],
+    };
+    let echoes = 0;
+    const onEcho = (count: number) => (echoes += count) > 0;
+    const framing = new PulledBody(responseBody(head, "GET", DEFAULT_LIMITS), reader);
+    const body = new MaskedBody(framing, { needles, deadlines: new Deadlines(), onEcho });
+    const out = Buffer.from(await readBody(body)).toString("latin1");
+    assertEquals([out, echoes], [raw.replaceAll(SECRET, most === 0 ? "y" : STARS), most]);
+  }
+});
+
 Deno.test("MaskedBody holds the beginning of a credential for a moment only, and still masks its end", async () => {
   let more: (() => void) | undefined;
   const encoder = new TextEncoder();
