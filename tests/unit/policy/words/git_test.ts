@@ -42,6 +42,7 @@ Deno.test("readGit() tells reading from writing, and whose repository it is", as
     ["GET /info/refs", undefined],
     ["POST /acme/web/git-upload-pack", "read acme/web"],
     ["POST /acme/web/git-receive-pack", "write acme/web"],
+    ["POST /acme/web/git-upload-archive", "read acme/web"],
     ["POST /acme/web/git-receive-pack?service=git-upload-pack", "write acme/web"],
     ["POST /acme/web/git-upload-pack/", undefined],
     ["POST /acme/web/Git-Upload-Pack", undefined],
@@ -55,6 +56,26 @@ Deno.test("readGit() tells reading from writing, and whose repository it is", as
     ["POST /acme/web/info/lfs/locks", "write acme/web"],
     ["POST /acme/web/info/lfs/locks/verify", "write acme/web"],
     ["POST /acme/web/info/lfs/locks/12/unlock", "write acme/web"],
+    ["POST /acme/web/info/lfs/verify", "write acme/web"],
+    [`GET /acme/web/info/lfs/objects/${OID}/12`, "read acme/web"],
+    [`PUT /acme/web/info/lfs/objects/${OID}`, "write acme/web"],
+    [`GET /acme/web/gitlab-lfs/objects/${OID}/12`, "read acme/web"],
+    [`PUT /acme/web/gitlab-lfs/objects/${OID}`, "write acme/web"],
+    ["GET /acme/web/other/refs?service=git-upload-pack", undefined],
+    ["GET /acme/web/raw", undefined],
+    ["GET /acme/web/media/main/a.bin", "read acme/web"],
+    ["GET /acme/web/get/main.zip", "read acme/web"],
+    ["GET /acme/web/get/main.tar.bz2", "read acme/web"],
+    ["GET /acme/web/zip/main", "read acme/web", "codeload.github.com"],
+    ["GET /acme/web/legacy.zip/main", "read acme/web", "codeload.github.com"],
+    ["GET /acme/web/legacy.tar.gz/main", "read acme/web", "codeload.github.com"],
+    ["GET /acme/web/zip", undefined, "codeload.github.com"],
+    ["GET /acme/web/main", undefined, "raw.githubusercontent.com"],
+    ["GET /media/acme/web/main", undefined, "media.githubusercontent.com"],
+    ["GET /other/acme/web/main/a.bin", undefined, "media.githubusercontent.com"],
+    ["GET /repos/acme/web/zipball/main", "read acme/web", "api.github.com"],
+    ["GET /repos/acme/web", undefined, "api.github.com"],
+    ["GET /users/acme/web/zipball/main", undefined, "api.github.com"],
     [`GET /acme/web.git/info/lfs/objects/${OID}`, "read acme/web"],
     [`PUT /acme/web.git/info/lfs/objects/${OID}/12`, "write acme/web"],
     [`GET /acme/web.git/gitlab-lfs/objects/${OID}`, "read acme/web"],
@@ -129,9 +150,15 @@ Deno.test("a rule for reading allows no writing, in any reading of the path", as
 });
 
 Deno.test("on the big hosts names of repositories are the same in any case", () => {
-  const rule = makeRule("read", { host: "github.com", git: "read", repo: ["Acme/web"] });
-  const target = request("POST /acme/WEB.git/git-upload-pack", "github.com");
-  assertEquals(decideRequest([rule], target).verdict, "allow");
+  const verdictOn = (host: string, line = "POST /acme/WEB.git/git-upload-pack") => {
+    const rule = makeRule("read", { host, git: "read", repo: ["Acme/web"] });
+    return decideRequest([rule], request(line, host)).verdict;
+  };
+  for (const host of ["github.com", "gitlab.com", "bitbucket.org", "codeberg.org"]) {
+    assertEquals(verdictOn(host), "allow", host);
+  }
+  assertEquals(verdictOn("codeload.github.com", "GET /acme/WEB/zip/main"), "allow");
+  assertEquals(verdictOn("git.example.com"), "deny");
 });
 
 Deno.test("git-lfs is decided by the operation in its body", async (t) => {

@@ -4,7 +4,7 @@ import { decideRequest } from "../../../../policy/decide.ts";
 import { explainDenial } from "../../../../policy/explain.ts";
 import { isUnreadable } from "../../../../policy/words/body_text.ts";
 import type { BodyRead } from "../../../../policy/words/body_text.ts";
-import { formatMcp, parseMcp, parseMcpName, readMcp } from "../../../../policy/words/mcp.ts";
+import { formatMcp, narrowMcp, parseMcp, parseMcpName, readMcp } from "../../../../policy/words/mcp.ts";
 import { formatSays, parseSays } from "../../../../policy/words/says.ts";
 import { makeRule } from "../../../support/make_rule.ts";
 
@@ -70,6 +70,12 @@ Deno.test("readMcp() finds methods and tools", async (t) => {
     ["a tool in another case", post(call("x", { params: { name: "a", NAME: "b" } })), "unreadable"],
     ["params in another case", post(call("x", { Params: { name: "b" } })), "unreadable"],
     ["a method beside an answer", post(message("ping", { result: {} })), "unreadable"],
+    ...["jsonrpc", "id", "method", "params", "result", "error"].map((name): [string, BodyRead, string] => [
+      `${name} beside one in capitals`,
+      post(message("ping", { [name.toUpperCase()]: "x" })),
+      "unreadable",
+    ]),
+    ["a batch of 100", post(Array(100).fill(message("ping"))), Array(100).fill("ping").join("+")],
     ["no method", post({ jsonrpc: "2.0", id: 1 }), "unreadable"],
     ["a method that is none", post(message(["tools/call"])), "unreadable"],
     ["a method of ours", post(message("-stream")), "unreadable"],
@@ -170,4 +176,44 @@ Deno.test("parseMcp() and parseSays() take only what was written for them", asyn
     assertEquals(parseSays("mcp:!no-such-reason").content.mcp, undefined);
     assertEquals(parseSays("mcp").content, {});
   });
+});
+
+Deno.test("a rule for tools admits what every session needs, and nothing else beside its tools", () => {
+  const rules = [makeRule("tools", { host: HOST, mcpTool: ["read_*"] })];
+  const free = [
+    ...[
+      "initialize",
+      "ping",
+      "-response",
+      "-stream",
+      "-end",
+      "notifications/initialized",
+      "notifications/cancelled",
+    ],
+    ...["notifications/progress", "notifications/roots/list_changed"],
+  ];
+  const verdictOf = (text: string) =>
+    decideRequest(rules, {
+      host: HOST,
+      port: 443,
+      method: "POST",
+      path: "/mcp",
+      content: { mcp: parseMcp(text) ?? [] },
+    })
+      .verdict;
+  for (const method of free) assertEquals(verdictOf(method), "allow", method);
+  for (const method of ["-other", "notifications/x", "resources/read", "tools/call(write)"]) {
+    assertEquals(verdictOf(method), "deny", method);
+  }
+});
+
+Deno.test("narrowMcp() names each tool and method once, and none that would be a pattern", () => {
+  assertEquals(
+    narrowMcp(parseMcp("ping+a+a+b%2A+tools/call(x)+tools/call(x)+tools/call(y%2A)+-other") ?? []),
+    {
+      mcpTool: ["x"],
+      mcpMethod: ["a"],
+    },
+  );
+  assertEquals(narrowMcp(parseMcp("initialize+-stream") ?? []), {});
 });
