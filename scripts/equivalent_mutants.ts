@@ -90,12 +90,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "nobody asks once the database is complete",
   },
   {
-    file: "policy/decide.ts",
-    at: "if (!anyConditions(rules)) return [];",
-    about: "!anyConditions(rules) ⇒ false",
-    why: "rules without conditions ask for nothing; the line spares the search",
-  },
-  {
     file: "store/fleet/reload.ts",
     at: "return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map((",
     about: "-1 ⇒ 2",
