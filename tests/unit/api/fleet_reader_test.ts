@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Item } from "../../../api/audit_stream.ts";
 import type { FleetLogs } from "../../../api/control.ts";
 import { fleetForm, type FleetItem } from "../../../api/fleet_items.ts";
+import { readAnswer } from "../../../api/fleet_answer.ts";
 import { type FleetQuestion, readFleet } from "../../../api/fleet_reader.ts";
 import { ProxyError } from "../../../core/errors.ts";
 import { FLEET_LOG_LIMITS } from "../../../core/limits.ts";
@@ -174,6 +175,24 @@ Deno.test("records that were not asked for are passed over, and none passes for 
   assertEquals([shown.fleet_host, parseRecord(form.format(first))?.timeMs], ["bad", T0 + 1]);
 });
 
+Deno.test("an answer is the same however it is cut", async () => {
+  const bytes = new TextEncoder().encode(line(1, "/…") + '{"missed":7}\n' + "\n" + LIVE + line(2));
+  const asked = { filter: {}, limit: 1, isFollowing: true };
+  const read = async (...pieces: readonly Uint8Array[]) => {
+    const shown: unknown[] = [];
+    for await (const item of readAnswer(inTurn(pieces), asked, LIMITS)) {
+      shown.push("record" in item ? item.record.path : item);
+    }
+    return shown;
+  };
+  const whole = await read(bytes);
+  assertEquals(whole, ["/…", { missed: 7 }, { live: true }, "/2"]);
+  for (let i = 0; i <= bytes.length; i++) {
+    assertEquals(await read(bytes.subarray(0, i), bytes.subarray(i)), whole);
+  }
+  assertEquals(await read(...Array.from(bytes, (byte) => new Uint8Array([byte]))), whole);
+});
+
 Deno.test("hosts that are known from before, or are too many, are said", async () => {
   const known = fleetOf({ b: says(line(1)) }, { asOf: T0, isCut: true });
   assertEquals(await all(question(known, { limits: { ...LIMITS, maxHosts: 1 } })), [
@@ -277,6 +296,10 @@ Deno.test("a host that floods while it is followed is read no faster than it is 
   assert(given > 10 && given < 2 * most, `${given}`);
   ending.abort();
 });
+
+async function* inTurn<T>(all: readonly T[]): AsyncGenerator<T> {
+  for (const each of all) yield await Promise.resolve(each);
+}
 
 async function* following(signal: AbortSignal, ...items: readonly Item[]): AsyncGenerator<Item> {
   yield* items;
