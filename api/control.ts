@@ -29,6 +29,8 @@ export type ControlPlane = Pick<
   | "putSecret"
   | "deleteSecret"
   | "rotateSealKey"
+  | "sealKey"
+  | "cancelSealKey"
   | "listRules"
   | "judgeRules"
   | "switchMode"

@@ -110,6 +110,23 @@ export interface paths {
     readonly patch?: never;
     readonly trace?: never;
   };
+  readonly "/proxy/v1/seal-key": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    /** Say which seal key is in force, and how far another one is */
+    readonly get: operations["getSealKey"];
+    readonly put?: never;
+    readonly post?: never;
+    readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
   readonly "/proxy/v1/seal-key/rotate": {
     readonly parameters: {
       readonly query?: never;
@@ -122,6 +139,23 @@ export interface paths {
     /** Take another seal key, and seal everything anew with it while everything goes on */
     readonly post: operations["rotateSealKey"];
     readonly delete?: never;
+    readonly options?: never;
+    readonly head?: never;
+    readonly patch?: never;
+    readonly trace?: never;
+  };
+  readonly "/proxy/v1/seal-key/rotation": {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly get?: never;
+    readonly put?: never;
+    readonly post?: never;
+    /** Give up a seal key of a fleet that is not in force yet */
+    readonly delete: operations["cancelSealKeyRotation"];
     readonly options?: never;
     readonly head?: never;
     readonly patch?: never;
@@ -850,6 +884,33 @@ export interface components {
        */
       readonly url?: string;
     };
+    readonly SealKeyStatus: {
+      /** @description Tells one seal key from another, and nothing else about it */
+      readonly id: string;
+      /** @description Where the key in force is, on this host */
+      readonly key_file: string;
+      /** @description In a fleet: where this host looks for the key that is to follow */
+      readonly next_key_file?: string;
+      readonly rotation?: components["schemas"]["SealKeyRotation"];
+    };
+    /** @description In a fleet, while another key is to come into force */
+    readonly SealKeyRotation: {
+      /**
+       * @description Hosts have to get the key; all have it, and everything is sealed anew; it is in force, and hosts have to take it over
+       * @enum {string}
+       */
+      readonly phase: "waiting" | "sealing" | "finishing";
+      /** @description Tells one seal key from another, and nothing else about it */
+      readonly former_id: string;
+      /** @description Tells one seal key from another, and nothing else about it */
+      readonly next_id: string;
+      /** @description Names of the hosts that are waited for */
+      readonly waiting_for: readonly string[];
+      /** @description What is sealed in the store: secrets, keys of CAs */
+      readonly rows: number;
+      /** @description How much of it is sealed with the new key */
+      readonly resealed: number;
+    };
     readonly RotatedSealKey: {
       /** @description Tells one seal key from another, and nothing else about it */
       readonly id: string;
@@ -863,7 +924,7 @@ export interface components {
       readonly former_key_file?: string;
     };
     readonly RotateSealKey: {
-      /** @description A file of the proxy's host with the key to take, which stays there; one is made without it */
+      /** @description A file of the proxy's host with the key to take; one is made without it. It stays there; a fleet's host keeps a copy */
       readonly key_file?: string;
     };
     readonly Ca: {
@@ -2317,6 +2378,26 @@ export interface operations {
       };
     };
   };
+  readonly getSealKey: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description How it stands */
+      readonly 200: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["SealKeyStatus"];
+        };
+      };
+    };
+  };
   readonly rotateSealKey: {
     readonly parameters: {
       readonly query?: never;
@@ -2338,6 +2419,33 @@ export interface operations {
         content: {
           readonly "application/json": components["schemas"]["RotatedSealKey"];
         };
+      };
+      /** @description In a fleet: it is begun, and is done when all hosts have the key */
+      readonly 202: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content: {
+          readonly "application/json": components["schemas"]["SealKeyStatus"];
+        };
+      };
+    };
+  };
+  readonly cancelSealKeyRotation: {
+    readonly parameters: {
+      readonly query?: never;
+      readonly header?: never;
+      readonly path?: never;
+      readonly cookie?: never;
+    };
+    readonly requestBody?: never;
+    readonly responses: {
+      /** @description It is given up */
+      readonly 204: {
+        headers: {
+          readonly [name: string]: unknown;
+        };
+        content?: never;
       };
     };
   };

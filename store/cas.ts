@@ -86,6 +86,11 @@ export function readCaRecord({ key, value }: Row): CaRecord {
   };
 }
 
+/** What a CA's row is sealed to. @throws ProxyError `state.damaged` */
+export function caBinding(row: Row): readonly string[] {
+  return bindingOf(readCaRecord(row));
+}
+
 function bindingOf({ hostgroup, certPem }: Pick<CaRecord, "hostgroup" | "certPem">): readonly string[] {
   return ["ca", hostgroup, certPem];
 }

@@ -12,6 +12,7 @@ import { CLIENT_PREFIX } from "./clients.ts";
 import type { Engine, Mutation, SealedEngine } from "./engine.ts";
 import { openKeys } from "./load.ts";
 import { RULE_PREFIX } from "./rules.ts";
+import { checkSealedRow } from "./sealed_rows.ts";
 import { SECRET_PREFIX } from "./secrets.ts";
 import { SUSPENSION_PREFIX } from "./suspensions.ts";
 
@@ -48,12 +49,15 @@ export async function migrate(
       hint: "name another fleet with --fleet, or another state folder",
     });
   }
-  const { id } = await openKeys(from, sealKeyFile);
+  const { id, sealing } = await openKeys(from, sealKeyFile);
   const mutations: Mutation[] = [];
   const counts: number[] = [];
   for (const prefix of PREFIXES) {
     const before = mutations.length;
-    for await (const { key, value } of from.rows(prefix)) mutations.push(putBack(key, value, nowMs));
+    for await (const { key, value } of from.rows(prefix)) {
+      await checkSealedRow({ key, value }, sealing); // another key may have come since the source was opened
+      mutations.push(putBack(key, value, nowMs));
+    }
     counts.push(mutations.length - before);
   }
   if (to.fill) await to.fill(from.sealCheck, id, mutations);

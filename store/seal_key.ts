@@ -94,6 +94,76 @@ export async function makeNextKey(path: string): Promise<Uint8Array<ArrayBuffer>
   return await loadSealKey(nextKeyPath(path), false);
 }
 
+/**
+ * The same with a key that is brought in a file, of which nothing is moved; it may be the next one of `path` already.
+ *
+ * @throws ProxyError `seal.key-missing`, `seal.key-invalid`, `state.write-failed`
+ */
+export async function bringNextKey(path: string, brought: string): Promise<Uint8Array<ArrayBuffer>> {
+  const key = await loadSealKey(brought, false);
+  const there = await readNextKey(path).catch(() => undefined); // what is no key is given up
+  if (!there || !key.every((byte, i) => byte === there[i])) {
+    await writeFailure(path, async () => {
+      await Deno.remove(nextKeyPath(path)).catch(ignoreMissing);
+      await createKey(nextKeyPath(path), key);
+    });
+  }
+  there?.fill(0);
+  return key;
+}
+
+/** Resolves when the next key of `path` will be there after a loss of power, too: others may have written it. */
+export async function syncNextKey(path: string): Promise<void> {
+  {
+    using file = await Deno.open(nextKeyPath(path));
+    await file.sync();
+  }
+  await syncFolderOf(path);
+}
+
+/**
+ * Has the key of `path` under another name too, for as long as somebody may need it: that of its id, so that it is known for
+ * which backups.
+ *
+ * @throws ProxyError `state.write-failed`
+ */
+export async function keepKey(path: string, id: string): Promise<void> {
+  await writeFailure(path, async () => {
+    await Deno.link(path, keptKeyPath(path, id)).catch((error) => {
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    });
+    await syncFolderOf(path);
+  });
+}
+
+/** Where {@linkcode keepKey} keeps it. */
+export function keptKeyPath(path: string, id: string): string {
+  return `${path}.${id}`;
+}
+
+/** Where a host of a fleet has the key from before, while another host may need it. */
+export function formerKeyPath(path: string): string {
+  return `${path}.former`;
+}
+
+/** The key there, or undefined when there is none. @throws ProxyError `seal.key-invalid` */
+export function readFormerKey(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  return readKey(formerKeyPath(path));
+}
+
+/** Removes it. @throws what the disk says */
+export async function removeFormerKey(path: string): Promise<void> {
+  await Deno.remove(formerKeyPath(path)).catch(ignoreMissing);
+  await syncFolderOf(path);
+}
+
+/** Runs `work` while no other process that uses the key of `path` does so: several hosts on one machine may share it. */
+export async function withKeyLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+  using folder = await Deno.open(dirname(path));
+  await folder.lock(true);
+  return await work();
+}
+
 /** The next key of `path`, or undefined when there is none. @throws ProxyError `seal.key-invalid` */
 export function readNextKey(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
   return readKey(nextKeyPath(path));
@@ -104,18 +174,19 @@ export function readNextKey(path: string): Promise<Uint8Array<ArrayBuffer> | und
  *
  * @throws ProxyError `state.write-failed`
  */
-export async function installNextKey(path: string): Promise<void> {
+export async function installNextKey(path: string, keptAs = previousKeyPath(path)): Promise<void> {
   await writeFailure(path, async () => {
-    const kept = `${previousKeyPath(path)}.tmp`;
+    const kept = `${keptAs}.tmp`;
     await Deno.remove(kept).catch(ignoreMissing);
     await Deno.link(path, kept);
-    await Deno.rename(kept, previousKeyPath(path));
+    await Deno.rename(kept, keptAs);
     await Deno.rename(nextKeyPath(path), path);
     await syncFolderOf(path);
   });
 }
 
-function nextKeyPath(path: string): string {
+/** Where the key is that is to follow the one of `path`. */
+export function nextKeyPath(path: string): string {
   return `${path}.next`;
 }
 
@@ -145,12 +216,12 @@ async function syncFolderOf(path: string): Promise<void> {
   await folder.sync();
 }
 
-async function createKey(path: string): Promise<void> {
+async function createKey(
+  path: string,
+  key = crypto.getRandomValues(new Uint8Array(SEAL_KEY_BYTES)),
+): Promise<void> {
   const temporary = `${path}.${crypto.randomUUID()}.tmp`;
-  const digits = Array.from(
-    crypto.getRandomValues(new Uint8Array(SEAL_KEY_BYTES)),
-    (byte) => byte.toString(16).padStart(2, "0"),
-  ).join("");
+  const digits = Array.from(key, (byte) => byte.toString(16).padStart(2, "0")).join("");
   try {
     try {
       using file = await Deno.open(temporary, { createNew: true, write: true, mode: 0o600 });

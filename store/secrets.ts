@@ -131,6 +131,13 @@ export async function readSecret(key: CryptoKey, row: Row): Promise<StoredSecret
   return { record, value: text.slice(end + 1) };
 }
 
+/** What a secret's row is sealed to. @throws ProxyError `state.damaged` */
+export function secretBinding({ key, value }: Row): readonly string[] {
+  const name = String(key[1]);
+  const fields = new RowReader(`secret ${name}`, value);
+  return bindingOf({ name, host: fields.string("host"), type: fields.string("type") });
+}
+
 function bindingOf({ name, host, type }: Pick<SecretRecord, "name" | "host" | "type">): readonly string[] {
   return ["secret", name, host, type];
 }

@@ -8,6 +8,7 @@
  */
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
+import { ProxyError } from "../core/errors.ts";
 import type { HistogramData } from "../core/histogram.ts";
 import type { PresentPolicy } from "../policy/policy_diff.ts";
 import type { PolicyFile } from "../policy/policy_file.ts";
@@ -26,6 +27,7 @@ import * as suspensions from "./changes/suspensions.ts";
 import { digestToken } from "./clients.ts";
 import { Database } from "./kv.ts";
 import type { Fleet } from "./fleet/fleet.ts";
+import type { Rotation } from "./fleet/key_rotation.ts";
 import { type FleetOptions, openFleet } from "./fleet/open.ts";
 import { loadState, openKeys, sweepLeftovers } from "./load.ts";
 import type { ClientRecord, NewClient, SecretInput, SecretRecord, SecretUpdate } from "./records.ts";
@@ -61,6 +63,16 @@ export interface StoreFigures {
   readonly writeFailures: number;
   /** What the database takes on the disk; undefined where that cannot be known. */
   readonly databaseBytes: number | undefined;
+}
+
+/** How it stands with the seal key. Keys are told by their ids. */
+export interface SealKeyStatus {
+  readonly id: string;
+  readonly file: string;
+  /** In a fleet: where each host looks for the key that is to follow, as on this host. */
+  readonly nextFile?: string;
+  /** In a fleet, while another key is to come into force. */
+  readonly rotation?: Rotation | undefined;
 }
 
 /**
@@ -227,14 +239,29 @@ export class State implements AsyncDisposable {
    * Takes another seal key and seals everything anew with it, while everything goes on: one that is made, which takes the place
    * of the one in force, or one that is brought in a file and stays there. The key from before opens nothing afterwards.
    *
+   * Not in a fleet, whose hosts do it together: `Fleet.beginRotation`.
+   *
    * @throws ProxyError `seal.key-missing`, `seal.key-invalid`, `input.conflict` for the key in force, `state.write-failed`
    */
   rotateSealKey(broughtKeyFile?: string): Promise<RotatedSealKey> {
+    if (this.fleet) throw new TypeError("Cannot rotate the seal key of a fleet as that of one host");
     return this.#writer.write(async () => {
       const rotated = await rotateSealKey(this.#writer, this.#sealKeyFile, broughtKeyFile);
       this.#sealKeyFile = rotated.keyFile;
       return rotated;
     });
+  }
+
+  /** The seal key in force, and in a fleet the one that is to follow. @throws ProxyError `store.away` */
+  async sealKey(): Promise<SealKeyStatus> {
+    if (!this.fleet) return { id: this.#writer.keys.id, file: this.#sealKeyFile };
+    return { ...this.fleet.sealKey, rotation: await this.fleet.rotation() };
+  }
+
+  /** Gives up a seal key that is to follow in a fleet. @throws ProxyError `input.not-found` when none is, `store.away` */
+  async cancelSealKey(): Promise<void> {
+    if (this.fleet) return await this.fleet.cancelRotation();
+    throw new ProxyError("input.not-found", "Cannot give up another seal key: this host is in no fleet");
   }
 
   /** A client's live rules in declaration order. @throws ProxyError `input.not-found` */

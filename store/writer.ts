@@ -7,7 +7,6 @@
  * @module
  */
 import { callAt, type Clock } from "../core/clock.ts";
-import { ProxyError } from "../core/errors.ts";
 import { Histogram, type HistogramData } from "../core/histogram.ts";
 import type { CommitBounds, Engine, Mutation, NewSeal, Row } from "./engine.ts";
 import { SWEEP_BATCH } from "./limits.ts";
@@ -68,15 +67,16 @@ export class Writer implements AsyncDisposable {
    * Has these rows, which are sealed with other keys, and the proof of those take the places of the ones before. Call it within
    * {@linkcode write} only.
    *
-   * @throws ProxyError `state.write-failed`, `input.invalid` where the database cannot do it; nothing has changed then
+   * @throws ProxyError `state.write-failed`; nothing has changed then
    */
   async reseal(keys: StoreKeys, seal: NewSeal, rows: readonly Mutation[]): Promise<void> {
-    if (!this.#db.reseal) {
-      throw new ProxyError("input.invalid", "Cannot replace the seal key: hosts of a fleet share it", {
-        hint: "docs/FLEET.md says how a fleet gets another one",
-      });
-    }
+    if (!this.#db.reseal) throw new TypeError("Cannot replace the seal key of a fleet by one of its hosts");
     await this.#db.reseal(seal, rows);
+    this.#keys = keys;
+  }
+
+  /** Has what is written from now on sealed with these, with which all hosts seal. Call it in turn. */
+  takeKeys(keys: StoreKeys): void {
     this.#keys = keys;
   }
 

@@ -148,4 +148,18 @@ export const SECRET_COMMANDS: readonly CommandSpec[] = [
     examples: ["slicer-proxy seal-key rotate", "slicer-proxy seal-key rotate --key-file /run/keys/mk2"],
     load: async () => (await import("./cmd_seal_key.ts")).rotateSealKey,
   },
+  {
+    name: "seal-key status",
+    summary: "say which seal key is in force, and in a fleet how far another one is",
+    flags: [JSON_FLAG, URL_FLAG],
+    examples: ["slicer-proxy seal-key status"],
+    load: async () => (await import("./cmd_seal_key.ts")).showSealKey,
+  },
+  {
+    name: "seal-key cancel",
+    summary: "give up a seal key of a fleet that is not in force yet",
+    flags: [URL_FLAG],
+    examples: ["slicer-proxy seal-key cancel"],
+    load: async () => (await import("./cmd_seal_key.ts")).cancelSealKey,
+  },
 ];

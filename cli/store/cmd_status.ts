@@ -7,6 +7,7 @@ import { describeCertificate } from "../../ca/description.ts";
 import { formatDuration } from "../../core/duration.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { escapeTerminal } from "../../core/escape.ts";
+import type { Rotation } from "../../store/fleet/key_rotation.ts";
 import { readSummary, type StoreSummary } from "../../store/fleet/summary.ts";
 import { formatStoreHost } from "../../store/postgres/address.ts";
 import { LAYOUT } from "../../store/postgres/schema.ts";
@@ -14,6 +15,7 @@ import type { CaRecord } from "../../store/cas.ts";
 import type { CommandArgs } from "../command/command.ts";
 import { usageError } from "../command/parse.ts";
 import type { Io } from "../terminal/io.ts";
+import { rotationLine } from "../rules/cmd_seal_key.ts";
 import { openStore } from "./open_store.ts";
 import { storePlaceOf } from "./place.ts";
 
@@ -35,12 +37,14 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   }
   const summary = await readSummary(db, io.clock.now());
   const cas = await Promise.all(summary.cas.map(describeCa));
+  const rotation = summary.rotation && rotationJson(summary.rotation);
   if (args.has("json")) {
     return io.output.json({
       host: formatStoreHost(db.link.host),
       fleet: place.fleet,
       layout: LAYOUT,
       seal_key_id: db.sealKeyId ?? "",
+      ...(rotation === undefined ? {} : { seal_key_rotation: rotation }),
       sequence: summary.sequence,
       clients: summary.clients,
       rules: summary.rules,
@@ -64,6 +68,7 @@ export async function run(args: CommandArgs, io: Io): Promise<void> {
   const sealKey = `sealed with key ${db.sealKeyId}`;
   io.output.data([
     `fleet ${place.fleet} at ${formatStoreHost(db.link.host)}, layout ${LAYOUT}, ${sealKey}`,
+    ...(rotation === undefined ? [] : [`seal     ${rotationLine(rotation)}`]),
     `policy   ${summary.clients} clients, ${summary.rules} rules, ${summary.secrets} secrets; change ${summary.sequence}`,
     `size     ${(summary.bytes / 1_000_000).toFixed(1)} MB, of all fleets`,
     ...cas.map(({ hostgroup, fingerprint, notAfter }) =>
@@ -80,6 +85,10 @@ async function describeCa({ hostgroup, certPem }: CaRecord) {
   } catch {
     return { hostgroup, fingerprint: "unknown", notAfter: "unknown" };
   }
+}
+
+function rotationJson({ phase, formerId, nextId, waitingFor, rows, resealed }: Rotation) {
+  return { phase, former_id: formerId, next_id: nextId, waiting_for: waitingFor, rows, resealed };
 }
 
 function hostLines({ hosts, sequence }: StoreSummary, nowMs: number): string[] {

@@ -29,6 +29,8 @@ const ROWS_AT_ONCE = 250;
 export interface TakenPolicy {
   readonly position: Position;
   readonly rows: readonly Mutation[];
+  /** With which what is sealed in them is sealed. */
+  readonly keys: StoreKeys;
 }
 
 /** See the module. */
@@ -78,11 +80,11 @@ export class CopyKeeper implements AsyncDisposable {
     this.#timer = undefined;
     const generation = this.#generation;
     try {
-      const { position, rows } = await this.#take();
+      const { position, rows, keys } = await this.#take();
       const batch = await encodeSlowly(rows, () => this.#generation === generation);
       // Looked at when its turn has come: what was taken before a drop must not be written after it.
       const saved = this.#work.then(() =>
-        this.#generation === generation ? this.#copy.save(position, batch) : undefined
+        this.#generation === generation ? this.#copy.save(position, { rows: batch, keys }) : undefined
       );
       this.#work = saved.catch(() => {});
       await saved;

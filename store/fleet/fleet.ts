@@ -16,7 +16,6 @@ import type { LineLog } from "../../core/log.ts";
 import type { Engine, Mutation, Row, SharedEngine } from "../engine.ts";
 import { type LoadedState, loadState } from "../load.ts";
 import type { Position, Turn } from "../postgres/database.ts";
-import type { StoreKeys } from "../seal.ts";
 import { USED_PREFIX } from "../used_budgets.ts";
 import { CLIENT_PREFIX } from "../clients.ts";
 import { removeMode } from "../modes.ts";
@@ -30,6 +29,7 @@ import type { LocalCopy } from "./local_copy.ts";
 import { LogWays } from "./log_ways.ts";
 import { Pulse } from "./pulse.ts";
 import { type FleetReport, type FleetStatus, RosterReader } from "./roster.ts";
+import { KeyRotation, readRotation, type Rotation } from "./key_rotation.ts";
 import { checkRows, sourceOf } from "./rows.ts";
 import { noteSpread } from "./spread_note.ts";
 import { Uplink, type UplinkOptions } from "./uplink.ts";
@@ -37,7 +37,6 @@ import { Uplink, type UplinkOptions } from "./uplink.ts";
 /** What a host is told and has. */
 export interface FleetParts extends UplinkOptions {
   readonly own: OwnHost;
-  readonly keys: StoreKeys;
   readonly clock: Clock;
   readonly copy: LocalCopy;
   readonly log: LineLog;
@@ -77,6 +76,7 @@ export class Fleet implements Engine, SharedEngine {
   #isClosed = false;
   readonly #follower: Follower;
   readonly #pulse: Pulse;
+  readonly #rotation: KeyRotation;
   readonly #roster: RosterReader;
 
   constructor(parts: FleetParts) {
@@ -85,7 +85,7 @@ export class Fleet implements Engine, SharedEngine {
     this.hosts = new Hosts(parts.own, () => this.#uplink.watch(), () => parts.clock.monotonic());
     this.logWays = new LogWays({
       own: parts.own,
-      keys: () => this.#writer?.keys ?? parts.keys,
+      keys: () => parts.seal.keys,
       fleet: parts.fleet,
       db: () => this.#uplink.watch(),
       now: () => parts.clock.now(),
@@ -94,7 +94,15 @@ export class Fleet implements Engine, SharedEngine {
     this.#keeper = new CopyKeeper(parts.copy, () => this.#takePolicy(), parts.log);
     const { clock } = parts;
     this.#roster = new RosterReader(async () => await listHosts(this.#uplink.watch(), clock.now()), clock);
-    this.#follower = new Follower(parts.keys, clock);
+    this.#follower = new Follower(parts.seal, clock);
+    this.#rotation = new KeyRotation({
+      ...{ own: parts.own, seal: parts.seal, log: parts.log, hosts: this.hosts },
+      watch: () => this.#uplink.watch(),
+      changes: () => this.#uplink.changes(),
+      inTurn: (work) => this.#writerOf().inTurn(work),
+      wake: () => this.#uplink.wake(),
+      renewContact: () => this.#pulse.renewContact(),
+    });
     this.#pulse = new Pulse({
       own: parts.own,
       hosts: this.hosts,
@@ -105,6 +113,7 @@ export class Fleet implements Engine, SharedEngine {
       onEnter: () => {
         this.#confirmed = undefined;
         this.logWays.forget();
+        this.#rotation.forget();
       },
     });
   }
@@ -143,13 +152,14 @@ export class Fleet implements Engine, SharedEngine {
 
   /** Enters the fleet and reads its policy. In this order: whoever makes a change from now on waits for this host. */
   async join(): Promise<{ readonly loaded: LoadedState; readonly start: FleetStart }> {
-    const { clock, keys, own } = this.#parts;
+    const { clock, seal, own } = this.#parts;
     await this.#uplink.open();
     const sentAt = clock.now();
     await this.#pulse.enter();
-    const { rows, position } = await this.#uplink.watch().readAll();
+    const { rows, position, seal: read } = await this.#uplink.watch().readAll();
     checkRows(rows);
-    const loaded = await loadState(sourceOf(rows), keys, clock.now());
+    seal.take(await seal.proven(read)); // another key may have come since the start
+    const loaded = await loadState(sourceOf(rows), seal.keys, clock.now());
     return { loaded, start: { position, heldUntilMs: sentAt + own.graceMs } };
   }
 
@@ -159,6 +169,27 @@ export class Fleet implements Engine, SharedEngine {
     this.#follower.begin(writer, position);
     await this.#pulse.begin(writer, heldUntilMs);
     this.#running = this.#run();
+  }
+
+  /** The id of the seal key in force, its file, and the one of the key that is to follow it. */
+  get sealKey(): { readonly id: string; readonly file: string; readonly nextFile: string } {
+    const { keys: { id }, file, nextFile } = this.#parts.seal;
+    return { id, file, nextFile };
+  }
+
+  /** How far another seal key is; undefined when none is to come. @throws ProxyError `store.away` */
+  rotation(): Promise<Rotation | undefined> {
+    return readRotation(this.#uplink.watch());
+  }
+
+  /** See {@linkcode KeyRotation.begin}. */
+  beginRotation(brought: string | undefined): Promise<void> {
+    return this.#writerOf().inTurn(() => this.#rotation.begin(brought));
+  }
+
+  /** See {@linkcode KeyRotation.cancel}. */
+  cancelRotation(): Promise<void> {
+    return this.#rotation.cancel();
   }
 
   rows(prefix: Deno.KvKey): AsyncIterable<Row> {
@@ -282,9 +313,10 @@ export class Fleet implements Engine, SharedEngine {
 
   async #tick(): Promise<void> {
     const beaten = await this.#pulse.beat();
-    await this.#follower.catchUp(this.#uplink.watch(), () => this.#confirm());
+    const standing = await this.#follower.catchUp(this.#uplink.watch(), () => this.#confirm());
     await beaten();
     await this.logWays.say();
+    await this.#rotation.step(standing);
   }
 
   /** Says what is in force here: in memory, in all threads, and after a restart. */
@@ -299,7 +331,8 @@ export class Fleet implements Engine, SharedEngine {
   #takePolicy() {
     return this.#writerOf().inTurn(async () => ({
       position: this.#follower.position,
-      rows: await rowsOf(this.#writerOf().view, this.#parts.keys, this.#parts.clock.now()),
+      rows: await rowsOf(this.#writerOf().view, this.#parts.seal.keys, this.#parts.clock.now()),
+      keys: this.#parts.seal.keys,
     }));
   }
 

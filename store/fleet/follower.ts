@@ -9,12 +9,13 @@
 import type { Clock } from "../../core/clock.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { loadState } from "../load.ts";
-import type { Position, PostgresDatabase, StoredChange } from "../postgres/database.ts";
-import type { StoreKeys } from "../seal.ts";
+import type { Position, PostgresDatabase, SealStanding, StoredChange } from "../postgres/database.ts";
+import type { NewSeal } from "../engine.ts";
 import type { Writer } from "../writer.ts";
 import { bringTo } from "./reload.ts";
 import { readChange } from "./remote_change.ts";
-import { checkRows, nextPlace, sourceOf } from "./rows.ts";
+import { checkRows, nextPlace, sourceOf, switchedKey } from "./rows.ts";
+import type { SealKeys } from "./seal_keys.ts";
 
 /** How far a host is behind its fleet. */
 export interface Progress {
@@ -28,7 +29,7 @@ export interface Progress {
 
 /** See the module. */
 export class Follower {
-  readonly #keys: StoreKeys;
+  readonly #seal: SealKeys;
   readonly #clock: Clock;
   #writer: Writer | undefined;
   #position: Position = { sequence: -1, changeId: undefined };
@@ -40,8 +41,8 @@ export class Follower {
   #known = 0;
   #inForceAt: number;
 
-  constructor(keys: StoreKeys, clock: Clock) {
-    this.#keys = keys;
+  constructor(seal: SealKeys, clock: Clock) {
+    this.#seal = seal;
     this.#clock = clock;
     this.#inForceAt = clock.monotonic();
   }
@@ -82,8 +83,13 @@ export class Follower {
     else if (found !== changeId) throw lostChanges();
   }
 
-  /** Makes what others have changed, and has `confirm` say so. @throws ProxyError `store.*`, `state.*` */
-  async catchUp(db: PostgresDatabase, confirm: () => Promise<void>): Promise<void> {
+  /**
+   * Makes what others have changed, and has `confirm` say so.
+   *
+   * @returns how the store stood with the seal key
+   * @throws ProxyError `store.*`, `state.*`, `seal.*`
+   */
+  async catchUp(db: PostgresDatabase, confirm: () => Promise<void>): Promise<SealStanding> {
     const before = this.#position;
     const askedAt = this.#clock.monotonic();
     const position = await db.position();
@@ -94,6 +100,7 @@ export class Follower {
     }
     await confirm();
     this.#inForceAt = askedAt;
+    return position.seal;
   }
 
   /** Brings the view to exactly this change, which is the last there is. In turn. @throws ProxyError `store.*`, `state.*` */
@@ -135,14 +142,22 @@ export class Follower {
       if (!this.#mustReload) await this.checkPast(db); // a call may be here before the look after the dial
       const changes = this.#mustReload ? [] : await db.changesAfter(this.#position.sequence);
       if (changes[0]?.sequence === this.#position.sequence + 1) {
-        for (const each of changes) await this.#make(each);
+        for (const each of changes) {
+          if (each.sequence > this.#position.sequence) await this.#make(db, each);
+        }
       } else await this.#reload(db);
     }
   }
 
-  async #make({ mutations, ...position }: StoredChange): Promise<void> {
+  async #make(db: PostgresDatabase, { mutations, ...position }: StoredChange): Promise<void> {
     this.#mustReload = true; // until it is made: should it fail, perhaps what it did has gone by the next look
-    const apply = await readChange(mutations, this.#keys.sealing, this.#writerOf().view);
+    const keyId = switchedKey(mutations);
+    if (keyId !== undefined) {
+      const seal = await db.seal();
+      if (seal.sealKeyId !== keyId) return await this.#reload(db); // there is yet another one by now
+      await this.#takeKey(seal);
+    }
+    const apply = await readChange(mutations, this.#seal.keys.sealing, this.#writerOf().view);
     await this.#writerOf().adopt(apply, nextPlace(mutations));
     this.#arrive(position);
   }
@@ -150,12 +165,20 @@ export class Follower {
   /** Reads everything: too many changes were missed, or one cannot be read or made. */
   async #reload(db: PostgresDatabase): Promise<void> {
     this.#mustReload = true;
-    const { rows, position } = await db.readAll();
+    const { rows, position, seal } = await db.readAll();
     checkRows(rows);
-    const { view, nextSequence } = await loadState(sourceOf(rows), this.#keys, this.#clock.now());
     const writer = this.#writerOf();
+    await this.#takeKey(seal);
+    const { view, nextSequence } = await loadState(sourceOf(rows), this.#seal.keys, this.#clock.now());
     await writer.adopt(() => bringTo(writer.view, view, this.#clock.now()), nextSequence);
     this.#arrive(position);
+  }
+
+  /** From here on another key may be in force. @throws ProxyError `seal.key-wrong` when this host does not have it */
+  async #takeKey(seal: NewSeal): Promise<void> {
+    const keys = await this.#seal.proven(seal);
+    this.#seal.take(keys);
+    this.#writerOf().takeKeys(keys);
   }
 
   /** All up to this change is in force. */

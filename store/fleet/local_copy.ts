@@ -32,26 +32,34 @@ export interface CopiedPolicy extends Position {
 export class LocalCopy {
   readonly #dir: string;
   readonly #fleet: string;
-  readonly #keys: StoreKeys;
+  readonly #seal: { readonly keys: StoreKeys };
   /** Until it is known otherwise, there may be one of an earlier process. */
   #mayBeThere = true;
 
-  constructor(dir: string, fleet: string, keys: StoreKeys) {
+  /** @param seal the keys in force, which may become others */
+  constructor(dir: string, fleet: string, seal: { readonly keys: StoreKeys }) {
     this.#dir = dir;
     this.#fleet = fleet;
-    this.#keys = keys;
+    this.#seal = seal;
   }
 
-  /** @param rows as a batch (`encodeBatch`). @throws what the disk says */
-  async save({ sequence, changeId }: Position, rows: string): Promise<void> {
+  /**
+   * @param rows as a batch (`encodeBatch`)
+   * @param keys with which the secrets in them are sealed, and all of it is then
+   * @throws what the disk says
+   */
+  async save(
+    { sequence, changeId }: Position,
+    { rows, keys }: { readonly rows: string; readonly keys: StoreKeys },
+  ): Promise<void> {
     this.#mayBeThere = true;
-    const proof = Buffer.from(await makeProof(this.#keys, { carriesToken: true })).toString("base64");
-    await this.#write("fleet-copy", { sequence, changeId, proof, rows });
+    const proof = Buffer.from(await makeProof(keys, { carriesToken: true })).toString("base64");
+    await this.#write("fleet-copy", { sequence, changeId, proof, rows }, keys);
   }
 
   /** The grace counts that the fleet was told then: a longer one at the next start is not known to it. @throws what the disk says */
   async saveContact(atMs: number, graceMs: number): Promise<void> {
-    await this.#write("fleet-contact", { atMs, graceMs });
+    await this.#write("fleet-contact", { atMs, graceMs }, this.#seal.keys);
   }
 
   /** Removes the copy, for good, before it is out of date. @throws what the disk says: then it is still there */
@@ -68,39 +76,13 @@ export class LocalCopy {
     await syncFolder(this.#dir);
   }
 
-  /**
-   * The copy, when it may still be used.
-   *
-   * @throws ProxyError `store.away` when there is none, it is too old, or it was sealed with another key or for another fleet
-   */
-  async load(nowMs: number, graceMs: number): Promise<CopiedPolicy> {
-    const copy = await this.#read("fleet-copy");
-    const contact = await this.#read("fleet-contact");
-    if (!copy || !contact) {
-      throw noStart("the store does not answer, and there is no copy of the policy in the state folder");
-    }
-    const contactAt = Number(contact.atMs);
-    const heldUntilMs = contactAt + Math.min(graceMs, Number(contact.graceMs));
-    if (nowMs < contactAt) {
-      throw noStart("the store does not answer, and the clock is behind the copy's last contact");
-    }
-    if (nowMs >= heldUntilMs) {
-      throw noStart(
-        "the store does not answer, and the copy in the state folder is older than --store-grace",
-      );
-    }
-    const rows = decodeBatch(String(copy.rows), 0).flatMap(({ key, value }): Row[] =>
-      value ? [{ key, value }] : []
-    );
-    const keys = await openProof(this.#keys, new Uint8Array(Buffer.from(String(copy.proof), "base64")));
-    if (!keys) throw noStart("the store does not answer, and the copy is damaged");
-    const changeId = typeof copy.changeId === "string" ? copy.changeId : undefined;
-    return { sequence: Number(copy.sequence), changeId, rows, keys, heldUntilMs };
-  }
-
-  async #write(name: string, fields: Readonly<Record<string, unknown>>): Promise<void> {
+  async #write(
+    name: string,
+    fields: Readonly<Record<string, unknown>>,
+    { sealing }: StoreKeys,
+  ): Promise<void> {
     const plain = new TextEncoder().encode(JSON.stringify(fields));
-    const sealed = await seal(this.#keys.sealing, this.#binding(name), plain);
+    const sealed = await seal(sealing, bindingOf(this.#fleet, name), plain);
     const path = join(this.#dir, name);
     const temporary = `${path}.new`;
     await removeIfThere(temporary);
@@ -111,27 +93,72 @@ export class LocalCopy {
     }
     await Deno.rename(temporary, path);
   }
+}
 
-  async #read(name: string): Promise<Readonly<Record<string, unknown>> | undefined> {
-    let sealed: Uint8Array<ArrayBuffer>;
-    try {
-      sealed = await Deno.readFile(join(this.#dir, name));
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return undefined;
-      throw noStart(`the store does not answer, and the copy cannot be read: ${messageOf(error)}`);
-    }
-    const plain = await unseal(this.#keys.sealing, this.#binding(name), sealed);
-    if (!plain) {
-      throw noStart(
-        "the store does not answer, and the copy was sealed with another key or for another fleet",
-      );
-    }
-    return JSON.parse(new TextDecoder().decode(plain));
-  }
+/** Where a copy is, and of which fleet. */
+export interface CopyPlace {
+  readonly dir: string;
+  readonly fleet: string;
+}
 
-  #binding(name: string): readonly string[] {
-    return ["fleet", this.#fleet, name];
+/**
+ * The copy, when it may still be used.
+ *
+ * @param candidates the keys of this host, of which any may be the one in force, and the one that the copy is sealed with
+ * @throws ProxyError `store.away` when there is none, it is too old, or it was sealed with another key or for another fleet
+ */
+export async function loadCopy(
+  place: CopyPlace,
+  candidates: readonly StoreKeys[],
+  { nowMs, graceMs }: { readonly nowMs: number; readonly graceMs: number },
+): Promise<CopiedPolicy> {
+  const copy = await readSealed(place, "fleet-copy", candidates);
+  const contact = await readSealed(place, "fleet-contact", candidates);
+  if (!copy || !contact) {
+    throw noStart("the store does not answer, and there is no copy of the policy in the state folder");
   }
+  const contactAt = Number(contact.atMs);
+  const heldUntilMs = contactAt + Math.min(graceMs, Number(contact.graceMs));
+  if (nowMs < contactAt) {
+    throw noStart("the store does not answer, and the clock is behind the copy's last contact");
+  }
+  if (nowMs >= heldUntilMs) {
+    throw noStart(
+      "the store does not answer, and the copy in the state folder is older than --store-grace",
+    );
+  }
+  const rows = decodeBatch(String(copy.rows), 0).flatMap(({ key, value }): Row[] =>
+    value ? [{ key, value }] : []
+  );
+  const proof = new Uint8Array(Buffer.from(String(copy.proof), "base64"));
+  const proven = await Promise.all(candidates.map((keys) => openProof(keys, proof)));
+  const keys = proven.find((found) => found !== undefined);
+  if (!keys) throw noStart("the store does not answer, and the copy is damaged");
+  const changeId = typeof copy.changeId === "string" ? copy.changeId : undefined;
+  return { sequence: Number(copy.sequence), changeId, rows, keys, heldUntilMs };
+}
+
+async function readSealed(
+  { dir, fleet }: CopyPlace,
+  name: string,
+  candidates: readonly StoreKeys[],
+): Promise<Readonly<Record<string, unknown>> | undefined> {
+  let sealed: Uint8Array<ArrayBuffer>;
+  try {
+    sealed = await Deno.readFile(join(dir, name));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw noStart(`the store does not answer, and the copy cannot be read: ${messageOf(error)}`);
+  }
+  for (const { sealing } of candidates) {
+    const plain = await unseal(sealing, bindingOf(fleet, name), sealed);
+    if (plain) return JSON.parse(new TextDecoder().decode(plain));
+  }
+  throw noStart("the store does not answer, and the copy was sealed with another key or for another fleet");
+}
+
+function bindingOf(fleet: string, name: string): readonly string[] {
+  return ["fleet", fleet, name];
 }
 
 /** The id of a state folder, made at its first use. @throws what the disk says */

@@ -12,12 +12,12 @@ import { lockStateFolder } from "../folder.ts";
 import { type LoadedState, loadState, openKeys } from "../load.ts";
 import type { StoreAddress } from "../postgres/address.ts";
 import { type DatabaseOptions, PostgresDatabase } from "../postgres/database.ts";
-import { deriveKeys, type StoreKeys } from "../seal.ts";
-import { loadSealKey } from "../seal_key.ts";
+import type { StoreKeys } from "../seal.ts";
 import { Writer } from "../writer.ts";
 import { Fleet, type FleetStart } from "./fleet.ts";
-import { hostIdOf, LocalCopy } from "./local_copy.ts";
+import { type CopyPlace, hostIdOf, loadCopy, LocalCopy } from "./local_copy.ts";
 import { checkRows, sourceOf } from "./rows.ts";
+import { copyKeys, provenByFiles, SealKeys } from "./seal_keys.ts";
 
 /** Which fleet, and how a host is a part of it. */
 export interface FleetOptions {
@@ -39,6 +39,12 @@ export interface FleetOptions {
 export interface OpenFleet {
   readonly writer: Writer;
   readonly fleet: Fleet;
+}
+
+/** A policy, and from where it is followed. */
+interface Copied {
+  readonly loaded: LoadedState;
+  readonly start: FleetStart;
 }
 
 /** A question to the store ends after this, or a quarter of the grace: a paused server must not use it up. */
@@ -73,15 +79,17 @@ export async function openFleet(
       host: options.hostName,
       now: () => clock.now(),
     };
-    const { keys: proven, isThere } = await proveKeys(database, sealKeyFile, options.log);
-    const grace = { nowMs: clock.now(), graceMs: options.graceMs };
-    const copied = isThere ? undefined : await fromCopy(new LocalCopy(dir, options.fleet, proven), grace);
-    const keys = copied?.keys ?? proven;
-    const copy = new LocalCopy(dir, options.fleet, keys);
-    const fleet = new Fleet({ ...database, own, keys, clock, copy, log: options.log, lock });
+    const found = await proveKeys(database, sealKeyFile, options.log) ??
+      await fromCopy({ dir, fleet: options.fleet }, sealKeyFile, {
+        nowMs: clock.now(),
+        graceMs: options.graceMs,
+      });
+    const seal = new SealKeys(sealKeyFile, found.keys, options.log);
+    const copy = new LocalCopy(dir, options.fleet, seal);
+    const fleet = new Fleet({ ...database, own, seal, clock, copy, log: options.log, lock });
     try {
-      const { loaded, start } = copied ?? await fleet.join();
-      const writer = new Writer({ db: fleet, keys, clock, ...loaded });
+      const { loaded, start } = found.copied ?? await fleet.join();
+      const writer = new Writer({ db: fleet, keys: seal.keys, clock, ...loaded });
       await fleet.begin(writer, start);
       return { writer, fleet };
     } catch (error) {
@@ -94,32 +102,38 @@ export async function openFleet(
   }
 }
 
-/** The seal key, proven by the store where it answers; by the copy it is proven when that opens. */
+/** The keys of the fleet, proven by its store; undefined while that is away. */
 async function proveKeys(
   options: DatabaseOptions,
   sealKeyFile: string,
   log: LineLog,
-): Promise<{ readonly keys: StoreKeys; readonly isThere: boolean }> {
+): Promise<{ readonly keys: StoreKeys; readonly copied?: undefined } | undefined> {
   try {
     await using db = await PostgresDatabase.open(options);
-    const isNew = db.sealCheck === undefined;
-    const keys = await openKeys(db, sealKeyFile);
-    if (!isNew) return { keys, isThere: true };
-    log.info(`made the fleet ${options.fleet} in the store`);
-    return { keys: await openKeys(db, sealKeyFile), isThere: true }; // another host may have been faster
+    if (db.sealCheck === undefined) {
+      await openKeys(db, sealKeyFile);
+      log.info(`made the fleet ${options.fleet} in the store`);
+    }
+    // Where another host was faster, the fleet has that host's key.
+    return { keys: await provenByFiles(sealKeyFile, db) };
   } catch (error) {
     if (!isProxyError(error, "store.away")) throw error;
     log.error(`the store is away: ${error.message}`);
-    return { keys: await deriveKeys(await loadSealKey(sealKeyFile, false)), isThere: false };
+    return undefined;
   }
 }
 
 async function fromCopy(
-  copy: LocalCopy,
-  { nowMs, graceMs }: { readonly nowMs: number; readonly graceMs: number },
-): Promise<{ readonly keys: StoreKeys; readonly loaded: LoadedState; readonly start: FleetStart }> {
-  const { rows, sequence, changeId, keys, heldUntilMs } = await copy.load(nowMs, graceMs);
+  place: CopyPlace,
+  sealKeyFile: string,
+  grace: { readonly nowMs: number; readonly graceMs: number },
+): Promise<{ readonly keys: StoreKeys; readonly copied: Copied }> {
+  const { rows, sequence, changeId, keys, heldUntilMs } = await loadCopy(
+    place,
+    await copyKeys(sealKeyFile),
+    grace,
+  );
   checkRows(rows);
-  const loaded = await loadState(sourceOf(rows), keys, nowMs);
-  return { keys, loaded, start: { position: { sequence, changeId }, heldUntilMs } };
+  const loaded = await loadState(sourceOf(rows), keys, grace.nowMs);
+  return { keys, copied: { loaded, start: { position: { sequence, changeId }, heldUntilMs } } };
 }

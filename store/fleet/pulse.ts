@@ -67,6 +67,12 @@ export class Pulse {
     this.#nextBeatAt = 0;
   }
 
+  /** What is kept of the last contact is written anew with the next beat, which is due at once. */
+  renewContact(): void {
+    this.#nextContactAt = 0;
+    this.hurry();
+  }
+
   /**
    * Tells the store that this host lives, when that is due.
    *

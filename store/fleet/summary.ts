@@ -9,6 +9,7 @@ import type { PostgresDatabase } from "../postgres/database.ts";
 import { RULE_PREFIX } from "../rules.ts";
 import { SECRET_PREFIX } from "../secrets.ts";
 import { type FleetHost, listHosts } from "./host_list.ts";
+import { readRotation, type Rotation } from "./key_rotation.ts";
 
 /** See the module. */
 export interface StoreSummary {
@@ -21,6 +22,8 @@ export interface StoreSummary {
   /** Of all fleets in the database. */
   readonly bytes: number;
   readonly hosts: readonly FleetHost[];
+  /** How far another seal key is. */
+  readonly rotation: Rotation | undefined;
 }
 
 /** @throws ProxyError `store.away` */
@@ -35,5 +38,6 @@ export async function readSummary(db: PostgresDatabase, nowMs: number): Promise<
     cas: (await Array.fromAsync(db.rows(CA_PREFIX))).map(readCaRecord),
     bytes: await db.sizeBytes(),
     hosts,
+    rotation: await readRotation(db),
   };
 }

@@ -12,13 +12,12 @@ import type { LineLog } from "../../core/log.ts";
 import { formatStoreHost, formatStoreHosts } from "../postgres/address.ts";
 import { CHANNEL, type DatabaseOptions, PostgresDatabase } from "../postgres/database.ts";
 import { storeError } from "../postgres/link.ts";
-import { checkSeal } from "../load.ts";
-import type { StoreKeys } from "../seal.ts";
+import type { SealKeys } from "./seal_keys.ts";
 
 /** How the store is reached. */
 export interface UplinkOptions extends Omit<DatabaseOptions, "onNotice" | "now"> {
   readonly clock: Clock;
-  readonly keys: StoreKeys;
+  readonly seal: SealKeys;
   readonly log: LineLog;
 }
 
@@ -55,13 +54,13 @@ export class Uplink implements AsyncDisposable {
   /** Connects. @throws ProxyError `store.away`, `store.refused`, `state.newer`, `seal.key-wrong` */
   async open(): Promise<void> {
     this.#drop();
-    const { clock, keys, fleet, log } = this.#options;
+    const { clock, seal, fleet, log } = this.#options;
     const options = { ...this.#options, now: () => clock.now() };
     const onNotice = (told: string) => {
       if (told === fleet) this.wake();
     };
     const watch = this.#watch = await PostgresDatabase.open({ ...options, onNotice });
-    await checkSeal(watch, keys);
+    await seal.proven(watch);
     await watch.link.query(`LISTEN ${CHANNEL}`);
     this.#changes = await this.#openBeside(watch, options);
     const { aheadMs } = watch;
@@ -124,8 +123,10 @@ export class Uplink implements AsyncDisposable {
     this.#awaySince ??= clock.now();
     // An answer says more than none did before.
     if (before && (before.code !== "store.away" || this.#trouble.code === "store.away")) return;
-    const state = this.#trouble.code === "store.away" ? "is away" : "cannot be used";
-    log.error(`the store ${state}, and no change is taken: ${this.#trouble.message}`);
+    const { code, message, hint } = this.#trouble;
+    const state = code === "store.away" ? "is away" : "cannot be used";
+    const whatToDo = code === "seal.key-wrong" ? `; ${hint}` : "";
+    log.error(`the store ${state}, and no change is taken: ${message}${whatToDo}`);
   }
 
   /** Ends a rest. */

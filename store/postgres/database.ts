@@ -6,8 +6,9 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { ProxyError } from "../../core/errors.ts";
-import type { Engine, Mutation, Row, SealedEngine } from "../engine.ts";
+import type { Engine, Mutation, NewSeal, Row, SealedEngine } from "../engine.ts";
 import { type Answer, Link, type LinkOptions, storeError } from "./link.ts";
 import { decodeBatch, decodeStored, encodeBatch } from "./row_batch.ts";
 import { encodeKey, endOfPrefix } from "./row_key.ts";
@@ -32,6 +33,18 @@ export interface Position {
   readonly changeId: string | undefined;
 }
 
+/** Where a fleet stands with its seal key. */
+export interface SealStanding {
+  /** Of the key in force. */
+  readonly keyId: string;
+  /** Of the key that is to follow it, once all hosts have that. */
+  readonly nextKeyId: string | undefined;
+  /** Of the key before the one in force. */
+  readonly formerKeyId: string | undefined;
+  /** The change with which the key in force came, while a host may still act on what was before it. */
+  readonly switchedAt: number | undefined;
+}
+
 /** A change as it is kept. */
 export interface StoredChange extends Position {
   readonly mutations: readonly Mutation[];
@@ -42,6 +55,8 @@ export interface Turn {
   readonly position: Position;
   /** Writes the rows and the change, and commits. At most once. */
   commit(mutations: readonly Mutation[]): Promise<Position>;
+  /** Commits what was asked for by {@linkcode PostgresDatabase.query} in it, in the place of {@linkcode commit}. */
+  end(): Promise<void>;
 }
 
 /** Differences below this are noise of the measurement, and of clocks that are kept right. */
@@ -112,9 +127,7 @@ export class PostgresDatabase implements Engine, SealedEngine {
       [this.fleet],
     );
     if (!found) return;
-    if (!(found.seal_check instanceof Uint8Array)) throw damagedStore();
-    this.sealCheck = new Uint8Array(found.seal_check);
-    this.sealKeyId = String(found.seal_key_id);
+    ({ sealCheck: this.sealCheck, sealKeyId: this.sealKeyId } = sealOf(found));
   }
 
   /** Makes the fleet. Where another host was faster, {@linkcode sealCheck} is that host's then. */
@@ -164,8 +177,10 @@ export class PostgresDatabase implements Engine, SealedEngine {
     return Number(found?.rows);
   }
 
-  /** All rows in key order, and the last change that is in them. One statement sees one moment. */
-  async readAll(): Promise<{ readonly rows: readonly Row[]; readonly position: Position }> {
+  /** All rows in key order, the last change that is in them, and the key that seals them. One statement sees one moment. */
+  async readAll(): Promise<
+    { readonly rows: readonly Row[]; readonly position: Position; readonly seal: NewSeal }
+  > {
     const rows: Row[] = [];
     let first: Answer | undefined;
     const take = (found: readonly Answer[]) => {
@@ -174,7 +189,7 @@ export class PostgresDatabase implements Engine, SealedEngine {
     };
     try {
       await this.link.queryInParts(
-        `SELECT f.sequence::float8 AS sequence, f.last_change, ${ROW_COLUMNS}
+        `SELECT f.sequence::float8 AS sequence, f.last_change, f.seal_check, f.seal_key_id, ${ROW_COLUMNS}
          FROM slicer_proxy.fleets f LEFT JOIN slicer_proxy.rows r ON r.fleet = f.name WHERE f.name = $1 ORDER BY r.key`,
         [this.fleet],
         { take, timeoutMs: LONG_ANSWER_MS },
@@ -182,18 +197,28 @@ export class PostgresDatabase implements Engine, SealedEngine {
     } catch (error) {
       throw storeError(error, this.#options);
     }
-    return { position: positionOf(first), rows };
+    return { position: positionOf(first), rows, seal: sealOf(first) };
   }
 
-  /** The last change. */
-  async position(): Promise<Position> {
+  /** The last change, and how it stands with the seal key. */
+  async position(): Promise<Position & { readonly seal: SealStanding }> {
     const [found] = await this.#ask(
-      `SELECT sequence::float8 AS sequence, last_change, oldest
+      `SELECT sequence::float8 AS sequence, last_change, oldest, seal_key_id, next_seal_key_id, former_seal_key_id,
+         switched_at::float8 AS switched_at
        FROM slicer_proxy.fleets, slicer_proxy.layout WHERE name = $1`,
       [this.fleet],
     );
     if (found) checkLayout(Number(found.oldest)); // a newer program may have come since
-    return positionOf(found);
+    return { ...positionOf(found), seal: sealStandingOf(found) };
+  }
+
+  /** The proof of the seal key in force, as it is now. */
+  async seal(): Promise<NewSeal> {
+    const [found] = await this.#ask(
+      "SELECT seal_check, seal_key_id FROM slicer_proxy.fleets WHERE name = $1",
+      [this.fleet],
+    );
+    return sealOf(found);
   }
 
   /** The id of a change; undefined when it is not kept any more. */
@@ -242,6 +267,11 @@ export class PostgresDatabase implements Engine, SealedEngine {
           isOver = true;
           await this.#commitTurn();
           return made;
+        },
+        end: async () => {
+          if (isOver) throw new TypeError("Cannot commit twice in one turn");
+          isOver = true;
+          await this.#commitTurn();
         },
       });
     } finally {
@@ -324,6 +354,11 @@ export class PostgresDatabase implements Engine, SealedEngine {
     return Number(found?.bytes);
   }
 
+  /** Asks what is about more than rows. @throws ProxyError `store.away` */
+  query(text: string, parameters: readonly (string | number | null)[] = []): Promise<Answer[]> {
+    return this.#ask(text, parameters);
+  }
+
   async #ask(
     text: string,
     parameters: readonly (string | number | null)[] = [],
@@ -380,8 +415,24 @@ function positionOf(row: Answer | undefined): Position {
   return { sequence: Number(row.sequence), changeId };
 }
 
-function base64(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes));
+function sealOf(row: Answer | undefined): NewSeal {
+  if (!(row?.seal_check instanceof Uint8Array)) throw damagedStore();
+  return { sealCheck: new Uint8Array(row.seal_check), sealKeyId: String(row.seal_key_id) };
+}
+
+function sealStandingOf(row: Answer | undefined): SealStanding {
+  const text = (value: unknown) => typeof value === "string" ? value : undefined;
+  return {
+    keyId: String(row?.seal_key_id),
+    nextKeyId: text(row?.next_seal_key_id),
+    formerKeyId: text(row?.former_seal_key_id),
+    switchedAt: typeof row?.switched_at === "number" ? row.switched_at : undefined,
+  };
+}
+
+/** Bytes as a parameter of a question takes them. */
+export function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
 }
 
 function damagedStore(): ProxyError {

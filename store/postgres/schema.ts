@@ -3,11 +3,12 @@
  * changes the tables in it, one program at a time.
  *
  *     layout    version: what the tables are like; oldest: the oldest layout that a program may know and still use them
- *     fleets    a fleet: the proof of its seal key, and the sequence of its last change
+ *     fleets    a fleet: the proof of its seal key, and of the one that is to follow it; the sequence of its last change
  *     rows      what is in force; keys and values as `row_batch.ts` writes them, secrets in them sealed
  *     changes   the last changes of rows, by sequence
- *     hosts     who is there, and up to which change it has everything in force
+ *     hosts     who is there, up to which change it has everything in force, and which key that is to follow
  *     log_ways  where a host's audit log is read by the others, with its proof (`../fleet/log_ways.ts`)
+ *     resealed  what is sealed, under the key that is to follow: it means nothing until that does
  *
  * A program meets newer tables: `oldest` decides. A newer program that only adds leaves it, and both run side by side; one after
  * whose change an older program would do wrong raises it, and every older one denies from its next look on.
@@ -18,7 +19,7 @@ import { ProxyError } from "../../core/errors.ts";
 import type { Link } from "./link.ts";
 
 /** The layout that this program makes. */
-export const LAYOUT = 2;
+export const LAYOUT = 3;
 
 /** Any number that nobody else locks by. */
 const LOCK = 7_305_431_209;
@@ -52,6 +53,15 @@ const STEPS: readonly (readonly string[])[] = [[
     origin text NOT NULL, ca text NOT NULL, proof text NOT NULL, PRIMARY KEY (fleet, id),
     FOREIGN KEY (fleet, id) REFERENCES slicer_proxy.hosts (fleet, id) ON DELETE CASCADE)`,
   "UPDATE slicer_proxy.layout SET version = 2", // an older program knows nothing of it, and does no harm
+], [
+  `ALTER TABLE slicer_proxy.fleets ADD COLUMN IF NOT EXISTS next_seal_check bytea,
+    ADD COLUMN IF NOT EXISTS next_seal_key_id text, ADD COLUMN IF NOT EXISTS former_seal_key_id text,
+    ADD COLUMN IF NOT EXISTS switched_at bigint`,
+  "ALTER TABLE slicer_proxy.hosts ADD COLUMN IF NOT EXISTS next_key text NOT NULL DEFAULT ''",
+  `CREATE TABLE IF NOT EXISTS slicer_proxy.resealed (
+    fleet text NOT NULL REFERENCES slicer_proxy.fleets (name) ON DELETE CASCADE,
+    key bytea NOT NULL, key_id text NOT NULL, former bytea NOT NULL, value bytea NOT NULL, PRIMARY KEY (fleet, key))`,
+  "UPDATE slicer_proxy.layout SET version = 3", // one that knows nothing of it never has the next key, and is waited for
 ]];
 
 /**

@@ -44,6 +44,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
   assertEquals(described, [
     "DELETE /proxy/v1/allows/{client}/{host}",
     "DELETE /proxy/v1/clients/{name}",
+    "DELETE /proxy/v1/seal-key/rotation",
     "DELETE /proxy/v1/secrets/{name}",
     "DELETE /proxy/v1/suspensions/all",
     "GET /healthz",
@@ -60,6 +61,7 @@ Deno.test("openapi.json describes every route of the app and no other", async ()
     "GET /proxy/v1/policy",
     "GET /proxy/v1/profiles",
     "GET /proxy/v1/requests",
+    "GET /proxy/v1/seal-key",
     "GET /proxy/v1/secrets",
     "GET /proxy/v1/secrets/{name}",
     "GET /proxy/v1/status",
@@ -199,6 +201,8 @@ const CALLS: readonly [operation: string, status: number, path: string, options?
   ["testSecret", 200, "/secrets/s/test", { body: {} }],
   ["testSecret", 400, "/secrets/s/test", { body: { url: 5 } }],
   ["testSecret", 404, "/secrets/nobody/test", { body: {} }],
+  ["getSealKey", 200, "/seal-key"],
+  ["cancelSealKeyRotation", 404, "/seal-key/rotation", { method: "DELETE" }],
   ["rotateSealKey", 200, "/seal-key/rotate", { body: {} }],
   ["rotateSealKey", 400, "/seal-key/rotate", { body: { key_file: "/none" } }],
   ["deleteSecret", 204, "/secrets/s", { method: "DELETE" }],
@@ -344,6 +348,34 @@ Deno.test("openapi.json: every response that is described is given, in the type 
   given.get("getFleet")?.add("404");
   assertEquals((await onSocket.call(`${V1}/audit?fleet=1`)).status, 404);
   given.get("readAudit")?.add("404");
+  // Of a fleet, which takes a database: `tests/e2e/fleet_seal_key_test.ts` has a real one.
+  const ids = { formerId: "0123456789abcdef", nextId: "fedcba9876543210" };
+  const rotation = { phase: "waiting", ...ids, waitingFor: ["host-2"], rows: 2, resealed: 0 };
+  const fleet = {
+    sealKey: { id: ids.formerId, file: "mk", nextFile: "mk.next" },
+    rotation: () => Promise.resolve(rotation),
+    beginRotation: () => Promise.resolve(),
+    cancelRotation: () => Promise.resolve(),
+  };
+  Object.assign(onSocket.control, { fleet });
+  const begun = await onSocket.call(`${V1}/seal-key/rotate`, { body: {} });
+  assertEquals([begun.status, JSON.parse(begun.text)], [202, {
+    id: ids.formerId,
+    key_file: "mk",
+    next_key_file: "mk.next",
+    rotation: {
+      phase: "waiting",
+      former_id: ids.formerId,
+      next_id: ids.nextId,
+      waiting_for: ["host-2"],
+      rows: 2,
+      resealed: 0,
+    },
+  }]);
+  given.get("rotateSealKey")?.add("202");
+  assertEquals((await onSocket.call(`${V1}/seal-key/rotation`, { method: "DELETE" })).status, 204);
+  given.get("cancelSealKeyRotation")?.add("204");
+  Object.assign(onSocket.control, { fleet: undefined });
   assertEquals((await onSocket.call(`${V1}/ui/links`, { method: "POST" })).status, 409);
   given.get("createUiLink")?.add("409");
   await Deno.remove(`${onSocket.dir}/state/state.kv`);

@@ -215,7 +215,16 @@ fleetTest(
       const made = (await a.createClient("ci-2")).token;
       await using b = await stage.host("host-2");
       assertEquals(b.clientByToken(made)?.name, "ci-2");
-      await assertCode(b.rotateSealKey(), "input.invalid"); // a fleet gets another key by docs/FLEET.md
+      const formerId = (await b.sealKey()).id;
+      await b.fleet?.beginRotation(undefined); // of two hosts that share the file
+      await until("another seal key is in force", async () => {
+        const { id, rotation } = await a.sealKey();
+        return id !== formerId && rotation === undefined && (await b.sealKey()).id === id;
+      });
+      assertEquals([token, made].map((each) => a.clientByToken(each)?.name), ["ci-1", "ci-2"]);
+      await using c = await stage.host("host-3");
+      assertEquals([token, made].map((each) => c.clientByToken(each)?.name), ["ci-1", "ci-2"]);
+      assertEquals(c.secretValue("s-1")?.value, "sk-planted");
     }
   },
 );

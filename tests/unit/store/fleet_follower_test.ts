@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { systemClock } from "../../../core/clock.ts";
 import { Follower } from "../../../store/fleet/follower.ts";
+import { SealKeys } from "../../../store/fleet/seal_keys.ts";
 import { deriveKeys } from "../../../store/seal.ts";
 import type { State } from "../../../store/state.ts";
 import type { Writer } from "../../../store/writer.ts";
@@ -49,7 +50,9 @@ fleetTest("a change of this host's own that fails in memory is made from the sto
 });
 
 Deno.test("Follower.makeOwn() stands where it stood when a committed change is not made in memory", async () => {
-  const follower = new Follower(await deriveKeys(new Uint8Array(32)), systemClock());
+  const log = { info: () => {}, warn: () => {}, error: () => {} };
+  const seal = new SealKeys("mk", await deriveKeys(new Uint8Array(32)), log);
+  const follower = new Follower(seal, systemClock());
   follower.begin({} as Writer, { sequence: 4, changeId: "a" });
   const change = () => {
     follower.moveTo({ sequence: 5, changeId: "b" });
