@@ -63,27 +63,33 @@ export interface HeapCost {
 }
 
 /**
- * Bytes of a request that outlive the collection of what is young, reckoned from samples. Collecting what has died young costs
+ * Bytes of a request or a new tunnel that outlive the collection of what is young, reckoned from samples. Collecting what has died young costs
  * nothing; these are copied, twice, and pile up until everything is collected.
  */
-export async function measureSurvivors(requests: number): Promise<number> {
+export async function measureSurvivors(count: number, what: Unit = "request"): Promise<number> {
   await using lab = await Lab.open({ preload: PROBE });
-  await lab.ask(WARM_UP, TUNNELS);
-  const old = await probed(lab, "survivors", () => lab.ask(requests, TUNNELS)) as { readonly head: HeapNode };
-  return Array.from(heapCosts(old.head, requests).byStage.values()).reduce((sum, each) => sum + each, 0);
+  await ASK[what](lab, WARM_UP[what]);
+  const old = await probed(lab, "survivors", () => ASK[what](lab, count)) as { readonly head: HeapNode };
+  return Array.from(heapCosts(old.head, count).byStage.values()).reduce((sum, each) => sum + each, 0);
 }
 
-/** What one of `requests` costs once its code is compiled. Takes some ten seconds. */
-export async function measureHeap(requests: number): Promise<HeapCost> {
+/** What one of `count` requests, or new tunnels, costs once its code is compiled. Takes some ten seconds. */
+export async function measureHeap(count: number, what: Unit = "request"): Promise<HeapCost> {
   await using lab = await Lab.open({ preload: PROBE });
-  await lab.ask(WARM_UP, TUNNELS);
-  const load = () => lab.ask(requests, TUNNELS);
-  const bytes = await probed(lab, "bytes", load) as number / requests;
+  await ASK[what](lab, WARM_UP[what]);
+  const load = () => ASK[what](lab, count);
+  const bytes = await probed(lab, "bytes", load) as number / count;
   const made = await probed(lab, "promises", load) as readonly [string, number][];
-  return { bytes, promises: made.reduce((sum, [, count]) => sum + count, 0) / requests };
+  return { bytes, promises: made.reduce((sum, [, each]) => sum + each, 0) / count };
 }
 
-const WARM_UP = 3_000;
+/** What is counted: a request in an open tunnel, or a new tunnel with one request. */
+type Unit = "request" | "tunnel";
+const ASK: Readonly<Record<Unit, (lab: Lab, count: number) => Promise<void>>> = {
+  request: (lab, count) => lab.ask(count, TUNNELS),
+  tunnel: (lab, count) => lab.askAnew(count, TUNNELS),
+};
+const WARM_UP: Readonly<Record<Unit, number>> = { request: 3_000, tunnel: 1_500 };
 /** As many as are busy at once: what is written in pieces, such as the log, is shared by so many requests. */
 const TUNNELS = 10;
 const BASE = 50;

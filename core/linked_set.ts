@@ -16,10 +16,16 @@ export interface Linked<T> {
 /** See the module. */
 export class LinkedSet<T extends Linked<T>> {
   #first: T | undefined;
+  #last: T | undefined;
   #size = 0;
 
   get size(): number {
     return this.#size;
+  }
+
+  /** The one that is in here for longest. */
+  get oldest(): T | undefined {
+    return this.#last;
   }
 
   add(member: T): void {
@@ -27,6 +33,7 @@ export class LinkedSet<T extends Linked<T>> {
     member.isLinked = true;
     member.next = this.#first;
     if (this.#first) this.#first.previous = member;
+    else this.#last = member;
     this.#first = member;
     this.#size++;
   }
@@ -38,6 +45,7 @@ export class LinkedSet<T extends Linked<T>> {
     if (previous) previous.next = next;
     else this.#first = next;
     if (next) next.previous = previous;
+    else this.#last = previous;
     member.isLinked = false;
     member.previous = member.next = undefined; // what is gone must not keep what came later
     this.#size--;

@@ -6,12 +6,24 @@
  * @module
  */
 import { parseIp } from "./cidr.ts";
+import { type Linked, LinkedSet } from "./linked_set.ts";
 import { cutAt } from "./text.ts";
+
+/** One connection. */
+class Newcomer implements Linked<Newcomer> {
+  readonly end: () => void;
+  isLinked = false;
+  previous: Newcomer | undefined = undefined;
+  next: Newcomer | undefined = undefined;
+
+  constructor(end: () => void) {
+    this.end = end;
+  }
+}
 
 /** The newcomers of one listener or of several. */
 export class Newcomers {
-  /** By source, oldest first. */
-  readonly #bySource = new Map<string, Set<() => void>>();
+  readonly #bySource = new Map<string, LinkedSet<Newcomer>>();
   #size = 0;
 
   /** How many there are. */
@@ -31,9 +43,10 @@ export class Newcomers {
    * @returns a function that takes it out: it has said who it is, or is gone
    */
   add(source: string, end: () => void): () => void {
-    const own = () => end();
-    const ofSource = this.#bySource.get(source) ?? new Set();
-    this.#bySource.set(source, ofSource.add(own));
+    const own = new Newcomer(end);
+    const ofSource = this.#bySource.get(source) ?? new LinkedSet();
+    ofSource.add(own);
+    this.#bySource.set(source, ofSource);
     this.#size++;
     return () => this.#remove(source, own);
   }
@@ -44,10 +57,10 @@ export class Newcomers {
    * @returns false when there is none
    */
   endOldest(source = this.#largest()): boolean {
-    const [oldest] = this.#bySource.get(source) ?? [];
+    const oldest = this.#bySource.get(source)?.oldest;
     if (!oldest) return false;
     this.#remove(source, oldest);
-    oldest();
+    oldest.end();
     return true;
   }
 
@@ -57,7 +70,7 @@ export class Newcomers {
     return largest;
   }
 
-  #remove(source: string, own: () => void): void {
+  #remove(source: string, own: Newcomer): void {
     const ofSource = this.#bySource.get(source);
     if (!ofSource?.delete(own)) return;
     this.#size--;

@@ -11,6 +11,7 @@ import { Deadlines } from "../core/deadlines.ts";
 import { messageOf, ProxyError } from "../core/errors.ts";
 import { formatHostPort } from "../core/host_port.ts";
 import { fitLimits, type Limits } from "../core/limits.ts";
+import { type Linked, LinkedSet } from "../core/linked_set.ts";
 import { logger } from "../core/log.ts";
 import { descriptorLimit } from "../core/native.ts";
 import { UpstreamClocks } from "../secrets/aws/clocks.ts";
@@ -132,7 +133,7 @@ export interface LocalProxy extends ProxyServer {
 /** How long the answers to what a stop has ended may take to leave. */
 const LAST_WORDS_MS = 500;
 
-interface OpenConnection {
+interface OpenConnection extends Linked<OpenConnection> {
   readonly stream: ClientStream;
   readonly state: ConnectionState;
   readonly done: Promise<void>;
@@ -208,7 +209,7 @@ class Server implements LocalProxy {
   #listeners: readonly Deno.TcpListener[];
   /** Former listeners too, until they are shut. */
   readonly #accepting = new Set<Accepting>();
-  readonly #open = new Set<OpenConnection>();
+  readonly #open = new LinkedSet<OpenConnection>();
   readonly #arrivals: Arrivals;
   #isStopping = false;
 
@@ -259,14 +260,14 @@ class Server implements LocalProxy {
     this.#isStopping = true;
     const { pool, http2Pool, grants, interceptor, limits } = this.#context;
     await Promise.all([...this.#accepting].map((each) => each[Symbol.asyncDispose]()));
-    for (const { stream, state } of this.#open) {
+    for (const { stream, state } of this.#open.those(() => true)) {
       state.isStopping = true;
       if (state.isIdle) stream.close();
     }
     await this.#drained(limits.drainTimeoutMs);
     grants.close(); // what waits for an upstream that is stuck would not notice that its client is gone
     await this.#drained(Math.min(LAST_WORDS_MS, limits.drainTimeoutMs)); // for the answers that say so
-    for (const { stream } of this.#open) stream.close();
+    for (const { stream } of this.#open.those(() => true)) stream.close();
     pool.close();
     http2Pool.close();
     await this.#drained(limits.drainTimeoutMs);
@@ -277,7 +278,7 @@ class Server implements LocalProxy {
   async #drained(ms: number): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
-    await Promise.race([Promise.all([...this.#open].map(({ done }) => done)), late]);
+    await Promise.race([Promise.all(this.#open.those(() => true).map(({ done }) => done)), late]);
     clearTimeout(timer);
   }
 
@@ -318,7 +319,14 @@ class Server implements LocalProxy {
         forget();
       },
     );
-    const open: OpenConnection = { stream, state, done };
+    const open: OpenConnection = {
+      stream,
+      state,
+      done,
+      isLinked: false,
+      previous: undefined,
+      next: undefined,
+    };
     this.#open.add(open);
   }
 

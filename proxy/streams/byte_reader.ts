@@ -63,10 +63,11 @@ export class ByteReader {
     this.#start += count;
   }
 
-  /** Takes what is here, as a copy of its own, for a splice to begin with. */
+  /** Takes what is here, with the buffer where nobody reads into it: the reader of an open tunnel needs none any more. */
   takeAll(): Uint8Array {
-    const bytes = this.available.slice();
-    this.#start = this.#end;
+    const bytes = this.#pending ? this.available.slice() : this.available;
+    if (this.#pending) this.#start = this.#end;
+    else this.#drop();
     return bytes;
   }
 
@@ -83,9 +84,13 @@ export class ByteReader {
   rest(): void {
     this.#nextSize = SMALLEST_BUFFER;
     if (this.size === 0 && !this.#pending && this.#buffer.length > SMALLEST_BUFFER) {
-      this.#buffer = new Uint8Array(0);
-      this.#start = this.#end = 0;
+      this.#drop();
     }
+  }
+
+  #drop(): void {
+    this.#buffer = new Uint8Array(0);
+    this.#start = this.#end = 0;
   }
 
   async #read(): Promise<boolean> {

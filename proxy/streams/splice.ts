@@ -21,6 +21,8 @@ export interface SpliceOptions {
   readonly afterATimeoutMs: number;
   /** The same, once `b` has ended. */
   readonly afterBTimeoutMs: number;
+  /** Closing either tells its peer as much as a half-close right before it: of TCP, or of TLS that says so when it is closed. */
+  readonly endByClosing?: boolean;
 }
 
 /** A splice under way. It owns both streams and has closed them when `done` resolves; `done` never rejects. */
@@ -39,6 +41,8 @@ export interface Splice {
 
 /** Joins `a` and `b`. */
 export function splice(a: ByteStream, b: ByteStream, options: SpliceOptions): Splice {
+  // Not `options` itself in any closure: the first bytes are not to be kept for as long as the splice.
+  const { deadlines, afterATimeoutMs, afterBTimeoutMs, endByClosing = false } = options;
   const state = {
     bytesToB: 0,
     bytesToA: 0,
@@ -60,23 +64,28 @@ export function splice(a: ByteStream, b: ByteStream, options: SpliceOptions): Sp
   };
   let deadline: Deadline | undefined = patienceMs === undefined
     ? undefined
-    : options.deadlines.start(patienceMs, onDue);
+    : deadlines.start(patienceMs, onDue);
   const touch = () => {
     if (patienceMs !== undefined) deadline?.restart(patienceMs);
   };
   const impatient = (ms: number) => {
     patienceMs = Math.min(ms, patienceMs ?? ms);
     if (deadline) deadline.restart(patienceMs);
-    else deadline = options.deadlines.start(patienceMs, onDue);
+    else deadline = deadlines.start(patienceMs, onDue);
+  };
+  let ended = 0;
+  const end = (to: ByteStream, ms: number) => {
+    if (++ended === 2 && endByClosing) return; // both are closed right away
+    return closeWriteQuietly(to).then(() => impatient(ms));
   };
   const toB = pump(a, b, options.firstToB, (count) => {
     state.bytesToB += count;
     touch();
-  }).then(() => impatient(options.afterATimeoutMs));
+  }).then(() => end(b, afterATimeoutMs));
   const toA = pump(b, a, options.firstToA, (count) => {
     state.bytesToA += count;
     touch();
-  }).then(() => impatient(options.afterBTimeoutMs));
+  }).then(() => end(a, afterBTimeoutMs));
   state.done = Promise.all([toB, toA]).then(() => {
     isOver = true;
     deadline?.stop();
@@ -89,7 +98,7 @@ export function splice(a: ByteStream, b: ByteStream, options: SpliceOptions): Sp
 const SMALLEST_BUFFER = 2_048;
 const LARGEST_BUFFER = 262_144;
 
-/** Copies until `from` ends or either side fails, then half-closes `to`. Never rejects. */
+/** Copies until `from` ends or either side fails. Never rejects. */
 async function pump(
   from: ByteStream,
   to: ByteStream,
@@ -101,6 +110,7 @@ async function pump(
       await writeAll(to, first);
       onBytes(first.length);
     }
+    first = undefined; // it is not to be kept for as long as the splice
     let buffer = new Uint8Array(SMALLEST_BUFFER);
     for (;;) {
       const count = await from.read(buffer);
@@ -121,5 +131,4 @@ async function pump(
     // Reset, broken pipe, or closed by us: in each case this direction is over. Deno cannot send a reset, so the
     // other side sees an end of stream.
   }
-  await closeWriteQuietly(to);
 }

@@ -61,3 +61,19 @@ Deno.test("LinkedSet.those() gives some, as they were", () => {
   assertEquals(some.map(({ name }) => name).toSorted(), ["a", "c"]);
   assertEquals(namesIn(set), "b");
 });
+
+Deno.test("LinkedSet knows its oldest member, whoever leaves", () => {
+  const set = new LinkedSet<Member>();
+  const [a, b, c] = ["a", "b", "c"].map((name) => new Member(name)) as [Member, Member, Member];
+  for (const member of [a, b, c]) set.add(member);
+  assertEquals(set.oldest, a);
+  set.delete(b);
+  assertEquals(set.oldest, a);
+  set.delete(a);
+  assertEquals(set.oldest, c);
+  set.add(a);
+  set.delete(c);
+  assertEquals(set.oldest, a);
+  set.delete(a);
+  assertEquals(set.oldest, undefined);
+});

@@ -83,6 +83,28 @@ Deno.test("takeAll() gives a copy that later reads leave alone", async () => {
   assertEquals(textOf(reader), "def");
 });
 
+Deno.test("takeAll() gives the buffer away, or a copy while a read is under way", async () => {
+  const buffers: ArrayBufferLike[] = [];
+  const [peer, stream] = makePipe(1_000);
+  const reader = new ByteReader({
+    read: (into) => {
+      buffers.push(into.buffer);
+      return stream.read(into);
+    },
+  });
+  await peer.write(new TextEncoder().encode("abc"));
+  await reader.fill();
+  assertEquals(reader.takeAll().buffer, buffers[0]); // who waits in an open tunnel holds none
+  await peer.write(new TextEncoder().encode("def"));
+  await reader.fill();
+  const pending = reader.fill();
+  const taken = reader.takeAll();
+  await peer.write(new TextEncoder().encode("ghi"));
+  await pending;
+  assertEquals(new TextDecoder().decode(taken), "def");
+  assertEquals(textOf(reader), "ghi");
+});
+
 Deno.test("rest() gives a large buffer back, and never bytes that are here", async () => {
   const sizes: number[] = [];
   const [peer, stream] = makePipe(1_000_000);

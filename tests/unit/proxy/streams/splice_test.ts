@@ -42,19 +42,35 @@ Deno.test("splice() passes bytes both ways, what was read before first, and coun
 });
 
 for (const [name, from, to] of [["a", "a", "b"], ["b", "b", "a"]] as const) {
-  Deno.test(`splice() keeps the other direction open after the end of ${name}`, async () => {
-    await using joint = await startSplice();
-    const body = "x".repeat(300_000);
-    await joint[from].send("request");
-    await joint[from].conn.closeWrite();
-    assertEquals(await joint[to].readAll(), "request");
-    const reading = joint[from].readAll();
-    await joint[to].send(body);
-    await joint[to].conn.closeWrite();
-    assertEquals((await soon("the reply", reading)).length, body.length);
-    await soon("both ended", joint.joined.done);
-  });
+  for (const endByClosing of [false, true]) {
+    Deno.test(`splice() keeps the other direction open after the end of ${name}, closing ${endByClosing}`, async () => {
+      await using joint = await startSplice({ endByClosing });
+      const body = "x".repeat(300_000);
+      await joint[from].send("request");
+      await joint[from].conn.closeWrite();
+      assertEquals(await joint[to].readAll(), "request");
+      const reading = joint[from].readAll();
+      await joint[to].send(body);
+      await joint[to].conn.closeWrite();
+      assertEquals((await soon("the reply", reading)).length, body.length);
+      await soon("both ended", joint.joined.done);
+    });
+  }
 }
+
+Deno.test("splice() half-closes both, or only the first to be told where the other is told by closing", async () => {
+  for (const [endByClosing, halfCloses] of [[false, 2], [true, 1]] as const) {
+    const events: string[] = [];
+    const stream = {
+      read: () => Promise.resolve(null),
+      write: (bytes: Uint8Array) => Promise.resolve(bytes.length),
+      closeWrite: () => Promise.resolve(void events.push("half")),
+      close: () => void events.push("close"),
+    };
+    await splice(stream, stream, { deadlines: new Deadlines(), ...PATIENT, endByClosing }).done;
+    assertEquals(events, [...Array(halfCloses).fill("half"), "close", "close"]);
+  }
+});
 
 Deno.test("splice() ends only by the time-out that is due", async (t) => {
   const rows: readonly (readonly [string, Partial<SpliceOptions>, "a" | "b" | undefined])[] = [
