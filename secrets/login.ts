@@ -280,8 +280,11 @@ export class LiveLogin implements AsyncDisposable {
   async #ask(slot: string, signal: AbortSignal): Promise<AccessToken> {
     const { clock, call } = this.#parts;
     if (this.#kind.rotates) {
-      for (let waitMs; (waitMs = await this.#begin()) > 0;) {
-        const token = await this.#fromElsewhere(waitMs, signal);
+      for (;;) {
+        const before = this.#value;
+        const waitMs = await this.#begin();
+        if (waitMs === 0) break;
+        const token = await this.#fromElsewhere({ before, waitMs }, signal);
         if (token) return token;
       }
     }
@@ -332,10 +335,13 @@ export class LiveLogin implements AsyncDisposable {
     return Math.max(clock.now() - sinceMs, clock.monotonic() - sinceMonotonic) < limitMs;
   }
 
-  /** The token that another host gets within `waitMs`; undefined when it gets none. @throws the signal's reason */
-  async #fromElsewhere(waitMs: number, signal: AbortSignal): Promise<AccessToken | undefined> {
+  /** The token that another host has got since the value was `before`, or gets within `waitMs`. @throws the signal's reason */
+  async #fromElsewhere(
+    { before, waitMs }: { readonly before: string; readonly waitMs: number },
+    signal: AbortSignal,
+  ): Promise<AccessToken | undefined> {
     const { promise: over, resolve } = Promise.withResolvers<void>();
-    const before = this.#value;
+    if (this.#value !== before) resolve(); // the look at the store has brought it
     const timer = setTimeout(resolve, waitMs);
     const onAbort = () => resolve();
     signal.addEventListener("abort", onAbort);

@@ -1,5 +1,7 @@
 /** Logins of a fleet are renewed once: by one host at a time, over `kill -9` and SIGSTOP of it at each point. */
 import { assert, assertEquals } from "@std/assert";
+import { parseStoreAddress } from "../../store/postgres/address.ts";
+import { PostgresDatabase } from "../../store/postgres/database.ts";
 import { LoginChild, LoginHost, putLogin } from "../support/fleet_login.ts";
 import { RotatingProvider } from "../support/rotating_provider.ts";
 import { soon } from "../support/sockets.ts";
@@ -137,5 +139,45 @@ fleetTest(
     await host.untilRenewed(provider); // long before the end of that lease, which is one of 90 s
     assertEquals(provider.uses.length, 1);
     assert(stage.lines.some((line) => line.includes("Cannot say whether the change was made")));
+  },
+);
+
+fleetTest(
+  "a host that finds a login renewed when its turn comes takes that, and asks nobody",
+  async (stage) => {
+    await using provider = new RotatingProvider();
+    await using a = await startHost(stage, "a", provider, 20_000);
+    await using b = await startHost(stage, "b", provider, 20_000);
+    await putLogin(a.state, provider);
+    await until("the login", () => b.state.getSecret("login") !== undefined);
+    await using db = await PostgresDatabase.open({
+      address: parseStoreAddress(stage.server.url),
+      password: () => Promise.resolve("change-me"),
+      caPem: await Deno.readTextFile(stage.server.caFile),
+      ...{ fleet: "default", timeoutMs: 20_000, name: "test", host: "test", now: () => Date.now() },
+    });
+    const waiting = (count: number) =>
+      until(`${count} wait for the fleet's lock`, async () => {
+        const sql = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted";
+        return Number(await stage.server.query(sql)) >= count;
+      });
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    provider.onRequest = () => {
+      asked.resolve();
+      return answer.promise;
+    };
+    const first = a.token();
+    await asked.promise;
+    let second: Promise<string> | undefined;
+    await db.inTurn(async () => {
+      answer.resolve();
+      await waiting(1); // what a got
+      second = b.token();
+      await waiting(2); // behind it
+    });
+    assertEquals(await Promise.all([first, second]), Array(2).fill("access-token-number-1"));
+    await b.credentials[Symbol.asyncDispose](); // a renewal that is under way ends first
+    assertEquals(provider.uses.map(({ by }) => by), ["a"]);
   },
 );
