@@ -27,6 +27,7 @@ Deno.test("seal-key rotate takes another key on all hosts of a fleet, when each 
       await one.program.ok(["secret", "create", "key", "--host", "a.test", "--value-file=-"], {
         stdin: "planted",
       });
+      await one.program.ok(["ca", "import"]);
       const former = /^sealed with key ([0-9a-f]{16}), which is in (\S+)$/.exec(
         await two.program.ok(["seal-key", "status"]),
       );
@@ -98,6 +99,7 @@ Deno.test("seal-key rotate takes another key on all hosts of a fleet, when each 
     await Deno.copyFile(mk1, `${mk2}.next`);
     await using _up = await two.up();
     assertMatch(await two.program.ok(["secret", "list"]), /key[^]*late/);
+    assertMatch(await two.program.ok(["ca", "show"]), /^from +store$/m);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -96,6 +96,28 @@ fleetTest(
   },
 );
 
+fleetTest("another seal key of the fleet takes CAs over, and the one before opens none", async (stage) => {
+  await Deno.mkdir(`${stage.dir}/keys`);
+  const sealKeyFile = `${stage.dir}/keys/mk`;
+  let stored;
+  {
+    await using host = await stage.host("host-1", { sealKeyFile });
+    await host.putCa(ca("sbox"));
+    await host.putCa(ca("lab"));
+    stored = host.storedCa("sbox");
+    await Deno.copyFile(sealKeyFile, `${stage.dir}/former`);
+    await host.fleet?.beginRotation(undefined);
+    await until("it is over", async () => {
+      const now = await host.sealKey().catch(() => undefined);
+      return now !== undefined && now.rotation === undefined;
+    });
+    assertEquals(host.storedCa("sbox"), stored);
+  }
+  await assertCode(stage.host("host-2", { sealKeyFile: `${stage.dir}/former` }), "seal.key-wrong");
+  await using host = await stage.host("host-1", { sealKeyFile });
+  assertEquals([host.storedCa("sbox"), host.listCas().length], [stored, 2]);
+});
+
 async function isThere(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
