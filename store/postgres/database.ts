@@ -355,8 +355,12 @@ export class PostgresDatabase implements Engine, SealedEngine {
   }
 
   /** Asks what is about more than rows. @throws ProxyError `store.away` */
-  query(text: string, parameters: readonly (string | number | null)[] = []): Promise<Answer[]> {
-    return this.#ask(text, parameters);
+  query(
+    text: string,
+    parameters: readonly (string | number | null)[] = [],
+    timeoutMs?: number,
+  ): Promise<Answer[]> {
+    return this.#ask(text, parameters, timeoutMs);
   }
 
   async #ask(
