@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { createHash } from "node:crypto";
-import { readSignature } from "../../../secrets/aws/client_signature.ts";
+import { isAuthParameter, isS3, readSignature } from "../../../secrets/aws/client_signature.ts";
 import { allowedPayloads } from "../../../secrets/aws/guard.ts";
 import { awsErrorCode, awsFault } from "../../../secrets/aws/fault.ts";
 import { readOffset, UpstreamClocks } from "../../../secrets/aws/clocks.ts";
@@ -180,4 +180,20 @@ Deno.test("UpstreamClocks follows an upstream's Date, and takes no nonsense", ()
   assertEquals(clocks.offsetMs("b 443"), 0);
   assertEquals(clocks.learn("a 443", date(0), now), true);
   assertEquals(clocks.offsetMs("a 443"), 0);
+});
+
+Deno.test("isS3() and isAuthParameter() know each name", () => {
+  assertEquals(["s3", "s3express", "s3-outposts", "s3-object-lambda"].filter(isS3).length, 4);
+  assertEquals(["sts", "s3-control", "dynamodb"].filter(isS3), []);
+  const names = [
+    "algorithm",
+    "credential",
+    "date",
+    "expires",
+    "security-token",
+    "signature",
+    "signedheaders",
+  ];
+  assertEquals(names.filter((name) => !isAuthParameter(`x-amz-${name}`)), []);
+  assertEquals(["x-amz-content-sha256", "X-Amz-Date", "x-amz-meta-a"].filter(isAuthParameter), []);
 });

@@ -272,3 +272,31 @@ Deno.test("parseGraphql() takes only what formatGraphql() writes", async (t) => 
     await t.step(text, () => assertEquals(parseGraphql(text), undefined));
   }
 });
+
+Deno.test("readGraphql() knows each member by which servers find a document that they keep", async (t) => {
+  for (const name of ["documentId", "id", "doc_id", "queryId", "hash", "sha256Hash"]) {
+    await t.step(name, () => {
+      assertEquals(read(post({ [name]: "kept-1" })), "hash(kept-1)");
+      assertEquals(read(get(`${name}=kept-1`)), "hash(kept-1)");
+      assertEquals(read(post({ [name]: "kept-1", [name.toUpperCase()]: "other" })), "unreadable");
+      assertEquals(read(post({ query: "{a}" }, { query: `${name}=kept-1` })), "unreadable");
+    });
+  }
+  for (const name of ["query", "operationName", "variables", "extensions"]) {
+    await t.step(name, () => {
+      assertEquals(read(post({ query: "{a}", [name.toUpperCase()]: null })), "unreadable");
+      assertEquals(read(post({ query: "{a}" }, { query: `${name}=x` })), "unreadable");
+    });
+  }
+  await t.step("extensions that could be taken for others", () => {
+    const kept = (extensions: object) => read(post({ extensions }));
+    assertEquals(kept({ persistedQuery: { sha256Hash: HASH } }), `hash(${HASH})`);
+    assertEquals(
+      kept({ persistedQuery: { sha256Hash: HASH }, PersistedQuery: { sha256Hash: "x" } }),
+      "unreadable",
+    );
+    assertEquals(kept({ persistedQuery: { sha256Hash: HASH, SHA256HASH: "x" } }), "unreadable");
+    assertEquals(kept({ persistedQuery: 1 }), "unreadable");
+    assertEquals(kept({ persistedQuery: null }), "unreadable");
+  });
+});

@@ -15,6 +15,11 @@ Deno.test("clientTlsFailure() names what the library's text means", async (t) =>
     ["unexpected end of file", "client-closed"],
     ["Connection reset by peer (os error 104)", "client-closed"],
     ["received fatal alert: UserCanceled", "tls-handshake"],
+    ["received fatal alert: AccessDenied", "tls-handshake"],
+    ...["CipherSuites", "KxGroups", "SignatureSchemes"].map((
+      what,
+    ): [string, Reason] => [`peer is incompatible: No${what}InCommon`, "tls-client-parameters"]),
+    ["received fatal alert: ProtocolVersion", "tls-version"],
     ["something new", "tls-handshake"],
   ];
   for (const [text, reason] of rows) {
@@ -42,6 +47,10 @@ Deno.test("upstreamTlsError() names the reason, says the host and not the librar
     ["invalid peer certificate: something new", "tls-weak-certificate"],
     ["received fatal alert: UnrecognisedName", "tls-wrong-name"],
     ["received fatal alert: ProtocolVersion", "tls-protocol"],
+    ["received fatal alert: HandshakeFailure", "tls-upstream-parameters"],
+    ["received fatal alert: InsufficientSecurity", "tls-upstream-parameters"],
+    ["invalid peer certificate: UnsupportedSignatureAlgorithm", "tls-weak-certificate"],
+    ["invalid peer certificate: BadSignature", "tls-weak-certificate"],
     ["received corrupt message of type InvalidContentType", "tls-protocol"],
     ["received fatal alert: CertificateRequired", "tls-client-certificate"],
     ["unexpected end of file", "upstream-closed"],
@@ -63,4 +72,22 @@ Deno.test("upstreamTlsError() names the reason, says the host and not the librar
       assertEquals(error.message.includes("invalid peer"), false);
     });
   }
+});
+
+Deno.test("what is said of a failed handshake is about its cause", () => {
+  const upstream = (text: string) => upstreamTlsError("up.test", new Error(text)).message;
+  const rows: readonly [text: string, words: string][] = [
+    ["invalid peer certificate: BadSignature", "its certificate's signature is wrong"],
+    ["invalid peer certificate: UnsupportedSignatureAlgorithm", "such as SHA-1"],
+    ["invalid peer certificate: Other(OtherError(UnsupportedCertVersion))", "X.509 version 1"],
+    ["invalid peer certificate: InvalidPurpose", "extended key usage"],
+    ["invalid peer certificate: something new", "is malformed"],
+    ["received fatal alert: ProtocolVersion", "does not speak TLS 1.2 or 1.3 on this port"],
+    ["something new", "the TLS handshake failed"],
+  ];
+  for (const [text, words] of rows) assertStringIncludes(upstream(text), words);
+  assertEquals(
+    clientTlsFailure(new Error("received fatal alert: UserCanceled"), { isOpenssl: false }).words,
+    "the client gave up the handshake",
+  );
 });
