@@ -261,3 +261,27 @@ Deno.test("answerOf() asks for a token in HTTP's way whatever the request speaks
     assertMatch(Buffer.from(made.body).toString(), /^slicer-proxy: /);
   }
 });
+
+Deno.test("limits of who asks are 429, those of the proxy 503; those of a minute say when to come back", async (t) => {
+  const rows: [reason: string, status: number, retryAfter: string | undefined][] = [
+    ["quota", 429, undefined],
+    ["budget", 429, undefined],
+    ["auth-throttled", 429, "60"],
+    ["overload", 503, undefined],
+  ];
+  for (const [reason, status, retryAfter] of rows) {
+    await t.step(reason, () => {
+      const refusal = refusalOf(new ProxyError("limit.reached", "x", { reason }));
+      const { fields } = answerOf(refusal, { fields: [] });
+      assertEquals(refusal.status, status);
+      assertEquals(fields.find(({ key }) => key === "retry-after")?.value, retryAfter);
+    });
+  }
+  await t.step("new hosts, and a time of their own", () => {
+    const refusal: Refusal = { status: 429, reason: "new-hosts", detail: "x" };
+    const after = (more: Partial<Refusal>) =>
+      answerOf({ ...refusal, ...more }, { fields: [] }).fields.find(({ key }) => key === "retry-after")
+        ?.value;
+    assertEquals([after({}), after({ retryAfterSeconds: 7 })], ["60", "7"]);
+  });
+});
