@@ -66,6 +66,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "it is asked for bytes that are there: the frame's length was checked before",
   },
   {
+    file: "proxy/http2/frames.ts",
+    at: "return ((bytes[at] ?? 0) << 24 | (bytes[at + 1] ?? 0) << 16 | (bytes[at + 2] ?? 0) << 8 |",
+    about: "bytes[at + 1] ?? 0 ⇒ 1",
+    why: "as for the byte before it: it is there",
+  },
+  {
     file: "proxy/http2/output.ts",
     at: "buffer[at] = length >>> 16;",
     about: "length >>> 16 ⇒ 17",
