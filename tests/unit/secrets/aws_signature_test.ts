@@ -168,8 +168,11 @@ Deno.test("awsFault() tells key, clock and region from a denied action", async (
 Deno.test("UpstreamClocks follows an upstream's Date, and takes no nonsense", () => {
   const now = Date.UTC(2026, 0, 2, 3, 4, 5);
   const date = (ms: number) => new Date(now + ms).toUTCString();
-  assertEquals(readOffset(date(59_000), now), 0);
-  assertEquals(readOffset(date(61_000), now), 61_000);
+  assertEquals([readOffset(date(59_000), now), readOffset(date(-59_000), now)], [0, 0]);
+  assertEquals([readOffset(date(60_000), now), readOffset(date(-60_000), now)], [60_000, -60_000]);
+  const year = 366 * 86_400_000;
+  assertEquals([readOffset(date(year), now), readOffset(date(year + 1_000), now)], [year, undefined]);
+  assertEquals(readOffset(undefined, now), undefined);
   assertEquals(readOffset(date(-3_600_000), now), -3_600_000);
   assertEquals(readOffset(date(400 * 86_400_000), now), undefined);
   assertEquals(readOffset("tomorrow", now), undefined);
@@ -180,6 +183,20 @@ Deno.test("UpstreamClocks follows an upstream's Date, and takes no nonsense", ()
   assertEquals(clocks.offsetMs("b 443"), 0);
   assertEquals(clocks.learn("a 443", date(0), now), true);
   assertEquals(clocks.offsetMs("a 443"), 0);
+  assertEquals([clocks.learn("a 443", "nonsense", now), clocks.learn("a 443", undefined, now)], [
+    false,
+    false,
+  ]);
+});
+
+Deno.test("UpstreamClocks keeps the clocks of 1,024 places, those that were used last", () => {
+  const now = Date.UTC(2026, 0, 2, 3, 4, 5);
+  const date = new Date(now + 600_000).toUTCString();
+  const clocks = new UpstreamClocks();
+  for (let i = 0; i < 1_024; i++) clocks.learn(`${i} 443`, date, now);
+  assertEquals(clocks.offsetMs("0 443"), 600_000); // and that was a use
+  clocks.learn("one more 443", date, now);
+  assertEquals(["0 443", "1 443", "2 443"].map((place) => clocks.offsetMs(place)), [600_000, 0, 600_000]);
 });
 
 Deno.test("isS3() and isAuthParameter() know each name", () => {
