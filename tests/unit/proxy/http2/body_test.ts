@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { Http2Body } from "../../../../proxy/http2/body.ts";
-import type { Http2Stream } from "../../../../proxy/http2/stream.ts";
+import type { Http2Stream } from "../../../../proxy/http2/types.ts";
 
 /** What a body uses of a stream: pieces, and how much of each was given back as credit. */
 function openBody(pieces: readonly number[], isBodyless = false) {
