@@ -68,7 +68,7 @@ export class Fleet implements Engine, SharedEngine {
   readonly #uplink: Uplink;
   readonly #keeper: CopyKeeper;
   /** What the store has been told to be in force here. */
-  #confirmed: number | undefined;
+  #confirmed: Position | undefined;
   #writer: Writer | undefined;
   /** The transaction that this host's change is made in. */
   #turn: Turn | undefined;
@@ -321,11 +321,11 @@ export class Fleet implements Engine, SharedEngine {
 
   /** Says what is in force here: in memory, in all threads, and after a restart. */
   async #confirm(): Promise<void> {
-    const sequence = this.#follower.inForce;
-    if (sequence === this.#confirmed) return;
+    const { inForce } = this.#follower;
+    if (inForce.sequence === this.#confirmed?.sequence) return;
     await this.#keeper.drop();
-    await this.hosts.sayApplied(sequence);
-    this.#confirmed = sequence;
+    await this.hosts.sayApplied(inForce);
+    this.#confirmed = inForce;
   }
 
   #takePolicy() {

@@ -34,7 +34,7 @@ export class Follower {
   #writer: Writer | undefined;
   #position: Position = { sequence: -1, changeId: undefined };
   /** Up to which change all is in force in every thread: later than {@linkcode #position} says, which an own change takes first. */
-  #inForce = -1;
+  #inForce = this.#position;
   /** Something of the view may be missing. */
   #mustReload = false;
   /** The last change that the store is known to have, and when all there was was in force here, by the monotonic clock. */
@@ -51,7 +51,7 @@ export class Follower {
   begin(writer: Writer, position: Position): void {
     this.#writer = writer;
     this.#position = position;
-    this.#inForce = position.sequence;
+    this.#inForce = position;
   }
 
   get position(): Position {
@@ -59,7 +59,7 @@ export class Follower {
   }
 
   /** Up to which change all is in force here, in every thread. */
-  get inForce(): number {
+  get inForce(): Position {
     return this.#inForce;
   }
 
@@ -79,8 +79,10 @@ export class Follower {
   async checkPast(db: PostgresDatabase): Promise<void> {
     const { sequence, changeId } = this.#position;
     const found = await db.changeIdAt(sequence);
-    if (found === undefined && sequence > 0) this.#mustReload = true; // too long ago to be known
-    else if (found !== changeId) throw lostChanges();
+    if (found === changeId) return;
+    if (found !== undefined) throw lostChanges();
+    checkHistory(await db.position(), this.#position); // it may have yet to come there
+    this.#mustReload = true; // too long ago to be known
   }
 
   /**
@@ -122,7 +124,7 @@ export class Follower {
     try {
       const value = await change();
       const after = this.#position;
-      this.#inForce = after.sequence;
+      this.#inForce = after;
       return { value, sequence: after === before ? undefined : after.sequence };
     } catch (error) {
       if (this.#position !== before) this.#mustReload = true; // committed, and not made in memory
@@ -185,7 +187,7 @@ export class Follower {
   #arrive(position: Position): void {
     this.#mustReload = false;
     this.#position = position;
-    this.#inForce = position.sequence;
+    this.#inForce = position;
   }
 
   #writerOf(): Writer {

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import type { PostgresDatabase } from "../postgres/database.ts";
+import type { Position, PostgresDatabase } from "../postgres/database.ts";
 import type { Answer } from "../postgres/link.ts";
 import type { HostFigures } from "./host_figures.ts";
 import { MAX_HOSTS, nameOf } from "./host_list.ts";
@@ -104,15 +104,17 @@ export class Hosts {
 
   /**
    * Says up to which change all is in force here. That it is written can wait for no disk and no standby: a server that loses it
-   * knows of an older change, and hosts say it again when they find the server anew.
+   * knows of an older change, and hosts say it again when they find the server anew. A server that has lost the change does not
+   * take it: another one will be at that place, which this host has not.
    */
-  async sayApplied(sequence: number): Promise<void> {
+  async sayApplied({ sequence, changeId }: Position): Promise<void> {
     const { id, instance } = this.#own;
     await this.#db().link.query(
       `WITH soon AS (SELECT set_config('synchronous_commit', 'off', true))
        UPDATE slicer_proxy.hosts SET applied = $4 FROM soon
-       WHERE fleet = $1 AND id = $2 AND instance = $3 AND applied < $4`,
-      [this.#db().fleet, id, instance, String(sequence)],
+       WHERE fleet = $1 AND id = $2 AND instance = $3 AND applied < $4
+         AND ($4 = 0 OR EXISTS (SELECT 1 FROM slicer_proxy.changes AS c WHERE c.fleet = $1 AND c.sequence = $4 AND c.id = $5))`,
+      [this.#db().fleet, id, instance, String(sequence), changeId ?? null],
     );
   }
 

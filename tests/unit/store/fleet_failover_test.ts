@@ -43,3 +43,37 @@ fleetTest(
     assertEquals(await spreadOf(() => a.createClient("ci-2")), { live: 2, waitingFor: [] });
   },
 );
+
+fleetTest(
+  "after a failover that lost changes, no host counts that has only changes that were lost",
+  async (stage) => {
+    await using standby = await PostgresServer.standbyOf(stage.server);
+    const caPem = await Deno.readTextFile(stage.server.caFile) + await Deno.readTextFile(standby.caFile);
+    const address = parseStoreAddress(
+      `postgres://slicer_proxy@localhost:${stage.server.port},localhost:${standby.port}/slicer_proxy`,
+    );
+    await using a = await stage.host("host-1", { address, caPem });
+    await a.createClient("ci-1");
+    await until(
+      "the standby has it",
+      async () => await standby.sql("SELECT applied FROM slicer_proxy.hosts") === "1",
+    );
+    await standby.query("ALTER SYSTEM SET primary_conninfo = ''");
+    await standby.query("SELECT pg_reload_conf()");
+    await until(
+      "it gets nothing more",
+      async () => await stage.server.query("SELECT count(*) FROM pg_stat_replication") === "0",
+    );
+    await a.createClient("ci-2");
+    await a.createClient("ci-3");
+    await stage.server.crash();
+    await standby.promote();
+    await until("host-1 finds it", () => stage.lines.some((line) => line.includes("lacks changes")));
+
+    await using b = await stage.host("host-2", { address, caPem });
+    assertEquals(await spreadOf(() => b.deleteClient("ci-1")), { live: 2, waitingFor: ["host-1"] });
+    assert(!a.isLost() && a.getClient("ci-1"), "the old policy is in force no more: nothing was shown");
+    const applied = await standby.sql("SELECT applied FROM slicer_proxy.hosts WHERE name = 'host-1'");
+    assertEquals(applied, "1");
+  },
+);

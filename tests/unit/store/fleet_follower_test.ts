@@ -60,5 +60,5 @@ Deno.test("Follower.makeOwn() stands where it stood when a committed change is n
   };
   await assertRejects(() => follower.makeOwn(change), Error, "planted");
   // A local copy that is taken now must not say that it has the change.
-  assertEquals([follower.position.sequence, follower.inForce], [4, 4]);
+  assertEquals([follower.position.sequence, follower.inForce.sequence], [4, 4]);
 });

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Hosts } from "../../../store/fleet/hosts.ts";
 import { RosterReader } from "../../../store/fleet/roster.ts";
 import { parseStoreAddress } from "../../../store/postgres/address.ts";
-import { PostgresDatabase } from "../../../store/postgres/database.ts";
+import { type Position, PostgresDatabase } from "../../../store/postgres/database.ts";
 import { type FleetStage, fleetTest } from "./fleet_support.ts";
 
 const GRACE_MS = 60_000;
@@ -30,6 +30,11 @@ async function openStore({ server }: FleetStage) {
     return answer;
   };
   return { db, read };
+}
+
+/** Makes a change: the first one there is. */
+function changeOn(db: PostgresDatabase): Promise<Position> {
+  return db.inTurn(({ commit }) => commit([]));
 }
 
 /** Puts hosts into the store that never say anything again. */
@@ -70,7 +75,7 @@ fleetTest("Hosts.look() finds every host that died, neighbours one after the oth
   let nowMs = 0;
   const hosts = new Hosts(ownHost(), () => db, () => nowMs);
   await hosts.sayHello();
-  await hosts.sayApplied(1);
+  await hosts.sayApplied(await changeOn(db));
   await addSilent(stage, 20);
   const lives =
     async () => (await stage.server.sql("SELECT count(*) FROM slicer_proxy.hosts WHERE NOT is_dead"));
@@ -94,7 +99,7 @@ fleetTest("Hosts.waitingFor() never says nobody where it has not looked at all",
   let nowMs = 0;
   const hosts = new Hosts(ownHost(), () => db, () => nowMs);
   await hosts.sayHello();
-  await hosts.sayApplied(1);
+  await hosts.sayApplied(await changeOn(db));
   await addSilent(stage, 250);
   await hosts.waitingFor(1, false);
   nowMs += LONG_MS;
@@ -112,7 +117,7 @@ fleetTest("Hosts: a silence counts on one connection only", async (stage) => {
   let db = first.db;
   const hosts = new Hosts(ownHost(), () => db, () => nowMs);
   await hosts.sayHello();
-  await hosts.sayApplied(1);
+  await hosts.sayApplied(await changeOn(db));
   await addSilent(stage, 1);
   await hosts.look();
   // A server that was restored from a backup counts its beats again: the same number is no silence.
@@ -122,6 +127,24 @@ fleetTest("Hosts: a silence counts on one connection only", async (stage) => {
   nowMs += LONG_MS;
   assertEquals(await hosts.waitingFor(1), { live: 1, names: [] });
 });
+
+fleetTest(
+  "Hosts.sayApplied() is not taken by a server that lacks the change, or has another in its place",
+  async (stage) => {
+    const { db } = await openStore(stage);
+    await using _ = db;
+    const hosts = new Hosts(ownHost(), () => db, () => 0);
+    await hosts.sayHello();
+    const lost = { sequence: 1, changeId: crypto.randomUUID() };
+    await hosts.sayApplied(lost);
+    const made = await changeOn(db);
+    assertEquals(await hosts.waitingFor(1), { live: 1, names: ["host-1"] });
+    await hosts.sayApplied(lost);
+    assertEquals(await hosts.waitingFor(1), { live: 1, names: ["host-1"] });
+    await hosts.sayApplied(made);
+    assertEquals(await hosts.waitingFor(1), { live: 1, names: [] });
+  },
+);
 
 Deno.test("RosterReader reads many hosts less often: what all hosts read grows as their number", async () => {
   const host = {
