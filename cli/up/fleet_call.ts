@@ -4,19 +4,18 @@
  * shown to nobody else.
  *
  * `node:tls` because it tells whose certificate was shown: the runtime's own calls trust the public roots whatever they are
- * told, and Deno 2.7 does so here as well (measured). So the certificate must bear that CA's own signature.
+ * told. The certificate must bear the signature of that CA, which is the first certificate of its chain.
  *
  * Not here: which hosts there are (`store/fleet/log_ways.ts`), and what their answers may hold (`api/fleet_answer.ts`).
  *
  * @module
  */
-import { X509Certificate } from "node:crypto";
 import { connect as dialTcp, type Socket } from "node:net";
 import { connect as startTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { messageOf, ProxyError } from "../../core/errors.ts";
 import { isIpLiteral, parseAuthority } from "../../core/host_port.ts";
 import { DEFAULT_LIMITS, FLEET_LOG_LIMITS } from "../../core/limits.ts";
-import { shutdownSocket } from "../../core/native.ts";
+import { cutHandshake, isSignedByOne } from "../../core/node_tls.ts";
 import { responseBody } from "../../proxy/http1/body.ts";
 import { readResponseHead } from "../../proxy/http1/head_reader.ts";
 import { formatRequestHead } from "../../proxy/http1/head_writer.ts";
@@ -25,9 +24,6 @@ import type { ResponseHead } from "../../proxy/message/message.ts";
 import { ByteReader, writeAll } from "../../proxy/streams/byte_reader.ts";
 import { NodeStream } from "../../proxy/streams/node_stream.ts";
 import type { LogWay } from "../../store/fleet/log_proof.ts";
-
-/** How long a handshake may take to notice that its connection has ended. */
-const SHUTDOWN_MS = 1_000;
 
 /** Whom to ask, and with what. */
 export type AskedHost = LogWay & { readonly token: string };
@@ -69,7 +65,6 @@ class HostCall {
   #tls: TLSSocket | undefined;
   /** In the middle of the handshake. */
   #isShaking = false;
-  #fallback: ReturnType<typeof setTimeout> | undefined;
   /** Why it was cut, when it was by this program. */
   #late: string | undefined;
 
@@ -92,27 +87,9 @@ class HostCall {
     this.#tcp.on("error", () => {}); // whoever waits for it is told
   }
 
-  /**
-   * Ends it in whatever state. A handshake that hangs is ended by its connection, and then fails: destroyed in the middle of
-   * it, Deno 2.7 keeps the descriptor for ever (measured).
-   */
+  /** Ends it in whatever state. */
   cut(): void {
-    clearTimeout(this.#fallback);
-    if (this.#isShaking && this.#shutdown()) {
-      this.#fallback = setTimeout(() => this.#destroy(), SHUTDOWN_MS);
-    } else this.#destroy();
-  }
-
-  #shutdown(): boolean {
-    const { localAddress, localPort, remoteAddress, remotePort } = this.#tcp;
-    if (!localAddress || !localPort || !remoteAddress || !remotePort) return false;
-    return shutdownSocket(
-      { hostname: localAddress, port: localPort },
-      { hostname: remoteAddress, port: remotePort },
-    );
-  }
-
-  #destroy(): void {
+    if (this.#isShaking && this.#tls) return cutHandshake(this.#tls, this.#tcp);
     this.#tls?.destroy();
     this.#tcp.destroy();
   }
@@ -160,7 +137,7 @@ class HostCall {
     tls.on("error", () => {});
     this.#isShaking = true;
     await isThere(tls, "secureConnect").finally(() => this.#isShaking = false);
-    if (!tls.authorized || !isSignedBy(this.#host.caPem, tls)) throw unreachable(WRONG_CA);
+    if (!tls.authorized || !isSignedByOne([this.#host.caPem], tls)) throw unreachable(WRONG_CA);
     return tls;
   }
 
@@ -204,15 +181,6 @@ function isThere(socket: Socket, event: "connect" | "secureConnect"): Promise<vo
 }
 
 const WRONG_CA = "its certificate is not one of the CA that it has named";
-
-/** True when the CA itself, which is the first certificate of its chain, has signed what the host has shown. */
-function isSignedBy(caPem: string, socket: TLSSocket): boolean {
-  try {
-    return new X509Certificate(socket.getPeerCertificate().raw).verify(new X509Certificate(caPem).publicKey);
-  } catch {
-    return false; // no certificate, or none that can be read
-  }
-}
 
 /** @throws ProxyError `api.refused` for an answer that is no log */
 function checkHead({ status, fields }: ResponseHead): void {

@@ -11,10 +11,11 @@
  * @module
  */
 import { connect as dialTcp, type Socket } from "node:net";
-import { connect as startTls } from "node:tls";
+import { connect as startTls, type TLSSocket } from "node:tls";
 import postgres from "postgres";
 import { messageOf, ProxyError } from "../../core/errors.ts";
 import { isIpLiteral } from "../../core/host_port.ts";
+import { certificatesIn, cutHandshake, isSignedByOne } from "../../core/node_tls.ts";
 import { formatStoreHost, formatStoreHosts, type StoreAddress, type StoreHost } from "./address.ts";
 
 /** How a server is reached and asked. */
@@ -201,26 +202,41 @@ function driverFor(socket: Socket, { address, password, name, onNotice }: DialOp
 }
 
 async function dial(host: StoreHost, { address, caPem, timeoutMs }: DialOptions): Promise<Socket> {
-  const socket = "folder" in host ? dialTcp(formatStoreHost(host)) : dialTcp(host.port, host.host);
-  let open: Socket = socket;
-  const timer = setTimeout(() => socket.destroy(new Error("no answer in time")), timeoutMs);
+  const tcp = "folder" in host ? dialTcp(formatStoreHost(host)) : dialTcp(host.port, host.host);
+  let tls: TLSSocket | undefined;
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    if (tls) cutHandshake(tls, tcp);
+    else tcp.destroy();
+  }, timeoutMs);
   try {
-    await eventOf(socket, "connect");
-    socket.setNoDelay(true);
-    socket.setKeepAlive(true, 30_000);
-    if (address.isEncrypted && !("folder" in host)) open = await encrypt(socket, host.host, caPem);
-    open.on("error", () => {}); // whoever asks is told by its end
-    return open;
+    await eventOf(tcp, "connect");
+    tcp.on("error", () => {}); // whoever asks is told by its end
+    tcp.setNoDelay(true);
+    tcp.setKeepAlive(true, 30_000);
+    if (!address.isEncrypted || "folder" in host) return tcp;
+    tls = await beginTls(tcp, host.host, caPem);
+    tls.on("error", () => {});
+    await eventOf(tls, "secureConnect");
+    if (isLate) throw new Error("it was cut"); // Deno 2.7 takes the end of a connection for that of the handshake
+    if (caPem !== undefined && !isSignedByOne(certificatesIn(caPem), tls)) throw new Error(WRONG_CA);
+    return tls;
   } catch (error) {
-    socket.on("error", () => {});
-    socket.destroy();
-    throw error;
+    tcp.on("error", () => {});
+    tls?.destroy();
+    tcp.destroy();
+    throw isLate ? new Error("no answer in time") : error;
   } finally {
     clearTimeout(timer);
   }
 }
 
-async function encrypt(socket: Socket, host: string, caPem: string | undefined): Promise<Socket> {
+const WRONG_CA =
+  "no CA of --store-ca has signed the server's certificate; where an intermediate CA has, the file needs that one";
+
+/** Resolves when the handshake has begun: in the turn of the server's answer, later Deno 2.7 has lost the socket. */
+async function beginTls(socket: Socket, host: string, caPem: string | undefined): Promise<TLSSocket> {
   socket.write(SSL_REQUEST);
   const answer = await eventOf(socket, "data");
   // One byte and no more: what came in clear behind it would be taken for a part of what is encrypted (CVE-2021-23222).
@@ -231,9 +247,7 @@ async function encrypt(socket: Socket, host: string, caPem: string | undefined):
   socket.on("error", () => {}); // told by the end of what is around it
   // An address is no name for SNI (RFC 6066 §3); the certificate has to be for it all the same.
   const named = isIpLiteral(host) ? { host } : { servername: host };
-  const tls = startTls({ socket, ...named, ...(caPem === undefined ? {} : { ca: caPem }) });
-  await eventOf(tls, "secureConnect");
-  return tls;
+  return startTls({ socket, ...named, ...(caPem === undefined ? {} : { ca: caPem }) });
 }
 
 /** The first event of that name; rejects when the socket ends before. */

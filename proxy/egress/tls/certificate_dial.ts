@@ -4,12 +4,11 @@
  *
  * @module
  */
-import type { TLSSocket } from "node:tls";
 import { ProxyError } from "../../../core/errors.ts";
 import { isIpLiteral } from "../../../core/host_port.ts";
-import { type Address, shutdownSocket } from "../../../core/native.ts";
 import type { Deadlines } from "../../../core/deadlines.ts";
 import type { Limits } from "../../../core/limits.ts";
+import { cutHandshake } from "../../../core/node_tls.ts";
 import type { ClientCertificate } from "../../../secrets/credential.ts";
 import { ByteReader } from "../../streams/byte_reader.ts";
 import { NodeStream } from "../../streams/node_stream.ts";
@@ -66,7 +65,7 @@ export async function dialWithCertificate(
     }
   });
   let isLate = false;
-  const cut = () => cutNodeSocket(socket, { hostname: address, port });
+  const cut = () => cutHandshake(socket);
   const deadline = deadlines.start(limits.handshakeTimeoutMs, () => {
     isLate = true;
     cut();
@@ -79,6 +78,7 @@ export async function dialWithCertificate(
       socket.once("close", () => reject(new Error("closed in the handshake")));
       if (signal.aborted) cut();
     });
+    if (isLate || signal.aborted) throw new Error("cut in the handshake"); // which Deno 2.7 may take for done
     socket.setNoDelay(true);
     const protocol = socket.alpnProtocol === "h2" ? "h2" : "http/1.1";
     if (!alpn.includes(protocol)) throw noCommonProtocol(host);
@@ -98,13 +98,4 @@ export async function dialWithCertificate(
     deadline.stop();
     signal.removeEventListener("abort", cut);
   }
-}
-
-/** Ends a connection in whatever state: closing alone would keep its descriptor until the peer closes. */
-export function cutNodeSocket(socket: TLSSocket, remote: Address): void {
-  const { localAddress, localPort } = socket;
-  if (localAddress !== undefined && localPort !== undefined) {
-    shutdownSocket({ hostname: localAddress, port: localPort }, remote);
-  }
-  socket.destroy();
 }

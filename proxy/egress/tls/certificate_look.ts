@@ -14,6 +14,7 @@
 import type { PeerCertificate, TLSSocket } from "node:tls";
 import type { ProxyError } from "../../../core/errors.ts";
 import { isIpLiteral } from "../../../core/host_port.ts";
+import { cutHandshake } from "../../../core/node_tls.ts";
 import { RecentMap } from "../../../core/recent_map.ts";
 import { refusedCertificate } from "../../tls/errors.ts";
 import {
@@ -23,7 +24,6 @@ import {
   type ShownName,
   shownUrl,
 } from "../../tls/shown_chain.ts";
-import { cutNodeSocket } from "./certificate_dial.ts";
 
 /** A handshake takes two or three round trips. */
 const LOOK_MS = 3_000;
@@ -88,6 +88,7 @@ const TELLABLE: ReadonlySet<string> = new Set(["tls-unknown-issuer", "tls-expire
 export async function lookAt({ host, port, address }: LookPlace): Promise<ShownChain | undefined> {
   let socket: TLSSocket | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let isLate = false;
   try {
     const { connect } = await import("node:tls");
     const opened = socket = connect({
@@ -100,15 +101,19 @@ export async function lookAt({ host, port, address }: LookPlace): Promise<ShownC
       opened.once("secureConnect", resolve);
       opened.on("error", reject); // for as long as the socket lives: an error that nobody takes ends the process
       opened.once("close", () => reject(new Error("closed in the handshake")));
-      timer = setTimeout(() => reject(new Error("too late")), LOOK_MS);
+      timer = setTimeout(() => {
+        isLate = true;
+        cutHandshake(opened);
+      }, LOOK_MS);
     });
+    if (isLate) return undefined; // Deno 2.7 takes the end of a connection for that of the handshake
     // Deno 2.7 takes everything for authorized in this mode, and gives the first certificate alone.
     return { certificates: certificatesOf(opened.getPeerCertificate(true)), isWhole: !opened.authorized };
   } catch {
     return undefined; // it was refused before, and that is still all there is to say
   } finally {
     clearTimeout(timer);
-    if (socket) cutNodeSocket(socket, { hostname: address, port });
+    socket?.destroy();
   }
 }
 
