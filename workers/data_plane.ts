@@ -180,7 +180,7 @@ class DataPlane {
   #update(update: PolicyUpdate): void {
     this.#policy?.update(update);
     if (update.trusted && this.#trust.replace(update.trusted)) this.#server?.retireUpstreams();
-    if (update.changes.some(({ kind }) => kind === "ca")) {
+    if (update.isOtherCa || update.changes.some(({ kind }) => kind === "ca")) {
       this.#caPem.forget();
       this.#server?.retireCertificates();
     }

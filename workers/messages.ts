@@ -51,6 +51,8 @@ export interface PolicyUpdate {
   readonly closed?: readonly ClosedEndpoints[];
   /** Whom to trust upstream. */
   readonly trusted?: readonly TrustedFor[];
+  /** Another CA signs, be it that the store has had it for a while. */
+  readonly isOtherCa?: boolean;
 }
 
 /** Memory of all threads; see `shared_counts.ts`, `shared_ports.ts`, `signals.ts` and `shared_exchanges.ts`. */

@@ -19,7 +19,7 @@ import { type Leaf, mintLeaf } from "../../ca/leaf.ts";
 import { LeafCache } from "../../ca/leaf_cache.ts";
 import { startRenewal } from "../../ca/renewal.ts";
 import type { Authority } from "../../ca/signer.ts";
-import type { Clock } from "../../core/clock.ts";
+import { callAt, type Clock } from "../../core/clock.ts";
 import { isProxyError, messageOf, ProxyError } from "../../core/errors.ts";
 import type { LineLog } from "../../core/log.ts";
 import type { Certificates } from "../../proxy/context.ts";
@@ -28,6 +28,10 @@ import type { State } from "../../store/state.ts";
 
 /** What stands for a folder in messages about a CA in the store. */
 export const STORE_PLACE = "the store";
+
+/** When a CA that cannot be used is looked at again, each time twice as late. */
+const RETRY_MS = 1_000;
+const LAST_RETRY_MS = 60_000;
 
 /** See {@linkcode ProxyCertificates}. */
 export interface CertificatesOptions {
@@ -58,6 +62,8 @@ export class ProxyCertificates implements Certificates, Disposable {
   /** Never rejects. Whoever wants a certificate waits for it: then none of before is given out after a change. */
   #switching: Promise<void> = Promise.resolve();
   #endRenewal = () => {};
+  #endRetry = () => {};
+  #isClosed = false;
   readonly #unfollow: () => void;
   /** Is told, at once, that another CA signs from now on. */
   onSwitch: () => void = () => {};
@@ -124,9 +130,10 @@ export class ProxyCertificates implements Certificates, Disposable {
 
   /** A certificate for the API, which is to be replaced when another CA signs. */
   async forApi(names: readonly string[]): Promise<Leaf> {
-    const version = this.#seen; // before: it may change meanwhile
+    await this.#switching;
+    const [version, inForce] = [this.#seen, this.#inForce]; // before: they may change meanwhile
     const leaf = await this.#mint(names);
-    const isPast = () => this.#seen !== version;
+    const isPast = () => this.#seen !== version || this.#inForce !== inForce;
     return {
       ...leaf,
       get renewAt() {
@@ -137,6 +144,8 @@ export class ProxyCertificates implements Certificates, Disposable {
 
   [Symbol.dispose](): void {
     this.#unfollow();
+    this.#isClosed = true;
+    this.#endRetry();
     this.#endRenewal();
   }
 
@@ -154,17 +163,27 @@ export class ProxyCertificates implements Certificates, Disposable {
     this.onSwitch();
   }
 
-  async #take(stored: StoredCa): Promise<void> {
+  async #take(stored: StoredCa, tries = 0): Promise<void> {
     const { clock, hostgroup, log } = this.#options;
+    this.#endRetry();
     try {
       const authority = await openAuthority(pairOf(stored), STORE_PLACE, clock);
       this.#inForce = { authority, version: stored.record.version };
       this.leaves.setAuthority(authority);
       this.#renewInTime();
+      if (tries > 0) this.onSwitch(); // what was made since the first try is of the one before
       const { fingerprint } = await describeCertificate(authority.certPem, STORE_PLACE);
       log.info(`the CA of host group ${hostgroup} is that of the store from now on, SHA-256 ${fingerprint}`);
     } catch (error) {
-      log.error(`the CA in the store is not used, and the one of before signs on: ${messageOf(error)}`);
+      if (tries === 0) {
+        log.error(`the CA in the store is not used, and the one of before signs on: ${messageOf(error)}`);
+      }
+      if (this.#isClosed) return;
+      // By this host's clock it may begin in a moment: then it must not be the only host that signs with another.
+      const retryAt = clock.now() + Math.min(RETRY_MS * 2 ** tries, LAST_RETRY_MS);
+      this.#endRetry = callAt(clock, retryAt, () => {
+        this.#switching = this.#switching.then(() => this.#take(stored, tries + 1));
+      });
     }
   }
 
@@ -232,15 +251,18 @@ async function renewed(
   const { authority, version: ifVersion } = found;
   if (!isRenewalDue(authority, clock)) return { ...found, outcome: "loaded" };
   try {
-    const certPem = await authority.renewedCertPem(clock.now());
-    await state.renewCa(hostgroup, { ifVersion, certPem }); // unless another host has, a moment ago
+    const make = async (nowMs: number) =>
+      isRenewalDue(authority, { now: () => nowMs }) ? await authority.renewedCertPem(nowMs) : undefined;
+    await state.renewCa(hostgroup, { ifVersion, make }); // unless another host has, a moment ago
   } catch (error) {
     // Seven days are left for the store to come back.
     if (!(error instanceof ProxyError) || authority.notAfterMs <= clock.now()) throw error;
     return { ...found, outcome: "loaded", renewalError: error };
   }
+  const now = await open();
+  if (now.version === ifVersion) return { ...found, outcome: "loaded" }; // it is not due by the store's clock
   log.info(`the CA of host group ${hostgroup} was renewed in the store`);
-  return { ...await open(), outcome: "renewed" };
+  return { ...now, outcome: "renewed" };
 }
 
 /** Says that the CA in files is not the one that signs, when VMs would notice. */

@@ -52,7 +52,7 @@ export interface DataPlane extends Pick<ProxyServer, "addresses" | "counters">, 
   addOwnPort(port: number): void;
   /** Trusts exactly these upstream; resolves when every thread does. Connections of before are not used again where one has gone. */
   trust(trusted: readonly TrustedFor[]): Promise<void>;
-  /** Another CA signs from now on. Workers are told with the change of the policy that it is. */
+  /** Another CA signs from now on. */
   retireCertificates(): void;
   /** The machine has slept: upstream connections of before are not used again. Workers notice that themselves. */
   woke(): void;
@@ -168,7 +168,7 @@ async function startThreads(
       trusted = now; // for a worker that starts later
       return workers.update({ changes: [], trusted });
     },
-    retireCertificates: () => {},
+    retireCertificates: () => void workers.update({ changes: [], isOtherCa: true }),
     woke: () => {},
     flush: () => workers.flush(),
     get replacedWorkers() {

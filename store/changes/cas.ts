@@ -29,7 +29,11 @@ export interface CaInput {
 export interface CaRenewal {
   /** The version that it is for. Another one is left alone. */
   readonly ifVersion: string;
-  readonly certPem: string;
+  /**
+   * Makes it at that time, which is the store's, epoch milliseconds; undefined when that is too early. A host whose clock is ahead
+   * must not give all others a CA that has not begun.
+   */
+  readonly make: (nowMs: number) => Promise<string | undefined>;
 }
 
 /** See `State.putCa`. */
@@ -60,10 +64,12 @@ export async function putCa(writer: Writer, input: CaInput): Promise<CaRecord> {
 export async function renewCa(
   writer: Writer,
   hostgroup: string,
-  { ifVersion, certPem }: CaRenewal,
+  { ifVersion, make }: CaRenewal,
 ): Promise<void> {
   const old = writer.view.ca(hostgroup);
   if (old?.record.version !== ifVersion) return; // another host has done it, or there is another CA
+  const certPem = await make(await writer.storeTime());
+  if (certPem === undefined) return;
   checkStorable(certPem, MAX_CA_CERT_CHARS, "certificate");
   const renewed = { version: crypto.randomUUID(), certPem, renewedAt: writer.clock.now() };
   await keep(writer, { record: { ...old.record, ...renewed }, keyPem: old.keyPem });

@@ -89,12 +89,12 @@ Deno.test("State.renewCa() changes the version that it is for, and no other", as
   await using folder = await tempFolder();
   await using state = await openState(folder.state);
   const first = await state.putCa(ca("sbox"));
-  await state.renewCa("sbox", { ifVersion: first.version, certPem: "renewed" });
+  await state.renewCa("sbox", { ifVersion: first.version, make: () => Promise.resolve("renewed") });
   const renewed = state.storedCa("sbox");
   assertEquals([renewed?.record.certPem, renewed?.keyPem], ["renewed", KEY_PEM]);
   assertNotEquals(renewed?.record.version, first.version);
-  await state.renewCa("sbox", { ifVersion: first.version, certPem: "late" });
-  await state.renewCa("lab", { ifVersion: first.version, certPem: "late" });
+  await state.renewCa("sbox", { ifVersion: first.version, make: () => Promise.resolve("late") });
+  await state.renewCa("lab", { ifVersion: first.version, make: () => Promise.resolve("late") });
   assertEquals(state.storedCa("sbox")?.record.certPem, "renewed");
   assertEquals(state.listCas().length, 1);
 });

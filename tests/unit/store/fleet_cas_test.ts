@@ -36,8 +36,8 @@ fleetTest("a CA is on every host when the call returns, and its key in no row in
   const { version } = a.listCas()[0] ?? { version: "" };
   // Both find it due at the same time: one does it.
   await Promise.all([
-    a.renewCa("sbox", { ifVersion: version, certPem: "by a" }),
-    b.renewCa("sbox", { ifVersion: version, certPem: "by b" }),
+    a.renewCa("sbox", { ifVersion: version, make: () => Promise.resolve("by a") }),
+    b.renewCa("sbox", { ifVersion: version, make: () => Promise.resolve("by b") }),
   ]);
   await until("both have the one", () => a.listCas()[0]?.version === b.listCas()[0]?.version);
   assertEquals(a.storedCa("sbox"), b.storedCa("sbox"));
@@ -49,6 +49,25 @@ fleetTest("a CA is on every host when the call returns, and its key in no row in
   }
   await assertCode(stage.host("host-3", { sealKeyFile: await otherKey(stage) }), "seal.key-wrong");
 });
+
+fleetTest(
+  "a CA is renewed by the clock of the store, not by that of a host which is years ahead",
+  async (stage) => {
+    const { now, monotonic } = systemClock();
+    await using ahead = await stage.host("host-1", {
+      clock: { now: () => now() + 4 * 365 * 86_400_000, monotonic },
+    });
+    const { version } = await ahead.putCa(ca("sbox"));
+    const asked: number[] = [];
+    await ahead.renewCa("sbox", {
+      ifVersion: version,
+      make: (nowMs) => Promise.resolve(void asked.push(nowMs)),
+    });
+    const [nowMs = 0] = asked;
+    assertEquals(Math.abs(nowMs - Date.now()) < 3_600_000, true, `${nowMs}`);
+    assertEquals(ahead.listCas()[0]?.version, version); // it was too early
+  },
+);
 
 async function otherKey({ dir }: FleetStage): Promise<string> {
   await Deno.writeTextFile(`${dir}/other`, `${"ab".repeat(32)}\n`, { mode: 0o600 });

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@st
 import { createAuthority, describeAuthority, RENEW_BEFORE_MS } from "../../../../ca/authority.ts";
 import { describeCertificate } from "../../../../ca/description.ts";
 import type { Leaf } from "../../../../ca/leaf.ts";
-import { AUTHORITY_LIFE_MS } from "../../../../ca/signer.ts";
+import { AUTHORITY_LIFE_MS, BACKDATE_MS } from "../../../../ca/signer.ts";
 import { ProxyCaDesk } from "../../../../cli/up/ca_desk.ts";
 import { ProxyCertificates } from "../../../../cli/up/certificates.ts";
 import type { State } from "../../../../store/state.ts";
@@ -99,6 +99,45 @@ Deno.test("ProxyCertificates renews the CA in the store, in time and at a start,
     assertEquals(await keyOf(), key);
   }
   assertEquals(stage.state.listCas()[0]?.renewedAt, stage.clock.nowMs);
+});
+
+Deno.test("ProxyCertificates: a host whose clock is ahead of the store's gives nobody a CA that has not begun", async () => {
+  await using stage = await startStage();
+  const { state, clock, options } = stage;
+  const brought = await makeFiles(`${stage.folder.path}/new`, clock);
+  await state.putCa({ ...brought, hostgroup: "sbox", check: () => Promise.resolve() });
+  const storeMs = clock.nowMs;
+  const renewCa: State["renewCa"] = (hostgroup, { ifVersion, make }) =>
+    state.renewCa(hostgroup, { ifVersion, make: () => make(storeMs) });
+  const { storedCa, listCas, onChange } = state;
+  const ofFleet = {
+    renewCa,
+    fleet: undefined,
+    storedCa: storedCa.bind(state),
+    listCas: listCas.bind(state),
+    onChange: onChange.bind(state),
+  };
+  const ahead = { ...options, state: ofFleet, clock: new SetClock(storeMs + AUTHORITY_LIFE_MS - 1_000) };
+  using certificates = await ProxyCertificates.open(ahead);
+  assertEquals([certificates.authority.certPem, certOf(state)], [brought.certPem, brought.certPem]);
+  assertEquals(stage.lines.some((line) => line.includes("was renewed")), false);
+});
+
+Deno.test("ProxyCertificates: a CA that begins in a moment, by this host's clock, signs then", async () => {
+  await using stage = await startStage();
+  using certificates = await stage.open();
+  const former = certificates.authority.certPem;
+  const brought = await makeFiles(`${stage.folder.path}/new`, stage.clock);
+  stage.clock.nowMs -= BACKDATE_MS + 1_000; // this host's clock is behind that of the host which took it
+  const told: string[] = [];
+  certificates.onSwitch = () => void told.push("switch");
+  await stage.state.putCa({ ...brought, hostgroup: "sbox", check: () => Promise.resolve() });
+  await certificates.settled();
+  assertEquals([await certificates.forTrust(), told.length], [former, 1]);
+  stage.clock.nowMs += 1_000;
+  await until("it signs", () => certificates.authority.certPem === brought.certPem);
+  assertEquals([told.length, certificates.isStored], [2, true]); // what was made meanwhile is given up, too
+  assertEquals(stage.lines.filter((line) => line.includes("is not used")).length, 1);
 });
 
 function certOf(state: State): string {
