@@ -112,13 +112,26 @@ export async function bringNextKey(path: string, brought: string): Promise<Uint8
   return key;
 }
 
-/** Resolves when the next key of `path` will be there after a loss of power, too: others may have written it. */
-export async function syncNextKey(path: string): Promise<void> {
-  {
-    using file = await Deno.open(nextKeyPath(path));
-    await file.sync();
+/**
+ * Resolves when the key at `path` will be there after a loss of power, too: others may have written it a moment ago.
+ *
+ * @throws ProxyError `state.write-failed`
+ */
+export async function syncKey(path: string): Promise<void> {
+  try {
+    {
+      using file = await Deno.open(path);
+      await file.sync();
+    }
+    // Secret mounts are made of links.
+    for (const each of new Set([path, await Deno.realPath(path)])) await syncFolderOf(each);
+  } catch (cause) {
+    throw new ProxyError(
+      "state.write-failed",
+      `Cannot rely on the seal key ${path}, which may not be on the disk: ${messageOf(cause)}`,
+      { cause },
+    );
   }
-  await syncFolderOf(path);
 }
 
 /**

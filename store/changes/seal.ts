@@ -17,7 +17,14 @@
 import { ProxyError } from "../../core/errors.ts";
 import { deriveKeys, type StoreKeys } from "../seal.ts";
 import { makeProof } from "../seal_proof.ts";
-import { installNextKey, loadSealKey, makeNextKey, previousKeyPath, readNextKey } from "../seal_key.ts";
+import {
+  installNextKey,
+  loadSealKey,
+  makeNextKey,
+  previousKeyPath,
+  readNextKey,
+  syncKey,
+} from "../seal_key.ts";
 import { sealedRows } from "../sealed_rows.ts";
 import type { Writer } from "../writer.ts";
 
@@ -59,6 +66,7 @@ export async function rotateSealKey(
       hint: "openssl rand -hex 32 makes another",
     });
   }
+  if (!isMade) await syncKey(brought); // whoever wrote it has perhaps not waited for the disk
   const keys = { ...made, token: former.token };
   const rows = await sealedRows(writer.view, keys.sealing);
   await writer.reseal(

@@ -60,7 +60,7 @@ export class SealKeys {
   async readNext({ sealCheck }: NewSeal): Promise<StoreKeys | undefined> {
     const next = await files.readNextKey(this.file);
     const keys = next && await openProof(await deriveKeys(next), sealCheck);
-    if (keys) await files.syncNextKey(this.file);
+    if (keys) await files.syncKey(this.nextFile);
     return keys;
   }
 

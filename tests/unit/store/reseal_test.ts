@@ -35,6 +35,24 @@ Deno.test("State.rotateSealKey() changes nothing when the rows cannot be written
   assertEquals(await Deno.readTextFile(`${folder.state}/mk.previous`), before);
 });
 
+Deno.test("State.rotateSealKey() seals nothing with a brought key that may be on no disk yet", async () => {
+  await using folder = await tempFolder();
+  await using state = await openState(folder.state);
+  const before = (await state.sealKey()).id;
+  const brought = `${folder.path}/brought`;
+  await Deno.writeTextFile(brought, `${"cd".repeat(32)}\n`, { mode: 0o600 });
+  const sync = Deno.FsFile.prototype.sync;
+  Deno.FsFile.prototype.sync = () => Promise.reject(new Error("disk is full"));
+  try {
+    const error = await assertRejects(() => state.rotateSealKey(brought), ProxyError);
+    assertEquals(error.code, "state.write-failed");
+  } finally {
+    Deno.FsFile.prototype.sync = sync;
+  }
+  assertEquals((await state.sealKey()).id, before);
+  assertEquals((await state.rotateSealKey(brought)).formerId, before);
+});
+
 Deno.test("State.rotateSealKey() loses no change that comes while its last rows cannot be moved", async () => {
   await using folder = await tempFolder();
   {
