@@ -14,7 +14,7 @@ import { type AdmittedExchange, idleTimeoutOf } from "../exchange.ts";
 import { type HeaderField, listOf, removeHopByHop } from "../message/fields.ts";
 import { grpcStatusIn } from "../message/grpc.ts";
 import type { MessageBody, ResponseHead, UpstreamLeg } from "../message/message.ts";
-import { passedInTurn } from "../streams/turn_share.ts";
+import { turnAfter } from "../streams/turn_share.ts";
 import type { TokenWatch } from "./token_watch.ts";
 import { narrowAnswer } from "./narrowed_answer.ts";
 
@@ -147,7 +147,7 @@ export class Relay {
         seen.release();
         this.#received += piece.length;
         this.#course.touch(idleTimeoutMs);
-        const turn = passedInTurn(piece.length);
+        const turn = turnAfter(piece.length);
         if (turn) await turn;
       } else if (!seen.done && !await seen.fill()) {
         throw new ProxyError(

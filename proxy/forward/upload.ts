@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { ProxyError } from "../../core/errors.ts";
-import { passedInTurn } from "../streams/turn_share.ts";
+import { turnAfter } from "../streams/turn_share.ts";
 import { GrowingBytes } from "../../core/growing_bytes.ts";
 import { MAX_HASHED_BODY_BYTES } from "../../core/limits.ts";
 import { clientGone, type Course } from "../course.ts";
@@ -165,7 +165,7 @@ export class Upload {
         if (out.length > 0) await leg.write(out, body.done && body.trailers === undefined);
         this.#note(piece);
         body.release();
-        const turn = passedInTurn(piece.length);
+        const turn = turnAfter(piece.length);
         if (turn) await turn;
       }
       if (body.done) break;

@@ -7,7 +7,7 @@
  */
 import type { Deadline, Deadlines } from "../../core/deadlines.ts";
 import { type ByteStream, closeQuietly, closeWriteQuietly, writeAll } from "./byte_reader.ts";
-import { passedInTurn } from "./turn_share.ts";
+import { turnAfter } from "./turn_share.ts";
 
 export interface SpliceOptions {
   readonly deadlines: Deadlines;
@@ -117,7 +117,7 @@ async function pump(
       if (count === null) break;
       await writeAll(to, count === buffer.length ? buffer : buffer.subarray(0, count));
       onBytes(count);
-      const turn = passedInTurn(count);
+      const turn = turnAfter(count);
       if (turn) await turn;
       if (count === buffer.length) {
         if (count < LARGEST_BUFFER) {

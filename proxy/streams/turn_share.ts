@@ -15,23 +15,41 @@ const MOST_BYTES = 524_288;
 const LEAST_PIECE_BYTES = 8_192;
 
 /** Of this thread's turn. */
-let bytesInTurn = 0;
-let turnEnds: Promise<void> | undefined;
+let left = MOST_BYTES;
+let isArmed = false;
+/** The oldest first. */
+const waiting: { readonly bytes: number; readonly enter: () => void }[] = [];
 
 /**
- * Counts a piece that was passed on.
+ * Asks for the next piece's turn.
  *
- * @returns what to wait for before the next one; undefined when there is room in this turn
+ * @param bytes of the piece before it, which it will be like
+ * @returns what to wait for; undefined when there is room in this turn
  */
-export function passedInTurn(bytes: number): Promise<void> | undefined {
+export function turnAfter(bytes: number): Promise<void> | undefined {
   if (bytes < LEAST_PIECE_BYTES) return undefined;
-  bytesInTurn += bytes;
-  turnEnds ??= new Promise((resolve) => {
-    setImmediate(() => {
-      bytesInTurn = 0;
-      turnEnds = undefined;
-      resolve();
-    });
-  });
-  return bytesInTurn < MOST_BYTES ? undefined : turnEnds;
+  arm();
+  if (left > 0 && waiting.length === 0) {
+    left -= bytes;
+    return undefined;
+  }
+  return new Promise((enter) => waiting.push({ bytes, enter }));
+}
+
+function arm(): void {
+  if (isArmed) return;
+  isArmed = true;
+  setImmediate(begin);
+}
+
+function begin(): void {
+  isArmed = false;
+  left = MOST_BYTES;
+  if (waiting.length > 0) arm();
+  while (left > 0) {
+    const next = waiting.shift();
+    if (!next) return;
+    left -= next.bytes;
+    next.enter();
+  }
 }

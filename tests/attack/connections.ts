@@ -39,8 +39,8 @@ export const connectionAttacks: readonly Attack[] = [
     name: "bulk",
     about: "eight endless answers, taken as fast as they come",
     isLong: true, // it takes the CPUs of the innocent client, too
-    run: async ({ httpPort, clearHost, token, seconds }) => {
-      const bytes = request(clearHost, { token, path: "/pub/endless" });
+    run: async ({ httpPort, bulkHost, token, seconds }) => {
+      const bytes = request(bulkHost, { token });
       const took = await Promise.all(Array.from({ length: 8 }, async (_, lane) => {
         const socket = await dial(httpPort, lane);
         socket.resume().write(bytes);

@@ -45,7 +45,7 @@ export class Site implements AsyncDisposable {
   static async open(workers: number): Promise<Site> {
     const dir = await Deno.makeTempDir({ prefix: "slicer-attack-" });
     const upstream = deno(["upstream.ts", dir]);
-    const ports: { tls: number; clear: number; http2: number; names: number } = JSON.parse(
+    const ports: { tls: number; bulk: number; clear: number; http2: number; names: number } = JSON.parse(
       await firstLine(upstream.stdout),
     );
     const program = new Program(dir);
@@ -63,12 +63,14 @@ export class Site implements AsyncDisposable {
     const tlsHost = `localhost:${ports.tls}`;
     const clearHost = `127.0.0.1:${ports.clear}`;
     const http2Host = `localhost:${ports.http2}`;
+    const bulkHost = `127.0.0.1:${ports.bulk}`;
     const loginHost = `127.0.0.2:${ports.tls}`;
     await program.ok(["allow", "innocent", "--host", "localhost", "--port", String(ports.tls)]);
     await program.ok(["secret", "create", "key", "--host", "127.0.0.1", "--value-file", "-", "--cleartext"], {
       stdin: "upstream-key-0123456789",
     });
     await program.ok(["allow", "attacker", "--host", "localhost", "--port", String(ports.http2)]);
+    await program.ok(["allow", "attacker", "--host", "127.0.0.1", "--port", String(ports.bulk)]);
     await program.ok(["allow", "attacker", "--host", "*.wide.test"]);
     const login = { token_endpoint: `https://${loginHost}/token`, client_id: "one", client_secret: "two" };
     const kind = ["--host", "127.0.0.2", "--type", "oauth-client-creds"];
@@ -88,6 +90,7 @@ export class Site implements AsyncDisposable {
       tlsHost,
       clearHost,
       http2Host,
+      bulkHost,
       loginHost,
     };
     return new Site({ dir, program, daemon, upstream, target, token });

@@ -16,6 +16,8 @@ export interface Target {
   readonly clearHost: string;
   /** The same for an upstream that speaks HTTP/2, under a rule of the attacker's. */
   readonly http2Host: string;
+  /** Of one in clear whose answers never end, under a rule of the attacker's. */
+  readonly bulkHost: string;
   /** Where a login is renewed, under a rule of the attacker's. */
   readonly loginHost: string;
   /** When the attack has to end by itself. */

@@ -5,7 +5,6 @@
  * Its name server says of half of all names that there are none, and nothing of the rest. Takes the folder for its files; prints
  * its ports.
  */
-import { setImmediate } from "node:timers";
 import { Deadlines } from "../../core/deadlines.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { startHttp2Server } from "../../proxy/http2/server.ts";
@@ -29,16 +28,16 @@ const http2 = Deno.listenTls({ ...address, cert: certPem, key: keyPem, alpnProto
 const names = startNameServer((asked) =>
   (asked.bytes[1] ?? 0) % 2 === 0 ? undefined : reply(asked, { rcode: 3 })
 );
+const endless = new Worker(new URL("./endless.ts", import.meta.url), { type: "module" }); // it takes all of a thread's turns
+const bulk = await new Promise<number>((resolve) => endless.onmessage = ({ data }) => resolve(data));
 const ports = {
+  bulk,
   names: names.port,
   tls: tls.addr.port,
   clear: (clear.addr as Deno.NetAddr).port,
   http2: http2.addr.port,
 };
 await Deno.stdout.write(new TextEncoder().encode(`${JSON.stringify(ports)}\n`));
-
-/** Of a body that nobody sees the end of. */
-const ENDLESS = { path: "/pub/endless ", bytes: 1e14, piece: new Uint8Array(262_144) };
 
 const ANSWER = `HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n${"x".repeat(1_024)}`;
 
@@ -52,16 +51,7 @@ async function serve(peer: RawPeer): Promise<void> {
     }
     const length = /^(POST|PUT)/.test(line) ? Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0) : 0;
     if (length > 0) await peer.readBytes(length);
-    if (line.includes(ENDLESS.path)) await sendEndless(peer);
     await peer.send(ANSWER);
-  }
-}
-
-async function sendEndless(peer: RawPeer): Promise<void> {
-  await peer.send(`HTTP/1.1 200 OK\r\nContent-Length: ${ENDLESS.bytes}\r\n\r\n`);
-  for (let left = ENDLESS.bytes; left > 0; left -= ENDLESS.piece.length) {
-    await peer.sendBytes(ENDLESS.piece);
-    await new Promise((resolve) => setImmediate(resolve)); // others are to be answered too
   }
 }
 
