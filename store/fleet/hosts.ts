@@ -14,8 +14,10 @@ import type { Answer } from "../postgres/link.ts";
 import type { HostFigures } from "./host_figures.ts";
 import { MAX_HOSTS, nameOf } from "./host_list.ts";
 
-/** What a host's clock may run slower than ours within a grace, and its threads be late with denying. */
+/** How late a host's threads may be with denying. */
 const MARGIN_MS = 5_000;
+/** By how much its clock may run slower than ours: one that is being corrected does by 500 ppm, by 1,000 at most (adjtimex(2)). */
+const SLOWEST_CLOCK = 1.002;
 /** A host that certainly denies and has been silent for so long is forgotten; until then `fleet` lists it. */
 const FORGOTTEN_AFTER = "1 hour";
 /**
@@ -198,7 +200,9 @@ export class Hosts {
       const last = before?.beats === beats ? before : { beats, atMs: now };
       this.#seen.set(keyOf(row), last);
       const isOwn = row.instance === this.#own.instance;
-      if (isOwn || now - last.atMs < Number(row.grace_ms) + MARGIN_MS || !await this.#mark(row)) {
+      if (
+        isOwn || now - last.atMs < Number(row.grace_ms) * SLOWEST_CLOCK + MARGIN_MS || !await this.#mark(row)
+      ) {
         living.push(row);
       }
     }

@@ -165,3 +165,25 @@ Deno.test("RosterReader reads many hosts less often: what all hosts read grows a
   };
   assertEquals([await readsIn(20, 60), await readsIn(1_000, 60)], [60, 3]);
 });
+
+fleetTest(
+  "Hosts.look() gives a host with a long grace the time by which its clock may be slow",
+  async (stage) => {
+    const { db } = await openStore(stage);
+    await using _ = db;
+    let nowMs = 0;
+    const hosts = new Hosts(ownHost(), () => db, () => nowMs);
+    await hosts.sayHello();
+    const dayMs = 86_400_000;
+    await stage.server.sql(`INSERT INTO slicer_proxy.hosts (fleet, id, name, instance, version, grace_ms)
+    VALUES ('default', gen_random_uuid(), 'slow', gen_random_uuid(), '0', ${dayMs})`);
+    const liveAt = async (ms: number) => {
+      nowMs = ms;
+      await hosts.look();
+      return (await hosts.waitingFor(1)).live;
+    };
+    assertEquals(await liveAt(0), 2);
+    assertEquals(await liveAt(dayMs + 100_000), 2);
+    assertEquals(await liveAt(dayMs * 1.002 + 5_001), 1);
+  },
+);
