@@ -25,7 +25,7 @@ export interface FeedOptions {
   readonly id: string;
   /** An end of its own is a failure then. */
   readonly isFollowing: boolean;
-  /** Where an earlier reading came to: records up to there are passed over. */
+  /** Where an earlier reading came to: stored records up to there are passed over. */
   readonly from?: Mark | undefined;
 }
 
@@ -110,12 +110,13 @@ export class HostFeed {
     this.#why = undefined;
   }
 
-  /** False for what an earlier reading had. */
+  /** False for what an earlier reading had. What comes live is new whatever its time: clocks are set back. */
   #isNew({ timeMs }: StoredRecord): boolean {
     const before = this.#mark?.timeMs === timeMs ? this.#mark.count : 0;
     this.#mark = { timeMs, count: before + 1 };
     const from = this.#from;
-    return !from || timeMs > from.timeMs || (timeMs === from.timeMs && this.#mark.count > from.count);
+    return !from || this.isLive || timeMs > from.timeMs ||
+      (timeMs === from.timeMs && this.#mark.count > from.count);
   }
 }
 

@@ -54,6 +54,8 @@ class FleetReader {
   readonly #feeds = new Map<string, HostFeed>();
   /** Of them, and of hosts that cannot be asked, it was said that their records are missing. */
   readonly #unanswered = new Set<string>();
+  /** Hosts that could not be named, as the reader had not taken what was said before. */
+  #unnamed = 0;
   readonly #looks: ReturnType<typeof setInterval>;
   #isOver = false;
   #wake = () => {};
@@ -101,6 +103,7 @@ class FleetReader {
     };
     try {
       const { hosts: all, asOf, isCut } = await logs.hosts();
+      this.#forget(new Set(all.map(({ id }) => id)));
       const isOther = ({ isOwn, way }: LogHost) => !isOwn && way !== undefined;
       const others = all.filter(isOther);
       for (const { id, label, whyNot } of all) if (whyNot !== undefined) note(id, label, whyNot);
@@ -109,7 +112,7 @@ class FleetReader {
       } else this.#unanswered.delete("");
       if (isCut || others.length > maxHosts) {
         note(
-          "more",
+          MORE,
           ALL,
           `${isCut ? "more than " : ""}${others.length - maxHosts} hosts are not asked: ${maxHosts} are`,
         );
@@ -142,6 +145,7 @@ class FleetReader {
     };
     const from = this.#feeds.get(id)?.mark;
     const feed = new HostFeed({ host: label, id, isFollowing, from }, items(), cut);
+    this.#feeds.delete(id); // so that the last ones asked are last
     this.#feeds.set(id, feed);
     return feed;
   }
@@ -174,13 +178,42 @@ class FleetReader {
       if (this.#isOver) return;
       const { hosts, notes } = await this.#find();
       if (this.#isOver) return;
-      for (const item of notes) this.#window.add(ALL, item, { ageMs: 0, chars: 0 });
+      this.#tell(notes);
       for (const host of hosts) {
         const before = this.#feeds.get(host.id);
         if (host.isOwn || (before && !before.isOver)) continue;
         if (!before) this.#unanswered.add(host.id); // it is new, which is told when it answers
         void this.#follow(this.#ask(host, { query: this.#queryFrom(before?.mark?.timeMs) }));
       }
+    }
+  }
+
+  /** Says it as far as there is room: whoever writes to the store can list other hosts each time. */
+  #tell(notes: readonly FleetItem[]): void {
+    const add = (item: FleetItem) => this.#window.add(ALL, item, { ageMs: 0, chars: NOTE_CHARS });
+    if (this.#unnamed > 0 && this.#window.hasRoom(ALL)) {
+      add({
+        host: ALL,
+        unanswered: `${this.#unnamed} more hosts were not read, too many at once to name them`,
+      });
+      this.#unnamed = 0;
+    }
+    for (const item of notes) {
+      if (this.#window.hasRoom(ALL)) add(item);
+      else this.#unnamed++;
+    }
+  }
+
+  /**
+   * Drops what is known of hosts that the store does not list. How far the last of them were read stays: a host that
+   * starts again is not listed for a while, and its records must not come twice.
+   */
+  #forget(listed: ReadonlySet<string>): void {
+    const isGone = ({ id, isOver }: HostFeed) => id !== OWN && isOver && !listed.has(id);
+    const gone = [...this.#feeds.values()].filter(isGone);
+    for (const { id } of gone.slice(0, -this.#question.limits.maxHosts)) this.#feeds.delete(id);
+    for (const id of this.#unanswered) {
+      if (id !== "" && id !== MORE && !listed.has(id) && !this.#feeds.has(id)) this.#unanswered.delete(id);
     }
   }
 
@@ -216,6 +249,8 @@ class FleetReader {
 const OWN = "own";
 /** Stands for all hosts that are not named. */
 const ALL = "*";
+/** Of hosts that are too many, it was said. */
+const MORE = "more";
 const NOTE_CHARS: number = RECORD_LIMITS.baseBytes;
 
 async function* ownItems(own: AsyncIterable<Item>): AsyncGenerator<HostItem> {

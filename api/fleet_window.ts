@@ -52,10 +52,15 @@ export class FleetWindow {
 
   /** Resolves when a source has room for one more, or all is over. */
   async room(source: string): Promise<void> {
-    const share = this.#shareOf(source);
-    while (!this.#isClosed && share.chars >= this.#maxChars) {
+    while (!this.#isClosed && !this.hasRoom(source)) {
+      const share = this.#shareOf(source);
       await new Promise<void>((resolve) => share.wake = resolve);
     }
+  }
+
+  /** For what is dropped rather than waited for. */
+  hasRoom(source: string): boolean {
+    return (this.#shares.get(source)?.chars ?? 0) < this.#maxChars;
   }
 
   /** @param ageMs how old it says it is */
@@ -90,6 +95,7 @@ export class FleetWindow {
         const share = this.#shares.get(source);
         if (!share) continue;
         share.chars -= chars;
+        if (share.chars <= 0) this.#shares.delete(source); // sources come and go as whoever writes to the store likes
         share.wake();
       }
       if (due.length === 0) await this.#rest();

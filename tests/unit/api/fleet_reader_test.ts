@@ -297,6 +297,98 @@ Deno.test("a host that floods while it is followed is read no faster than it is 
   ending.abort();
 });
 
+Deno.test("a host whose clock was set back stays visible after it is asked again", async () => {
+  let asked = 0;
+  const logs = fleetOf({
+    b: async function* (_, signal) {
+      if (asked++ === 0) yield LIVE + line(9_000, "/far-on");
+      else {
+        yield line(9_000, "/far-on") + LIVE + line(1, "/set-back") + line(9_001, "/later");
+        await hang(signal);
+      }
+    },
+  });
+  const ending = new AbortController();
+  const own = following(ending.signal, { live: true }, at(1, "/own"));
+  const asking = readFleet(question(logs, { isFollowing: true, own }), ending.signal);
+  const shown = await takeUntil(asking, (each) => each === "b/later");
+  ending.abort();
+  assertEquals(shown.filter((each) => each.startsWith("b")), [
+    "b/far-on",
+    "b: it has stopped",
+    "b answers",
+    "b/set-back",
+    "b/later",
+  ]);
+});
+
+Deno.test("a store that lists other hosts each time fills no memory, and it is said how many are not named", async () => {
+  let left = 0;
+  let isListed = () => {};
+  const logs: FleetLogs = {
+    ...fleetOf({}),
+    hosts: () => {
+      if (left === 0) isListed();
+      const hosts = Array.from({ length: left > 0 ? 50 : 0 }, (_, i): LogHost => {
+        return { id: `${left}-${i}`, label: "x", isOwn: false, whyNot: "not open" };
+      });
+      left = Math.max(0, left - 1);
+      return Promise.resolve({ hosts, isCut: false });
+    },
+  };
+  const ending = new AbortController();
+  const own = following(ending.signal, { live: true }, at(1, "/own"));
+  const limits = { ...LIMITS, windowMs: 1, retryMs: 2, maxWindowChars: 32_000 };
+  const asking = readFleet(question(logs, { isFollowing: true, own, limits }), ending.signal);
+  await asking.next(); // and nothing is taken until all were listed
+  left = 11;
+  await new Promise<void>((resolve) => isListed = resolve);
+  let most = 550;
+  const shown = await takeUntil(asking, (each) => each.startsWith("*: ") || --most === 0);
+  ending.abort();
+  const named = shown.filter((each) => each === "x: not open").length;
+  assertEquals([named, shown.at(-1)], [
+    100,
+    "*: 450 more hosts were not read, too many at once to name them",
+  ]);
+});
+
+Deno.test("a host that the store lists no more is forgotten, but not how far it was read", async () => {
+  let calls = 0;
+  const closed: LogHost = { id: "id-c", label: "c", isOwn: false, whyNot: "not open" };
+  const open: LogHost = {
+    id: "id-b",
+    label: "b",
+    isOwn: false,
+    way: { origin: "b", caPem: "", token: "" },
+  };
+  const logs: FleetLogs = {
+    ...fleetOf({ b: says(line(1), LIVE) }),
+    hosts: () => Promise.resolve({ hosts: ++calls === 2 ? [] : [open, closed], isCut: false }),
+  };
+  const ending = new AbortController();
+  const own = following(ending.signal, { live: true });
+  const asking = readFleet(question(logs, { isFollowing: true, own }), ending.signal);
+  const shown = await takeUntil(asking, () => calls > 5);
+  ending.abort();
+  assertEquals(shown.filter((each) => each.startsWith("c")), ["c: not open", "c: not open"]);
+  assertEquals(shown.filter((each) => each === "b/1").length, 1);
+});
+
+/** What comes, up to the first that is meant. The reading goes on. */
+async function takeUntil(
+  items: AsyncGenerator<FleetItem>,
+  isMeant: (shown: string) => boolean,
+): Promise<string[]> {
+  const shown: string[] = [];
+  for (;;) {
+    const { done, value } = await items.next();
+    if (done) return shown;
+    shown.push(shortOf(value));
+    if (isMeant(shown.at(-1) ?? "")) return shown;
+  }
+}
+
 async function* inTurn<T>(all: readonly T[]): AsyncGenerator<T> {
   for (const each of all) yield await Promise.resolve(each);
 }
