@@ -129,7 +129,8 @@ export class KeyRotation {
 
   /** Gives a rotation up whose key is not in force yet. @throws ProxyError `store.away`, `input.not-found` */
   async cancel(): Promise<void> {
-    if (await reseal.cancelKey(this.#parts.watch())) return;
+    const { changes, inTurn } = this.#parts;
+    if (await inTurn(() => reseal.cancelKey(changes()))) return;
     throw new ProxyError("input.not-found", "Cannot give up another seal key: none is to come into force", {
       hint: "slicer-proxy seal-key status says how it stands",
     });

@@ -80,15 +80,23 @@ export async function readNextSeal(db: PostgresDatabase): Promise<NewSeal | unde
   return { sealCheck: new Uint8Array(found.next_seal_check), sealKeyId: String(found.next_seal_key_id) };
 }
 
-/** Gives the next key up. @returns false when there is none */
-export async function cancelKey(db: PostgresDatabase): Promise<boolean> {
-  const found = await db.query(
-    `WITH gone AS (DELETE FROM slicer_proxy.resealed WHERE fleet = $1)
-     UPDATE slicer_proxy.fleets SET next_seal_check = NULL, next_seal_key_id = NULL
-     WHERE name = $1 AND next_seal_key_id IS NOT NULL RETURNING 1`,
-    [db.fleet],
-  );
-  return found.length > 0;
+/**
+ * Gives the next key up, under the fleet's lock: of a batch that ends meanwhile a deletion in the same statement would see nothing,
+ * and what is sealed with that key would stay.
+ *
+ * @returns false when there is none
+ */
+export function cancelKey(db: PostgresDatabase): Promise<boolean> {
+  return db.inTurn(async (turn) => {
+    const found = await db.query(
+      `UPDATE slicer_proxy.fleets SET next_seal_check = NULL, next_seal_key_id = NULL
+       WHERE name = $1 AND next_seal_key_id IS NOT NULL RETURNING 1`,
+      [db.fleet],
+    );
+    if (found.length > 0) await db.query("DELETE FROM slicer_proxy.resealed WHERE fleet = $1", [db.fleet]);
+    await turn.end();
+    return found.length > 0;
+  });
 }
 
 /** Says which key a process of a host has on its disk beside the one in force; none when empty. */

@@ -351,3 +351,26 @@ fleetTest("another seal key is given up, brought, and refused", async (stage) =>
   await using late = await ownHost(stage, "host-3", { sealKeyFile: brought });
   assertEquals(late.secretValue("s")?.value, "one");
 });
+
+fleetTest("what is sealed with a key while that is given up does not stay", async (stage) => {
+  await using a = await ownHost(stage, "host-1");
+  await using _b = await ownHost(stage, "host-2"); // never has the key, so nothing more is done
+  await a.fleet?.beginRotation(undefined);
+  const nextId = (await a.sealKey()).rotation?.nextId ?? "";
+  await using other = await openDatabase(stage);
+  const cancelled = await other.inTurn(async (turn) => {
+    await other.query(
+      `INSERT INTO slicer_proxy.resealed (fleet, key, key_id, former, value) VALUES ($1, '\\x01', $2, '\\x01', '\\x01')`,
+      [other.fleet, nextId],
+    );
+    const ended = a.cancelSealKey().then(() => "given up", (error) => error);
+    const waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'" +
+      " AND application_name = 'slicer-proxy host-1'";
+    await until("it waits for its turn", async () => await stage.server.sql(waiting) !== "0");
+    await turn.end();
+    return { ended };
+  });
+  assertEquals(await cancelled.ended, "given up");
+  assertEquals((await a.sealKey()).rotation, undefined);
+  assertEquals(await stage.server.sql("SELECT count(*) FROM slicer_proxy.resealed"), "0");
+});
