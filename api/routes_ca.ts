@@ -80,7 +80,7 @@ const importCa = createRoute({
     ...commonWithBody,
     200: json("It is in the store, on the disk too", ImportedBody),
     400: error("The two are not the certificate and the key of a CA, or it is not valid now"),
-    409: error("There is a CA with another key, and no `replace`"),
+    409: error("There is a CA with another key, or a newer certificate, and no `replace`"),
     507: notStored,
   },
 });

@@ -137,6 +137,17 @@ export async function openAuthority(pair: AuthorityPair, place: string, clock: C
   return authority;
 }
 
+/** As {@linkcode openAuthority} for who cannot renew it. @throws ProxyError `ca.invalid`, `ca.expired` for any that has ended */
+export async function openValidAuthority(
+  pair: AuthorityPair,
+  place: string,
+  clock: Clock,
+): Promise<Authority> {
+  const authority = await openAuthority(pair, place, clock);
+  if (authority.notAfterMs <= clock.now()) throw expired(authority, place);
+  return authority;
+}
+
 /** True when a CA is to be given a new certificate for its key, and can be. */
 export function isRenewalDue(authority: Authority, clock: Pick<Clock, "now">): boolean {
   return authority.isSelfIssued && authority.notAfterMs - clock.now() <= RENEW_BEFORE_MS;

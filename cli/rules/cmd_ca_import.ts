@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import { openAuthority } from "../../ca/authority.ts";
+import { openValidAuthority } from "../../ca/authority.ts";
 import { type AuthorityPair, readPair } from "../../ca/authority_files.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { apiClient } from "../api/client.ts";
@@ -52,6 +52,6 @@ async function readChecked(dir: string, { clock }: Io): Promise<AuthorityPair> {
       hint: "name the folder of ca.crt and ca.key with --from",
     });
   }
-  await openAuthority(pair, dir, clock);
+  await openValidAuthority(pair, dir, clock);
   return pair;
 }

@@ -7,7 +7,7 @@
  */
 import type { CaDesk, CaImport, CaReport } from "../../api/control.ts";
 import { certificatePath } from "../../ca/authority_files.ts";
-import { openAuthority } from "../../ca/authority.ts";
+import { openValidAuthority } from "../../ca/authority.ts";
 import { describeCertificate } from "../../ca/description.ts";
 import { formatPem, parsePem } from "../../ca/pem.ts";
 import type { Clock } from "../../core/clock.ts";
@@ -67,21 +67,28 @@ export class ProxyCaDesk implements CaDesk {
   ): Promise<{ readonly ca: CaReport; readonly replaced: string | undefined }> {
     const { state, certificates } = this.#parts;
     const { certPem, keyPem } = await this.#checked(pem);
-    const { keyId } = await describeCertificate(certPem, CALL_PLACE);
+    const { keyId, notAfter } = await describeCertificate(certPem, CALL_PLACE);
     let replaced: string | undefined;
     const check = async (present: string | undefined) => {
       const isOwn = hostgroup === this.#parts.hostgroup;
       const former = present ?? (isOwn ? certificates.authority.certPem : undefined);
       if (former === undefined) return;
       const other = await describeCertificate(former, STORE_PLACE);
-      if (other.keyId === keyId) return;
+      const who = present === undefined ? "this host uses" : "the store has";
+      if (other.keyId === keyId) {
+        if (replace || Date.parse(notAfter) >= Date.parse(other.notAfter)) return;
+        throw new ProxyError(
+          "input.conflict",
+          `Cannot import the CA of host group ${hostgroup}: this certificate is valid until ${notAfter}, and ${who} ` +
+            `a newer one for the same key, until ${other.notAfter}`,
+          { hint: "with --replace the older one takes its place" },
+        );
+      }
       replaced = other.fingerprint;
       if (replace) return;
       throw new ProxyError(
         "input.conflict",
-        `Cannot import the CA of host group ${hostgroup}: ${
-          present === undefined ? "this host uses" : "the store has"
-        } another (SHA-256 ${other.fingerprint})`,
+        `Cannot import the CA of host group ${hostgroup}: ${who} another (SHA-256 ${other.fingerprint})`,
         {
           hint: "with --replace it takes that one's place, and VMs trust no host until they have the new one",
         },
@@ -96,7 +103,7 @@ export class ProxyCaDesk implements CaDesk {
     pair: Pick<CaImport, "certPem" | "keyPem">,
   ): Promise<Pick<CaImport, "certPem" | "keyPem">> {
     try {
-      const { certPem } = await openAuthority(pair, CALL_PLACE, this.#parts.clock);
+      const { certPem } = await openValidAuthority(pair, CALL_PLACE, this.#parts.clock);
       const keys = parsePem(pair.keyPem, CALL_PLACE).filter(({ label }) => label.endsWith("PRIVATE KEY"));
       return { certPem, keyPem: keys.map(({ label, der }) => formatPem(label, der)).join("") };
     } catch (error) {

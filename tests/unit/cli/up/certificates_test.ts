@@ -1,12 +1,17 @@
 import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
-import { createAuthority, describeAuthority, RENEW_BEFORE_MS } from "../../../../ca/authority.ts";
+import {
+  createAuthority,
+  describeAuthority,
+  openAuthority,
+  RENEW_BEFORE_MS,
+} from "../../../../ca/authority.ts";
 import { describeCertificate } from "../../../../ca/description.ts";
 import type { Leaf } from "../../../../ca/leaf.ts";
 import { AUTHORITY_LIFE_MS, BACKDATE_MS } from "../../../../ca/signer.ts";
 import { ProxyCaDesk } from "../../../../cli/up/ca_desk.ts";
 import { ProxyCertificates } from "../../../../cli/up/certificates.ts";
 import type { State } from "../../../../store/state.ts";
-import { handshake, SetClock } from "../../ca/support.ts";
+import { DAY_MS, handshake, SetClock } from "../../ca/support.ts";
 import { until } from "../../store/fleet_support.ts";
 import { assertCode, openState, tempFolder } from "../../store/support.ts";
 
@@ -212,4 +217,26 @@ Deno.test("ProxyCaDesk.import() takes a CA that can sign, and replaces another o
   assertEquals((await desk.import({ ...two, replace: true })).ca.certPem, two.certPem);
   stage.clock.nowMs = 0;
   await assertCode(desk.import({ ...one, replace: true }), "input.invalid"); // it is not valid yet
+});
+
+Deno.test("ProxyCaDesk.import() takes an older certificate of the same key only when told to, and none that has ended", async () => {
+  await using stage = await startStage();
+  using certificates = await stage.open();
+  const desk = stage.deskOf(certificates);
+  const older = await makeFiles(`${stage.folder.path}/one`, stage.clock);
+  const authority = await openAuthority(older, "test", stage.clock);
+  const newer = { ...older, certPem: await authority.renewedCertPem(stage.clock.nowMs + DAY_MS) };
+  await desk.import({ ...newer, replace: true });
+  const { message, hint = "" } = await assertCode(desk.import(older), "input.conflict");
+  for (const { certPem } of [older, newer]) {
+    assertStringIncludes(message, (await describeCertificate(certPem, "test")).notAfter);
+  }
+  assertStringIncludes(hint, "--replace");
+  assertEquals(certOf(stage.state), newer.certPem);
+  assertEquals((await desk.import({ ...older, replace: true })).ca.certPem, older.certPem);
+  assertEquals((await desk.import(newer)).ca.certPem, newer.certPem); // the newer one needs no word
+  stage.clock.nowMs += AUTHORITY_LIFE_MS;
+  const ended = await assertCode(desk.import({ ...older, replace: true }), "input.invalid");
+  assertStringIncludes(ended.message, "it ended at");
+  assertEquals(certOf(stage.state), newer.certPem);
 });
