@@ -18,7 +18,7 @@ import type { LineLog } from "../../core/log.ts";
 import type { PostgresDatabase, SealStanding } from "../postgres/database.ts";
 import * as reseal from "../postgres/reseal.ts";
 import { makeProof } from "../seal_proof.ts";
-import { keptKeyPath } from "../seal_key.ts";
+import { keptKeyPath, withKeyLock } from "../seal_key.ts";
 import { nameOf } from "./host_list.ts";
 import type { Hosts, OwnHost } from "./hosts.ts";
 import type { SealKeys } from "./seal_keys.ts";
@@ -108,8 +108,15 @@ export class KeyRotation {
    * the rotation that is under way is to
    */
   async begin(brought: string | undefined): Promise<void> {
-    const { seal: standing } = await this.#parts.watch().position();
     const { seal } = this.#parts;
+    await seal.settle(); // the next key may be the one in force, and be nowhere else
+    // From the look at the store to the announcement: another host with this file would remove the key that this one announces.
+    await withKeyLock(seal.file, () => this.#beginAlone(brought));
+  }
+
+  async #beginAlone(brought: string | undefined): Promise<void> {
+    const { seal } = this.#parts;
+    const { seal: standing } = await this.#parts.watch().position();
     if (standing.keyId !== seal.keys.id) throw underWay(standing.keyId);
     const under = standing.nextKeyId ?? (standing.switchedAt === undefined ? undefined : standing.keyId);
     if (under !== undefined) {

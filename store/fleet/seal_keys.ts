@@ -70,12 +70,12 @@ export class SealKeys {
   }
 
   /**
-   * A key that is to follow, made or brought, in its file. The key in force is kept for backups.
+   * A key that is to follow, made or brought, in its file. The key in force is kept for backups. To be called after
+   * {@linkcode settle}, and within `withKeyLock` until the key is announced.
    *
    * @throws ProxyError `seal.*`, `state.write-failed`, `input.conflict` for the key in force
    */
   async makeNext(brought: string | undefined): Promise<StoreKeys> {
-    await this.settle(); // the next key may be the one in force, and be nowhere else
     const id = await this.idOf(this.file);
     if (id !== this.#keys.id) throw wrongKey(this.file, { wanted: this.#keys.id, found: id });
     if (brought !== undefined && await this.idOf(brought) === id) {

@@ -93,7 +93,7 @@ export function cancelKey(db: PostgresDatabase): Promise<boolean> {
        WHERE name = $1 AND next_seal_key_id IS NOT NULL RETURNING 1`,
       [db.fleet],
     );
-    if (found.length > 0) await db.query("DELETE FROM slicer_proxy.resealed WHERE fleet = $1", [db.fleet]);
+    await db.query("DELETE FROM slicer_proxy.resealed WHERE fleet = $1", [db.fleet]);
     await turn.end();
     return found.length > 0;
   });

@@ -374,3 +374,19 @@ fleetTest("what is sealed with a key while that is given up does not stay", asyn
   assertEquals((await a.sealKey()).rotation, undefined);
   assertEquals(await stage.server.sql("SELECT count(*) FROM slicer_proxy.resealed"), "0");
 });
+
+fleetTest(
+  "two hosts that share a key file begin a rotation at once, and its key stays in the file",
+  async (stage) => {
+    await using a = await ownHost(stage, "host-1");
+    const file = keyFile(stage, "host-1");
+    await using b = await stage.host("host-2", { sealKeyFile: file });
+    await using _c = await ownHost(stage, "host-3"); // never has the key, so it does not come into force
+    for (let n = 0; n < 5; n++) {
+      await Promise.all([a, b].map((host) => host.fleet?.beginRotation(undefined)));
+      const { rotation } = await a.sealKey();
+      assertEquals(rotation?.nextId, (await keysIn(`${file}.next`)).id);
+      await b.cancelSealKey();
+    }
+  },
+);
