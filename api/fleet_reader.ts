@@ -102,7 +102,7 @@ class FleetReader {
       this.#unanswered.add(id);
     };
     try {
-      const { hosts: all, asOf, isCut } = await logs.hosts();
+      const { hosts: all, asOf, isCut, unread = 0 } = await logs.hosts();
       this.#forget(new Set(all.map(({ id }) => id)));
       const isOther = ({ isOwn, way }: LogHost) => !isOwn && way !== undefined;
       const others = all.filter(isOther);
@@ -110,11 +110,12 @@ class FleetReader {
       if (asOf !== undefined) {
         note("", ALL, `the store is away, these are the hosts as of ${new Date(asOf).toISOString()}`);
       } else this.#unanswered.delete("");
-      if (isCut || others.length > maxHosts) {
+      const more = Math.max(0, others.length - maxHosts) + unread;
+      if (isCut || more > 0) {
         note(
           MORE,
           ALL,
-          `${isCut ? "more than " : ""}${others.length - maxHosts} hosts are not asked: ${maxHosts} are`,
+          `${isCut ? "more than " : ""}${more} hosts are not asked: ${Math.min(others.length, maxHosts)} are`,
         );
       }
       return { hosts: [...all.filter(({ isOwn }) => isOwn), ...others.slice(0, maxHosts)], notes };

@@ -7,6 +7,7 @@
  * @module
  */
 import { messageOf } from "../../core/errors.ts";
+import { FLEET_LOG_LIMITS } from "../../core/limits.ts";
 import type { LineLog } from "../../core/log.ts";
 import type { PostgresDatabase } from "../postgres/database.ts";
 import type { Answer } from "../postgres/link.ts";
@@ -34,6 +35,8 @@ export interface LogHosts {
   readonly asOf?: number;
   /** There are more. */
   readonly isCut: boolean;
+  /** Of `hosts`, those that say a way which was not read, as no more are asked: they have neither `way` nor `whyNot`. */
+  readonly unread?: number;
 }
 
 /** See each field. */
@@ -53,6 +56,8 @@ const MAX_LISTED = 1_000;
 /** A chain of the largest RSA certificates has half of that. */
 const MAX_CA_BYTES = 32_768;
 const MAX_ORIGIN_CHARS = 300;
+/** CAs that are read, 3 MiB: of as many hosts as are asked, and this one. Until then no proof has been looked at. */
+const MAX_CAS: number = FLEET_LOG_LIMITS.maxHosts + 1;
 
 /** See the module. */
 export class LogWays {
@@ -124,20 +129,24 @@ export class LogWays {
 
   async #read(): Promise<LogHosts> {
     const found = await this.#options.db().link.query(
-      `SELECT h.id::text, h.name, h.instance::text, w.proof IS NOT NULL AS has_way,
-         w.instance = h.instance AS is_current, left(w.origin, ${MAX_ORIGIN_CHARS}) AS origin,
-         left(w.proof, 64) AS proof, CASE WHEN octet_length(w.ca) <= ${MAX_CA_BYTES} THEN w.ca ELSE '' END AS ca
-       FROM slicer_proxy.hosts h LEFT JOIN slicer_proxy.log_ways w ON w.fleet = h.fleet AND w.id = h.id
-       WHERE h.fleet = $1 ORDER BY h.name, h.since LIMIT ${MAX_LISTED + 1}`,
+      `SELECT id::text, name, instance::text, has_way, is_current, origin, proof, ways > ${MAX_CAS} AS is_unread,
+         CASE WHEN ways <= ${MAX_CAS} AND octet_length(ca) <= ${MAX_CA_BYTES} THEN ca ELSE '' END AS ca
+       FROM (
+         SELECT h.id, h.name, h.instance, h.since, w.proof IS NOT NULL AS has_way,
+           w.instance = h.instance AS is_current, left(w.origin, ${MAX_ORIGIN_CHARS}) AS origin,
+           left(w.proof, 64) AS proof, w.ca,
+           count(*) FILTER (WHERE w.instance = h.instance) OVER (ORDER BY h.name, h.since, h.id) AS ways
+         FROM slicer_proxy.hosts h LEFT JOIN slicer_proxy.log_ways w ON w.fleet = h.fleet AND w.id = h.id
+         WHERE h.fleet = $1 ORDER BY h.name, h.since, h.id LIMIT ${MAX_LISTED + 1}
+       ) AS listed ORDER BY name, since, id`,
       [this.#options.fleet],
     );
     const rows = found.slice(0, MAX_LISTED);
     const names = rows.map(nameOf);
     const isTwice = (name: string) => names.indexOf(name) !== names.lastIndexOf(name);
-    return {
-      hosts: rows.map((row) => this.#hostOf(row, isTwice(nameOf(row)))),
-      isCut: found.length > MAX_LISTED,
-    };
+    const hosts = rows.map((row) => this.#hostOf(row, isTwice(nameOf(row))));
+    const unread = hosts.filter(({ isOwn, way, whyNot }) => !isOwn && !way && whyNot === undefined).length;
+    return { hosts, isCut: found.length > MAX_LISTED, unread };
   }
 
   #hostOf(row: Answer, isTwice: boolean): LogHost {
@@ -148,6 +157,7 @@ export class LogWays {
     const host = { id, label: isTwice ? `${name}/${id.slice(0, 8)}` : name, isOwn: id === own.id };
     if (host.isOwn) return host;
     if (row.has_way !== true || row.is_current !== true) return { ...host, whyNot: NO_WAY };
+    if (row.is_unread === true) return host;
     const way = { origin: String(row.origin), caPem: String(row.ca) };
     const who: LogHostId = { fleet, id, instance: String(row.instance), name: String(row.name) };
     if (!isProof(String(row.proof), keys(), who, way)) return { ...host, whyNot: NO_PROOF };

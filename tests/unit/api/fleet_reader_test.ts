@@ -205,6 +205,8 @@ Deno.test("hosts that are known from before, or are too many, are said", async (
     "*: 2 hosts are not asked: 1 are",
     "b/1",
   ]);
+  const unread = fleetOf({ b: says(line(1)) }, { unread: 3 });
+  assertEquals(await all(question(unread)), ["*: 3 hosts are not asked: 1 are", "b/1"]);
   const away: FleetLogs = {
     ...many,
     hosts: () => Promise.reject(new ProxyError("store.away", "Cannot use the store: it is away")),

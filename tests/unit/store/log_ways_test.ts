@@ -1,5 +1,6 @@
 /** Where hosts' audit logs are read, as their store has it, and what whoever writes to the store cannot make of it. */
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { FLEET_LOG_LIMITS } from "../../../core/limits.ts";
 import type { LogHost } from "../../../store/fleet/log_ways.ts";
 import type { State } from "../../../store/state.ts";
 import { fleetTest, until } from "./fleet_support.ts";
@@ -120,6 +121,31 @@ fleetTest(
     );
   },
 );
+
+fleetTest("log ways: no more CAs are read than hosts are asked, and the rest is counted", async (stage) => {
+  await using a = await stage.host("host-1");
+  await using b = await stage.host("host-2");
+  open(b, "https://b.test:1");
+  await untilSeen(a, "host-2", "https://b.test:1");
+  const addHosts = (from: number, to: number) =>
+    stage.server.sql(
+      `WITH added AS (
+         INSERT INTO slicer_proxy.hosts (fleet, id, name, instance, version, grace_ms)
+         SELECT fleet, gen_random_uuid(), 'a-' || n, gen_random_uuid(), version, grace_ms
+         FROM slicer_proxy.hosts, generate_series(${from}, ${to}) n WHERE name = 'host-2'
+         RETURNING fleet, id, instance)
+       INSERT INTO slicer_proxy.log_ways (fleet, id, instance, origin, ca, proof)
+       SELECT fleet, id, instance, 'https://evil.test:1', repeat('x', 32768), '' FROM added`,
+    );
+  const { maxHosts } = FLEET_LOG_LIMITS;
+  await addHosts(1, maxHosts);
+  assertEquals((await hostsSeenBy(a))["host-2"]?.way?.caPem, CA);
+  await addHosts(maxHosts + 1, maxHosts + 1);
+  const listed = await a.fleet?.logWays.list();
+  assertEquals([listed?.unread, listed?.hosts.length], [1, maxHosts + 3]);
+  const { way, whyNot } = listed?.hosts.find(({ label }) => label === "host-2") ?? {};
+  assertEquals([way, whyNot], [undefined, undefined]);
+});
 
 fleetTest("log ways: while the store is away they are as they were", async (stage) => {
   await using a = await stage.host("host-1");
