@@ -43,7 +43,8 @@ const ImportBody = z.strictObject({
   }),
   replace: z.boolean().optional().openapi({
     description:
-      "It may take the place of a CA with another key: VMs trust no host until they have the new one",
+      "It may take the place of a CA with another key (VMs trust no host until they have the new one), or of a newer " +
+      "certificate for the same key",
   }),
 }).openapi("ImportCa");
 

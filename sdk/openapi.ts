@@ -968,7 +968,7 @@ export interface components {
       readonly certificate: string;
       /** @description PEM, not encrypted. It is kept sealed, and no call returns it */
       readonly private_key: string;
-      /** @description It may take the place of a CA with another key: VMs trust no host until they have the new one */
+      /** @description It may take the place of a CA with another key (VMs trust no host until they have the new one), or of a newer certificate for the same key */
       readonly replace?: boolean;
     };
     readonly NewAllowRuleRequest: {

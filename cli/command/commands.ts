@@ -209,7 +209,8 @@ export const COMMANDS: readonly CommandSpec[] = [
       },
       {
         name: "replace",
-        description: "in the place of a CA with another key: VMs trust no host until they have the new one",
+        description:
+          "in the place of a newer certificate, or of a CA with another key: VMs trust no host until they have that",
       },
       JSON_FLAG,
       URL_FLAG,

@@ -7,7 +7,6 @@
  */
 import { createHash } from "node:crypto";
 import { ProxyError } from "../../core/errors.ts";
-import { turnAfter } from "../streams/turn_share.ts";
 import { GrowingBytes } from "../../core/growing_bytes.ts";
 import { MAX_HASHED_BODY_BYTES } from "../../core/limits.ts";
 import { clientGone, type Course } from "../course.ts";
@@ -16,6 +15,7 @@ import { dechunk } from "../http1/body_text.ts";
 import { valuesOf } from "../message/fields.ts";
 import type { MessageBody, UpstreamLeg } from "../message/message.ts";
 import type { KeptBytes, SentBody } from "../message/sent_body.ts";
+import { turnAfter } from "../streams/turn_share.ts";
 
 /** Changes a body on its way without changing its length. */
 export interface BodyRewriter {
