@@ -15,22 +15,20 @@
  *   be made anew on the host.
  * - After a kill that follows the commit, the next start goes on with the new login.
  *
- * In a fleet the mark is a lease as well: one host renews a login at a time, and the others wait for what it gets. A lease ends
- * by the store's clock, so that it outlives no host that died with it for long. Whoever has it looks right before it asks the
- * provider whether it has it still; and what it got is committed only if nobody has renewed the login meanwhile, and nobody
- * else is at it: all of that is one transaction.
- *
  * Sharing one login with a host CLI remains a hazard that this program can only soften: whoever renews first uses up the
  * other's refresh token. The file is read before each renewal and after each refusal, and never written.
  *
- * Not here: when a renewal starts (`refresh.ts`), and what is asked of a provider (`kind_*.ts`).
+ * Not here: when a renewal starts (`refresh.ts`), what is asked of a provider (`kind_*.ts`), and the lease that a fleet's hosts
+ * take turns by (`login_record.ts`).
  *
  * @module
  */
-import type { Clock } from "../core/clock.ts";
-import { isProxyError, messageOf, ProxyError } from "../core/errors.ts";
-import type { SecretRecord, SecretUpdate } from "../store/records.ts";
+import { isProxyError, messageOf } from "../core/errors.ts";
+import type { SecretUpdate } from "../store/records.ts";
 import type { Credential } from "./credential.ts";
+import { forOperator, unavailable, wasNeverSent, wordsOf } from "./login_errors.ts";
+import { LoginRecord, type LoginRecordParts, type StoredSecret } from "./login_record.ts";
+import { LoginSlots, type Slot } from "./login_slots.ts";
 import type {
   AccessToken,
   CredentialRequest,
@@ -44,16 +42,10 @@ import { LAST_MOMENT_MS, type LiveToken, Renewal } from "./refresh.ts";
 import { digestOf, isAnotherLogin, readSourceLogin, seenIn } from "./source_login.ts";
 import { RenewalFailure } from "./token_answer.ts";
 
-/** Tokens of one login that are kept: one for each repository of a GitHub App, one for the others. */
-const MAX_SLOTS = 256;
-/** New slots per minute and client: each costs the provider a look-up, and clients choose the paths. */
-const MAX_NEW_SLOTS_PER_MINUTE = 60;
 /** How often a source file is looked at when the provider has refused what we have. */
 const SOURCE_POLL_MS = 30_000;
 /** How long after a refusal a credential that does not rotate is tried again: asking costs nothing. */
 const FINAL_RETRY_MS = 300_000;
-/** A lease is so many times as long as a renewal may take: whoever has it stops asking well before it ends. */
-const LEASE_OF_LIMIT = 1.5;
 /** An adopted token with less left is renewed rather than used. */
 const FRESH_MS = 60_000;
 
@@ -61,109 +53,79 @@ const FRESH_MS = 60_000;
 export type RenewalOutcome = "renewed" | "adopted" | "failed" | "refused";
 
 /** What every login is given. */
-export interface LoginParts {
-  readonly clock: Clock;
+export interface LoginParts extends LoginRecordParts {
   readonly random: () => number;
   readonly schedule: (atMs: number, callback: () => void) => () => void;
   readonly call: ProviderCall;
-  /** How long a renewal may take. */
-  readonly limitMs: number;
-  /** See `State.updateSecret`. */
-  readonly update: (name: string, update: SecretUpdate) => Promise<SecretRecord | undefined>;
   readonly log: { warn(line: string): void; error(line: string): void };
   readonly onOutcome: (outcome: RenewalOutcome) => void;
   readonly reportBug: (error: unknown) => void;
-}
-
-interface Slot {
-  readonly renewal: Renewal;
-  /** Of the token `generation`, by form. */
-  readonly prepared: Map<string, Credential>;
-  generation: string;
 }
 
 /** A secret whose type is a login. Ends when the secret is replaced or deleted. */
 export class LiveLogin implements AsyncDisposable {
   readonly #parts: LoginParts;
   readonly #kind: OAuthKind;
-  readonly #slots = new Map<string, Slot>();
-  #record: SecretRecord;
+  readonly #slots: LoginSlots;
+  readonly #stored: LoginRecord;
   #login: Login;
-  /** What is stored, as this host knows it: what it changes is a change of that. */
-  #value: string;
-  /** What this host is about to store. */
-  #storing: string | undefined;
-  /** Resolves when another host has changed the login. */
-  #changed = Promise.withResolvers<void>();
   /** Digest of what the source file was last seen to hold. */
   #seen: string;
   /** What was renewed and could not be committed, and from which value. */
   #unsaved: { readonly made: Renewed<Login>; readonly from: string } | undefined;
-  /** This host's lease, in a fleet, and when it was asked for. */
-  #lease: { readonly id: string; readonly sinceMs: number; readonly sinceMonotonic: number } | undefined;
-  /** The lease that was asked for and may be this host's without its knowing: the store stopped answering. */
-  #askedLease: string | undefined;
   /** The provider's last word on this login. */
   #refusal: RenewalFailure | undefined;
   /** Since when the outcome of some renewal is unknown. */
   #lostSince: number | undefined;
   #lastWarning = "";
-  #slotMinute = 0;
-  /** Of this minute, by client; so one with invented paths takes nothing from the others. */
-  readonly #newSlots = new Map<string, number>();
 
   /** @throws ProxyError `input.invalid` when the stored value is no such login */
   constructor(
     parts: LoginParts,
     kind: OAuthKind,
-    stored: { readonly record: SecretRecord; readonly value: string },
+    stored: StoredSecret,
   ) {
     this.#parts = parts;
     this.#kind = kind;
-    this.#record = stored.record;
+    this.#stored = new LoginRecord(parts, stored);
+    this.#slots = new LoginSlots({
+      name: stored.record.name,
+      clock: parts.clock,
+      makeRenewal: (key) => this.#makeRenewal(key),
+    });
     this.#login = kind.parse(stored.value, parts.clock.now());
-    this.#value = stored.value;
     this.#seen = seenIn(stored.value) ?? digestOf(this.#login);
     this.#lostSince = stored.record.refreshingSince;
-    const { error } = stored.record;
-    if (error !== undefined && kind.rotates) this.#refusal = new RenewalFailure(error, { isFinal: true });
+    this.#refusal = this.#storedRefusal();
     const token = kind.stored(this.#login);
-    if (token) this.#slot("").renewal.adopt(token, { isDue: this.#lostSince !== undefined });
+    if (token) this.#slots.get("").renewal.adopt(token, { isDue: this.#lostSince !== undefined });
   }
 
   get version(): string {
-    return this.#record.version;
+    return this.#stored.record.version;
   }
 
   /** The secret was changed, and has this version still: in a fleet another host may have renewed it. */
-  follow({ record, value }: { readonly record: SecretRecord; readonly value: string }): void {
-    if (record === this.#record) return;
-    this.#record = record;
-    if (value === this.#value || value === this.#storing) return;
-    this.#value = value;
-    this.#login = this.#kind.parse(value, this.#parts.clock.now());
-    this.#seen = seenIn(value) ?? digestOf(this.#login);
-    this.#lostSince = record.refreshingSince;
-    const { error } = record;
-    this.#refusal = error !== undefined && this.#kind.rotates
-      ? new RenewalFailure(error, { isFinal: true })
-      : undefined;
+  follow(stored: StoredSecret): void {
+    if (!this.#stored.follow(stored)) return;
+    this.#login = this.#kind.parse(stored.value, this.#parts.clock.now());
+    this.#seen = seenIn(stored.value) ?? digestOf(this.#login);
+    this.#lostSince = stored.record.refreshingSince;
+    this.#refusal = this.#storedRefusal();
     const token = this.#kind.stored(this.#login);
-    if (token) this.#slot("").renewal.adopt(token);
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
+    if (token) this.#slots.get("").renewal.adopt(token);
   }
 
   /** The credential for a request, at once when its token is at hand. @throws ProxyError `credential.unavailable` */
   credential(request: CredentialRequest): Credential | Promise<Credential> {
-    const slot = this.#slot(this.#kind.slotOf?.(this.#login, request) ?? "", request.client);
+    const slot = this.#slots.get(this.#kind.slotOf?.(this.#login, request) ?? "", request.client);
     const form = this.#kind.formOf?.(this.#login, request) ?? "";
     const token = slot.renewal.usable();
     if (token) return this.#prepare(slot, token, form);
     return slot.renewal.get().then(
       (renewed) => this.#prepare(slot, renewed, form),
       (error) => {
-        throw this.#unavailable(error);
+        throw unavailable(this.#stored.record.name, error);
       },
     );
   }
@@ -181,32 +143,31 @@ export class LiveLogin implements AsyncDisposable {
 
   /** The machine has slept. */
   wake(): void {
-    for (const { renewal } of this.#slots.values()) renewal.wake();
+    this.#slots.wake();
   }
 
   /** Waits for renewals under way: what they get would be lost otherwise. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const slots = [...this.#slots.values()];
-    for (const { renewal } of slots) renewal[Symbol.dispose]();
-    await Promise.all(slots.map(({ renewal }) => renewal.settled));
+    await this.#slots[Symbol.asyncDispose]();
     if (this.#unsaved) await this.#save(this.#unsaved.made, this.#unsaved.from).catch(() => {});
   }
 
-  #slot(key: string, client = ""): Slot {
-    const known = this.#slots.get(key);
-    if (known) {
-      this.#slots.delete(key);
-      this.#slots.set(key, known); // at the end: the map is in order of use
-      return known;
-    }
-    if (key !== "") this.#countNewSlot(client);
+  /** The refusal for good that an earlier start, or another host, has stored. */
+  #storedRefusal(): RenewalFailure | undefined {
+    const { error } = this.#stored.record;
+    return error !== undefined && this.#kind.rotates
+      ? new RenewalFailure(error, { isFinal: true })
+      : undefined;
+  }
+
+  #makeRenewal(key: string): Renewal {
     const { clock, random, schedule, limitMs, reportBug } = this.#parts;
-    const finalRetryMs = this.#record.sourceFile !== undefined
+    const finalRetryMs = this.#stored.record.sourceFile !== undefined
       ? SOURCE_POLL_MS
       : this.#kind.rotates
       ? Infinity
       : FINAL_RETRY_MS;
-    const renewal = new Renewal({
+    return new Renewal({
       clock,
       random,
       schedule,
@@ -214,29 +175,9 @@ export class LiveLogin implements AsyncDisposable {
       reportBug,
       finalRetryMs,
       isEager: this.#kind.rotates,
-      isRenewable: () => this.#kind.isRenewable(this.#login) || this.#record.sourceFile !== undefined,
+      isRenewable: () => this.#kind.isRenewable(this.#login) || this.#stored.record.sourceFile !== undefined,
       fetch: (signal) => this.#renew(key, signal),
     });
-    const slot = { renewal, prepared: new Map(), generation: "" };
-    this.#slots.set(key, slot);
-    return slot;
-  }
-
-  #countNewSlot(client: string): void {
-    const minute = Math.floor(this.#parts.clock.now() / 60_000);
-    if (minute !== this.#slotMinute) this.#newSlots.clear();
-    this.#slotMinute = minute;
-    const count = (this.#newSlots.get(client) ?? 0) + 1;
-    this.#newSlots.set(client, count);
-    if (count > MAX_NEW_SLOTS_PER_MINUTE) {
-      throw this.#unavailable(
-        new RenewalFailure("too many repositories or hosts were asked for within a minute"),
-      );
-    }
-    const oldest = this.#slots.size >= MAX_SLOTS ? this.#slots.entries().next().value : undefined;
-    if (!oldest) return;
-    this.#slots.delete(oldest[0]);
-    oldest[1].renewal[Symbol.dispose]();
   }
 
   #prepare(slot: Slot, { token, generation }: LiveToken, form: string): Credential {
@@ -246,7 +187,7 @@ export class LiveLogin implements AsyncDisposable {
     }
     const known = slot.prepared.get(form);
     if (known) return known;
-    const { name, version, host, cleartext } = this.#record;
+    const { name, version, host, cleartext } = this.#stored.record;
     const credential = {
       secret: name,
       version,
@@ -272,7 +213,7 @@ export class LiveLogin implements AsyncDisposable {
       return await this.#ask(slot, signal);
     } catch (error) {
       this.#parts.onOutcome(error instanceof RenewalFailure && error.isFinal ? "refused" : "failed");
-      this.#warn(`secret ${this.#record.name}: ${forOperator(error)}`);
+      this.#warn(`secret ${this.#stored.record.name}: ${forOperator(error)}`);
       throw error;
     }
   }
@@ -281,75 +222,38 @@ export class LiveLogin implements AsyncDisposable {
     const { clock, call } = this.#parts;
     if (this.#kind.rotates) {
       for (;;) {
-        const before = this.#value;
-        const waitMs = await this.#begin();
+        const before = this.#stored.value;
+        const waitMs = await this.#stored.begin();
         if (waitMs === 0) break;
         const token = await this.#fromElsewhere({ before, waitMs }, signal);
         if (token) return token;
       }
     }
-    const from = this.#value;
+    const from = this.#stored.value;
     let made: Renewed<Login>;
     try {
       const context = {
         now: () => clock.now(),
         call: (request: Parameters<ProviderCall>[0]) =>
-          call({ ...request, maySend: () => this.#holdsLease() }, signal),
+          call({ ...request, maySend: () => this.#stored.holdsLease() }, signal),
       };
       made = await this.#kind.renew(this.#login, context, slot);
     } catch (error) {
       return await this.#afterFailure(error);
     }
     if (made.login) return await this.#save(made, from);
-    if (this.#record.error !== undefined) await this.#update({ error: null });
+    if (this.#stored.record.error !== undefined) await this.#stored.update({ error: null });
     this.#succeeded("renewed");
     return made.token;
   }
 
-  /** Marks on the disk that a renewal is under way; in a fleet, that it is this host's. Else for how long it is another's. */
-  async #begin(): Promise<number> {
-    const { clock, limitMs } = this.#parts;
-    const [sinceMs, sinceMonotonic] = [clock.now(), clock.monotonic()];
-    const id = this.#lease?.id ?? this.#askedLease ?? crypto.randomUUID();
-    this.#askedLease = id;
-    try {
-      await this.#update({ refreshingSince: sinceMs, lease: { id, forMs: limitMs * LEASE_OF_LIMIT } });
-    } catch (error) {
-      if (!isProxyError(error, "input.conflict")) throw error;
-      this.#askedLease = undefined; // another's
-      return (error.retryAfterSeconds ?? 1) * 1_000;
-    }
-    this.#askedLease = undefined;
-    this.#lease = this.#record.lease === id ? { id, sinceMs, sinceMonotonic } : undefined; // a host alone has none
-    return 0;
-  }
-
-  /**
-   * False once another host may have the lease. A process or a machine that was stopped meanwhile finds that out by one of its two
-   * clocks: one goes on while a process is stopped, the other while a machine sleeps.
-   */
-  #holdsLease(): boolean {
-    if (!this.#lease) return true;
-    const { clock, limitMs } = this.#parts;
-    const { sinceMs, sinceMonotonic } = this.#lease;
-    return Math.max(clock.now() - sinceMs, clock.monotonic() - sinceMonotonic) < limitMs;
-  }
-
   /** The token that another host has got since the value was `before`, or gets within `waitMs`. @throws the signal's reason */
   async #fromElsewhere(
-    { before, waitMs }: { readonly before: string; readonly waitMs: number },
+    wait: { readonly before: string; readonly waitMs: number },
     signal: AbortSignal,
   ): Promise<AccessToken | undefined> {
-    const { promise: over, resolve } = Promise.withResolvers<void>();
-    if (this.#value !== before) resolve(); // the look at the store has brought it
-    const timer = setTimeout(resolve, waitMs);
-    const onAbort = () => resolve();
-    signal.addEventListener("abort", onAbort);
-    if (signal.aborted) resolve();
-    await Promise.race([this.#changed.promise, over]);
-    clearTimeout(timer);
-    signal.removeEventListener("abort", onAbort);
-    const token = this.#value === before ? undefined : this.#kind.stored(this.#login);
+    await this.#stored.change(wait, signal);
+    const token = this.#stored.value === wait.before ? undefined : this.#kind.stored(this.#login);
     if (token && (token.expiresAtMs ?? Infinity) > this.#parts.clock.now() + LAST_MOMENT_MS) return token;
     signal.throwIfAborted();
     return undefined;
@@ -367,13 +271,13 @@ export class LiveLogin implements AsyncDisposable {
   /** Decides what a failure means, and throws it unless the source file has something better. */
   async #afterFailure(error: unknown): Promise<AccessToken> {
     const isAnswered = error instanceof RenewalFailure ? error.isAnswered : wasNeverSent(error);
-    if (this.#kind.rotates && !isAnswered) this.#lostSince ??= this.#record.refreshingSince;
+    if (this.#kind.rotates && !isAnswered) this.#lostSince ??= this.#stored.record.refreshingSince;
     if (!(error instanceof RenewalFailure) || !error.isFinal) {
       if (this.#kind.rotates && isAnswered && this.#lostSince === undefined) {
-        await this.#update({ refreshingSince: null }).catch(() => {}); // it only makes a later message too careful
+        await this.#stored.update({ refreshingSince: null }).catch(() => {}); // it only makes a later message too careful
       }
       const atHome = error instanceof RenewalFailure ? error.atHome : undefined;
-      if (atHome !== undefined && atHome !== this.#record.error) await this.#note({ error: atHome });
+      if (atHome !== undefined && atHome !== this.#stored.record.error) await this.#note({ error: atHome });
       throw error;
     }
     // Somebody else may have renewed the login since the file was last read; then the refusal is not about the login.
@@ -394,9 +298,11 @@ export class LiveLogin implements AsyncDisposable {
   /** Stores what the operator should see. That it cannot be stored hides no failure. */
   async #note(change: Omit<SecretUpdate, "ifVersion">): Promise<void> {
     try {
-      await this.#update(change);
+      await this.#stored.update(change);
     } catch (failure) {
-      this.#parts.log.error(`secret ${this.#record.name}: its state cannot be stored: ${wordsOf(failure)}`);
+      this.#parts.log.error(
+        `secret ${this.#stored.record.name}: its state cannot be stored: ${wordsOf(failure)}`,
+      );
     }
   }
 
@@ -404,7 +310,7 @@ export class LiveLogin implements AsyncDisposable {
   async #save(made: Renewed<Login>, from: string): Promise<AccessToken> {
     this.#unsaved = { made, from };
     try {
-      await this.#update({
+      await this.#stored.update({
         ifValue: from,
         value: this.#valueOf(made.login ?? this.#login),
         refreshedAt: this.#parts.clock.now(),
@@ -417,7 +323,7 @@ export class LiveLogin implements AsyncDisposable {
       if (error instanceof RenewalFailure || isRenewed) this.#unsaved = undefined;
       else {
         this.#parts.log.error(
-          `secret ${this.#record.name}: the renewed login cannot be stored and is lost if the proxy ends now`,
+          `secret ${this.#stored.record.name}: the renewed login cannot be stored and is lost if the proxy ends now`,
         );
       }
       throw error;
@@ -430,11 +336,11 @@ export class LiveLogin implements AsyncDisposable {
 
   /** Takes over what a host CLI has written since, and returns its token when that is fresh. */
   async #adoptSource(): Promise<AccessToken | undefined> {
-    const { name, sourceFile } = this.#record;
+    const { name, sourceFile } = this.#stored.record;
     if (sourceFile === undefined) return undefined;
     let login: Login;
     try {
-      login = await readSourceLogin(this.#kind, this.#record, () => this.#parts.clock.now());
+      login = await readSourceLogin(this.#kind, this.#stored.record, () => this.#parts.clock.now());
     } catch (error) {
       this.#warn(`secret ${name}: ${messageOf(error)}`);
       return undefined;
@@ -449,7 +355,7 @@ export class LiveLogin implements AsyncDisposable {
     // A copy from before our own last renewal would take us back to a refresh token that is used up.
     const isOlder = !this.#refusal && (found?.expiresAtMs ?? Infinity) <= (old?.expiresAtMs ?? 0);
     if (isOlder) return undefined;
-    await this.#update({
+    await this.#stored.update({
       value: this.#valueOf(login, digest),
       adoptedAt: this.#parts.clock.now(),
       refreshingSince: null,
@@ -460,21 +366,6 @@ export class LiveLogin implements AsyncDisposable {
     this.#succeeded("adopted");
     const isFresh = found && (found.expiresAtMs ?? Infinity) > this.#parts.clock.now() + FRESH_MS;
     return isFresh ? found : undefined;
-  }
-
-  async #update(change: Omit<SecretUpdate, "ifVersion">): Promise<void> {
-    const lease = this.#lease && { id: this.#lease.id };
-    const update = { ifVersion: this.version, ifValue: this.#value, ...(lease ? { lease } : {}), ...change };
-    this.#storing = change.value;
-    try {
-      const record = await this.#parts.update(this.#record.name, update);
-      if (!record) throw new RenewalFailure("the secret was replaced or deleted");
-      this.#record = record;
-      if (change.value !== undefined) this.#value = change.value;
-      if (change.lease?.forMs === undefined) this.#lease = undefined;
-    } finally {
-      this.#storing = undefined;
-    }
   }
 
   #succeeded(outcome: RenewalOutcome): void {
@@ -493,45 +384,7 @@ export class LiveLogin implements AsyncDisposable {
     if (line !== this.#lastWarning) this.#parts.log.warn(line);
     this.#lastWarning = line;
   }
-
-  #unavailable(error: unknown): ProxyError {
-    const isFinal = error instanceof RenewalFailure && error.isFinal;
-    return new ProxyError(
-      "credential.unavailable",
-      `Cannot use secret ${this.#record.name}: ${isFinal ? "" : "its token cannot be renewed now: "}${
-        wordsOf(error)
-      }`,
-      {
-        cause: error,
-        hint: isFinal
-          ? "log in again on the host and store the login with slicer-proxy secret create --force"
-          : "it is tried again by itself; slicer-proxy secret list says more",
-      },
-    );
-  }
 }
 
 /** Where credentials come from: a request may be refused long after its token was renewed. */
 const origins = new WeakMap<Credential, { readonly slot: Slot; readonly form: string }>();
-
-/** Errors after which the provider has certainly not seen the request. */
-function wasNeverSent(error: unknown): boolean {
-  return isProxyError(
-    error,
-    "upstream.dns",
-    "upstream.address-denied",
-    "upstream.refused",
-    "upstream.unreachable",
-    "upstream.tls",
-    "limit.reached",
-  );
-}
-
-function forOperator(error: unknown): string {
-  return (error instanceof RenewalFailure ? error.atHome : undefined) ?? wordsOf(error);
-}
-
-/** What an error may say in public. */
-function wordsOf(error: unknown): string {
-  return error instanceof RenewalFailure || isProxyError(error) ? error.message : "unexpected failure";
-}
