@@ -81,6 +81,28 @@ Deno.test("otlpRecord() gives every field of a record a place", () => {
     "INFO",
     "slicer_proxy.decision",
   ]);
+  assertEquals([record.observedTimeUnixNano, record.severityNumber], [record.timeUnixNano, 9]);
+});
+
+Deno.test("otlpRecord() tells changes from decisions, sizes of tunnels from those of bodies, and has no time before 1970", () => {
+  const change = otlpRecord({ ...TIME, timeMs: -5, verdict: "change", method: "SUSPEND" }, "uid-1");
+  assertEquals([change.eventName, change.severityNumber, change.timeUnixNano], [
+    "slicer_proxy.change",
+    9,
+    "0000000",
+  ]);
+  const tunnel = attributesOf({ ...TIME, verdict: "passthrough", path: "/x", sent: 1, received: 2 });
+  assertEquals([tunnel["slicer_proxy.sent_bytes"], tunnel["slicer_proxy.received_bytes"]], ["1", "2"]);
+});
+
+Deno.test("otlpRecord() has the methods of the semantic conventions as they are, and no other", () => {
+  const known = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
+  for (const method of [...known, "get", "PROPFIND"]) {
+    const { "http.request.method": said, "http.request.method_original": original } = attributesOf({
+      ...{ ...TIME, verdict: "allow", path: "/", method },
+    });
+    assertEquals([said, original], known.includes(method) ? [method, undefined] : ["_OTHER", method], method);
+  }
 });
 
 Deno.test("otlpRecord() tells requests of HTTP from what is none, and sources in every form", async (t) => {
@@ -101,6 +123,21 @@ Deno.test("otlpRecord() tells requests of HTTP from what is none, and sources in
     ["IPv6", { origin: { src: "[fe80::1]:99" } }, { "client.address": "fe80::1", "client.port": "99" }],
     ["several connections", { origin: { src: "10.0.0.1" } }, { "client.address": "10.0.0.1" }],
     ["of IPv6", { origin: { src: "[fe80::1]" } }, { "client.address": "fe80::1" }],
+    ["a method of a connection", { method: "DNS", host: "a.test" }, {
+      "slicer_proxy.method": "DNS",
+      "server.address": "a.test",
+    }],
+    ["no method", { path: "/a" }, { "url.path": "/a", "network.protocol.name": "http" }],
+    ["tokens that were told", { path: "/", tokens: { input: 1, output: 2, isEstimated: false } }, {
+      "url.path": "/",
+      "network.protocol.name": "http",
+      "gen_ai.usage.input_tokens": "1",
+      "gen_ai.usage.output_tokens": "2",
+    }],
+    ["two at once", { repeated: 2, durationMs: 0.5 }, {
+      "slicer_proxy.repeated": "2",
+      "slicer_proxy.duration_ms": "1",
+    }],
     ["half a pair", { path: "/\ud800", says: "mcp:\udc00" }, {
       "url.path": "/\ufffd",
       "network.protocol.name": "http",
@@ -115,8 +152,9 @@ Deno.test("otlpRecord() tells requests of HTTP from what is none, and sources in
         "slicer_proxy.verdict": "deny",
         ...expected,
       });
-      const { severityNumber, body } = otlpRecord(record, "uid-1");
-      assertEquals([severityNumber, Object.values(body)[0].startsWith("deny client=- ")], [13, true]);
+      const { severityNumber, severityText, eventName, body } = otlpRecord(record, "uid-1");
+      assertEquals([severityNumber, severityText, eventName], [13, "WARN", "slicer_proxy.decision"]);
+      assertEquals(Object.values(body)[0].startsWith("deny client=- "), true);
       assertEquals(JSON.stringify(otlpRecord(record, "")).isWellFormed(), true);
     });
   }
@@ -159,6 +197,18 @@ Deno.test("readOtlpAnswer() tells what was taken from what is to be sent again",
     [200, "[]", {}, later("its answer is none of OTLP")],
     [400, "", {}, { kind: "refused" }],
     [413, "", {}, { kind: "refused" }],
+    [422, "", {}, { kind: "refused" }],
+    [299, " \n", {}, taken()],
+    [300, "", {}, later("it answered with 300")],
+    [199, "", {}, later("it answered with 199")],
+    [200, partial({ rejectedLogRecords: "0", errorMessage: "mind this" }), {}, taken(0, "mind this")],
+    [200, partial({ rejectedLogRecords: 1.5 }), {}, taken()],
+    [200, partial(null), {}, taken()],
+    [200, partial("x"), {}, taken()],
+    [200, "null", {}, later("its answer is none of OTLP")],
+    [200, "7", {}, later("its answer is none of OTLP")],
+    [429, "", { "retry-after": "999999999" }, later("it answered with 429", { afterMs: 999_999_999_000 })],
+    [429, "", { "retry-after": "0" }, later("it answered with 429")],
     [401, "", {}, later("it answered with 401", { isAuth: true })],
     [403, "", {}, later("it answered with 403", { isAuth: true })],
     [404, "", {}, later("it answered with 404")],

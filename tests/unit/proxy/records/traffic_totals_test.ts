@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { countOf } from "../../../../core/histogram.ts";
+import { countOf, Histogram } from "../../../../core/histogram.ts";
 import type { AuditRecord } from "../../../../policy/audit_record.ts";
 import { REASONS } from "../../../../policy/reason.ts";
 import { TrafficTotals } from "../../../../proxy/records/traffic_totals.ts";
@@ -36,6 +36,24 @@ Deno.test("add() counts each record where it belongs", async (t) => {
   const rows: readonly (readonly [string, AuditRecord, Record<string, unknown>])[] = [
     ["an answer", ALLOW, { allow: 1, "2xx": 1, requests: 1 }],
     ["an answer in the highest class", { ...ALLOW, status: 599 }, { allow: 1, "5xx": 1, requests: 1 }],
+    ["an answer from a cache", { ...ALLOW, status: 304 }, { allow: 1, "3xx": 1, requests: 1 }],
+    ["an answer that there is none", { ...ALLOW, status: 499 }, { allow: 1, "4xx": 1, requests: 1 }],
+    ["the lowest status", { ...ALLOW, status: 100 }, { allow: 1, "1xx": 1, requests: 1 }],
+    ["the highest of its class", { ...ALLOW, status: 199 }, { allow: 1, "1xx": 1, requests: 1 }],
+    ["the next class", { ...ALLOW, status: 500 }, { allow: 1, "5xx": 1, requests: 1 }],
+    ["a status of no class yet", { ...ALLOW, status: 600 }, { allow: 1, requests: 1 }],
+    ["no duration", { ...ALLOW, durationMs: undefined }, { allow: 1, "2xx": 1 }],
+    ["echoes", { ...ALLOW, echoed: 2 }, { allow: 1, "2xx": 1, requests: 1, echoes: 2 }],
+    ["a budget that is nearly used up", { verdict: "change", budget: "requests=1/1h", repeated: 1 }, {
+      budgetWarnings: 1,
+    }],
+    ["another change", { verdict: "change", status: 200, sent: 1, reason: "dns" }, {}],
+    ["denials that were coalesced", { verdict: "deny", reason: "quota", repeated: 7, sent: 2 }, {
+      ...{ deny: 7, denied: { quota: 7 }, sent: 2 },
+    }],
+    ["failures that were", { verdict: "passthrough", reason: "dns", repeated: 3 }, {
+      ...{ passthrough: 3, failed: { dns: 3 } },
+    }],
     ["a status of no class", { ...ALLOW, status: 999 }, { allow: 1, requests: 1 }],
     ["bytes", { ...ALLOW, sent: 3, received: 4 }, { allow: 1, "2xx": 1, requests: 1, sent: 3, received: 4 }],
     [
@@ -120,4 +138,33 @@ Deno.test("figures() does not change afterwards", () => {
     0,
     0,
   ]);
+});
+
+Deno.test("figures() adds up, and has durations as they were", () => {
+  const [request, setup] = [new Histogram(), new Histogram()];
+  for (const ms of [30, 40]) request.observe(ms);
+  setup.observe(7);
+  const sums = figuresOf(
+    {
+      ...ALLOW,
+      setupMs: 7,
+      sent: 1,
+      received: 2,
+      echoed: 3,
+      tokens: { input: 4, output: 5, isEstimated: false },
+    },
+    {
+      ...ALLOW,
+      durationMs: 40,
+      sent: 10,
+      received: 20,
+      echoed: 30,
+      tokens: { input: 40, output: 50, isEstimated: true },
+    },
+    { verdict: "change", budget: "requests=1/1h" },
+    { verdict: "change", budget: "requests=1/1h" },
+  );
+  assertEquals([sums.sentBytes, sums.receivedBytes, sums.echoes], [11, 22, 33]);
+  assertEquals([sums.tokens, sums.budgetWarnings, sums.allow], [{ input: 44, output: 55 }, 2, 2]);
+  assertEquals([sums.requestDuration, sums.setupDuration], [request.data(), setup.data()]);
 });
