@@ -270,3 +270,63 @@ Deno.test("hasTooManyNominations() has a limit over all Connection fields", () =
   assertEquals(hasTooManyNominations(fieldsOf(many(32), many(33))), true);
   assertEquals(hasTooManyNominations(fieldsOf(`Connection: ${",".repeat(64)}`)), true);
 });
+
+Deno.test("removeHopByHop() leaves HTTP/2 its te, which the other side has to know, and nothing else for one hop", () => {
+  const fields = ["A: b", "Connection: a", "TE: trailers", "Upgrade: x", "Keep-Alive: 1", "Proxy-Any: 1"]
+    .map((line) => line.split(": ")).map(([name = "", value = ""]) => makeField(name, value));
+  const keys = (version: string) => removeHopByHop({ version, fields }).map(({ key }) => key);
+  assertEquals([keys("HTTP/2"), keys("HTTP/1.1")], [["a", "te"], []]);
+  assertEquals(
+    removeHopByHop({ version: "HTTP/1.1", fields: fields.filter(({ key }) => key !== "connection") })
+      .map(({ key }) => key),
+    ["a"],
+  );
+});
+
+Deno.test("injectCredential() puts it where the first of the client's own stood, once, or at the end", async (t) => {
+  const headers = [["Authorization", "Bearer real"], ["X-Account", "7"]] as const;
+  const rows: readonly (readonly [string, readonly string[], string[]])[] = [
+    ["none", ["A: b"], ["A: b", "Authorization: Bearer real", "X-Account: 7"]],
+    ["two", ["A: b", "x-api-key: FAKE", "B: c", "authorization: FAKE", "x-account: 8"], [
+      ...["A: b", "Authorization: Bearer real", "X-Account: 7", "B: c"],
+    ]],
+  ];
+  for (const [name, lines, expected] of rows) {
+    await t.step(name, () => {
+      assertEquals(injectCredential(fieldsOf(...lines), { headers }).map(({ line }) => line), expected);
+    });
+  }
+});
+
+Deno.test("injectCredential() adds what an API asks for beside it: members to lists, and fields that are not there", async (t) => {
+  const injection = {
+    headers: [],
+    merge: [["X-Beta", "oauth-1"], ["X-Beta", "two"]],
+    defaults: [["User-Agent", "ours"], ["X-Version", "3"]],
+  } as const;
+  const rows: readonly (readonly [string, readonly string[], string[]])[] = [
+    ["nothing is there", [], ["X-Beta: oauth-1,two", "User-Agent: ours", "X-Version: 3"]],
+    ["other members", ["x-beta: a", "user-agent: its"], [
+      ...["x-beta: a,oauth-1,two", "user-agent: its", "X-Version: 3"],
+    ]],
+    ["on the last line of two", ["X-Beta: a", "X-Beta: b", "B: c"], [
+      ...["X-Beta: a", "X-Beta: b,oauth-1,two", "B: c", "User-Agent: ours", "X-Version: 3"],
+    ]],
+    ["there already, in another case", ["X-Beta: OAUTH-1 , two", "x-version: 1", "User-Agent:"], [
+      ...["X-Beta: OAUTH-1 , two", "x-version: 1", "User-Agent:"],
+    ]],
+    ["an empty list", ["X-Beta:"], ["X-Beta: oauth-1,two", "User-Agent: ours", "X-Version: 3"]],
+  ];
+  for (const [name, lines, expected] of rows) {
+    await t.step(name, () => {
+      assertEquals(injectCredential(fieldsOf(...lines), injection).map(({ line }) => line), expected);
+    });
+  }
+});
+
+Deno.test("isAmbiguousName() is about framing and identity, and only when they are written with _", () => {
+  for (const name of ["content_length", "transfer_encoding", "proxy_authorization"]) {
+    assertEquals([isAmbiguousName(name), isAmbiguousName(name.replace("_", "-"))], [true, false], name);
+  }
+  assertEquals([isAmbiguousName("x_mine"), isAmbiguousName("host")], [false, false]);
+});

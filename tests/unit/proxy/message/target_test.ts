@@ -3,6 +3,8 @@ import { ProxyError } from "../../../../core/errors.ts";
 import { parseFields } from "../../../../proxy/http1/head_reader.ts";
 import type { HttpVersion, RequestHead } from "../../../../proxy/message/message.ts";
 import {
+  authorityOf,
+  defaultPort,
   isRefusedMethod,
   parseConnectTarget,
   parseTarget,
@@ -157,4 +159,104 @@ Deno.test("parseUpgrade() finds the protocol, and none where there must be none"
       assertEquals(reasonOf(() => parseUpgrade(headOf("GET /", ...fields))), "malformed");
     });
   }
+});
+
+/** A head of HTTP/2, as `http2/head.ts` makes it. */
+function http2Head(more: Partial<RequestHead>, ...fields: string[]): RequestHead {
+  return { ...headOf("GET /a HTTP/2", ...fields), scheme: "https", authority: "up.test", ...more };
+}
+
+Deno.test("parseTarget() of HTTP/2: scheme, authority and a Host beside it have to agree with the tunnel", async (t) => {
+  const rows: readonly (readonly [string, RequestHead, reason?: string])[] = [
+    ["authority alone", http2Head({})],
+    ["its scheme in another case", http2Head({ scheme: "HTTPS" })],
+    ["a Host that agrees", http2Head({}, "Host: UP.test:443")],
+    ["a Host in place of the authority", http2Head({ authority: undefined }, "Host: up.test")],
+    ["another scheme", http2Head({ scheme: "http" }), "malformed"],
+    ["no scheme", http2Head({ scheme: undefined }), "malformed"],
+    ["another authority", http2Head({ authority: "other.test" }), "host-mismatch"],
+    ["another port", http2Head({ authority: "up.test:444" }), "host-mismatch"],
+    ["a Host that does not agree", http2Head({}, "Host: other.test"), "host-mismatch"],
+    ["a Host that is none", http2Head({}, "Host: a@b"), "malformed"],
+    ["two Hosts beside it", http2Head({}, "Host: up.test", "Host: up.test"), "malformed"],
+    ["neither", http2Head({ authority: undefined }), "malformed"],
+    [
+      "framing with _",
+      http2Head({ fields: [{ name: "content_length", key: "content_length", value: "1" }] }),
+      "malformed",
+    ],
+  ];
+  for (const [name, head, reason] of rows) {
+    await t.step(name, () => {
+      if (reason !== undefined) assertEquals(reasonOf(() => parseTarget(head, TUNNEL)), reason);
+      else {assertEquals(parseTarget(head, TUNNEL), {
+          ...TUNNEL,
+          originForm: "/a",
+          path: "/a",
+          query: undefined,
+        });}
+    });
+  }
+});
+
+Deno.test("parseTarget() of HTTP/1.1 knows of no scheme, and HTTP/1.0 with two Hosts is refused", () => {
+  const head = { ...headOf("GET /a", "Host: up.test"), scheme: "http" };
+  assertEquals(parseTarget(head, TUNNEL).scheme, "https");
+  assertEquals(
+    reasonOf(() => parseTarget(headOf("GET /a HTTP/1.0", "Host: a", "Host: a"), TUNNEL)),
+    "malformed",
+  );
+  assertEquals(parseTarget(headOf("GET /a HTTP/1.0"), TUNNEL).host, "up.test");
+});
+
+Deno.test("parseTarget() reads ws and wss as the HTTP that they begin with, and OPTIONS for a whole server", () => {
+  const of = (line: string, tunnel?: typeof TUNNEL) => {
+    const { scheme, port, originForm } = parseTarget(headOf(line, "Host: up.test"), tunnel);
+    return [scheme, port, originForm];
+  };
+  assertEquals(of("GET ws://up.test/a"), ["http", 80, "/a"]);
+  assertEquals(of("GET WSS://up.test/a"), ["https", 443, "/a"]);
+  assertEquals(of("OPTIONS http://up.test"), ["http", 80, "*"]);
+  assertEquals(of("OPTIONS http://up.test/"), ["http", 80, "/"]);
+  assertEquals(of("OPTIONS http://up.test?a"), ["http", 80, "/?a"]);
+  assertEquals(of("GET wss://up.test:443/b?c", TUNNEL), ["https", 443, "/b?c"]);
+  assertEquals(reasonOf(() => of("GET https://up.test:444/", TUNNEL)), "host-mismatch");
+});
+
+Deno.test("parseTarget() says how to use a proxy to who took it for a server, and to others what it wants", () => {
+  const messageOf = (target: string) =>
+    assertThrows(() => parseTarget(headOf(`GET ${target}`, "Host: a"), undefined), ProxyError).message;
+  assertEquals(messageOf("/a").includes("this is a proxy"), true);
+  for (const target of ["ftp://a/", "a:443", "*", "://a"]) {
+    assertEquals(messageOf(target).includes("no absolute http, https, ws or wss URL"), true, target);
+  }
+});
+
+Deno.test("authorityOf() leaves the scheme's own port out, and writes IPv6 in brackets", () => {
+  const of = (scheme: "http" | "https", host: string, port: number) =>
+    authorityOf({ scheme, host, port, originForm: "/", path: "/", query: undefined });
+  assertEquals([of("http", "a.test", 80), of("https", "a.test", 443)], ["a.test", "a.test"]);
+  assertEquals([of("http", "a.test", 443), of("https", "::1", 80), of("https", "::1", 443)], [
+    ...["a.test:443", "[::1]:80", "[::1]"],
+  ]);
+  assertEquals([defaultPort("http"), defaultPort("https")], [80, 443]);
+});
+
+Deno.test("parseUpgrade() gives the fields that carry it, and of HTTP/2 the protocol alone", () => {
+  const fields = ["Connection: upgrade", "A: b", "Upgrade: websocket"];
+  assertEquals(parseUpgrade(headOf("GET /", ...fields))?.fields.map(({ line }) => line), [
+    "Upgrade: websocket",
+  ]);
+  assertEquals(parseUpgrade(http2Head({ protocol: "WebSocket" })), { protocol: "websocket", fields: [] });
+  for (const protocol of ["h2", "h2c", "tls/1.2", "HTTP/1.1"]) {
+    assertEquals(parseUpgrade(http2Head({ protocol })), undefined, protocol);
+  }
+  assertEquals(parseUpgrade(http2Head({ protocol: "h2x" }))?.protocol, "h2x");
+  const many = `Connection: ${",".repeat(64)}`;
+  const { message } = assertThrows(() => parseUpgrade(headOf("GET /", many)), ProxyError);
+  assertEquals(message, "Cannot read the request: Connection names too many fields");
+  assertEquals(
+    assertThrows(() => parseUpgrade(headOf("GET /", "Connection: a, Cookie")), ProxyError).message,
+    "Cannot read the request: Connection must not name cookie",
+  );
 });
