@@ -85,7 +85,9 @@ export class Lab implements AsyncDisposable {
     await Deno.writeTextFile(`${dir}/upstream.crt`, upstreamCa.caPem);
     const [command = "", ...args] = [
       ...wrapper ?? [],
-      ...preload === undefined ? denoCommand() : withPreload(denoCommand(), preload),
+      ...preload === undefined
+        ? denoCommand()
+        : withPreload(denoCommand({ v8Flags: "--expose-gc" }), preload),
       ...["up", "--workers=1", "--allow-cidr=127.0.0.0/8,::1/128"],
       ...[`--http-port=${port}`, `--https-port=${tlsPort}`, `--upstream-ca=${HOST}=${dir}/upstream.crt`],
     ];
@@ -108,7 +110,7 @@ export class Lab implements AsyncDisposable {
 function withPreload(command: readonly string[], preload: string): readonly string[] {
   const plain = command.filter((word) => !word.startsWith("--allow-"));
   const entry = plain.at(-1) ?? "";
-  return [...plain.slice(0, -1), "-A", "--v8-flags=--expose-gc", `--preload=${preload}`, entry];
+  return [...plain.slice(0, -1), "-A", `--preload=${preload}`, entry];
 }
 
 async function childrenOf(pid: number): Promise<readonly number[]> {

@@ -103,15 +103,16 @@ export async function addClient(
   for (const host of hosts) await api.call("POST", "allows", { client: name, host });
 }
 
-/** What `deno task start` runs, with whole paths. */
+/** What `deno task start` runs, with whole paths, and with more flags of V8 when they are given: `--a,--b`. */
 export function denoCommand(
-  { root = ROOT, v8Flags }: { readonly root?: URL; readonly v8Flags?: string } = {},
+  { root = ROOT, v8Flags }: { readonly root?: URL; readonly v8Flags?: string | undefined } = {},
 ): readonly string[] {
   const config = JSON.parse(Deno.readTextFileSync(new URL("deno.json", root)));
   const [deno, run = "run", ...flags] = (config.tasks.start as string).split(" ");
   const entry = flags.pop();
   if (deno !== "deno" || entry !== "main.ts") throw new Error("the task start is another now");
   const inRoot = (file: string) => new URL(file, root).pathname;
-  const more = v8Flags === undefined ? [] : [`--v8-flags=${v8Flags}`];
-  return [Deno.execPath(), run, ...more, "--config", inRoot("deno.json"), ...flags, inRoot(entry)];
+  const more = (flag: string) =>
+    v8Flags !== undefined && flag.startsWith("--v8-flags=") ? `${flag},${v8Flags}` : flag;
+  return [Deno.execPath(), run, "--config", inRoot("deno.json"), ...flags.map(more), inRoot(entry)];
 }

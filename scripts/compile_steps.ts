@@ -8,6 +8,7 @@
  * @module
  */
 import { permissionFlags } from "./permissions.ts";
+import { V8_FLAGS } from "./v8_flags.ts";
 
 /** A system that a binary is for. */
 export interface Target {
@@ -81,6 +82,7 @@ export async function compile(
     "--no-code-cache",
     "--unstable-kv",
     "--unstable-net",
+    V8_FLAGS,
   ];
   const what = ["--include", app.data, "--output", path, "--target", target.triple];
   await deno(

@@ -58,5 +58,5 @@ Deno.test("the task start opens nothing as a whole but network and files", () =>
   const open = flags.filter((flag) => !flag.includes("="));
   assertEquals(open, ["--no-prompt", "--allow-net", "--allow-read", "--allow-write"]);
   const named = flags.filter((flag) => flag.includes("=")).map((flag) => flag.split("=", 1)[0] ?? "");
-  assertEquals(named.sort(), ["--allow-env", "--allow-ffi", "--allow-run", "--allow-sys"]);
+  assertEquals(named.sort(), ["--allow-env", "--allow-ffi", "--allow-run", "--allow-sys", "--v8-flags"]);
 });

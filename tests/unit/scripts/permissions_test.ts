@@ -1,9 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import config from "../../../deno.json" with { type: "json" };
 import { permissionFlags } from "../../../scripts/permissions.ts";
+import { V8_FLAGS } from "../../../scripts/v8_flags.ts";
 
 Deno.test("permissionFlags() is what deno task start gives", () => {
-  assertEquals(config.tasks.start, `deno run ${permissionFlags().join(" ")} main.ts`);
+  assertEquals(config.tasks.start, `deno run ${V8_FLAGS} ${permissionFlags().join(" ")} main.ts`);
 });
 
 Deno.test("permissionFlags() names what each system needs", async (t) => {
