@@ -22,8 +22,16 @@ export interface TestFile {
 /** Of one test file on the clean tree. */
 const CLEAN_LIMIT_MS = 300_000;
 
-/** The test files below `clone/tests`, each of them run once, or as they were found before for the same commit. */
-export async function measureTests(clone: string, folders: readonly string[]): Promise<readonly TestFile[]> {
+/**
+ * The test files of a commit, each of them run once, or as they were found before.
+ *
+ * @param clones of the commit; in each of them one test runs at a time
+ */
+export async function measureTests(
+  clones: readonly string[],
+  folders: readonly string[],
+): Promise<readonly TestFile[]> {
+  const [clone = "."] = clones;
   const commit = (await output("git", ["rev-parse", "HEAD"], clone)).trim();
   const temp = Deno.env.get("TMPDIR") ?? "/tmp";
   const kept = `${temp}/slicer-mutate-${commit}.json`;
@@ -32,13 +40,16 @@ export async function measureTests(clone: string, folders: readonly string[]): P
   } catch {
     // Not measured yet.
   }
-  const paths = (await output("git", ["ls-files", "tests"], clone)).split("\n");
+  const files = (await output("git", ["ls-files", "tests"], clone)).split("\n");
+  const left = files.filter((each) => each.endsWith("_test.ts"));
   const found: TestFile[] = [];
-  for (const path of paths.filter((each) => each.endsWith("_test.ts"))) {
-    const measured = await measure(clone, path, folders);
-    if (measured === undefined) console.log(`left out, since it fails without any change: ${path}`);
-    else if (Object.keys(measured.ran).length > 0) found.push(measured);
-  }
+  await Promise.all(clones.map(async (dir) => {
+    for (let path = left.shift(); path !== undefined; path = left.shift()) {
+      const measured = await measure(dir, path, folders);
+      if (measured === undefined) console.log(`left out, since it fails without any change: ${path}`);
+      else if (Object.keys(measured.ran).length > 0) found.push(measured);
+    }
+  }));
   await Deno.writeTextFile(kept, JSON.stringify(found));
   return found;
 }

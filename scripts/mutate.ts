@@ -1,12 +1,12 @@
 /**
- * How many wrong programs the tests notice: a sample of mutants of `policy/`, `proxy/`, `secrets/` and `store/`, each in a
- * clone of its own, against the tests that run the mutated line, the nearest first.
+ * How many wrong programs the tests notice: a sample of mutants of `policy/`, `proxy/`, `secrets/` and `store/`, each alone
+ * in a clone, against the tests that run the mutated line, the nearest first.
  *
- *     deno task mutate [--sample N] [--seed N] [--only PATH] [--minutes N]
+ *     deno task mutate [--sample N] [--seed N] [--only PATH] [--minutes N] [--jobs N]
  *
- * The first run of a commit measures which test runs which line: as long as all tests one after the other. A mutant that
- * types refuse is no program and is not counted, another is drawn in its place. `--minutes` bounds the tests of one mutant
- * (5); one that nothing noticed by then has survived. What fails has to fail twice. Exit code 0 only if 95 % were noticed.
+ * The first run of a commit measures which test runs which line: as long as all tests. A mutant that types refuse is no
+ * program and is not counted, another is drawn in its place. `--minutes` bounds the tests of one mutant (5); one that nothing
+ * noticed by then has survived. What fails has to fail twice. `--jobs` mutants are tried at once, one for each core. Exit code 0 only if 95 % were noticed.
  * The tests of the committed tree are what is measured.
  *
  * @module
@@ -31,48 +31,68 @@ interface Row {
   readonly by: string;
 }
 
-const flags = parseArgs(Deno.args, { string: ["sample", "seed", "only", "minutes"] });
-const [count, seed, minutes] = [flags.sample ?? 120, flags.seed ?? 1, flags.minutes ?? 5].map(Number);
-const clone = await Deno.makeTempDir({ prefix: "slicer-mutate-" });
+const flags = parseArgs(Deno.args, { string: ["sample", "seed", "only", "minutes", "jobs"] });
+const { sample = 120, minutes = 5, jobs = navigator.hardwareConcurrency } = flags;
+const [count, seed] = [Number(sample), Number(flags.seed ?? 1)];
+const clones: string[] = [];
 try {
-  await ends("git", ["clone", "--quiet", "--shared", ROOT, clone], { cwd: ROOT, ms: 60_000 });
-  const tests = await measureTests(clone, FOLDERS);
-  const rows = await tryMutants(shuffled(await allMutants(flags.only?.toString() ?? ""), seed ?? 1), tests);
+  for (let i = 0; i < Math.max(1, Number(jobs)); i++) {
+    const clone = await Deno.makeTempDir({ prefix: "slicer-mutate-" });
+    clones.push(clone);
+    await ends("git", ["clone", "--quiet", "--shared", ROOT, clone], { cwd: ROOT, ms: 60_000 });
+  }
+  const tests = await measureTests(clones, FOLDERS);
+  const rows = await tryMutants(shuffled(await allMutants(flags.only?.toString() ?? ""), seed), tests);
   Deno.exit(report(rows));
 } finally {
-  await Deno.remove(clone, { recursive: true });
+  for (const clone of clones) await Deno.remove(clone, { recursive: true });
 }
 
-/** Tries mutants in turn until the sample is full. */
+/** Tries mutants until the sample is full: the first that are programs, whatever each takes. */
 async function tryMutants(mutants: readonly Mutant[], tests: readonly TestFile[]): Promise<readonly Row[]> {
-  const rows: Row[] = [];
-  for (const mutant of mutants) {
-    if (rows.length === count) break;
-    const path = `${clone}/${mutant.file}`;
-    const source = await Deno.readTextFile(path);
-    await Deno.writeTextFile(path, applyMutant(source, mutant));
-    try {
-      const checked = await ends(Deno.execPath(), ["check", "--quiet", mutant.file], {
-        cwd: clone,
-        ms: 60_000,
-      });
-      if (checked !== "well") continue;
-      const why = whyEquivalent(mutant, source);
-      const row: Row = why === undefined
-        ? { mutant, ...await judge(testsOf(tests, mutant.file, mutant.line)) }
-        : { mutant, outcome: "equivalent", by: why };
-      rows.push(row);
-      console.log(`${row.outcome.padEnd(10)} ${mutant.file}:${mutant.line} ${mutant.about} [${row.by}]`);
-    } finally {
-      await Deno.writeTextFile(path, source);
+  const rows: (Row | undefined)[] = []; // by the mutant's place
+  const found = () => rows.filter((row) => row !== undefined);
+  let next = 0;
+  await Promise.all(clones.map(async (clone) => {
+    while (next < mutants.length && found().length < count) {
+      const place = next++;
+      const mutant = mutants[place];
+      const row = mutant && await tryMutant(clone, mutant, tests);
+      rows[place] = row;
+      if (row) {
+        console.log(
+          `${row.outcome.padEnd(10)} ${row.mutant.file}:${row.mutant.line} ${row.mutant.about} [${row.by}]`,
+        );
+      }
     }
+  }));
+  return found().slice(0, count);
+}
+
+/** Undefined when types refuse it. */
+async function tryMutant(
+  clone: string,
+  mutant: Mutant,
+  tests: readonly TestFile[],
+): Promise<Row | undefined> {
+  const path = `${clone}/${mutant.file}`;
+  const source = await Deno.readTextFile(path);
+  await Deno.writeTextFile(path, applyMutant(source, mutant));
+  try {
+    const check = ["check", "--quiet", mutant.file];
+    if (await ends(Deno.execPath(), check, { cwd: clone, ms: 60_000 }) !== "well") return undefined;
+    const why = whyEquivalent(mutant, source);
+    return why === undefined
+      ? { mutant, ...await judge(clone, testsOf(tests, mutant.file, mutant.line)) }
+      : { mutant, outcome: "equivalent", by: why };
+  } finally {
+    await Deno.writeTextFile(path, source);
   }
-  return rows;
 }
 
 /** Runs tests until one fails or hangs, twice. */
-async function judge(tests: readonly TestFile[]): Promise<Omit<Row, "mutant">> {
-  const until = performance.now() + (minutes ?? 5) * 60_000;
+async function judge(clone: string, tests: readonly TestFile[]): Promise<Omit<Row, "mutant">> {
+  const until = performance.now() + Number(minutes) * 60_000;
   let tried = 0;
   for (const { path, ms } of tests) {
     if (performance.now() > until) break;
@@ -106,6 +126,7 @@ function report(rows: readonly Row[]): number {
 }
 
 async function allMutants(only: string): Promise<Mutant[]> {
+  const [clone = ROOT] = clones;
   const found: Mutant[] = [];
   const { stdout } = await new Deno.Command("git", { args: ["ls-files", ...FOLDERS], cwd: clone }).output();
   for (const file of new TextDecoder().decode(stdout).split("\n")) {
