@@ -24,12 +24,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "how much is allocated at least is no promise to the byte",
   },
   {
-    file: "proxy/egress/provider_call.ts",
-    at: 'signal.addEventListener("abort", cut, { once: true });',
-    about: "once: true ⇒ false",
-    why: "a signal aborts once",
-  },
-  {
     file: "policy/denial_tally.ts",
     at: "lastMs: Math.max(known?.lastMs ?? 0, timeMs),",
     about: "known?.lastMs ?? 0 ⇒ 1",

@@ -233,7 +233,7 @@ async function within<T>(promise: Promise<T>, ms: number, signal?: AbortSignal):
   const { promise: given, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new TimedOut()), ms);
   const onAbort = () => reject(signal?.reason);
-  signal?.addEventListener("abort", onAbort, { once: true });
+  signal?.addEventListener("abort", onAbort);
   if (signal?.aborted) onAbort();
   try {
     return await Promise.race([promise, given]);

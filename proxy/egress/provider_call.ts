@@ -48,7 +48,7 @@ export function providerCall(
     const target = { scheme, host, port, client: OURSELVES, ruleHost: host, isOnlyNear: isClear } as const;
     const connection = await dialler.dial(target, signal);
     const cut = () => closeQuietly(connection.stream);
-    signal.addEventListener("abort", cut, { once: true });
+    signal.addEventListener("abort", cut);
     try {
       signal.throwIfAborted();
       const bytes = requestBytes(request, url);

@@ -109,7 +109,7 @@ async function call(parts: ProbeParts, { url, record, credential, signal }: Call
   const port = Number(url.port || (scheme === "https" ? 443 : 80));
   let connection: UpstreamConnection | undefined;
   const cut = () => connection && closeQuietly(connection.stream);
-  signal.addEventListener("abort", cut, { once: true });
+  signal.addEventListener("abort", cut);
   try {
     connection = await parts.dialler.dial({
       ...{ scheme, host, port, client: OURSELVES, ruleHost: host },
@@ -201,7 +201,7 @@ function hostOf(url: URL): string {
 async function inTime<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise: ended, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(late());
-  signal.addEventListener("abort", onAbort, { once: true });
+  signal.addEventListener("abort", onAbort);
   try {
     return await Promise.race([promise, ended]);
   } finally {

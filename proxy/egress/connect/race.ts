@@ -67,7 +67,7 @@ class Race<C> {
   async run(): Promise<Winner<C>> {
     const { signal } = this.#options;
     const onAbort = () => this.#outcome.reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
+    signal.addEventListener("abort", onAbort);
     if (signal.aborted) onAbort();
     else this.#startNext();
     try {

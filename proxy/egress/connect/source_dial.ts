@@ -31,7 +31,7 @@ export async function connectFrom(
   const socket = connect({ host: hostname, port, localAddress: source, noDelay: true, allowHalfOpen: true });
   const stream = new NodeStream(socket);
   const cut = () => stream.close();
-  signal.addEventListener("abort", cut, { once: true });
+  signal.addEventListener("abort", cut);
   try {
     await new Promise<void>((resolve, reject) => {
       socket.once("connect", resolve);

@@ -27,7 +27,7 @@ export async function askByDatagram(
   signal.throwIfAborted();
   using socket = openSocket(host);
   const close = () => closeQuietly(socket.conn);
-  signal.addEventListener("abort", close, { once: true });
+  signal.addEventListener("abort", close);
   try {
     await socket.conn.send(query, { transport: "udp", hostname: host, port });
     const into = new Uint8Array(MAX_BYTES);

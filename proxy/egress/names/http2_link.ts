@@ -121,7 +121,7 @@ export class Http2Link implements Way {
     const head = { method: "POST", scheme: "https", authority, path, protocol: undefined, fields };
     const stream = await connection.openStream(() => head, { signal });
     const cut = () => stream.reset(H2.CANCEL);
-    signal.addEventListener("abort", cut, { once: true });
+    signal.addEventListener("abort", cut);
     try {
       signal.throwIfAborted();
       await stream.write(query, true);
@@ -153,7 +153,7 @@ async function readAnswer(stream: Http2ClientStream): Promise<Uint8Array> {
   if (response.status !== 200) {
     throw new FailedLookup("servfail", `it answers with status ${response.status}`);
   }
-  if (type?.split(";", 1)[0]?.trim().toLowerCase() !== MEDIA_TYPE) {
+  if (type?.split(";")[0]?.trim().toLowerCase() !== MEDIA_TYPE) {
     throw new FailedLookup("garbage", `its answer is no ${MEDIA_TYPE}`);
   }
   const parts: Uint8Array[] = [];

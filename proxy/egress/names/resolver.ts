@@ -41,6 +41,15 @@ interface Zone {
   readonly group: ServerGroup;
 }
 
+/** What is known of a name, and more than that there is nothing. */
+type Found = Exclude<Answer, FailedLookup>;
+
+/** How the look-up of one family has ended. */
+interface Outcome {
+  readonly found?: Found;
+  readonly error?: unknown;
+}
+
 /** See the module. Disposing it ends the connections to name servers. */
 export class Resolver implements Disposable {
   readonly #options: ResolverOptions;
@@ -76,19 +85,20 @@ export class Resolver implements Disposable {
    */
   async addresses(name: string, asker: Asker): Promise<readonly string[]> {
     const both = [TYPE_A, TYPE_AAAA].map((type) =>
-      this.#follow({ name, type }, asker).catch((error: unknown) => error)
+      this.#follow({ name, type }, asker)
+        .then((found): Outcome => ({ found }), (error: unknown): Outcome => ({ error }))
     );
-    const settled: unknown[] = [];
+    const settled: Outcome[] = [];
     for (const each of both) void each.then((outcome) => settled.push(outcome));
     const all = Promise.all(both);
     await Promise.race(both);
     if (settled.some(hasAddresses)) await withinMs(all, NAME_LIMITS.secondFamilyMs);
     else await all;
-    const [outside] = settled.filter(hasAlias);
-    if (outside) return await this.#options.outside.addresses(outside.alias, asker);
-    const found = settled.filter(hasAddresses).flatMap(({ addresses }) => addresses);
+    const [outside] = settled.flatMap(({ found }) => found?.alias ?? []);
+    if (outside !== undefined) return await this.#options.outside.addresses(outside, asker);
+    const found = settled.flatMap(({ found }) => found?.addresses ?? []);
     if (found.length > 0) return found;
-    throw mostTelling(settled);
+    throw mostTelling(settled.map(({ error }) => error));
   }
 
   /**
@@ -97,8 +107,8 @@ export class Resolver implements Disposable {
    * @throws FailedLookup, or the signal's reason
    */
   async records(name: string, type: number, asker: Asker): Promise<readonly DnsRecord[]> {
-    const found = await this.#follow({ name, type }, asker);
-    return hasAlias(found) ? await this.#options.outside.records(found.alias, type, asker) : found.records;
+    const { alias, records } = await this.#follow({ name, type }, asker);
+    return alias === undefined ? records : await this.#options.outside.records(alias, type, asker);
   }
 
   [Symbol.dispose](): void {
@@ -109,7 +119,7 @@ export class Resolver implements Disposable {
    * Asks, and asks on about an alias that another zone's servers know, or nobody has told of yet. What is found is an alias only
    * when it lies in no zone.
    */
-  async #follow(question: DnsQuestion, asker: Asker): Promise<Exclude<Answer, FailedLookup>> {
+  async #follow(question: DnsQuestion, asker: Asker): Promise<Found> {
     let { name } = question;
     for (let asked = 0; asked < NAME_LIMITS.maxAliases; asked++) {
       const answer = await this.#answer({ ...question, name }, asker);
@@ -203,20 +213,14 @@ export function isLocal(name: string): boolean {
   return /(?:^|\.)(?:localhost|invalid)$/.test(name);
 }
 
-function hasAlias(outcome: unknown): outcome is { readonly alias: string } {
-  return typeof outcome === "object" && outcome !== null && "alias" in outcome;
-}
-
-function hasAddresses(outcome: unknown): outcome is { readonly addresses: readonly string[] } {
-  return typeof outcome === "object" && outcome !== null && "addresses" in outcome &&
-    Array.isArray(outcome.addresses) && outcome.addresses.length > 0;
+function hasAddresses({ found }: Outcome): boolean {
+  return found !== undefined && found.addresses.length > 0;
 }
 
 /** Of the failures for both families: that something is wrong, else that there is such a name, else that there is none. */
-function mostTelling(outcomes: readonly unknown[]): unknown {
-  const unknown = outcomes.find((each) => !(each instanceof FailedLookup) || each.isUnknown);
-  if (unknown !== undefined) return unknown;
-  return outcomes.find((each) => each instanceof FailedLookup && each.kind === "no-data") ?? outcomes[0];
+function mostTelling(failures: readonly unknown[]): unknown {
+  return failures.find((each) => !(each instanceof FailedLookup) || each.isUnknown) ??
+    failures.find((each) => each instanceof FailedLookup && each.kind === "no-data") ?? failures[0];
 }
 
 /** Waits until the promise is settled, or `ms` are over. */

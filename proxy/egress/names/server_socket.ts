@@ -80,7 +80,7 @@ async function startTls(
     shutdownSocket(local, remote); // closing alone would keep the descriptor until the peer closes
     closeQuietly(tls ?? tcp);
   };
-  signal.addEventListener("abort", cut, { once: true });
+  signal.addEventListener("abort", cut);
   try {
     tls = await Deno.startTls(tcp, { hostname: host, caCerts: [...caCerts()], alpnProtocols: [...alpn] });
     const { alpnProtocol } = await tls.handshake();

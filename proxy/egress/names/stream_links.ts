@@ -50,7 +50,7 @@ export class StreamLinks implements Way {
 
   async #use(socket: ServerSocket, exchange: Exchange, signal: AbortSignal): Promise<Uint8Array> {
     const cut = () => closeQuietly(socket.stream);
-    signal.addEventListener("abort", cut, { once: true });
+    signal.addEventListener("abort", cut);
     try {
       signal.throwIfAborted();
       await writeAll(socket.stream, framed(exchange.query));
@@ -71,15 +71,10 @@ export class StreamLinks implements Way {
 
   #rest(socket: ServerSocket): void {
     if (this.#isClosed || this.#idle.length >= NAME_LIMITS.maxIdle) return closeQuietly(socket.stream);
-    const link: IdleLink = {
-      socket,
-      timer: setTimeout(() => {
-        this.#idle.splice(this.#idle.indexOf(link), 1);
-        closeQuietly(socket.stream);
-      }, NAME_LIMITS.idleMs),
-    };
-    Deno.unrefTimer(link.timer);
-    this.#idle.push(link);
+    // All wait equally long: the one whose time is over is the first.
+    const timer = setTimeout(() => closeQuietly(this.#idle.shift()?.socket.stream), NAME_LIMITS.idleMs);
+    Deno.unrefTimer(timer);
+    this.#idle.push({ socket, timer });
   }
 
   #takeIdle(): ServerSocket | undefined {
@@ -104,8 +99,8 @@ async function readFrame({ reader }: ServerSocket): Promise<Uint8Array> {
     }
   };
   await fill(2);
-  const [high = 0, low = 0] = reader.available;
-  const size = (high << 8) | low;
+  const { buffer, byteOffset } = reader.available;
+  const size = new DataView(buffer, byteOffset).getUint16(0);
   if (size > NAME_LIMITS.maxAnswerBytes) throw new FailedLookup("too-large");
   await fill(2 + size);
   const answer = reader.available.slice(2, 2 + size);

@@ -23,7 +23,7 @@ export async function withTimeLimit<T>(
 ): Promise<T> {
   const inner = new AbortController();
   const onAbort = () => inner.abort(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
+  signal.addEventListener("abort", onAbort);
   if (signal.aborted) onAbort();
   const timer = setTimeout(() => inner.abort(new FailedLookup("timeout")), ms);
   try {

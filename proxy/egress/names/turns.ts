@@ -42,7 +42,7 @@ export class Turns {
       this.#forget(client, asker);
       reject(signal.reason);
     };
-    signal.addEventListener("abort", onAbort, { once: true });
+    signal.addEventListener("abort", onAbort);
     asker.waiting.add(resolve);
     this.#next();
     try {

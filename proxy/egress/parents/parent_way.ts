@@ -143,7 +143,7 @@ export class ParentWay {
   async #ask(asked: Asked, host: string, signal: AbortSignal): Promise<Tunnel> {
     const line = await this.#reach(asked, signal);
     const cut = () => closeQuietly(line.stream);
-    signal.addEventListener("abort", cut, { once: true });
+    signal.addEventListener("abort", cut);
     try {
       const first = await openTunnel(line.stream, {
         parent: asked.parent,

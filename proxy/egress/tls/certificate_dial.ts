@@ -70,7 +70,7 @@ export async function dialWithCertificate(
     isLate = true;
     cut();
   });
-  signal.addEventListener("abort", cut, { once: true });
+  signal.addEventListener("abort", cut);
   try {
     await new Promise<void>((resolve, reject) => {
       socket.once("secureConnect", resolve);

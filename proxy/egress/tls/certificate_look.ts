@@ -149,7 +149,7 @@ async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promis
   const { promise: aborted, resolve } = Promise.withResolvers<undefined>();
   const onAbort = () => resolve(undefined);
   if (signal.aborted) onAbort();
-  signal.addEventListener("abort", onAbort, { once: true });
+  signal.addEventListener("abort", onAbort);
   try {
     return await Promise.race([promise, aborted]);
   } finally {

@@ -46,7 +46,7 @@ export async function startUpstreamTls(
     isLate = true;
     cut();
   });
-  signal.addEventListener("abort", cut, { once: true });
+  signal.addEventListener("abort", cut);
   try {
     tls = await Deno.startTls(tcp, {
       hostname: host,
