@@ -54,16 +54,10 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "a pair that begins with = has an empty name, which is not _method",
   },
   {
-    file: "proxy/http2/frames.ts",
-    at: "return ((bytes[at] ?? 0) << 24 | (bytes[at + 1] ?? 0) << 16 | (bytes[at + 2] ?? 0) << 8 |",
-    about: "bytes[at] ?? 0 ⇒ 1",
-    why: "it is asked for bytes that are there: the frame's length was checked before",
-  },
-  {
-    file: "proxy/http2/frames.ts",
-    at: "return ((bytes[at] ?? 0) << 24 | (bytes[at + 1] ?? 0) << 16 | (bytes[at + 2] ?? 0) << 8 |",
-    about: "bytes[at + 1] ?? 0 ⇒ 1",
-    why: "as for the byte before it: it is there",
+    file: "proxy/http2/field.ts",
+    at: "if (this.#fault === null) this.#fault = fieldFault(this.key, this.value);",
+    about: "this.#fault === null ⇒ true",
+    why: "found out again it is the same; only the time that it takes is another",
   },
   {
     file: "proxy/http2/output.ts",

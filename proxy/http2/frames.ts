@@ -122,7 +122,7 @@ export function checkFrame({ type, flags, id, payload: { length } }: Frame): voi
   if (
     (shape.exactly !== undefined && length !== shape.exactly) ||
     (shape.atLeast !== undefined && length < shape.atLeast) ||
-    (isSettings && (length % 6 !== 0 || ((flags & FLAG.ACK) !== 0 && length > 0)))
+    (isSettings && (length % 6 !== 0 || ((flags & FLAG.ACK) !== 0 && length !== 0)))
   ) {
     throw new Fault(shape.scope, H2.FRAME_SIZE_ERROR, "a frame whose length its type cannot have");
   }
@@ -137,9 +137,12 @@ export function contentOf({ type, flags, payload }: Frame): Uint8Array {
   let start = 0;
   let end = payload.length;
   if ((flags & FLAG.PADDED) !== 0) {
-    if (end === 0) throw new Fault("connection", H2.FRAME_SIZE_ERROR, "a padded frame without a pad length");
+    const [padding] = payload;
+    if (padding === undefined) {
+      throw new Fault("connection", H2.FRAME_SIZE_ERROR, "a padded frame without a pad length");
+    }
     start = 1;
-    end -= payload[0] ?? 0;
+    end -= padding;
   }
   if (type === FRAME.HEADERS && (flags & FLAG.PRIORITY) !== 0) {
     start += 5;

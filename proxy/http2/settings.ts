@@ -5,7 +5,7 @@
  */
 import { H2 } from "./error.ts";
 import { Fault } from "./fault.ts";
-import { MAX_31_BITS, MAX_FRAME_BYTES, readUint32, writeUint32 } from "./frames.ts";
+import { MAX_31_BITS, MAX_FRAME_BYTES, writeUint32 } from "./frames.ts";
 
 /** RFC 9113 §6.5.2, RFC 8441 §3. */
 export const SETTING = {
@@ -46,13 +46,15 @@ export function formatSettings(pairs: readonly (readonly [id: number, value: num
  * Takes a SETTINGS payload over, in order. A frame may repeat a setting a thousand times: what follows from a value is
  * for the caller to do once, afterwards.
  *
+ * @param payload a multiple of six bytes
  * @param isFromServer a server must not enable push
  * @throws Fault PROTOCOL_ERROR or FLOW_CONTROL_ERROR for the connection
  */
 export function applySettings(peer: PeerSettings, payload: Uint8Array, isFromServer: boolean): void {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
   for (let at = 0; at < payload.length; at += 6) {
-    const id = (payload[at] ?? 0) << 8 | (payload[at + 1] ?? 0);
-    const value = readUint32(payload, at + 2);
+    const id = view.getUint16(at);
+    const value = view.getUint32(at + 2);
     switch (id) {
       case SETTING.ENABLE_PUSH:
         if (value > (isFromServer ? 0 : 1)) throw bad("ENABLE_PUSH");

@@ -58,12 +58,11 @@ export abstract class StreamCore implements Http2Stream {
   /** The peer wants no more of our body, though the stream was no failure: the end of its own side was here before. */
   #sendError: Http2Error | undefined;
   #trailers: readonly Http2Field[] | undefined;
-  /** Of the body that the head announced, what has not come yet. */
-  #expected: number | undefined;
-  #isBodyForbidden = false;
+  /** Of the body that the head announced, what has not come yet; "nothing" where the head forbids one. */
+  #expected: number | "nothing" | undefined;
   #reader: PromiseWithResolvers<boolean> | undefined;
   /** How many unread bytes the reader waits for. */
-  #wanted = 1;
+  #wanted = Infinity;
   /** By how much the window is larger than it was. */
   #grown = 0;
   /** When credit was sent last. */
@@ -103,11 +102,6 @@ export abstract class StreamCore implements Http2Stream {
     return this.#isSending;
   }
 
-  /** True once both sides are ended or cut. */
-  get isClosed(): boolean {
-    return !this.#isSending && !this.#isReceiving;
-  }
-
   peek(count: number): Uint8Array {
     return this.#queue.peek(count);
   }
@@ -144,7 +138,7 @@ export abstract class StreamCore implements Http2Stream {
   }
 
   end(trailers?: readonly SendableField[]): void {
-    if (this.#error || this.#sendError || !this.#isSending) return;
+    if (!this.#isSending) return;
     if (!this.canWrite || this.#out.waiting) {
       throw new TypeError("Cannot end the stream: its head was not sent, or a write waits");
     }
@@ -157,9 +151,8 @@ export abstract class StreamCore implements Http2Stream {
   }
 
   reset(code: number): void {
-    if (this.#error) return;
     if (!this.#isReceiving && !this.#isSending) {
-      // Over in order: nobody will read what lies here.
+      // Over: nobody will read what lies here.
       this.link.giveCredit(this.#queue.clear());
       this.#shrinkIfRead();
       return;
@@ -187,16 +180,15 @@ export abstract class StreamCore implements Http2Stream {
     if (!this.#window.take(flowBytes)) {
       throw new Fault("stream", H2.FLOW_CONTROL_ERROR, "DATA beyond the stream's window");
     }
-    if (this.#expected !== undefined) {
+    if (typeof this.#expected === "number") {
       this.#expected -= content.length;
       if (this.#expected < 0 || (end && this.#expected > 0)) throw wrongLength();
     }
-    if (!this.canReceiveBody || (this.#isBodyForbidden && content.length > 0)) {
+    if (!this.canReceiveBody || (this.#expected === "nothing" && content.length > 0)) {
       throw new Fault("stream", H2.PROTOCOL_ERROR, "a body where none may be");
     }
-    if (content.length > 0) this.#queue.add(content, end);
-    // Padding is nobody's to consume.
-    if (flowBytes > content.length) this.#credit(flowBytes - content.length);
+    this.#queue.add(content, end);
+    this.#credit(flowBytes - content.length); // padding is nobody's to consume
     if (end) this.receiveEnd();
     else if (this.#queue.size >= this.#wanted) this.#wakeReader(true);
   }
@@ -206,13 +198,12 @@ export abstract class StreamCore implements Http2Stream {
 
   /** What the head says about the body. */
   protected expectBody(contentLength: number | undefined, isForbidden: boolean): void {
-    this.#expected = isForbidden ? undefined : contentLength;
-    this.#isBodyForbidden = isForbidden;
+    this.#expected = isForbidden ? "nothing" : contentLength;
   }
 
   /** The peer's side ends. @throws Fault for the stream when the body was shorter than announced */
   protected receiveEnd(): void {
-    if (this.#expected !== undefined && this.#expected > 0) throw wrongLength();
+    if (typeof this.#expected === "number" && this.#expected > 0) throw wrongLength();
     this.#isReceiving = false;
     this.#shrinkIfRead();
     this.#wakeReader(this.#queue.size > 0);
