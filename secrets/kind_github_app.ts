@@ -154,8 +154,8 @@ async function findInstallation(
 async function onlyInstallation(ask: Ask, context: RenewalContext): Promise<string> {
   const response = await ask("GET", "/app/installations?per_page=2");
   if (response.status !== 200) throw refusal(response, context, "does not list this app's installations");
-  const list: unknown = JSON.parse(response.body.startsWith("[") ? response.body : "[]");
-  if (!Array.isArray(list) || list.length !== 1) {
+  const list = Object.values(jsonFields(response.body)); // of an array too
+  if (list.length !== 1) {
     throw new RenewalFailure(
       "the path names no repository, and the app does not have exactly one installation: set installation_id",
       { retryAfterMs: 60_000 },
