@@ -9,7 +9,7 @@ import type { Credential } from "./credential.ts";
  * Every text that is secret as it was sent: the credential itself, and as HTTP Basic, a query or a path render it. Never log
  * one.
  */
-export function injectedForms({ headers, parameter, segment, aws, material }: Credential): readonly string[] {
+export function injectedForms({ headers, parameter, aws, material }: Credential): readonly string[] {
   const forms = new Set(material);
   for (const [, value] of headers) {
     const basic = /^Basic +(\S+)$/.exec(value)?.[1];
@@ -17,7 +17,6 @@ export function injectedForms({ headers, parameter, segment, aws, material }: Cr
   }
   if (parameter) forms.add(encodeURIComponent(parameter[1]));
   if (aws?.sessionToken !== undefined) forms.add(encodeURIComponent(aws.sessionToken)); // in a presigned URL
-  if (segment !== undefined) forms.add(segment);
   forms.delete("");
   return [...forms];
 }

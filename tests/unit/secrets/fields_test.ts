@@ -102,6 +102,7 @@ Deno.test("Fields.time() reads seconds, milliseconds and RFC 3339", async (t) =>
     ["2026-01-02T00:00:00.123456789Z", NOW + 123],
     [0, undefined],
     [-1, undefined],
+    [1, 1_000],
     ["0", undefined],
     [NOW + 10 * YEAR, NOW + 10 * YEAR],
     [NOW + 10 * YEAR + 1, undefined],

@@ -96,6 +96,14 @@ Deno.test("parseSecretValue() refuses what would break or leave the header", asy
   }
 });
 
+Deno.test("parseSecretValue() says what is wrong with a query parameter", () => {
+  const rows = [["sk", "it has no ="], ["=x", "its name is none"], ["k=", "its value is empty"]] as const;
+  for (const [value, words] of rows) {
+    const { message } = assertInvalid(() => parseSecretValue("query", value));
+    assertEquals(message, `Cannot use this query parameter: ${words}`);
+  }
+});
+
 Deno.test("parseSecretValue() refuses a header that frames the message or belongs to the connection", async (t) => {
   const names = [
     "Connection",

@@ -17,6 +17,17 @@ function failure(status: number, body: unknown = {}, headers: Record<string, str
   return assertThrows(() => readTokenAnswer({ status, body: text, headers }, NOW), RenewalFailure);
 }
 
+Deno.test("a RenewalFailure passes, and was answered, unless it says otherwise", () => {
+  const { message, isFinal, isAnswered, retryAfterMs, atHome } = new RenewalFailure("x");
+  assertEquals([message, isFinal, isAnswered, retryAfterMs, atHome], [
+    "x",
+    false,
+    true,
+    undefined,
+    undefined,
+  ]);
+});
+
 Deno.test("readTokenAnswer() reads what servers answer", () => {
   const fields = { access_token: "a", refresh_token: "r", expires_in: 60 };
   for (const status of [200, 201]) {
@@ -89,6 +100,7 @@ Deno.test("a refusal says how far this machine's clock is off, where that is far
   assertEquals([words(60).includes("clock"), words(-60).includes("clock")], [false, false]);
   assertEquals(words(61).endsWith("; the clock of this machine is 61 s behind the provider's"), true);
   assertEquals(words(-61).endsWith("; the clock of this machine is 61 s ahead of the provider's"), true);
+  assertEquals(words(86_400).includes(" 86400 s behind "), true);
   assertEquals(failure(401, {}, { date: "never" }).message.includes("clock"), false);
 });
 
