@@ -64,7 +64,6 @@ export class LoginRecord {
 
   /** Takes what is stored by now. @returns whether another host has changed the value */
   follow({ record, value }: StoredSecret): boolean {
-    if (record === this.#record) return false;
     this.#record = record;
     if (value === this.#value || value === this.#storing) return false;
     this.#value = value;
