@@ -29,6 +29,7 @@ Deno.test("prefersJson() weighs what is not said as 1, and the best of each kind
   assertEquals(json("application/json;q=0.2, application/a+json;q=0.9, text/x;q=0.8, text/y;q=0.1"), true);
   assertEquals(json("application/json;q=0.9, application/a+json;q=0.2, text/x;q=0.1, text/y;q=0.95"), false);
   assertEquals(json("text/plain;q=0"), false);
+  assertEquals(json("application/json;q=1, text/plain"), true);
   assertEquals(json("application/json;q=1, text/plain;q=1"), true);
   assertEquals(json("application/json;q=0.5, text/plain;q=0.5"), true);
   assertEquals(json("application/xml, textual/plain"), false);

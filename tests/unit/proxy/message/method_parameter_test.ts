@@ -26,6 +26,8 @@ Deno.test("namesOtherMethod() finds a _method that is not the request's, as leni
     "",
     "a=b",
     "_method",
+    "_methods",
+    "=_method",
     "_method=POST",
     "_method=p%4fst",
     "method=DELETE",
