@@ -1,154 +1,23 @@
-/** One login between its provider, its source file and the store, with each of them in the hands of the test. */
+/** One login between its provider and the store, with each of them in the hands of the test. */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
-import type { Credential } from "../../../secrets/credential.ts";
-import { LiveLogin } from "../../../secrets/login.ts";
-import { type Login, makeToken, type OAuthKind, type Renewed } from "../../../secrets/oauth_kind.ts";
-import type { ProviderRequest } from "../../../secrets/provider_call.ts";
+import { makeToken } from "../../../secrets/oauth_kind.ts";
 import { digestOf } from "../../../secrets/source_login.ts";
 import { RenewalFailure } from "../../../secrets/token_answer.ts";
 import type { SecretRecord, SecretUpdate } from "../../../store/records.ts";
-import { FakeClock } from "../../support/fake_clock.ts";
-
-const HOUR = 3_600_000;
-const NOW = Date.UTC(2026, 0, 2);
-
-interface TestLogin extends Login {
-  readonly expires_at?: number;
-  readonly account?: string;
-}
-
-/** What the provider does at a renewal. */
-type Renew = (login: TestLogin, context: Parameters<OAuthKind["renew"]>[1]) => Renewed<TestLogin>;
-
-interface StageOptions {
-  readonly login?: TestLogin;
-  readonly record?: Partial<SecretRecord>;
-  readonly kind?: Partial<OAuthKind<TestLogin>>;
-  readonly limitMs?: number;
-}
-
-class Stage implements AsyncDisposable {
-  readonly clock = new FakeClock(NOW);
-  readonly updates: SecretUpdate[] = [];
-  readonly outcomes: string[] = [];
-  readonly log: string[] = [];
-  readonly bugs: unknown[] = [];
-  readonly asked: ProviderRequest[] = [];
-  /** What the provider does next. Without any it gives the token `new`. */
-  readonly renewals: (Renew | Error)[] = [];
-  /** With what the store refuses the next changes; undefined lets one pass. */
-  readonly refusals: (Error | undefined)[] = [];
-  readonly kind: OAuthKind<TestLogin>;
-  readonly live: LiveLogin;
-  record: SecretRecord;
-  value: string;
-
-  constructor({ login, record, kind, limitMs = 30_000 }: StageOptions = {}) {
-    this.record = {
-      ...{ name: "s", host: "a.test", type: "t", version: "v1", cleartext: false, createdAt: 1 },
-      ...record,
-    };
-    this.value = JSON.stringify(
-      login ?? { access_token: "old", refresh_token: "r1", expires_at: NOW + HOUR },
-    );
-    this.kind = {
-      rotates: true,
-      parse: (text) => {
-        const { source_digest: _, ...rest } = JSON.parse(text);
-        return rest;
-      },
-      stored: ({ access_token, expires_at }) =>
-        access_token === undefined ? undefined : makeToken(access_token, expires_at),
-      isRenewable: ({ refresh_token }) => refresh_token !== undefined,
-      renew: (mine, context) => {
-        const next = this.renewals.shift() ?? renewedTo("new");
-        return next instanceof Error ? Promise.reject(next) : Promise.resolve(next(mine, context));
-      },
-      inject: (_login, token, form) => ({ headers: [["X", `${form}${token}`]] }),
-      endpoints: () => [],
-      identity: ({ account }) => [account],
-      ...kind,
-    };
-    this.live = new LiveLogin(
-      {
-        clock: this.clock,
-        random: () => 0,
-        schedule: this.clock.schedule,
-        call: (request) => {
-          this.asked.push(request);
-          return Promise.resolve({ status: 200, headers: {}, body: "" });
-        },
-        limitMs,
-        update: (_name, update) => {
-          this.updates.push(update);
-          const refusal = this.refusals.shift();
-          if (refusal) return Promise.reject(refusal);
-          const { refreshingSince, error, value, adoptedAt, refreshedAt } = update;
-          const fields = { refreshingSince, error, adoptedAt, refreshedAt };
-          const set = Object.entries(fields).filter(([, field]) => field !== undefined);
-          const merged = Object.entries({ ...this.record, ...Object.fromEntries(set) });
-          this.record = Object.fromEntries(
-            merged.filter(([, field]) => field !== null),
-          ) as unknown as SecretRecord;
-          if (value !== undefined) this.value = value;
-          return Promise.resolve(this.record);
-        },
-        log: {
-          warn: (line) => this.log.push(line),
-          error: (line) => this.log.push(`error: ${line}`),
-        },
-        onOutcome: (outcome) => this.outcomes.push(outcome),
-        reportBug: (error) => this.bugs.push(error),
-      },
-      this.kind as OAuthKind,
-      { record: this.record, value: this.value },
-    );
-  }
-
-  /** The header of a request now. */
-  async header(path = "/"): Promise<string> {
-    return headerOf(await this.live.credential({ host: "a.test", method: "GET", path }));
-  }
-
-  async refusal(): Promise<string> {
-    const error = await assertRejects(() => this.header(), ProxyError);
-    assertEquals(error.code, "credential.unavailable");
-    return error.message;
-  }
-
-  /** Lets everything go on that waits for nothing but others. */
-  async settle(): Promise<void> {
-    for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 0));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.live[Symbol.asyncDispose]();
-    assertEquals(this.bugs, []);
-  }
-}
-
-function headerOf({ headers }: Credential): string {
-  return headers[0]?.[1] ?? "";
-}
-
-function renewedTo(token: string, lifeMs = HOUR): Renew {
-  return (login, { now }) => ({
-    token: makeToken(token, now() + lifeMs),
-    login: { ...login, access_token: token, refresh_token: `r of ${token}`, expires_at: now() + lifeMs },
-  });
-}
-
-/** For a kind that does not rotate. */
-function madeToken(token: string): Renew {
-  return (_login, { now }) => ({ token: makeToken(token, now() + HOUR) });
-}
-
-const ENDED: TestLogin = { access_token: "old", refresh_token: "r1", expires_at: NOW };
-const AT_HOME: Partial<OAuthKind<TestLogin>> = { rotates: false, stored: () => undefined };
-const REFUSED = new RenewalFailure("refused (x)", { isFinal: true });
-const BUSY = new RenewalFailure("busy");
-const UNKNOWN = new RenewalFailure("no answer", { isAnswered: false });
+import {
+  AT_HOME,
+  BUSY,
+  ENDED,
+  headerOf,
+  HOUR,
+  madeToken,
+  NOW,
+  REFUSED,
+  renewedTo,
+  Stage,
+  UNKNOWN,
+} from "./live_login_stage.ts";
 
 Deno.test("LiveLogin gives one credential for each form of a token, and others once that is another", async () => {
   await using stage = new Stage({ kind: { formOf: (_login, { path }) => path } });
@@ -572,110 +441,4 @@ Deno.test("a value that is no login is refused when it is made live", () => {
     throw new ProxyError("input.invalid", "Cannot use this");
   };
   assertThrows(() => new Stage({ kind: { parse } }), ProxyError, "Cannot use this");
-});
-
-/** A login that was adopted from a file, and that file. */
-async function stageWithFile(text: string, options: StageOptions = {}) {
-  const dir = await Deno.realPath(await Deno.makeTempDir({ prefix: "slicer-login-" }));
-  const sourceFile = `${dir}/login`;
-  const write = (content: string) => Deno.writeTextFile(sourceFile, content, { mode: 0o600 });
-  await write(text);
-  const sourceUid = Deno.uid();
-  const stage = new Stage({
-    ...options,
-    record: { sourceFile, ...(sourceUid === null ? {} : { sourceUid }), ...options.record },
-  });
-  const close = async () => {
-    await stage[Symbol.asyncDispose]();
-    await Deno.remove(dir, { recursive: true });
-  };
-  return { stage, write, dir, [Symbol.asyncDispose]: close };
-}
-
-Deno.test("a source file: what is newer there is adopted before the provider is asked", async (t) => {
-  const theirs = { access_token: "theirs", refresh_token: "r5" };
-  const rows:
-    readonly (readonly [name: string, found: TestLogin, header: string, outcomes: readonly string[]])[] = [
-      ["newer", { ...theirs, expires_at: NOW + HOUR }, "theirs", ["adopted"]],
-      ["good for more than a minute", { ...theirs, expires_at: NOW + 60_001 }, "theirs", ["adopted"]],
-      ["good for a minute: it is renewed", { ...theirs, expires_at: NOW + 60_000 }, "new", [
-        "adopted",
-        "renewed",
-      ]],
-      ["without an end", theirs, "theirs", ["adopted"]],
-      ["as it was", ENDED, "new", ["renewed"]],
-      ["no newer than ours", { ...theirs, expires_at: NOW }, "new", ["renewed"]],
-      ["without a token", { refresh_token: "r5" }, "new", ["adopted", "renewed"]],
-      ["another account", { ...theirs, account: "b" }, "new", ["renewed"]],
-    ];
-  for (const [name, found, header, outcomes] of rows) {
-    await t.step(name, async () => {
-      const login = name === "another account" ? { ...ENDED, account: "a" } : ENDED;
-      await using file = await stageWithFile(JSON.stringify(found), { login });
-      const { stage } = file;
-      assertEquals(await stage.header(), header);
-      assertEquals(stage.outcomes, outcomes);
-      assertEquals(
-        stage.log,
-        name === "another account"
-          ? ["secret s: its source file holds another account or endpoint, and is not used"]
-          : [],
-      );
-      const [first] = stage.updates;
-      if (outcomes[0] === "adopted") {
-        assertEquals(first, {
-          ifVersion: "v1",
-          ifValue: JSON.stringify(login),
-          value: JSON.stringify({ ...found, source_digest: digestOf(found) }),
-          adoptedAt: NOW,
-          refreshingSince: null,
-          error: null,
-        });
-        assertEquals(JSON.parse(stage.value).source_digest, digestOf(found));
-      }
-    });
-  }
-});
-
-Deno.test("a source file that cannot be used is told, and the provider is asked", async () => {
-  await using file = await stageWithFile("{");
-  const { stage } = file;
-  stage.clock.advance(HOUR);
-  await stage.settle();
-  assertEquals(await stage.header(), "new");
-  assert(stage.log[0]?.startsWith("secret s: "), stage.log.join());
-  assertEquals(stage.outcomes, ["renewed"]);
-});
-
-Deno.test("a refusal with a source file is asked about every 30 s, and an older login there is taken then", async () => {
-  await using file = await stageWithFile(JSON.stringify(ENDED), { login: ENDED });
-  const { stage, write } = file;
-  stage.renewals.push(REFUSED);
-  await stage.refusal();
-  assertEquals(stage.clock.due, [NOW + 30_000]);
-  const older = { access_token: "older", refresh_token: "r0", expires_at: NOW - 1 };
-  await write(JSON.stringify(older));
-  stage.clock.advance(30_000);
-  assertEquals(await stage.header(), "new");
-  assertEquals([stage.outcomes, stage.record.error], [["refused", "adopted", "renewed"], undefined]);
-});
-
-Deno.test("what a host CLI has written while the provider refused is taken, and the refusal is none", async () => {
-  await using file = await stageWithFile(JSON.stringify(ENDED), { login: ENDED });
-  const { stage, dir } = file;
-  const fresh = JSON.stringify({ access_token: "theirs", refresh_token: "r5", expires_at: NOW + HOUR });
-  stage.renewals.push(() => {
-    Deno.writeTextFileSync(`${dir}/login`, fresh);
-    throw REFUSED;
-  });
-  assertEquals(await stage.header(), "theirs");
-  assertEquals([stage.outcomes, stage.record.error, stage.log], [["adopted"], undefined, []]);
-});
-
-Deno.test("a login without a refresh token is looked for in its source file when its token ends", async () => {
-  const { refresh_token: _, ...login } = ENDED;
-  await using file = await stageWithFile(JSON.stringify({ access_token: "theirs", expires_at: NOW + HOUR }), {
-    login,
-  });
-  assertEquals(await file.stage.header(), "theirs");
 });
