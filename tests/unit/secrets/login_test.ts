@@ -1,5 +1,5 @@
 /** One login between its provider and the store, with each of them in the hands of the test. */
-import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
 import { makeToken } from "../../../secrets/oauth_kind.ts";
 import { digestOf } from "../../../secrets/source_login.ts";
