@@ -82,11 +82,17 @@ Deno.test("a refusal with a source file is asked about every 30 s, and an older 
   stage.renewals.push(REFUSED);
   await stage.refusal();
   assertEquals(stage.clock.due, [NOW + 30_000]);
+  stage.clock.advance(30_000);
+  await stage.refusal(); // the file has what was refused
+  assertEquals(stage.outcomes, ["refused", "refused"]);
   const older = { access_token: "older", refresh_token: "r0", expires_at: NOW - 1 };
   await write(JSON.stringify(older));
   stage.clock.advance(30_000);
   assertEquals(await stage.header(), "new");
-  assertEquals([stage.outcomes, stage.record.error], [["refused", "adopted", "renewed"], undefined]);
+  assertEquals([stage.outcomes, stage.record.error], [
+    ["refused", "refused", "adopted", "renewed"],
+    undefined,
+  ]);
 });
 
 Deno.test("what a host CLI has written while the provider refused is taken, and the refusal is none", async () => {
