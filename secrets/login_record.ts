@@ -87,7 +87,7 @@ export class LoginRecord {
       if (!record) throw new RenewalFailure("the secret was replaced or deleted");
       this.#record = record;
       if (change.value !== undefined) this.#value = change.value;
-      if (change.lease?.forMs === undefined) this.#lease = undefined;
+      this.#lease = undefined; // any change ends it
     } finally {
       this.#storing = undefined;
     }
@@ -111,7 +111,7 @@ export class LoginRecord {
       return (error.retryAfterSeconds ?? 1) * 1_000;
     }
     this.#askedLease = undefined;
-    this.#lease = this.#record.lease === id ? { id, sinceMs, sinceMonotonic } : undefined; // a host alone has none
+    if (this.#record.lease === id) this.#lease = { id, sinceMs, sinceMonotonic }; // a host alone has none
     return 0;
   }
 

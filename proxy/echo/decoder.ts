@@ -11,7 +11,7 @@ import { ProxyError } from "../../core/errors.ts";
 /** What decodes, and says how much of its input it has used. */
 type Decoding = Transform & { readonly bytesWritten: number };
 
-/** Makes what decodes a body that begins with these bytes; undefined when they are not in the coding. */
+/** Makes what decodes a body that begins with these four bytes or more; undefined when they are not in the coding. */
 export type MakeDecoder = (first: Uint8Array) => Decoding | undefined;
 
 /** Decoded bytes that are always looked at, and how many for each that was received beyond: looking costs time. */
@@ -29,7 +29,7 @@ export function decoderOf(coding: string): MakeDecoder | undefined {
   switch (coding) {
     case "gzip":
     case "x-gzip":
-      return ([id1, id2]) => id1 === 0x1f && id2 === 0x8b ? zlib.createGunzip() : undefined;
+      return (first) => viewOf(first).getUint16(0) === 0x1f8b ? zlib.createGunzip() : undefined;
     case "deflate":
       return (first) => isZlib(first) ? zlib.createInflate() : zlib.createInflateRaw();
     case "br":
@@ -42,14 +42,19 @@ export function decoderOf(coding: string): MakeDecoder | undefined {
 }
 
 /** RFC 1950 §2.2. Servers are known that leave the header out, and clients take both. */
-function isZlib([cmf = 0, flags = 0]: Uint8Array): boolean {
-  return (cmf & 0x0f) === 8 && (cmf * 256 + flags) % 31 === 0;
+function isZlib(first: Uint8Array): boolean {
+  const header = viewOf(first).getUint16(0);
+  return (header & 0x0f00) === 0x0800 && header % 31 === 0;
 }
 
 /** RFC 8878 §3.1: a frame, or one to be skipped. */
-function isZstd([a = 0, b, c, d]: Uint8Array): boolean {
-  return a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd ||
-    a >> 4 === 5 && b === 0x2a && c === 0x4d && d === 0x18;
+function isZstd(first: Uint8Array): boolean {
+  const magic = viewOf(first).getUint32(0, true);
+  return magic === 0xfd2fb528 || magic >>> 4 === 0x184d2a5;
+}
+
+function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, length);
 }
 
 /** See the module. */

@@ -305,7 +305,7 @@ Deno.test("refused(): the waits between forced renewals grow from a minute to an
   stage.clock.advance(6 * HOUR);
   const kept = await renewal.get();
   assert(await renewal.refused(kept.generation));
-  stage.clock.advance(59_999);
+  stage.clock.advance(60_000);
   assertEquals(await renewal.refused((await renewal.get()).generation), undefined);
   stage.clock.advance(6 * HOUR);
   const anew = await renewal.get();

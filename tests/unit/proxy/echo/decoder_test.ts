@@ -98,3 +98,45 @@ Deno.test("Decoder takes 4,096 frames and no more, and passes on what is thrown 
   await assertRejects(() => decoder.write(zlib.gzipSync(TEXT)), RangeError, "enough");
   await decoder.write(zlib.gzipSync(TEXT)); // over: nothing is looked at any more
 });
+
+Deno.test("decoderOf() takes a deflate with and without the header of zlib, by each bit of it", async (t) => {
+  const raw = zlib.deflateRawSync(TEXT);
+  const rows: readonly [name: string, bytes: Uint8Array][] = [
+    ...[1, 3, 6, 9].map((
+      level,
+    ): [string, Uint8Array] => [`level ${level}`, zlib.deflateSync(TEXT, { level })]),
+    ["a small window", zlib.deflateSync(TEXT, { windowBits: 9 })],
+    ["raw", raw],
+    // A stored block begins with 0, and so on: no method 8, or no check of 31.
+    ["raw and stored", zlib.deflateRawSync(TEXT, { level: 0 })],
+    ["raw and fixed", zlib.deflateRawSync(TEXT, { strategy: zlib.constants.Z_FIXED })],
+  ];
+  for (const [name, bytes] of rows) {
+    await t.step(name, async () => assertEquals(await decode("deflate", [bytes]), [TEXT, false]));
+  }
+});
+
+Deno.test("Decoder refuses what decodes to more than a hundred bytes for each, beyond 64 MiB", async () => {
+  const received = 80_000;
+  const bytes = zlib.gzipSync(Buffer.alloc(64 * 1_048_576 + 100 * received));
+  const lengthOf = async (body: Uint8Array) => {
+    const make = decoderOf("gzip");
+    if (!make) throw new TypeError();
+    let length = 0;
+    const decoder = new Decoder(make, (text) => length += text.length);
+    try {
+      await decoder.write(body);
+      return length;
+    } finally {
+      decoder.close();
+    }
+  };
+  // What is behind the end was received too.
+  const behind = Buffer.alloc(received - bytes.length);
+  assertEquals(await lengthOf(Buffer.concat([bytes, behind])), 64 * 1_048_576 + 100 * received);
+  const error = await assertRejects(() => lengthOf(Buffer.concat([bytes, behind.subarray(1)])), ProxyError);
+  assertEquals([error.code, error.message], [
+    "upstream.malformed",
+    "Cannot pass the response on: it decodes to too much",
+  ]);
+});
