@@ -126,12 +126,10 @@ export class Renewal implements Disposable {
       const other = this.#pending ? await this.#pending : this.#token;
       if (other && other.generation !== generation) return other;
       // Refused upstream and, before, by the provider.
-      if (this.#failure?.isFinal && other && this.#failures > 0) this.#token = undefined;
+      if (this.#failure?.isFinal) this.#token = undefined;
       const now = clock.now();
       if (now - this.#forcedAtMs > FORCE_MEMORY_MS) this.#forces = 0;
-      const waitMs = this.#forces === 0
-        ? 0
-        : Math.min(FIRST_FORCE_WAIT_MS * 2 ** (this.#forces - 1), LONGEST_FORCE_WAIT_MS);
+      const waitMs = Math.min(FIRST_FORCE_WAIT_MS * 2 ** (this.#forces - 1), LONGEST_FORCE_WAIT_MS);
       const isPointless = !isRenewable() || this.#forcedGeneration === generation ||
         now < this.#forcedAtMs + waitMs || now < this.#retryAtMs;
       if (isPointless) return undefined;
@@ -172,7 +170,6 @@ export class Renewal implements Disposable {
 
   /** Runs one renewal to its end, whoever waits for it. */
   #start(): Promise<LiveToken> {
-    this.#cancelTimer();
     const limit = new AbortController();
     const timer = setTimeout(
       () =>
@@ -212,7 +209,7 @@ export class Renewal implements Disposable {
   #fail(error: unknown): RenewalFailure {
     const { clock, random, finalRetryMs, reportBug } = this.#parts;
     const failure = asFailure(error, reportBug);
-    const waitMs = Math.min(FIRST_RETRY_MS * 2 ** Math.min(this.#failures, 30), LONGEST_RETRY_MS);
+    const waitMs = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, LONGEST_RETRY_MS);
     this.#failures++;
     this.#failure = failure;
     this.#retryAtMs = clock.now() +
@@ -227,7 +224,7 @@ export class Renewal implements Disposable {
     this.#cancelTimer();
     this.#cancelTimer = () => {};
     const isWanted = isEager || (this.#isUsed && this.#token !== undefined);
-    if (this.#isClosed || this.#pending || !isWanted || !isRenewable()) return;
+    if (this.#isClosed || !isWanted || !isRenewable()) return;
     const atMs = Math.max(this.#token ? this.#renewAtMs : -Infinity, this.#retryAtMs);
     if (atMs === Infinity) return;
     this.#cancelTimer = schedule(atMs, () => this.#startWhenDue());

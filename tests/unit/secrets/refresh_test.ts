@@ -113,6 +113,18 @@ Deno.test("usable() renews what is due without waiting for it, and arms a timer 
   assertEquals([next?.token, next?.generation === first?.generation], ["t1", false]);
 });
 
+Deno.test("usable() renews what is due when its timer is late: a machine has slept", async () => {
+  const stage = makeRenewal({ schedule: () => () => {} });
+  using renewal = stage.renewal;
+  renewal.adopt({ token: "t", expiresAtMs: stage.clock.now() + HOUR });
+  stage.clock.advance(HOUR - 300_001);
+  assertEquals([renewal.usable()?.token, stage.fetches()], ["t", 0]);
+  stage.clock.advance(1);
+  assertEquals([renewal.usable()?.token, stage.fetches()], ["t", 1]);
+  await settle();
+  assertEquals(renewal.usable()?.token, "t1");
+});
+
 Deno.test("a token that is due at once is renewed at once", async () => {
   const stage = makeRenewal({ isEager: true });
   using renewal = stage.renewal;
@@ -329,6 +341,13 @@ Deno.test("refused() is pointless without a way to renew, and while a failure wa
   const generation = renewal.usable()?.generation ?? "";
   stage.clock.advance(999);
   assertEquals([await renewal.refused(generation), stage.fetches()], [undefined, 1]);
+  const late = makeRenewal({ schedule: () => () => {} }, BUSY);
+  using other = late.renewal;
+  other.adopt({ token: "t", expiresAtMs: late.clock.now() + HOUR }, { isDue: true });
+  const old = other.usable()?.generation ?? "";
+  await settle();
+  late.clock.advance(1_000);
+  assertEquals((await other.refused(old))?.token, "t2");
 });
 
 Deno.test("a token that upstream and provider refuse is not given out again, whoever refused first", async (t) => {
@@ -393,6 +412,7 @@ Deno.test("an end cancels the timer, and nothing starts by itself any more", asy
   stage.clock.advance(HOUR - 300_000);
   assertEquals(stage.renewal.usable()?.token, "t");
   stage.renewal.wake();
+  assertEquals(stage.due(), []);
   await settle();
   assertEquals([stage.fetches(), stage.due()], [0, []]);
 });
