@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { ProxyError } from "../../../../core/errors.ts";
+import { isCut } from "../../../../policy/audit_record.ts";
 import type { RuleInput } from "../../../../policy/rule.ts";
 import { admit } from "../../../../proxy/decide/admit.ts";
 import { AskBook } from "../../../../proxy/decide/ask_book.ts";
@@ -83,7 +84,11 @@ Deno.test("what is shown of a request is bounded, and has no query where there i
   const [ask] = made.asks.list();
   assert(ask);
   for (const [text, most] of [[ask.method, 256], [ask.path, 2_048], [ask.query ?? "", 2_048]] as const) {
-    assertEquals([text.length > most / 2, text.length <= most], [true, true]);
+    assertEquals([isCut(text.slice(0, most)), isCut(text.slice(0, most + 1)), text.length < most + 60], [
+      false,
+      true,
+      true,
+    ]);
   }
   made.asks.settle(ask.id, "denied");
   await failureOf(waits);

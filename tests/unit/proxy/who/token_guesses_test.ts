@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { isProxyError, ProxyError } from "../../../../core/errors.ts";
 import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
 import { LocalCounts } from "../../../../proxy/records/counts.ts";
@@ -106,4 +106,28 @@ Deno.test("clientOf() makes no look-up and counts nothing beyond one for a right
   const { ask, asked } = thread();
   ask(LONG);
   assertEquals(asked, [LONG]);
+});
+
+Deno.test("clientOf() takes a token of just the length that nobody guesses for a long one", () => {
+  const { minUnguessableTokenChars } = LIMITS;
+  const token = "x".repeat(minUnguessableTokenChars);
+  const guesses = new TokenGuesses(LIMITS, new LocalCounts());
+  const policy = {
+    clientByToken: (shown: string) => shown === token ? { name: "edge", version: "1" } : undefined,
+  };
+  const ask = (token: string) => guesses.clientOf({ token, source: "10.0.0.1", nowMs: 0 }, policy).name;
+  for (let i = 0; i < 5; i++) assertThrows(() => ask(`wrong${i}`), ProxyError);
+  assertEquals(ask(token), "edge");
+  assertThrows(() => ask(token.slice(1)), ProxyError);
+});
+
+Deno.test("clientOf() gives back all that it has counted: wrong tokens with the minute, who was let in once", () => {
+  const counts = new LocalCounts();
+  const { ask, guess } = thread(new TokenGuesses(LIMITS, counts));
+  guess(2);
+  ask("1234");
+  ask("1234");
+  assertEquals([counts.of("wrong 0 10.0.0.1"), counts.of("known pin 10.0.0.1")], [2, 1]);
+  ask("1234", "10.0.0.1", MINUTE);
+  assertEquals([counts.of("wrong 0 10.0.0.1"), counts.of("known pin 10.0.0.1")], [0, 1]);
 });
