@@ -68,8 +68,7 @@ export async function readRequestBody(
 async function takeBody({ request, session }: Exchange, kept: SentBody): Promise<Uint8Array | Unreadable> {
   const { deadlines, limits } = session.context;
   const { head, body } = request;
-  const announced = Number(foldedValues(head.fields, "content-length")[0] ?? 0);
-  if (announced > MAX_BODY_BYTES) return TOO_LARGE;
+  if (Number(foldedValues(head.fields, "content-length")[0]) > MAX_BODY_BYTES) return TOO_LARGE;
   // RFC 9110 §10.1.1: who waits for a 100 sends nothing before it.
   if (listOf(head.fields, "expect").includes("100-continue")) {
     await request.inform({ version: head.version, status: 100, reason: "Continue", fields: [] });
@@ -83,7 +82,7 @@ async function takeBody({ request, session }: Exchange, kept: SentBody): Promise
       const piece = body.take();
       size += piece.length;
       if (size > MAX_BODY_BYTES) return TOO_LARGE;
-      if (piece.length > 0) kept.add(piece);
+      kept.add(piece);
       body.release();
       if (!kept.isWhole) throw full();
       if (body.done) break;
