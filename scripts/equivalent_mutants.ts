@@ -95,6 +95,18 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "this.#buffer.length !== this.#nextSize ⇒ true",
     why: "whether an empty buffer of the same size is used again changes no byte",
   },
+  {
+    file: "store/writer.ts",
+    at: "if (now < this.#nextExpiryMs) return;",
+    about: "now < this.#nextExpiryMs ⇒ false",
+    why: "only saves looking at all rules that end",
+  },
+  {
+    file: "store/writer.ts",
+    at: "if (written.size === 0) return;",
+    about: "written.size === 0 ⇒ false",
+    why: "only saves looking at all rows that wait to be swept",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */
