@@ -145,7 +145,7 @@ async function beginningOf(
   if (sinceMs !== undefined) {
     for (const [index, { file, size }] of files.entries()) {
       const offset = await seekLine(file, size, (line) => isEarlier(line, sinceMs));
-      if (offset > 0) return { index, offset };
+      if (offset !== 0) return { index, offset };
     }
   }
   return { index: files.length - 1, offset: 0 };
