@@ -118,6 +118,9 @@ const RANGES: readonly Range[] = [
 
 const LOCAL_NAT64 = parseCidr("64:ff9b:1::/48");
 const THIS_NETWORK = parseCidr("0.0.0.0/8");
+const MAPPED = parseCidr("::ffff:0:0/96");
+const COMPATIBLE = parseCidr("::/96");
+const THEMSELVES = parseCidr("::/127");
 
 interface Disguise {
   readonly cidr: Cidr;
@@ -128,7 +131,7 @@ interface Disguise {
 const lastFour = (ip: IpBytes) => [ip.slice(12)];
 
 const DISGUISES: readonly Disguise[] = [
-  { cidr: parseCidr("::ffff:0:0/96"), unwrap: lastFour }, // mapped, RFC 4291 §2.5.5.2
+  { cidr: MAPPED, unwrap: lastFour }, // mapped, RFC 4291 §2.5.5.2
   { cidr: parseCidr("::ffff:0:0:0/96"), unwrap: lastFour }, // translated, RFC 2765 §2.1
   { cidr: parseCidr("64:ff9b::/96"), unwrap: lastFour }, // NAT64, RFC 6052 §2.1
   { cidr: parseCidr("64:ff9b:1::/48"), unwrap: unwrapLocalNat64 }, // RFC 8215
@@ -142,13 +145,11 @@ const DISGUISES: readonly Disguise[] = [
  * 6to4, Teredo (server and client) and ISATAP under any prefix. Empty for an IPv4 address.
  */
 export function embeddedIpv4(ip: IpBytes): readonly IpBytes[] {
-  if (ip.length !== 16) return [];
   const found = DISGUISES.filter(({ cidr }) => cidrContains(cidr, ip)).flatMap(({ unwrap }) => unwrap(ip));
   // IPv4-compatible, RFC 4291 §2.5.5.1; `::` and `::1` are themselves.
-  const isCompatible = ip.subarray(0, 12).every((byte) => byte === 0) &&
-    (ip.subarray(12, 15).some((byte) => byte !== 0) || (ip[15] ?? 0) > 1);
+  const isCompatible = cidrContains(COMPATIBLE, ip) && !cidrContains(THEMSELVES, ip);
   // ISATAP, RFC 5214 §6.1: interface identifier ::[02]00:5efe:a.b.c.d. The u and g bits do not count.
-  const isIsatap = ((ip[8] ?? 0) & 0xfc) === 0 && ip[9] === 0 && ip[10] === 0x5e && ip[11] === 0xfe;
+  const isIsatap = /^[0-3],0,94,254$/.test(ip.subarray(8, 12).join());
   if (isCompatible || isIsatap) found.push(ip.slice(12));
   return found;
 }
@@ -200,7 +201,6 @@ export function checkAddress(ip: IpBytes, options: AddressOptions): AddressVerdi
 
 /** Networks that a request reaches without crossing the Internet. */
 const NEAR: ReadonlySet<AddressClass> = new Set(["private", "cgnat", "loopback"]);
-const MAPPED = parseCidr("::ffff:0:0/96");
 
 /**
  * True for an address in a private (RFC 1918, ULA), CGNAT or loopback network. Behind a translator or tunnel it is only when
@@ -239,8 +239,8 @@ function rangeOf(ip: IpBytes): Range {
  * looked at. A place that reads 0.x.y.z is not the one in use, unless all do.
  */
 function unwrapLocalNat64(ip: IpBytes): readonly IpBytes[] {
-  const at = (...places: readonly number[]) => Uint8Array.from(places, (place) => ip[place] ?? 0);
-  const places = [at(6, 7, 9, 10), at(7, 9, 10, 11), at(9, 10, 11, 12), at(12, 13, 14, 15)];
+  const behind = Uint8Array.of(...ip.subarray(6, 8), ...ip.subarray(9)); // byte 8 is no part of any
+  const places = [behind.slice(0, 4), behind.slice(1, 5), behind.slice(2, 6), ip.slice(12)];
   const used = places.filter((place) => !cidrContains(THIS_NETWORK, place));
   return used.length > 0 ? used : places;
 }
@@ -249,8 +249,7 @@ function unwrapLocalNat64(ip: IpBytes): readonly IpBytes[] {
 function containsEitherForm(cidr: Cidr, ip: IpBytes): boolean {
   if (cidrContains(cidr, ip)) return true;
   if (ip.length !== 4 || cidr.prefix < 96) return false;
-  const mapped = new Uint8Array(16);
-  mapped.fill(0xff, 10, 12);
+  const mapped = MAPPED.bytes.slice();
   mapped.set(ip, 12);
   return cidrContains(cidr, mapped);
 }

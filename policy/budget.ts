@@ -30,6 +30,7 @@ export const WARN_AT = 0.8;
 /** Far above what anybody sends, and far below what a meter holds. */
 const MAX_LIMIT = 1e14;
 const UNITS = { "": 1, K: 1e3, M: 1e6, G: 1e9, T: 1e12 } as const;
+const UNIT_NAMES = Object.keys(UNITS) as (keyof typeof UNITS)[];
 const PERIOD_MS = { h: 3_600_000, d: 86_400_000 } as const;
 
 /**
@@ -53,8 +54,8 @@ export function parseBudget(text: string): Budget {
 
 /** The one way to write a budget: the inverse of {@linkcode parseBudget}. */
 export function formatBudget({ kind, limit, per }: Budget): string {
-  const [unit, size] = Object.entries(UNITS).findLast(([, size]) => limit % size === 0) ?? ["", 1];
-  return `${kind}=${limit / size}${unit}/${per}`;
+  const unit = UNIT_NAMES.findLast((each) => limit % UNITS[each] === 0) ?? "";
+  return `${kind}=${limit / UNITS[unit]}${unit}/${per}`;
 }
 
 /** A budget in its one way to be written. @throws ProxyError `input.invalid` */

@@ -17,7 +17,6 @@ import { readingsOf } from "./path.ts";
 import { type Reason, REASONS } from "./reason.ts";
 import { DEFAULT_PORTS, parseRule, type Rule, type RuleSpec } from "./rule.ts";
 import type { Content } from "./words/conditions.ts";
-import { callOf } from "./words/grpc.ts";
 import { parseSays, queryOf } from "./words/says.ts";
 
 /** A denied request, all of it known. */
@@ -81,8 +80,7 @@ export function findRemedy(denial: Denial, rules: readonly Rule[]): Remedy {
   // Then a rule for some of its readings stands before whatever is added; or the path is suspect.
   if (decision.reason !== "no-rule") return { kind: "no-rule", why: REASONS[decision.reason] };
   if (isAddress) return { kind: "no-rule", why: NO_ADDRESSES };
-  const spec = exactRule(request);
-  if (!spec) {
+  if (!hasExactRule(request)) {
     return { kind: "no-rule", why: "its method or path cannot be written in a rule", request };
   }
   return { kind: "rule", request };
@@ -169,13 +167,10 @@ function whyNoRequest({ method }: Denial): string {
     : "strict mode refused the tunnel before anything was asked in it: run the proxy with --mode=audit";
 }
 
-/** The rule for exactly this request, or undefined when there is none that can be typed. */
-function exactRule(request: DeniedRequest): RuleSpec | undefined {
+/** True when there is a rule for exactly this request that can be typed. */
+function hasExactRule(request: DeniedRequest): boolean {
   const { method, host, port, path } = request;
-  if (!path.startsWith("/") || !canBeTyped({ host, method, path })) return undefined;
-  const call = request.isGrpc ? callOf(request) : undefined;
-  const asked = call === undefined ? { methods: [method], paths: [path] } : { grpc: [call] };
-  const spec = tryRule({ host, ports: portsFor(port), ...asked });
-  const isExact = spec?.host === host && decideRequest([asRule(spec)], request).verdict === "allow";
-  return isExact ? spec : undefined;
+  if (!path.startsWith("/") || !canBeTyped({ host, method, path })) return false;
+  const spec = tryRule({ host, ports: portsFor(port), methods: [method], paths: [path] });
+  return spec?.host === host && decideRequest([asRule(spec)], request).verdict === "allow";
 }

@@ -32,20 +32,18 @@ export function isOdd(text: string): boolean {
 export function hidesDotSegments(decoded: string): boolean {
   if (!isOdd(decoded)) return false;
   const plain = countSegments(decoded);
-  // As Latin-1, where U+00A0 and U+0085 are one byte, and as UTF-8.
-  return [decoded, decodeUtf8(decoded)].some((text) => {
-    const folded = fold(text);
-    if (CUT.test(folded)) return true;
-    const seen = countSegments(folded.replace(/[?#]/g, ""));
-    return seen.dots > plain.dots || (seen.dots > 0 && seen.empty > plain.empty);
-  });
+  // What is a blank in Latin-1 alone, as U+00A0 is, is no UTF-8, and so dropped too.
+  const folded = fold(decodeUtf8(decoded));
+  if (CUT.test(folded)) return true;
+  const seen = countSegments(folded.replace(/[?#]/g, ""));
+  return seen.dots > plain.dots || (seen.dots > 0 && seen.empty > plain.empty);
 }
 
 function fold(text: string): string {
   return text.replace(FOLDED, (char) => char.normalize("NFKC")).replace(DROPPED, "");
 }
 
-const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
+const UTF8 = new TextDecoder();
 
 function decodeUtf8(decoded: string): string {
   return decoded.replace(
@@ -55,11 +53,7 @@ function decodeUtf8(decoded: string): string {
 }
 
 function countSegments(path: string): { dots: number; empty: number } {
-  let dots = 0;
-  let empty = 0;
-  for (const segment of path.split(/[/\\]/)) {
-    if (segment === "") empty++;
-    else if (/^\.+$/.test(segment)) dots++;
-  }
-  return { dots, empty };
+  const segments = path.split(/[/\\]/);
+  const count = (kind: RegExp) => segments.filter((segment) => kind.test(segment)).length;
+  return { dots: count(/^\.+$/), empty: count(/^$/) };
 }

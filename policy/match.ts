@@ -109,7 +109,7 @@ export function closestRule(rules: readonly Rule[], target: Target): ClosestRule
 
 /** How many trailing labels two names share; 0 when fewer than two or when one is an address. */
 function sharedLabels(pattern: string, host: string): number {
-  if (isIpLiteral(host) || isIpLiteral(pattern)) return 0;
+  if (isIpLiteral(host)) return 0; // no name ends like one
   const a = pattern.replace(/^\*\./, "").split(".").reverse();
   const b = host.split(".").reverse();
   let count = 0;

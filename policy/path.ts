@@ -59,7 +59,6 @@ export function matchPath(pattern: string, path: string): boolean {
 
 /** {@linkcode matchPath} for one path and many patterns. */
 export function matcherFor(path: string): (pattern: string) => boolean {
-  if (!path.includes("%")) return (pattern) => covers(upperEscapes(pattern), path);
   // Patterns are shorter than that: no client buys our time with long paths.
   const upper = upperEscapes(path.slice(0, MAX_UNUSUAL_LENGTH)) + path.slice(MAX_UNUSUAL_LENGTH);
   const split = upper.length > MAX_UNUSUAL_LENGTH ? upper : splitScopes(upper);
@@ -125,7 +124,6 @@ export function readingsOf(path: string): readonly PathReading[] {
  * dot segments removed (RFC 3986 §5.2.4), the remaining escapes in upper case (§6.2.2.1).
  */
 export function normalisePath(path: string): string {
-  if (!UNUSUAL.test(path)) return path;
   return readDecoded(decodePlain(path), {
     separators: SEPARATORS,
     stripsParameters: false,
@@ -164,11 +162,10 @@ function decodeOnce(path: string): string {
 /** Every combination of what is found in the path: a server that takes `\` for `/` need not decode `%2f`. */
 function readingsFor(decoded: string): Reading[] {
   let separatorSets: string[][] = [[]];
-  for (const separator of SEPARATORS) {
-    if (!decoded.includes(separator)) continue;
+  for (const separator of SEPARATORS.filter((each) => decoded.includes(each))) {
     separatorSets = separatorSets.flatMap((set) => [set, [...set, separator]]);
   }
-  const parameters = /;|%3B/.test(decoded) ? [false, true] : [false];
+  const parameters = [...new Set([false, /;|%3B/.test(decoded)])];
   return separatorSets.flatMap((separators) =>
     parameters.flatMap((stripsParameters) =>
       MERGES.map((mergesSlashes) => ({ separators, stripsParameters, mergesSlashes }))
@@ -205,7 +202,6 @@ function mergeSlashes(path: string): string {
 
 /** RFC 3986 §5.2.4 for a path that starts with a slash. */
 function removeDotSegments(path: string): string {
-  if (!/\/\.{1,2}(?:\/|$)/.test(path)) return path;
   const kept: string[] = [];
   const segments = path.split("/").slice(1);
   for (const [i, segment] of segments.entries()) {

@@ -47,16 +47,15 @@ export function writePath(path: string): string {
 
 function group(paths: readonly string[], more: readonly string[]): readonly string[] {
   const root = makeNode();
-  for (const path of paths) if (!isDeep(path)) find(root, path).isPath = true;
+  for (const path of paths.filter(isShallow)) find(root, path).isPath = true;
   markVaried(root, MIN_ROOT_SIBLINGS, Infinity);
-  for (const pattern of more) {
-    if (isDeep(pattern)) continue;
+  for (const pattern of more.filter(isShallow)) {
     if (pattern.endsWith("/*")) find(root, pattern.slice(0, -2)).isPrefix = true;
     else find(root, pattern).isPath = true;
   }
   const patterns = new Set<string>();
   collect(root, "", patterns);
-  for (const pattern of [...paths, ...more]) if (isDeep(pattern)) patterns.add(pattern);
+  for (const pattern of [...paths, ...more]) if (!isShallow(pattern)) patterns.add(pattern);
   return [...patterns].sort();
 }
 
@@ -80,8 +79,8 @@ function isLongToken(segment: string): boolean {
     segment.replace(/[^0-9]/g, "").length >= 2;
 }
 
-function isDeep(path: string): boolean {
-  return path.split("/", MAX_SEGMENTS + 2).length > MAX_SEGMENTS + 1;
+function isShallow(path: string): boolean {
+  return path.split("/").length <= MAX_SEGMENTS + 1;
 }
 
 function makeNode(): Node {
@@ -102,7 +101,6 @@ function find(root: Node, path: string): Node {
 function markVaried(node: Node, minSiblings: number, minIds: number): void {
   const names = [...node.children.keys()].filter((segment) => segment !== "");
   node.isPrefix = names.length >= minSiblings || names.filter(isIdentifier).length >= minIds;
-  if (node.isPrefix) return;
   for (const child of node.children.values()) markVaried(child, MIN_SIBLINGS, MIN_IDS);
 }
 

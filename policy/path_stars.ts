@@ -46,7 +46,7 @@ export function problemOfStars(pattern: string): string | undefined {
 export function coversWithStars(pattern: string, path: string): boolean {
   const wanted = pattern.split("/");
   const deep = wanted.indexOf("**");
-  if (deep >= 0) return coversDeep(wanted, deep, path);
+  if (deep !== -1) return coversDeep(wanted, deep, path);
   const last = wanted.at(-1) ?? "";
   const segments = path.split("/", wanted.length + 1);
   if (!last.endsWith("*")) {

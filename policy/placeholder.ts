@@ -23,14 +23,13 @@ export const SEGMENT_PLACEHOLDER = "{}";
  *
  * @param length characters in all; zeros fill up what the mark leaves
  */
-export function makePlaceholder(prefix: string, length = 0): string {
+export function makePlaceholder(prefix: string, length = prefix.length): string {
   const isUpper = /^[A-Z]+$/.test(prefix);
   return (prefix + (isUpper ? UPPER_MARK : PLACEHOLDER_MARK)).padEnd(length, "0");
 }
 
 /** True when a text holds a placeholder, in clear or as HTTP Basic credentials. Linear in the text. */
 export function hasPlaceholder(text: string): boolean {
-  if (text.length < PLACEHOLDER_MARK.length) return false;
   return hasMark(text) || hasMark(decodeBasic(text));
 }
 
@@ -55,5 +54,5 @@ export function hasPlaceFor(type: string, paths: readonly string[]): boolean {
 
 /** True for a path, or a pattern of paths, in which `{}` stands exactly once. */
 export function hasSegmentPlace(path: string): boolean {
-  return path.replace(/%7B%7D/gi, SEGMENT_PLACEHOLDER).split(SEGMENT_PLACEHOLDER, 3).length === 2;
+  return path.replace(/%7B%7D/gi, SEGMENT_PLACEHOLDER).split(SEGMENT_PLACEHOLDER).length === 2;
 }

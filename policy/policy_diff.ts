@@ -170,11 +170,11 @@ function changesBetween(before: readonly Rule[], after: readonly PlannedRule[]):
   const places = new Map(before.map((rule, i) => [rule.id, i + 1]));
   const kept = new Set(after.map((rule) => rule.kept?.id));
   const changes: RuleChange[] = [];
-  for (const rule of before) {
+  for (const [i, rule] of before.entries()) {
     if (kept.has(rule.id)) continue;
-    changes.push({ action: "remove", place: places.get(rule.id) ?? 0, ...withEnd(rule, rule.expiresAt) });
+    changes.push({ action: "remove", place: i + 1, ...withEnd(rule, rule.expiresAt) });
   }
-  let latest = 0; // the place that the last kept rule in order had
+  let latest = -Infinity; // the place that the last kept rule in order had
   for (const [i, { spec, expiresAt, kept }] of after.entries()) {
     const change = { place: i + 1, ...withEnd(spec, expiresAt) };
     if (!kept) {
@@ -182,9 +182,9 @@ function changesBetween(before: readonly Rule[], after: readonly PlannedRule[]):
       continue;
     }
     if (kept.expiresAt !== expiresAt) changes.push({ action: "expire", ...change });
-    const place = places.get(kept.id) ?? 0;
-    if (place < latest) changes.push({ action: "move", ...change });
+    const place = places.get(kept.id) ?? Infinity;
     latest = Math.max(latest, place);
+    if (place !== latest) changes.push({ action: "move", ...change });
   }
   return changes;
 }

@@ -7,7 +7,7 @@
  */
 import { parseDuration } from "../core/duration.ts";
 import { cidrContains, parseCidr, parseIp } from "../core/cidr.ts";
-import { isProxyError, ProxyError } from "../core/errors.ts";
+import { ProxyError } from "../core/errors.ts";
 import { quoteText } from "../core/escape.ts";
 import { parseAuthority } from "../core/host_port.ts";
 import type { Origin, RecordFilter, SourceFilter, StoredRecord } from "./audit_record.ts";
@@ -59,8 +59,7 @@ export function parseSource(text: string): SourceFilter {
   if (one) return { network: { bytes: one.ip, prefix: one.ip.length * 8 }, port: one.port };
   try {
     return { network: parseCidr(text) };
-  } catch (error) {
-    if (!isProxyError(error)) throw error;
+  } catch {
     throw new ProxyError("input.invalid", `Cannot read ${quoteText(text, 60)} as a source`, {
       hint: "write an address (10.0.0.5), a network (10.0.0.0/24), or IP:PORT ([fd00::5]:40312)",
     });
@@ -77,8 +76,7 @@ export function parseSince(text: string, nowMs: number): number {
   if (!Number.isNaN(timeMs)) return timeMs;
   try {
     return nowMs - parseDuration(text);
-  } catch (error) {
-    if (!isProxyError(error)) throw error;
+  } catch {
     throw new ProxyError("input.invalid", `Cannot read ${quoteText(text, 40)} as a time to begin at`, {
       hint: "write a duration (90s, 15m, 1h, 7d) or a time with its zone (2026-01-02T15:04:05Z)",
     });

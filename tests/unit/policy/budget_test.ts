@@ -13,6 +13,8 @@ Deno.test("parseBudget() reads a budget, and formatBudget() writes it in one way
       ["bytes-down=1g/D", "bytes-down=1G/d"],
       ["bytes-down=1000m/d", "bytes-down=1G/d"],
       ["bytes-up=100T/d", "bytes-up=100T/d"],
+      ["bytes-up=100000000000000/d", "bytes-up=100T/d"],
+      ["bytes-up=99999999999999/d", "bytes-up=99999999999999/d"],
       ["tokens=2000K/d", "tokens=2M/d"],
     ] as const
   ) {
@@ -31,6 +33,7 @@ Deno.test("parseBudget() refuses what is no budget", () => {
         "requests=10/h ",
         "requests=10KB/h",
         "bytes-up=101T/d",
+        "bytes-up=100000000000001/d",
         "requests=1e3/h",
       ],
       ...["requests=9999999999999999/h", "=1/h", "constructor=1/h"],

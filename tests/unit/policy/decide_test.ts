@@ -3,6 +3,7 @@ import {
   contentNeeded,
   decideConnect,
   decideRequest,
+  isHttp1Only,
   paramsNeeded,
   type RequestTarget,
   rulesThatReach,
@@ -348,4 +349,25 @@ Deno.test("decisions by rules without words look at no word again", () => {
   decide();
   const beside = WORD_ROWS.filter(({ field }) => field !== "deny" && read.has(field)); // `deny` says what a match means
   assertEquals(beside, []);
+});
+
+Deno.test("paramsNeeded() and contentNeeded() go through a list once when none of its rules has a condition", () => {
+  let looks = 0;
+  const rules = new Proxy(Object.freeze([makeRule("1", { host: HOST, paths: ["/v1/*"] })]), {
+    get: (list, key) => (looks++, Reflect.get(list, key)),
+  });
+  paramsNeeded(rules, get("/v1/x"));
+  looks = 0;
+  assertEquals([paramsNeeded(rules, get("/v1/x")), contentNeeded(rules, get("/v1/x")), looks], [[], [], 0]);
+});
+
+Deno.test("isHttp1Only() goes by a rule that says so for this host and port", () => {
+  const rules = [
+    makeRule("1", { host: HOST }),
+    makeRule("2", { host: HOST, ports: [8443], http1: true }),
+    makeRule("3", { host: "*.old.test", http1: true }),
+  ];
+  const of = (host: string, port: number) => isHttp1Only(rules, { host, port });
+  assertEquals([of(HOST, 8443), of("a.old.test", 443), of("a.old.test", 80)], [true, true, true]);
+  assertEquals([of(HOST, 443), of("a.old.test", 8443), of("other.test", 443)], [false, false, false]);
 });

@@ -36,6 +36,38 @@ Deno.test("DenialTally counts the denials of its client, and nothing that is nob
   }
 });
 
+Deno.test("DenialTally tells requests apart by whatever a rule could tell them apart by", async (t) => {
+  const rows: [string, Partial<StoredRecord>, number][] = [
+    ["the same again, at another time and with another status", { timeMs: 9, status: 403 }, 1],
+    ["method", { method: "PUT" }, 2],
+    ["host", { host: "b.test" }, 2],
+    ["port", { port: 8443 }, 2],
+    ["path", { path: "/b" }, 2],
+    ["what words saw", { says: "lfs:upload" }, 2],
+    ["gRPC", { grpcStatus: 7 }, 2],
+    ["reason", { reason: "path-encoding" }, 2],
+  ];
+  for (const [name, more, count] of rows) {
+    await t.step(name, () => assertEquals(tally([record(), record(more)]).denials.length, count));
+  }
+});
+
+Deno.test("DenialTally keeps 1,000 requests, or 4,194,304 characters of them", async (t) => {
+  await t.step("requests", () => {
+    const all = Array.from({ length: 1_001 }, (_, i) => record({ path: `/${i}` }));
+    const [inside, outside] = [tally(all.slice(1)), tally(all)];
+    assertEquals([inside.denials.length, inside.forgotten], [1_000, 0]);
+    assertEquals([outside.denials.length, outside.forgotten], [1_000, 1]);
+  });
+  await t.step("characters", () => {
+    const beside = JSON.stringify(["GET", "a.test", 443, "", null, null, "no-rule"]).length;
+    const ofChars = (chars: number) => record({ path: "/".padEnd(chars - beside, "x") });
+    const [inside, outside] = [tally([ofChars(4_194_304)]), tally([ofChars(4_194_305)])];
+    assertEquals([inside.denials.length, inside.forgotten], [1, 0]);
+    assertEquals([outside.denials.length, outside.forgotten], [0, 1]);
+  });
+});
+
 Deno.test("DenialTally adds up what is the same, with what was coalesced, and keeps the latest time", () => {
   const { denials, forgotten } = tally([
     record({ timeMs: 5_000, repeated: 40 }),

@@ -176,6 +176,37 @@ Deno.test("explainDenial() offers no rule where none would help", async (t) => {
   }
 });
 
+Deno.test("explainDenial() offers the plain path where only that one can be written", () => {
+  const long = explainDenial(denied({ path: "/" + "%41".repeat(700) }), "no-rule", []);
+  const plain = "/" + "A".repeat(700);
+  assertEquals(long.sendPath, plain);
+  assertEquals(long.command, `slicer-proxy allow ci-1 --host ${HOST} --method POST --path ${plain}`);
+});
+
+Deno.test("explainDenial() offers no rule that a deny rule before it would make useless", () => {
+  const no = makeRule("no", { host: HOST, paths: ["/a/b"], deny: true });
+  const { command, sendPath } = explainDenial(denied({ path: "/a%2Fb" }), "path-ambiguous", [no]);
+  assertEquals([command, sendPath], [undefined, undefined]);
+});
+
+Deno.test("explainDenial() shows 200 characters and four values, and says that there is more", () => {
+  const textOf = (path: string) => explainDenial(denied({ host: "a", path }), "no-rule", []).text;
+  assertMatch(textOf("/".padEnd(199, "x")), / POST a\/x{198}: no allow/);
+  assertMatch(textOf("/".padEnd(200, "x")), / POST a\/x{198}\.\.\.: no allow/);
+  const four = makeRule("four", { host: HOST, paths: ["/1", "/2", "/3", "/4"] });
+  assertMatch(explainDenial(denied(), "no-rule", [four]).text, /allows \/1, \/2, \/3, \/4, not/);
+});
+
+Deno.test("explainDenial() says of a body why it could not be read, and that a rule asks about it", () => {
+  const { text } = explainDenial(denied({ why: "its body is no JSON" }), "body-unreadable", [V1]);
+  assertEquals(
+    text,
+    "Client ci-1 may not POST api.example.com/v2/chat: its body is no JSON. A rule says what the body has to be about. " +
+      "This is the proxy's policy, not a bad credential.",
+  );
+  assert(!explainDenial(denied(), "no-rule", [V1]).text.includes("body"));
+});
+
 Deno.test("explainDenial() does not call a long path encoded twice", () => {
   const { text } = explainDenial(denied({ path: "/v1/" + "%20a".repeat(1_024) }), "path-encoding", [V1]);
   assertMatch(text, /more than 4,096 characters\. .*the query or the body\./);

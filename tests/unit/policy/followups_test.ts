@@ -45,6 +45,8 @@ Deno.test("followUpsOf() knows what programs ask for next", async (t) => {
       "apt GET /debian/dists/bookworm/*",
       "apt GET /debian/pool/*",
     ],
+    ["deb.debian.org", "/debian/InRelease"],
+    ["deb.debian.org", "/debian/dists//InRelease"],
     ["a.test", "/dists/bookworm/updates/InRelease", "apt GET /dists/bookworm/updates/*", "apt GET /pool/*"],
   ];
   for (const [host, path, ...follows] of rows) {

@@ -30,6 +30,15 @@ Deno.test("matchRule() tells each dimension on its own", async (t) => {
   }
 });
 
+Deno.test("matchRule() finds a rule with conditions short in its words, unless they hold or nothing is known yet", () => {
+  const rule = parseRule({ host: "a.test", query: ["a=1"] });
+  const at: Target = { host: "a.test", port: 443 };
+  const words = (more: Partial<Target>) => matchRule(rule, { ...at, ...more }).words;
+  assertEquals(words({ method: "GET", path: "/", query: "a=1" }), true);
+  assertEquals(words({ method: "GET", path: "/", query: "a=2" }), false);
+  assertEquals([words({}), words({ method: "GET" }), words({ path: "/" })], [true, true, true]);
+});
+
 Deno.test("matchPort() takes no ports for 80 and 443", () => {
   assertEquals([79, 80, 81, 442, 443, 444].filter((port) => matchPort([], port)), [80, 443]);
   assertEquals([80, 443, 8443].filter((port) => matchPort([8443], port)), [8443]);
@@ -49,6 +58,9 @@ Deno.test("closestRule() prefers fewer misses, then later ones, then the first d
   const apex = makeRule("apex", { host: "a.test" });
   const other = makeRule("other", { host: "b.test" });
   const address = makeRule("address", { host: "10.0.0.1" });
+  const no = makeRule("no", { host: "x.a.test", methods: ["PUT"], deny: true });
+  const below = makeRule("below", { host: "*.x.a.test" });
+  const beside = makeRule("beside", { host: "y.x.a.test" });
   const get: Target = { host: "x.a.test", port: 443, method: "GET", path: "/" };
   const rows: readonly [string, Parameters<typeof closestRule>, string | undefined, readonly Dimension[]][] =
     [
@@ -62,6 +74,15 @@ Deno.test("closestRule() prefers fewer misses, then later ones, then the first d
       ]],
       ["a similar host", [[other, apex], get], "apex", ["host"]],
       ["a host that only shares the last label", [[other], get], undefined, []],
+      [
+        "a host that shares all labels but the last",
+        [[makeRule("1", { host: "a.org" })], { ...get, host: "a.test" }],
+        undefined,
+        [],
+      ],
+      ["a suffix is no closer than its names", [[beside, below], get], "beside", ["host"]],
+      ["a deny rule that falls short in one", [[no], get], undefined, []],
+      ["a deny rule that covers it", [[no], { ...get, method: "PUT" }], "no", []],
       ["addresses are not similar", [[address], { ...get, host: "11.0.0.1" }], undefined, []],
       ["no rules", [[], get], undefined, []],
       ["a rule that covers it", [[post, apex], { ...get, host: "a.test" }], "apex", []],

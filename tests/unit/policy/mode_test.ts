@@ -16,6 +16,10 @@ Deno.test("ModeSwitches: a client's own switch counts before the one for all, an
     "audit",
     undefined,
   ]);
+  assertEquals(switches.list(49), [
+    { mode: "audit", untilMs: 100 },
+    { client: "one", mode: "strict", untilMs: 50 },
+  ]);
   assertEquals(switches.list(60).length, 1);
 });
 

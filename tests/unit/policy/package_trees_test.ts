@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { decideRequest } from "../../../policy/decide.ts";
 import { asRule } from "../../../policy/denial_remedy.ts";
 import type { Denial } from "../../../policy/denial_tally.ts";
-import { describePasses, type ExpectedPasses } from "../../../policy/package_trees.ts";
+import { describePasses, type ExpectedPasses, expectedPasses } from "../../../policy/package_trees.ts";
 import type { Rule } from "../../../policy/rule.ts";
 import { suggestRules } from "../../../policy/suggest.ts";
 
@@ -113,6 +113,11 @@ Deno.test("suggestRules() proposes a whole registry only for two packages of one
     ["one and another method", [npm("/left"), npm("/right", { method: "PUT" })], false],
     ["one and one at another port", [npm("/left"), npm("/right", { port: 8443 })], false],
     ["two", [npm("/left"), npm("/right")], true],
+    [
+      "two of yarn's",
+      [denial("registry.yarnpkg.com", "/left"), denial("registry.yarnpkg.com", "/right")],
+      true,
+    ],
     ["two of a private registry", [
       denial("npm.pkg.github.com", "/@a%2fb"),
       denial("npm.pkg.github.com", "/@a%2fc"),
@@ -126,6 +131,24 @@ Deno.test("suggestRules() proposes a whole registry only for two packages of one
     await t.step(name, () => {
       const { proposals } = suggestRules({ denials, rules: [] });
       assertEquals(proposals.some(({ rule }) => rule.paths.includes("/*")), isWhole);
+    });
+  }
+});
+
+Deno.test("expectedPasses() knows the programs whose packages have packages, and the registries of which all is read", async (t) => {
+  const rows: readonly [string, string, ...ExpectedPasses[]][] = [
+    ["registry.npmjs.org", "/left", { by: "npm", host: "registry.npmjs.org", more: 1 }],
+    ["pypi.org", "/simple/flask/", { by: "pip", host: "pypi.org", more: 1 }],
+    ["npm.corp.test", "/left", { by: "npm", host: "npm.corp.test" }],
+    ["index.crates.io", "/se/rd/serde", { by: "cargo", host: "index.crates.io" }],
+    ["proxy.golang.org", "/a.test/b/@v/list", { by: "go", host: "proxy.golang.org" }],
+    ["pypi.org", "/a.test/b/@v/list", { by: "go", host: "pypi.org" }],
+    ["github.com", "/a/b/info/refs"],
+    ["deb.debian.org", "/debian/dists/sid/InRelease"],
+  ];
+  for (const [host, path, ...expected] of rows) {
+    await t.step(`${host}${path}`, () => {
+      assertEquals(expectedPasses([{ method: "GET", host, path }], () => false), expected);
     });
   }
 });

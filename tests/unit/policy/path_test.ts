@@ -41,6 +41,29 @@ Deno.test("matchPath() knows star, prefix and exact", async (t) => {
   }
 });
 
+Deno.test("matchPath() splits scopes in paths of up to 4,096 characters", () => {
+  const ofLength = (length: number) => "/@a%2Fb/".padEnd(length, "x");
+  assertEquals([matchPath("/@a/*", ofLength(4_096)), matchPath("/@a/*", ofLength(4_097))], [true, false]);
+});
+
+Deno.test("readingsOf() has every reading of a path once", async (t) => {
+  const rows: readonly [string, ...string[]][] = [
+    ["/a-b"],
+    ["*"],
+    ["/a%41", "/aA"],
+    ["/a%2fb\\c", "/a%2Fb\\c", "/a%2Fb/c", "/a/b\\c", "/a/b/c"],
+    ["/a%5cb", "/a%5Cb", "/a/b"],
+    ["/a;x//b", "/a;x/b", "/a/b", "/a//b"],
+    ["/a%3bx/b", "/a%3Bx/b", "/a/b"],
+    ["/a//../b", "/b", "/a/b"],
+    ["/a/./b/.", "/a/b/"],
+  ];
+  for (const [path, ...others] of rows) {
+    await t.step(path, () => assertEquals(readingsOf(path).map((each) => each.path), [path, ...others]));
+  }
+  assertEquals([normalisePath("*"), normalisePath("/a/../*"), normalisePath("/a//b")], ["*", "/*", "/a/b"]);
+});
+
 Deno.test("matchPath() takes a star inside for one segment, two for any number", async (t) => {
   const rows: readonly [string, string, boolean][] = [
     ["/repos/acme/*/pulls", "/repos/acme/web/pulls", true],

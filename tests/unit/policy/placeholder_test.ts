@@ -1,5 +1,11 @@
 import { assert, assertEquals, assertFalse } from "@std/assert";
-import { hasPlaceholder, makePlaceholder, PLACEHOLDER_MARK } from "../../../policy/placeholder.ts";
+import {
+  hasPlaceFor,
+  hasPlaceholder,
+  hasSegmentPlace,
+  makePlaceholder,
+  PLACEHOLDER_MARK,
+} from "../../../policy/placeholder.ts";
 
 Deno.test("makePlaceholder() has the shape of the credential that it stands for", async (t) => {
   const rows: [name: string, made: string, shape: RegExp][] = [
@@ -36,4 +42,18 @@ Deno.test("hasPlaceholder() finds one wherever a credential can stand", async (t
     await t.step(name, () => assertEquals(hasPlaceholder(text), expected));
   }
   assertFalse(hasPlaceholder("Bearer " + "x".repeat(60_000)));
+});
+
+Deno.test("hasPlaceFor() wants one place in each path for a secret that goes into paths", () => {
+  assertEquals(
+    ["/a", "/{}", "/{}/{}", "/{}{}{}", "/%7B%7d", "/{}/%7b%7D", "/{", "/a{}b/*"].filter(hasSegmentPlace),
+    [
+      "/{}",
+      "/%7B%7d",
+      "/a{}b/*",
+    ],
+  );
+  assertEquals([hasPlaceFor("path", ["/{}"]), hasPlaceFor("path", ["/{}", "/a{}/*"])], [true, true]);
+  assertEquals([hasPlaceFor("path", []), hasPlaceFor("path", ["/{}", "/a"])], [false, false]);
+  assertEquals([hasPlaceFor("bearer", []), hasPlaceFor("bearer", ["/a"])], [true, true]);
 });

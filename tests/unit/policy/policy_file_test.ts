@@ -295,6 +295,57 @@ clients:
   );
 });
 
+Deno.test("parsePolicyFile() says in the hint what may be there", async (t) => {
+  const rows: readonly [string, string, string][] = [
+    [
+      "a policy",
+      "version: 1\nclients: {}\nx: 1\n",
+      "a policy has version, clients, secrets, and nothing else",
+    ],
+    [
+      "a secret",
+      "version: 1\nclients: {}\nsecrets: {s: {x: 1}}\n",
+      "a secret has host, type, and nothing else",
+    ],
+    [
+      "a client",
+      "version: 1\nclients: {a: {allow: [], x: 1}}\n",
+      "a client has allow, profiles, budget, and nothing else",
+    ],
+    [
+      "a client with profiles",
+      "version: 1\nclients: {a: {profiles: [], x: 1}}\n",
+      "a client has profiles, allow, budget, and nothing else",
+    ],
+    [
+      "a rule",
+      "version: 1\nclients: {a: {allow: [{x: 1}]}}\n",
+      "a rule has host, methods, paths, ports, secret, passthrough, ttl, expires, deny, ask, ask_timeout, " +
+      "one_request_per_connection, response_timeout, http1, aws_service, aws_region, budget, mcp_filter_list, query, " +
+      "grpc, git, repo, graphql, graphql_field, graphql_hash, mcp_tool, mcp_method, and nothing else",
+    ],
+    [
+      "passed through, with words",
+      "version: 1\nclients: {a: {allow: [{host: a.test, git: read, http1: true, passthrough: true}]}}\n",
+      "leave out passthrough, or http1, git",
+    ],
+  ];
+  for (const [name, text, hint] of rows) {
+    await t.step(name, () => {
+      assertEquals(assertThrows(() => parsePolicyFile(text, "p.yaml"), ProxyError).hint, hint);
+    });
+  }
+});
+
+Deno.test("formatPolicyRule() writes each word in its own form", () => {
+  assertEquals(
+    formatPolicyRule(
+      parseRule({ host: "a.test", ask: true, askTimeoutMs: 90_000, git: "read", repo: ["c/*", "a/b"] }),
+    ).split("\n"),
+    ["- host: a.test", "  ask: true", "  ask_timeout: 90s", "  git: read", "  repo: [a/b, c/*]"],
+  );
+});
+
 Deno.test("formatPolicyRule() writes one item of a list, without indentation of its own", () => {
   assertEquals(
     formatPolicyRule(parseRule({ host: "*.a.test", methods: ["GET"], ports: [8443, 443] })),

@@ -29,6 +29,23 @@ const RELEASED: Readonly<Record<string, string>> = {
   "pip@1": "ba30b9297e696f08",
 };
 
+Deno.test("a released version of a profile names the public pages that it was made from", () => {
+  const pages: Readonly<Record<string, number>> = {
+    ...{ "apt@1": 3, "cargo@1": 2, "claude-code@1": 4, "codex@1": 3, "docker-hub@1": 3 },
+    ...{ "github-read@1": 4, "go@1": 3, "npm@1": 2, "pip@1": 2 },
+  };
+  const named = allProfiles().map(({ label, sources }) => [label, new Set(sources).size] as const);
+  assertEquals(Object.fromEntries(named), pages);
+  for (const { sources } of allProfiles()) {
+    for (const page of sources) assertEquals(new URL(page).protocol, "https:");
+  }
+});
+
+Deno.test("expandProfile() is content with one rule", () => {
+  const one = { ...findProfile("pip"), rules: [{ host: "a.test" }] };
+  assertEquals(expandProfile(one, []).map(({ host }) => host), ["a.test"]);
+});
+
 Deno.test("a released version of a profile has the rules that it had", async () => {
   const digests = await Promise.all(
     allProfiles().map(async ({ label, rules }) => {

@@ -1,7 +1,13 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
 import type { RecordFilter, StoredRecord } from "../../../policy/audit_record.ts";
-import { matchesRecord, parseSince, parseSource } from "../../../policy/record_filter.ts";
+import {
+  matchesRecord,
+  MAX_RECORDS,
+  parseSince,
+  parseSource,
+  TLS_FILTERS,
+} from "../../../policy/record_filter.ts";
 
 const RECORD: StoredRecord = {
   timeMs: 1_000,
@@ -88,6 +94,15 @@ Deno.test("matchesRecord() knows where a record came from", async (t) => {
   for (const [name, filter, from, matches] of rows) {
     await t.step(name, () => assertEquals(matchesRecord({ ...RECORD, origin: from }, filter), matches));
   }
+});
+
+Deno.test("parseSource() takes an address for itself alone", () => {
+  const v4 = Uint8Array.of(10, 0, 0, 5);
+  assertEquals(parseSource("10.0.0.5"), { network: { bytes: v4, prefix: 32 }, port: undefined });
+  assertEquals(parseSource("10.0.0.5:80"), { network: { bytes: v4, prefix: 32 }, port: 80 });
+  assertEquals(parseSource("fd00::5").network.prefix, 128);
+  assertEquals([...TLS_FILTERS], ["1.2", "1.3", "none"]);
+  assertEquals(MAX_RECORDS, 10_000);
 });
 
 Deno.test("parseSource() refuses what is no source, and says what one is", () => {

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
-import type { StoredRecord } from "../../../policy/audit_record.ts";
+import { cutText, type StoredRecord } from "../../../policy/audit_record.ts";
 import { parsePolicyFile } from "../../../policy/policy_file.ts";
+import { isReason, type Reason, REASONS } from "../../../policy/reason.ts";
 import { type Change, type Replay, Replayer, rulesToReplay } from "../../../policy/replay.ts";
 import { makeRule } from "../../support/make_rule.ts";
 
@@ -27,6 +28,7 @@ const record = (more: Partial<StoredRecord> = {}): StoredRecord => ({
   ...more,
 });
 const tunnel = (more: Partial<StoredRecord> = {}) => record({ method: "CONNECT", path: undefined, ...more });
+const passed = { verdict: "passthrough" } as const;
 const denied = { verdict: "deny", reason: "no-rule" } as const;
 
 function replay(...records: readonly StoredRecord[]): Replay {
@@ -192,6 +194,99 @@ Deno.test("Replayer decides a tunnel before what is in it, and cleartext by itse
     replayer.add(each);
     assertEquals(replayer.result().changes.map((change) => change.kind), kind ? [kind] : [], name);
   }
+});
+
+Deno.test("Replayer judges what rules alone had denied, and no other denial", async (t) => {
+  const byRules: readonly Reason[] = [
+    ...["no-rule", "rule-denied", "path-ambiguous", "path-encoding", "secret-missing"] as const,
+    ...["body-too-large", "body-encoding", "body-unreadable"] as const,
+  ];
+  for (const reason of Object.keys(REASONS).filter(isReason)) {
+    await t.step(reason, () => {
+      const { allowed, notJudged } = replay(record({ verdict: "deny", reason }));
+      assertEquals([allowed, notJudged], byRules.includes(reason) ? [1, 0] : [0, 1]);
+    });
+  }
+});
+
+Deno.test("Replayer says no method of a tunnel", () => {
+  const methods = ["CONNECT", "SOCKS4", "SOCKS5", "DNS", "GET"];
+  const records = methods.map((method, i) =>
+    record({ method, host: `${i}.test`, path: method === "GET" ? "/" : undefined, ...passed })
+  );
+  assertEquals(replay(...records).changes.map(({ method }) => method), [
+    ...[undefined, undefined, undefined],
+    ...["DNS", "GET"],
+  ]);
+});
+
+Deno.test("Replayer lets nobody in without credentials but by a rule with exactly this host and a named port", async (t) => {
+  const rules = new Map([
+    ["other", [
+      makeRule("1", { host: "a.test", passthrough: true }),
+      makeRule("2", { host: "*.b.test", ports: [5432], passthrough: true }),
+    ]],
+    ["owner", [
+      makeRule("3", { host: "c.test", ports: [5432] }),
+      makeRule("4", { host: "d.test", ports: [5432], passthrough: true }),
+    ]],
+  ]);
+  const nobody = { client: undefined, ruleOwner: "owner", path: undefined, ...passed };
+  const rows: readonly [string, Partial<StoredRecord>, "unchanged" | "notJudged" | "denied"][] = [
+    ["exactly this", { host: "d.test", port: 5432 }, "unchanged"],
+    ["another port", { host: "d.test", port: 443 }, "denied"],
+    ["no named port", { host: "a.test", port: 443 }, "denied"],
+    ["a pattern of hosts", { host: "x.b.test", port: 5432 }, "denied"],
+    ["a rule that inspects", { host: "c.test", port: 5432 }, "denied"],
+    ["nobody's rule", { host: "d.test", port: 5432, ruleOwner: undefined }, "notJudged"],
+    ["another outcome", { host: "d.test", port: 5432, verdict: "allow" }, "notJudged"],
+    ["no port", { host: "d.test", port: undefined }, "notJudged"],
+  ];
+  for (const [name, more, outcome] of rows) {
+    await t.step(name, () => {
+      const replayer = new Replayer(rules);
+      replayer.add(record({ ...nobody, ...more }));
+      const { unchanged, notJudged, denied } = replayer.result();
+      assertEquals({ unchanged, notJudged, denied }, { unchanged: 0, notJudged: 0, denied: 0, [outcome]: 1 });
+    });
+  }
+});
+
+Deno.test("Replayer judges rules about query and body as far as the record says what they ask", async (t) => {
+  const query = makeRule("1", { host: "a.test", query: ["a=1"] });
+  const graphql = makeRule("2", { host: "a.test", graphql: ["query"] });
+  const rows: readonly [string, typeof query, Partial<StoredRecord>, "unchanged" | "notJudged" | "denied"][] =
+    [
+      ["nothing about the query", query, {}, "notJudged"],
+      ["the query itself", query, { query: "a=1" }, "unchanged"],
+      ["another query", query, { query: "a=2" }, "denied"],
+      ["a query that was cut", query, { query: cutText("a=1&b=2", 3) }, "notJudged"],
+      ["what words saw of it", query, { says: "query:a=1" }, "unchanged"],
+      ["that words saw nothing", query, { says: "query:a" }, "denied"],
+      ["what words saw, cut", query, { says: cutText("query:a=1 x", 9) }, "notJudged"],
+      ["nothing about the body", graphql, { method: "POST" }, "notJudged"],
+      ["a query instead of the body", graphql, { method: "POST", query: "a=1" }, "notJudged"],
+      ["what the body was", graphql, { method: "POST", says: "graphql:query(viewer)" }, "unchanged"],
+      ["what another body was", graphql, { method: "POST", says: "graphql:mutation(a)" }, "denied"],
+      ["another host, about which no rule asks", query, { host: "b.test" }, "denied"],
+    ];
+  for (const [name, rule, more, outcome] of rows) {
+    await t.step(name, () => {
+      const replayer = new Replayer(new Map([["ci-1", [rule]]]));
+      replayer.add(record(more));
+      const { unchanged, notJudged, denied } = replayer.result();
+      assertEquals({ unchanged, notJudged, denied }, { unchanged: 0, notJudged: 0, denied: 0, [outcome]: 1 });
+    });
+  }
+});
+
+Deno.test("Replayer lists changes of 4,194,304 characters, each counted once", () => {
+  const beside = JSON.stringify(["denied", "ci-1", "GET", "a.test", 443, "", "no-rule", null, null]).length;
+  const ofChars = (chars: number) => record({ path: "/".padEnd(chars - beside, "x") });
+  const half = ofChars(2_097_152);
+  const listed = (...records: readonly StoredRecord[]) => replay(...records).changes.length;
+  const other = (chars: number) => ({ ...ofChars(chars), path: "/".padEnd(chars - beside, "y") });
+  assertEquals([listed(half, half, other(2_097_152)), listed(half, half, other(2_097_153))], [2, 1]);
 });
 
 Deno.test("Replayer counts the changes that are too long to be listed", () => {
