@@ -84,12 +84,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "nobody asks once the database is complete",
   },
   {
-    file: "store/fleet/reload.ts",
-    at: "return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map((",
-    about: "-1 ⇒ 2",
-    why: "of what compares two only the sign counts",
-  },
-  {
     file: "proxy/streams/byte_reader.ts",
     at: "if (this.#buffer.length !== this.#nextSize) this.#buffer = new Uint8Array(this.#nextSize);",
     about: "this.#buffer.length !== this.#nextSize ⇒ true",

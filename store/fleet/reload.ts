@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { isDeepStrictEqual } from "node:util";
 import type { StoredRule } from "../rules.ts";
 import type { PolicyView } from "../view.ts";
 
@@ -19,23 +20,23 @@ export function bringTo(view: PolicyView, fresh: PolicyView, nowMs: number): voi
       view.replaceClient(stored, rules);
       continue;
     }
-    if (!isSame(old, stored)) view.setClient(stored);
+    if (!isDeepStrictEqual(old, stored)) view.setClient(stored);
     bringRulesTo(view, name, rules);
   }
   for (const { name } of view.secrets()) if (!fresh.secret(name)) view.deleteSecret(name);
   for (const { name } of fresh.secrets()) {
     const stored = fresh.secret(name);
-    if (stored && !isSame(view.secret(name), stored)) view.setSecret(stored);
+    if (stored && !isDeepStrictEqual(view.secret(name), stored)) view.setSecret(stored);
   }
   for (const { hostgroup } of view.cas()) if (!fresh.ca(hostgroup)) view.deleteCa(hostgroup);
   for (const { hostgroup } of fresh.cas()) {
     const stored = fresh.ca(hostgroup);
-    if (stored && !isSame(view.ca(hostgroup), stored)) view.setCa(stored);
+    if (stored && !isDeepStrictEqual(view.ca(hostgroup), stored)) view.setCa(stored);
   }
   const since = fresh.suspensions().find(({ client }) => client === undefined)?.since;
   if (view.isAllSuspended !== fresh.isAllSuspended) view.suspendAll(since);
   const modes = fresh.modeSwitches(nowMs); // the one for all first, which ends those before it
-  if (isSame(modes, view.modeSwitches(nowMs))) return;
+  if (isDeepStrictEqual(modes, view.modeSwitches(nowMs))) return;
   view.switchMode({ mode: "strict", untilMs: 0 }); // over, and takes the place of all that the store has no more
   for (const made of modes) view.switchMode(made);
 }
@@ -45,18 +46,7 @@ function bringRulesTo(view: PolicyView, client: string, rules: readonly StoredRu
   const gone = view.storedRules(client).filter(({ rule }) => !kept.has(rule.id));
   if (gone.length > 0) view.deleteRules(client, gone);
   const present = new Map(view.storedRules(client).map((stored) => [stored.rule.id, stored]));
-  for (const stored of rules) if (!isSame(present.get(stored.rule.id), stored)) view.moveRule(stored);
-}
-
-/** Both are plain data whose fields were written in one order. */
-function isSame(a: unknown, b: unknown): boolean {
-  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map((
-    [name, field],
-  ) => [name, sorted(field)]);
+  for (const stored of rules) {
+    if (!isDeepStrictEqual(present.get(stored.rule.id), stored)) view.moveRule(stored);
+  }
 }
