@@ -32,6 +32,7 @@ import {
 } from "../egress/names/failed_lookup.ts";
 import { listOf, makeField, valuesOf } from "../message/fields.ts";
 import type { Client } from "../policy_source.ts";
+import { LocalCounts } from "../records/counts.ts";
 
 const MEDIA_TYPE = "application/dns-message";
 /** A question has at most 271 bytes; EDNS options and padding (RFC 8467) may follow. */
@@ -218,19 +219,14 @@ async function counted<T>(client: Client, context: ProxyContext, look: () => Pro
 /** Look-ups have a time-out of their own. */
 const NEVER = new AbortController().signal;
 
-const pendingOf = new WeakMap<ProxyContext, Map<string, number>>();
+const pendingOf = new WeakMap<ProxyContext, LocalCounts>();
 
 function tryLookUp(context: ProxyContext, client: string): (() => void) | undefined {
-  const pending = pendingOf.get(context) ?? new Map<string, number>();
+  const pending = pendingOf.get(context) ?? new LocalCounts();
   pendingOf.set(context, pending);
-  const count = pending.get(client) ?? 0;
-  if (count >= MAX_PENDING_PER_CLIENT) return undefined;
-  pending.set(client, count + 1);
-  return () => {
-    const left = (pending.get(client) ?? 1) - 1;
-    if (left > 0) pending.set(client, left);
-    else pending.delete(client);
-  };
+  if (pending.of(client) >= MAX_PENDING_PER_CLIENT) return undefined;
+  pending.add(client, 1);
+  return () => pending.add(client, -1);
 }
 
 /** SERVFAIL when asking again could help. That a name does not exist counts for all its types (RFC 8020), so it has to be known. */

@@ -38,6 +38,7 @@ function setUp({ hosts = ["a.test"], mode = "strict", addresses, records }: Opti
     limits: { ...engine.context.limits, resolveTimeoutMs: 5_000, headTimeoutMs: 7_000 },
     dialler: {
       addresses: (target: DialTarget, signal: AbortSignal) => {
+        assertEquals([target.scheme, target.port, signal.aborted], ["https", 443, false]);
         asked.push(`${target.host} for ${target.ruleHost}`);
         return addresses ? addresses(target, signal) : Promise.resolve(BOTH);
       },
@@ -70,7 +71,10 @@ function setUp({ hosts = ["a.test"], mode = "strict", addresses, records }: Opti
     await serveDns(made.exchange);
     const [answer, ...more] = made.answers;
     assert(answer && more.length === 0);
-    return { ...parseDnsAnswer(Buffer.from(answer.body), { name, type }), made: answer };
+    const { ttl, ...said } = parseDnsAnswer(Buffer.from(answer.body), { name, type });
+    const maxAge = answer.fields.find(({ key }) => key === "cache-control")?.value ?? "";
+    if (said.addresses.length > 0) assertEquals(maxAge, `max-age=${ttl}`);
+    return { ...said, ttl: Number(maxAge.slice("max-age=".length)), made: answer };
   };
   /** Audit lines so far. */
   const lines = async () => {
@@ -319,7 +323,28 @@ Deno.test("serveDns() lets a client have 64 look-ups under way, whatever they ar
   assertEquals([made.asked.length, policy.isLost()], [64, false]);
   gate.resolve(BOTH);
   await Promise.all(waiting);
-  for (let i = 0; i < 65; i++) assertEquals((await made.ask("a.test")).addresses, ["203.0.113.7"]);
+  const again = await Promise.all(Array.from({ length: 64 }, () => made.ask("a.test")));
+  assertEquals(again.every(({ addresses: [first] }) => first === "203.0.113.7"), true);
+});
+
+Deno.test("serveDns() frees one place for each look-up that ends, and no more", async () => {
+  const gates: PromiseWithResolvers<string[]>[] = [];
+  await using made = setUp({
+    addresses: () => {
+      const gate = Promise.withResolvers<string[]>();
+      gates.push(gate);
+      return gate.promise;
+    },
+  });
+  const waiting = Array.from({ length: 64 }, () => made.ask("a.test"));
+  while (gates.length < 64) await Promise.resolve();
+  for (const gate of gates.slice(0, 2)) gate.resolve(BOTH);
+  await Promise.all(waiting.slice(0, 2));
+  const more = [made.ask("a.test"), made.ask("a.test")];
+  while (gates.length < 66) await Promise.resolve();
+  await assertRejects(() => made.ask("a.test"), ProxyError);
+  for (const gate of gates) gate.resolve(BOTH);
+  await Promise.all([...waiting, ...more]);
 });
 
 Deno.test("serveDns() takes a query of 1,024 bytes whose length is said, and none that could hide another", async (t) => {
