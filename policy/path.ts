@@ -59,6 +59,7 @@ export function matchPath(pattern: string, path: string): boolean {
 
 /** {@linkcode matchPath} for one path and many patterns. */
 export function matcherFor(path: string): (pattern: string) => boolean {
+  if (!path.includes("%")) return (pattern) => covers(upperEscapes(pattern), path); // as most are, and quicker
   // Patterns are shorter than that: no client buys our time with long paths.
   const upper = upperEscapes(path.slice(0, MAX_UNUSUAL_LENGTH)) + path.slice(MAX_UNUSUAL_LENGTH);
   const split = upper.length > MAX_UNUSUAL_LENGTH ? upper : splitScopes(upper);
@@ -124,6 +125,7 @@ export function readingsOf(path: string): readonly PathReading[] {
  * dot segments removed (RFC 3986 §5.2.4), the remaining escapes in upper case (§6.2.2.1).
  */
 export function normalisePath(path: string): string {
+  if (!UNUSUAL.test(path)) return path; // as most are, and quicker
   return readDecoded(decodePlain(path), {
     separators: SEPARATORS,
     stripsParameters: false,
@@ -202,6 +204,7 @@ function mergeSlashes(path: string): string {
 
 /** RFC 3986 §5.2.4 for a path that starts with a slash. */
 function removeDotSegments(path: string): string {
+  if (!/\/\.{1,2}(?:\/|$)/.test(path)) return path; // as most are, and quicker
   const kept: string[] = [];
   const segments = path.split("/").slice(1);
   for (const [i, segment] of segments.entries()) {

@@ -101,6 +101,31 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "written.size === 0 ⇒ false",
     why: "only saves looking at all rows that wait to be swept",
   },
+  {
+    file: "policy/path.ts",
+    at:
+      'if (!path.includes("%")) return (pattern) => covers(upperEscapes(pattern), path); // as most are, and quicker',
+    about: '!path.includes("%") ⇒ false',
+    why: "the long way gives the same, and takes longer",
+  },
+  {
+    file: "policy/path.ts",
+    at: "if (!UNUSUAL.test(path)) return path; // as most are, and quicker",
+    about: "!UNUSUAL.test(path) ⇒ false",
+    why: "the long way gives the same, and takes longer",
+  },
+  {
+    file: "policy/path.ts",
+    at: "if (!/\\/\\.{1,2}(?:\\/|$)/.test(path)) return path; // as most are, and quicker",
+    about: "!/\\/\\.{1,2}(?:\\/|$)/.test(path) ⇒ false",
+    why: "the long way gives the same, and takes longer",
+  },
+  {
+    file: "store/writer.ts",
+    at: "if (this.#meaninglessRows.length === 0) return; // a change of 100,000 rules need not look at each",
+    about: "this.#meaninglessRows.length === 0 ⇒ false",
+    why: "the long way gives the same, and takes longer",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

@@ -243,6 +243,7 @@ export class Writer implements AsyncDisposable {
 
   /** A rule may be put where one was that has expired, and whose row is still to be swept: the row is the new one's now. */
   #keep(mutations: readonly Mutation[]): void {
+    if (this.#meaninglessRows.length === 0) return; // a change of 100,000 rules need not look at each
     const written = new Set(
       mutations.filter(({ value }) => value !== undefined).map(({ key }) => JSON.stringify(key)),
     );
