@@ -11,16 +11,23 @@ Deno.test("refusalOf() has a status and a reason for every code of the request p
     ["client.malformed", 400, "malformed"],
     ["client.head-too-large", 431, "head-too-large"],
     ["client.timeout", 408, "idle-timeout"],
+    ["client.closed", 400, "client-closed"],
     ["auth.missing", 407, "auth-missing"],
     ["auth.invalid", 407, "auth-invalid"],
     ["policy.mismatch", 403, "host-mismatch"],
     ["policy.revoked", 403, "revoked"],
+    ["policy.placeholder", 403, "placeholder"],
+    ["policy.signature", 403, "aws-signature"],
+    ["policy.suspended", 403, "client-suspended"],
+    ["policy.store-lost", 503, "store-lost"],
+    ["policy.asked", 403, "ask-denied"],
     ["upstream.address-denied", 403, "address-denied"],
     ["upstream.dns", 502, "dns"],
     ["upstream.refused", 502, "connect-refused"],
     ["upstream.unreachable", 502, "connect-unreachable"],
     ["upstream.tls", 502, "tls-protocol"],
     ["upstream.closed", 502, "upstream-closed"],
+    ["upstream.echo", 502, "credential-echo"],
     ["upstream.malformed", 502, "upstream-malformed"],
     ["upstream.timeout", 504, "upstream-timeout"],
     ["credential.unavailable", 502, "secret-unavailable"],
@@ -284,4 +291,109 @@ Deno.test("limits of who asks are 429, those of the proxy 503; those of a minute
         ?.value;
     assertEquals([after({}), after({ retryAfterSeconds: 7 })], ["60", "7"]);
   });
+});
+
+Deno.test("the text of an answer is whole: why, what, and what to do about it", async (t) => {
+  const policy = "This is the proxy's policy, not a bad credential.";
+  const upstream = "The proxy allowed this request; the upstream could not be used.";
+  const rows: readonly (readonly [Refusal, title: string, advice: string | undefined])[] = [
+    [
+      { status: 403, reason: "revoked", detail: "X" },
+      "the client, rule or secret that admitted this is gone",
+      policy,
+    ],
+    [
+      { status: 407, reason: "auth-missing", detail: "X" },
+      "the client did not say who it is",
+      "Send the client's token as the proxy password: HTTPS_PROXY=http://proxy:TOKEN@host:port",
+    ],
+    [
+      { status: 429, reason: "auth-throttled", detail: "X" },
+      "too many wrong tokens came from this address within the minute",
+      "Wait a minute, and send the right token as the proxy password.",
+    ],
+    [
+      { status: 429, reason: "new-hosts", detail: "X" },
+      "this client has asked for as many new hosts as it may within a minute",
+      "Wait a minute. Hosts that were used before do not count; up --new-hosts-per-minute sets the limit.",
+    ],
+    [{ status: 502, reason: "dns", detail: "X" }, "the name has no address", upstream],
+    [
+      { status: 504, reason: "upstream-timeout", detail: "X" },
+      "the upstream did not answer in time",
+      upstream,
+    ],
+    [
+      { status: 502, reason: "tls-client-certificate", detail: "X" },
+      "the upstream asks for a client certificate",
+      `${upstream} Give the rule a secret of the type mtls.`,
+    ],
+    [{ status: 503, reason: "overload", detail: "X" }, "the proxy as a whole is at a limit", undefined],
+    [
+      { status: 429, reason: "quota", detail: "X" },
+      "this client or source holds as many connections or requests as it may",
+      undefined,
+    ],
+    [{ status: 500, reason: "internal", detail: "X" }, "the proxy failed; its own log says how", undefined],
+  ];
+  for (const [refusal, title, advice] of rows) {
+    await t.step(refusal.reason, () => {
+      const { status, reason } = refusal;
+      assertEquals(
+        answer(refusal).body,
+        `slicer-proxy: ${title} (${reason})\n\nX.\n${advice === undefined ? "" : `${advice}\n`}`,
+      );
+      const { body } = answer(refusal, { accept: "application/json" });
+      assertEquals(body.endsWith("}\n"), true);
+      assertEquals(JSON.parse(body), {
+        ...{ type: "about:blank", title, status, detail: "X.", reason },
+        ...(advice === undefined ? {} : { advice }),
+      });
+    });
+  }
+});
+
+Deno.test("an explanation stands in the place of the detail, and its command on lines of its own", () => {
+  const refusal: Refusal = {
+    ...{ status: 403, reason: "no-rule", detail: "X" },
+    explanation: { text: "Because. Closest is none.", command: "slicer-proxy allow one --host a.test" },
+  };
+  const title = "slicer-proxy: no allow rule of this client matches (no-rule)";
+  assertEquals(
+    answer(refusal).body,
+    `${title}\n\nBecause. Closest is none.\n\nAn operator can allow it with:\n  slicer-proxy allow one --host a.test\n`,
+  );
+  const { explanation: _, ...bare } = refusal;
+  const without: Refusal = { ...bare, explanation: { text: "Because." } };
+  assertEquals(answer(without).body, `${title}\n\nBecause.\n`);
+  const problem = JSON.parse(answer(without, { accept: "application/json" }).body);
+  assertEquals(["allow_command" in problem, "advice" in problem, problem.detail], [false, false, "Because."]);
+});
+
+Deno.test("refusalOf() says when the same may be asked again, and answerOf() hands it on", () => {
+  const refusal = refusalOf(new ProxyError("limit.reached", "x", { reason: "budget", retryAfterSeconds: 7 }));
+  assertEquals(refusal.retryAfterSeconds, 7);
+  assert(answer(refusal).fields.includes("Retry-After: 7"));
+  assertEquals(refusalOf(new TypeError("x")).retryAfterSeconds, undefined);
+  assertEquals(
+    refusalOf(new TypeError("x")).detail,
+    "The proxy failed to handle this request; nothing was sent upstream",
+  );
+});
+
+Deno.test("answerOf() answers remote calls whose status HTTP has to see, and others, each with its fields", () => {
+  const fields = parseFields(["Connect-Protocol-Version: 1"], { maxHeaderCount: 9 }, "client.malformed");
+  const made = answerOf(
+    { status: 429, reason: "auth-throttled", detail: "x" },
+    { method: "POST", fields, version: "HTTP/1.1" },
+    "a.test",
+  );
+  assertEquals(made.phrase, "slicer-proxy: auth-throttled (a.test)");
+  assertEquals(made.fields.map(({ line }) => line), [
+    "Content-Type: application/json",
+    `Content-Length: ${made.body.length}`,
+    "Cache-Control: no-store",
+    "X-Slicer-Proxy-Reason: auth-throttled",
+    "Retry-After: 60",
+  ]);
 });
