@@ -64,18 +64,17 @@ export class Http1Request implements IncomingRequest {
   watch(onGone: () => void, mayReadAhead = false): void {
     const { reader } = this.#connection;
     if (reader.size > 0 && !mayReadAhead) return;
-    const gone = () => {
-      // A client may close as soon as it has the last byte, which we may learn before our write resolves.
-      if (!this.#isLastWrite && (mayReadAhead || reader.ended || reader.size === 0)) onGone();
-    };
     const wholeAt = this.#wholeAt ??= performance.now();
-    reader.fill().then((hasMore) => {
+    reader.readAhead((hasMore) => {
       if (hasMore || this.#isHalfClosed) return;
       const { isTls, context: { limits } } = this.#connection;
       // Nobody half-closes and then waits for a person.
-      this.#isHalfClosed = !isTls && !mayReadAhead && performance.now() - wholeAt < limits.endWithRequestMs;
-      if (!this.#isHalfClosed) gone();
-    }, gone);
+      this.#isHalfClosed = reader.ended && !isTls && !mayReadAhead &&
+        performance.now() - wholeAt < limits.endWithRequestMs;
+      if (this.#isHalfClosed) return;
+      // A client may close as soon as it has the last byte, which we may learn before our write resolves.
+      if (!this.#isLastWrite && (mayReadAhead || reader.ended || reader.size === 0)) onGone();
+    });
   }
 
   /** RFC 9110 §15.2: an HTTP/1.0 client must not get one. */

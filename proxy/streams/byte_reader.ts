@@ -26,6 +26,9 @@ export class ByteReader {
   #end = 0;
   #nextSize = SMALLEST_BUFFER;
   #pending: Promise<boolean> | undefined;
+  /** Somebody waits for what is pending, and hears of its failure. */
+  #isAwaited = false;
+  #onOver: ((hasMore: boolean) => void) | undefined;
   #ended = false;
 
   /** @param first bytes that were read from the stream already */
@@ -77,7 +80,21 @@ export class ByteReader {
    * @returns false at the end of the stream
    */
   fill(): Promise<boolean> {
-    return this.#pending ??= this.#read();
+    const pending = this.#pending ??= this.#read();
+    this.#isAwaited = true;
+    return pending;
+  }
+
+  /**
+   * Reads ahead, for whoever has to know at once that the stream has ended: makes no promise beside those of the read.
+   *
+   * @param onOver called when the read is over, with false at the end of the stream and when it has failed; takes the place
+   * of one that was given before
+   */
+  readAhead(onOver: (hasMore: boolean) => void): void {
+    if (this.#ended) return queueMicrotask(() => onOver(false));
+    this.#onOver = onOver;
+    this.#pending ??= this.#read();
   }
 
   /** Gives the buffer back before a long wait. */
@@ -93,25 +110,40 @@ export class ByteReader {
     this.#start = this.#end = 0;
   }
 
-  async #read(): Promise<boolean> {
-    if (this.#ended) return false;
+  #read(): Promise<boolean> {
+    if (this.#ended) return Promise.resolve(false);
     this.#makeRoom();
+    this.#isAwaited = false;
+    const room = this.#end === 0 ? this.#buffer : this.#buffer.subarray(this.#end);
+    return this.#stream.read(room).then(this.#onRead, this.#onFailed);
+  }
+
+  /** Made once, not for each read. */
+  readonly #onRead = (count: number | null): boolean => {
     const room = this.#buffer.length - this.#end;
-    try {
-      const count = await this.#stream.read(this.#buffer.subarray(this.#end));
-      if (count === null) {
-        this.#ended = true;
-        return false;
-      }
+    if (count === null) this.#ended = true;
+    else {
       this.#end += count;
       if (count === room) this.#nextSize = Math.min(this.#buffer.length * 4, LARGEST_BUFFER);
       else if (count * 8 < this.#buffer.length) {
         this.#nextSize = Math.max(this.#buffer.length / 4, SMALLEST_BUFFER);
       }
-      return true;
-    } finally {
-      this.#pending = undefined;
     }
+    this.#settle(count !== null);
+    return count !== null;
+  };
+
+  readonly #onFailed = (error: unknown): boolean => {
+    const isAwaited = this.#isAwaited;
+    this.#settle(false);
+    if (isAwaited) throw error;
+    return false;
+  };
+
+  #settle(hasMore: boolean): void {
+    const onOver = this.#onOver;
+    this.#onOver = this.#pending = undefined;
+    onOver?.(hasMore);
   }
 
   #makeRoom(): void {

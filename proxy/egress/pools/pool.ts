@@ -141,7 +141,7 @@ export class UpstreamPool {
     this.#idle.set(name, list);
     this.#countIdle(kept, 1);
     connection.reader.rest();
-    connection.reader.fill().then(onEnd, onEnd);
+    connection.reader.readAhead(onEnd);
     idle.release = this.#grants.hold(key.grant, discard);
   }
 

@@ -57,6 +57,41 @@ Deno.test("fill() rejects as the stream does, and can be called again", async ()
   assertEquals([await reader.fill(), textOf(reader)], [true, "ab"]);
 });
 
+Deno.test("readAhead() tells the last who asked, once, what came of the read", async () => {
+  const told: string[] = [];
+  const tell = (name: string) => (hasMore: boolean) => told.push(`${name} ${hasMore}`);
+  const [peer, stream] = makePipe();
+  const reader = new ByteReader(stream);
+  reader.readAhead(tell("a"));
+  const filled = reader.fill();
+  reader.readAhead(tell("b"));
+  await peer.write(text.encode("x"));
+  assertEquals([await filled, told], [true, ["b true"]]);
+  reader.readAhead(tell("c"));
+  await peer.closeWrite();
+  assertEquals([await reader.fill(), reader.ended, told], [false, true, ["b true", "c false"]]);
+  reader.readAhead(tell("d"));
+  assertEquals(told.length, 2); // not before it returns
+  await Promise.resolve();
+  assertEquals(told, ["b true", "c false", "d false"]);
+});
+
+Deno.test("readAhead() says that the read has failed, and rejects nothing that nobody waits for", async () => {
+  const told: boolean[] = [];
+  const reset = new Deno.errors.ConnectionReset("reset");
+  const reader = new ByteReader(streamOf(reset, reset, "b"));
+  await new Promise<void>((resolve) =>
+    reader.readAhead((hasMore) => {
+      told.push(hasMore);
+      resolve();
+    })
+  );
+  assertEquals([told, reader.ended, reader.reading], [[false], false, false]);
+  reader.readAhead((hasMore) => told.push(hasMore));
+  await assertRejects(() => reader.fill(), Deno.errors.ConnectionReset); // who waits is told as ever
+  assertEquals([told, await reader.fill(), textOf(reader)], [[false, false], true, "b"]);
+});
+
 Deno.test("fill() keeps every byte, whatever is consumed between and however large the pieces", async () => {
   const pieces = [1, 4_095, 4_096, 4_097, 70_000, 3, 300_000, 1].map((size, i) =>
     String.fromCharCode(97 + i).repeat(size)
