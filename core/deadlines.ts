@@ -6,8 +6,10 @@
  */
 import { type Linked, LinkedSet } from "./linked_set.ts";
 
-/** Late by at most this much; never early. */
+/** A short deadline is late by at most this much, a long one by at most twice as much; none is early. */
 const TICK_MS = 100;
+/** From here on a deadline counts from the next tick: a look at the clock costs several times what moving one does. */
+const LONG_MS = 1_000;
 
 /** One deadline. */
 export interface Deadline {
@@ -45,8 +47,8 @@ export class Deadlines {
 
   #tick(): void {
     const now = performance.now();
-    for (const entry of this.#pending.those(({ dueAt }) => dueAt <= now)) {
-      if (!entry.isLinked || entry.dueAt > now) continue; // stopped or moved by one before it
+    for (const entry of this.#pending.those((each) => each.isDue(now))) {
+      if (!entry.isLinked || !entry.isDue(now)) continue; // stopped or moved by one before it
       this.remove(entry);
       entry.onDue();
     }
@@ -56,7 +58,9 @@ export class Deadlines {
 class Entry implements Deadline, Linked<Entry> {
   readonly #deadlines: Deadlines;
   readonly onDue: () => void;
-  dueAt = 0;
+  /** Undefined until the next tick of a long one. */
+  #dueAt: number | undefined;
+  #ms = 0;
   isLinked = false;
   previous: Entry | undefined = undefined;
   next: Entry | undefined = undefined;
@@ -67,11 +71,17 @@ class Entry implements Deadline, Linked<Entry> {
   }
 
   restart(ms: number): void {
-    this.dueAt = performance.now() + ms;
+    this.#ms = ms;
+    this.#dueAt = ms < LONG_MS ? performance.now() + ms : undefined;
     this.#deadlines.add(this);
   }
 
   stop(): void {
     this.#deadlines.remove(this);
+  }
+
+  isDue(now: number): boolean {
+    this.#dueAt ??= now + this.#ms;
+    return this.#dueAt <= now;
   }
 }

@@ -84,6 +84,7 @@ export interface SealKeyStatus {
 export class State implements AsyncDisposable {
   readonly #writer: Writer;
   readonly #view: PolicyView;
+  readonly #now = () => this.#writer.clock.now();
   /** Is told of every switch of the mode that was made. */
   onModeSwitch: (made: mode.NewModeSwitch) => void = () => {};
   /** Is told of every suspension and its end, when it is in force. */
@@ -411,7 +412,7 @@ export class State implements AsyncDisposable {
 
   /** The client's live rules whose host pattern matches `host` (canonical), in declaration order. */
   rulesFor(client: ClientRef, host: string): readonly Rule[] {
-    return this.#view.rulesFor(client, host, this.#writer.clock.now());
+    return this.#view.rulesFor(client, host, this.#now);
   }
 
   /** The clients, by name, of which a passthrough rule names exactly this host and port. */
@@ -431,12 +432,12 @@ export class State implements AsyncDisposable {
 
   /** True while this host of a fleet cannot know the policy, and nothing is in force. */
   isLost(): boolean {
-    return this.#view.isLost(this.#writer.clock.now());
+    return this.#view.isLost(this.#now);
   }
 
   /** True while everything that a stream was admitted under is still in force. */
   isLive(admission: Admission): boolean {
-    return this.#view.isLive(admission, this.#writer.clock.now());
+    return this.#view.isLive(admission, this.#now);
   }
 
   /** Calls `listener`, which must not throw, after every change and expiry. Returns a function that stops it. */

@@ -44,6 +44,9 @@ export type ViewChange =
   | { readonly kind: "all-suspended"; readonly since: number | undefined }
   | { readonly kind: "held"; readonly untilMs: number };
 
+/** Asks for the time, in epoch milliseconds. Most policies have no end, and a look at the clock costs as much as a decision. */
+export type Now = () => number;
+
 interface Remembered {
   readonly rules: readonly Rule[];
   /** The first instant, in epoch milliseconds, at which one of `rules` has expired. */
@@ -236,12 +239,13 @@ export class PolicyView {
   }
 
   /** The live rules of a client whose host pattern matches `host` (canonical), in declaration order. */
-  rulesFor(client: ClientRef, host: string, nowMs: number): readonly Rule[] {
+  rulesFor(client: ClientRef, host: string, now: Now): readonly Rule[] {
     const entry = this.#clients.get(client.name);
     if (entry?.stored.record.version !== client.version || this.isSuspended(client.name)) return NO_RULES;
-    if (this.isLost(nowMs)) return NO_RULES;
+    if (this.isLost(now)) return NO_RULES;
     const known = entry.remembered.get(host);
-    if (known && nowMs < known.untilMs) return known.rules;
+    if (known && isBefore(known.untilMs, now)) return known.rules;
+    const nowMs = now();
     const rules: Rule[] = [];
     let untilMs = Infinity;
     for (const { rule } of entry.rules) {
@@ -336,17 +340,18 @@ export class PolicyView {
   }
 
   /** True while nothing is in force, because this host cannot know. */
-  isLost(nowMs: number): boolean {
-    return nowMs >= this.#heldUntilMs;
+  isLost(now: Now): boolean {
+    return !isBefore(this.#heldUntilMs, now);
   }
 
   /** True while the client's version, the rule and the secret's version are all still in force, and it is not suspended. */
-  isLive({ client, rule, others = [], credential }: Admission, nowMs: number): boolean {
+  isLive({ client, rule, others = [], credential }: Admission, now: Now): boolean {
     if (this.client(client.name)?.record.version !== client.version) return false;
-    if (this.isSuspended(client.name) || this.isLost(nowMs)) return false;
+    if (this.isSuspended(client.name) || this.isLost(now)) return false;
     for (const { id } of rule ? [rule, ...others] : others) {
       const stored = this.#rules.get(id);
-      if (stored?.rule.client !== client.name || !isUnexpired(stored.rule, nowMs)) return false;
+      if (stored?.rule.client !== client.name) return false;
+      if (!isBefore(stored.rule.expiresAt ?? Infinity, now)) return false;
     }
     return !credential || this.secret(credential.secret)?.record.version === credential.version;
   }
@@ -405,6 +410,11 @@ export class PolicyView {
     this.#cas.delete(hostgroup);
     this.onStep({ kind: "ca-gone", hostgroup });
   }
+}
+
+/** True while an end, which may be never, has not come. */
+function isBefore(untilMs: number, now: Now): boolean {
+  return untilMs === Infinity || now() < untilMs;
 }
 
 /** True before the instant of a rule's expiry. */

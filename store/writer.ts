@@ -128,9 +128,9 @@ export class Writer implements AsyncDisposable {
 
   /** Has the policy count until then, in all copies too, and ends what it no longer covers. At any time. */
   async hold(untilMs: number): Promise<void> {
-    const wasLost = this.view.isLost(this.clock.now());
+    const wasLost = this.view.isLost(() => this.clock.now());
     this.view.holdUntil(untilMs);
-    if (wasLost || this.view.isLost(this.clock.now())) this.#notify();
+    if (wasLost || this.view.isLost(() => this.clock.now())) this.#notify();
     await this.#copy();
   }
 

@@ -45,6 +45,7 @@ const MAX_FOUND = 256;
 export class PolicyReplica implements PolicySource {
   readonly #options: ReplicaOptions;
   readonly #view = new PolicyView();
+  readonly #now = () => this.#options.clock.now();
   readonly #listeners = new Set<() => void>();
   /** Of types without renewal; forgotten with the record that they belong to. */
   readonly #lasting = new WeakMap<SecretRecord, Credential>();
@@ -81,7 +82,7 @@ export class PolicyReplica implements PolicySource {
   }
 
   rulesFor(client: Client, host: string): readonly Rule[] {
-    return this.#view.rulesFor(client, host, this.#options.clock.now());
+    return this.#view.rulesFor(client, host, this.#now);
   }
 
   rulesOf(client: Client): readonly Rule[] {
@@ -115,7 +116,7 @@ export class PolicyReplica implements PolicySource {
   }
 
   isLost(): boolean {
-    return this.#view.isLost(this.#options.clock.now());
+    return this.#view.isLost(this.#now);
   }
 
   budgetOf(client: string): readonly string[] | undefined {
@@ -123,7 +124,7 @@ export class PolicyReplica implements PolicySource {
   }
 
   isLive(grant: Grant): boolean {
-    return !this.#options.isCondemned() && this.#view.isLive(grant, this.#options.clock.now());
+    return !this.#options.isCondemned() && this.#view.isLive(grant, this.#now);
   }
 
   onChange(listener: () => void): () => void {

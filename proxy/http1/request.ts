@@ -64,12 +64,13 @@ export class Http1Request implements IncomingRequest {
   watch(onGone: () => void, mayReadAhead = false): void {
     const { reader } = this.#connection;
     if (reader.size > 0 && !mayReadAhead) return;
-    const wholeAt = this.#wholeAt ??= performance.now();
+    const { isTls, context: { limits } } = this.#connection;
+    // Nobody half-closes and then waits for a person.
+    const mayHalfClose = !isTls && !mayReadAhead;
+    const wholeAt = mayHalfClose ? this.#wholeAt ??= performance.now() : 0;
     reader.readAhead((hasMore) => {
       if (hasMore || this.#isHalfClosed) return;
-      const { isTls, context: { limits } } = this.#connection;
-      // Nobody half-closes and then waits for a person.
-      this.#isHalfClosed = reader.ended && !isTls && !mayReadAhead &&
+      this.#isHalfClosed = mayHalfClose && reader.ended &&
         performance.now() - wholeAt < limits.endWithRequestMs;
       if (this.#isHalfClosed) return;
       // A client may close as soon as it has the last byte, which we may learn before our write resolves.

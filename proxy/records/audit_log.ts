@@ -134,7 +134,7 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   write(record: AuditRecord): void {
     const bounded = boundRecord(record);
     this.#totals.add(bounded);
-    this.#uses.add(bounded, this.#now());
+    if (bounded.secret !== undefined) this.#uses.add(bounded, this.#now());
     if (bounded.verdict !== "deny" || this.#gate.admits(bounded)) this.#append(bounded);
   }
 

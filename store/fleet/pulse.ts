@@ -86,7 +86,7 @@ export class Pulse {
     await this.#tell();
     return async () => {
       this.#nextBeatAt = clock.monotonic() + beatMsOf(own.graceMs);
-      const wasLost = this.#writer?.view.isLost(clock.now());
+      const wasLost = this.#writer?.view.isLost(() => clock.now());
       await this.#hold(sentAt + own.graceMs);
       if (wasLost) log.info("the store answers: the policy is in force again");
       await this.#lookAfter(sentAt);
@@ -136,7 +136,7 @@ export class Pulse {
     const { clock, log } = this.#parts;
     this.#cancelTimer();
     await writer.hold(untilMs);
-    if (writer.view.isLost(clock.now())) return;
+    if (writer.view.isLost(() => clock.now())) return;
     this.#cancelTimer = callAt(clock, untilMs, () => {
       log.error(
         "the store has been away for longer than --store-grace: everything is denied until it answers",

@@ -64,22 +64,22 @@ export class IdleTimes {
   }
 
   /** How long a connection may be idle and be used still; Infinity where nothing is known. */
-  longestMs(place: string): number {
-    const { announcedMs = Infinity, closedMs = Infinity } = this.#get(place) ?? {};
+  longestMs(place: string, nowMs = this.#now()): number {
+    const { announcedMs = Infinity, closedMs = Infinity } = this.#get(place, nowMs) ?? {};
     const closesMs = Math.min(announcedMs, closedMs);
     return Math.max(closesMs - MARGIN_MS, Math.min(closesMs, 2 * MARGIN_MS) / 2);
   }
 
   /** The same for a request that cannot be sent again. */
-  freshMs(place: string): number {
-    const { announcedMs = Infinity, openMs = 0 } = this.#get(place) ?? {};
+  freshMs(place: string, nowMs = this.#now()): number {
+    const { announcedMs = Infinity, openMs = 0 } = this.#get(place, nowMs) ?? {};
     const keptMs = Math.max(this.#unknownMs, (announcedMs < Infinity ? announcedMs : openMs) - MARGIN_MS);
-    return Math.min(keptMs, this.longestMs(place));
+    return Math.min(keptMs, this.longestMs(place, nowMs));
   }
 
-  #get(place: string): Known | undefined {
+  #get(place: string, nowMs = this.#now()): Known | undefined {
     const known = this.#known.get(place);
-    return known && known.untilMs > this.#now() ? known : undefined;
+    return known && known.untilMs > nowMs ? known : undefined;
   }
 
   #learn(place: string, news: Partial<Known>): void {

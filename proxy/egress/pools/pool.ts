@@ -81,13 +81,14 @@ export class UpstreamPool {
     const idle = this.#idle.get(keyOf(key))?.at(-1);
     if (!idle) return undefined;
     const { kept: { place }, connection: { reader, stream } } = idle;
-    const idleMs = this.#now() - idle.since;
-    if (!isReplayable && idleMs > this.#times.freshMs(place)) return undefined;
+    const now = this.#now();
+    const idleMs = now - idle.since;
+    if (!isReplayable && idleMs > this.#times.freshMs(place, now)) return undefined;
     this.#remove(idle);
     const hasEnded = reader.size > 0 || reader.ended; // just now, and its watcher has not run yet
     // Before anything else has noticed that the machine slept.
     const hasSlept = this.#wallNow() - idle.sinceWall - idleMs >= LEAST_SLEEP_MS;
-    if (hasEnded || hasSlept || idleMs > this.#times.longestMs(place)) {
+    if (hasEnded || hasSlept || idleMs > this.#times.longestMs(place, now)) {
       closeQuietly(stream);
       return undefined;
     }
@@ -105,7 +106,8 @@ export class UpstreamPool {
     const kept = connection.kept ??= placeOf(key); // it was taken by an equal key, if it was here before
     const { name, place } = kept;
     if (announcedMs !== undefined) this.#times.announced(place, announcedMs);
-    const mostMs = Math.min(this.#limits.idleUpstreamTimeoutMs, this.#times.longestMs(place));
+    const now = this.#now();
+    const mostMs = Math.min(this.#limits.idleUpstreamTimeoutMs, this.#times.longestMs(place, now));
     const list = this.#idle.get(name) ?? [];
     const isRetired = connection.dialledAt < this.#retiredAt;
     const isFull = this.size >= this.#limits.maxIdleUpstream ||
@@ -131,7 +133,7 @@ export class UpstreamPool {
     };
     const idle: Idle = {
       connection,
-      since: this.#now(),
+      since: now,
       sinceWall: this.#wallNow(),
       kept,
       deadline: this.#deadlines.start(mostMs, onDue),

@@ -27,6 +27,18 @@ Deno.test("restart() moves a deadline, and starts a stopped one again", async ()
   assertEquals(await moved.promise >= 400, true);
 });
 
+Deno.test("a long deadline, which counts from the next tick, is not early either, and moves like any other", async () => {
+  const deadlines = new Deadlines();
+  const startedAt = performance.now();
+  const due = Promise.withResolvers<number>();
+  const stopped = deadlines.start(1_000, () => due.reject(new Error("it was stopped")));
+  const moved = deadlines.start(1_000, () => due.resolve(performance.now() - startedAt));
+  await new Promise<void>((resolve) => deadlines.start(300, resolve)); // ticks have gone by
+  stopped.stop();
+  moved.restart(1_000);
+  assertEquals(await due.promise >= 1_300, true);
+});
+
 Deno.test("a callback may stop and start other deadlines", async () => {
   const deadlines = new Deadlines();
   const fired: string[] = [];

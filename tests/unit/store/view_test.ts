@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { parseRule, type RuleInput } from "../../../policy/rule.ts";
 import { PolicyView } from "../../../store/view.ts";
 
-function viewOf(clientCount: number, rulesPerClient: number): PolicyView {
+function viewOf(clientCount: number, rulesPerClient: number, endsAt = 1_000): PolicyView {
   const view = new PolicyView();
   for (let c = 0; c < clientCount; c++) {
     const record = { name: `c${c}`, version: `v${c}`, createdAt: 0 };
@@ -12,7 +12,7 @@ function viewOf(clientCount: number, rulesPerClient: number): PolicyView {
         ...parseRule({ host: `h${r}.test` }),
         id: `${c}.${r}`,
         client: record.name,
-        expiresAt: 1_000 + r,
+        ...(endsAt === Infinity ? {} : { expiresAt: endsAt + r }),
       };
       view.addRule({ rule, clientId: `id${c}`, sequence: r });
     }
@@ -27,7 +27,7 @@ Deno.test("rulesFor() stays fast with 10,000 rules of 1,000 clients", () => {
   let matched = 0;
   for (let i = 0; i < calls; i++) {
     const client = { name: `c${i % 1_000}`, version: `v${i % 1_000}` };
-    matched += view.rulesFor(client, `h${i % 20}.test`, 0).length;
+    matched += view.rulesFor(client, `h${i % 20}.test`, () => 0).length;
   }
   const microseconds = (performance.now() - start) * 1_000 / calls;
   assertEquals(matched, calls / 2);
@@ -59,9 +59,28 @@ Deno.test("takeExpired() removes exactly what has expired, and nextExpiryMs() te
 Deno.test("rulesFor() forgets an answer at the instant when a rule in it expires", () => {
   const view = viewOf(1, 1);
   const client = { name: "c0", version: "v0" };
-  assertEquals(view.rulesFor(client, "h0.test", 999).length, 1);
-  assertEquals(Object.isFrozen(view.rulesFor(client, "h0.test", 999)), true); // policy/rule_words.ts counts on it
-  assertEquals(view.rulesFor(client, "h0.test", 1_000).length, 0);
+  assertEquals(view.rulesFor(client, "h0.test", () => 999).length, 1);
+  assertEquals(Object.isFrozen(view.rulesFor(client, "h0.test", () => 999)), true); // policy/rule_words.ts counts on it
+  assertEquals(view.rulesFor(client, "h0.test", () => 1_000).length, 0);
+});
+
+Deno.test("a decision looks at the clock only where something of it ends", () => {
+  const client = { name: "c0", version: "v0" };
+  const looksOf = (view: PolicyView) => {
+    let looks = 0;
+    const now = () => (looks++, 500);
+    const [rule] = view.rulesFor(client, "h0.test", now);
+    looks = 0; // the answer for a host is made once
+    assertEquals(view.rulesFor(client, "h0.test", now).length, 1);
+    assert(rule);
+    assertEquals([view.isLive({ client, rule }, now), view.isLost(now)], [true, false]);
+    return looks;
+  };
+  assertEquals(looksOf(viewOf(1, 1, Infinity)), 0);
+  assertEquals(looksOf(viewOf(1, 1)), 2);
+  const held = viewOf(1, 1, Infinity);
+  held.holdUntil(1_000);
+  assertEquals(looksOf(held), 3);
 });
 
 Deno.test("clientsPassing() finds the owners of exact passthrough rules, by name, after every change", () => {
