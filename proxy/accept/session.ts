@@ -11,7 +11,7 @@ import type { AuditRecord } from "../../policy/audit_record.ts";
 import { answerOf, type Refusal, refusalOf } from "../error_response.ts";
 import { type Exchange, linger, logRefusal, type OpenSession, refuseExchange } from "../exchange.ts";
 import { serveGuest } from "../guest/service.ts";
-import { readRequestHead } from "../http1/head_reader.ts";
+import { readRequestHead, takeRequestHead } from "../http1/head_reader.ts";
 import { Http1Request, type Next, writeAnswer } from "../http1/request.ts";
 import type { RequestHead } from "../message/message.ts";
 import { serveRequest } from "../serve.ts";
@@ -32,9 +32,16 @@ export async function serveSession(session: OpenSession): Promise<ConnectExchang
   for (let isFirst = true; next === "keep" && !(session.state.isStopping && !isFirst); isFirst = false) {
     const head = await readHead(session, isFirst);
     if (!head) break;
-    const served = await serveHead(session, head);
-    if (typeof served !== "string") return served;
-    next = served;
+    const exchange = exchangeOf(session, head);
+    if ("refusal" in exchange) {
+      await refuseUnread(session, exchange.refusal, { method: head.method }, head);
+      next = "close";
+      break;
+    }
+    if (session.tunnel) await serveRequest(exchange);
+    else if (head.method === "CONNECT") return exchange;
+    else await serveOnPort(exchange);
+    next = exchange.request.next;
   }
   if (next === "close") await linger(session);
   if (next !== "taken") session.stream.close();
@@ -64,7 +71,7 @@ async function readHead(session: OpenSession, isFirst: boolean): Promise<Request
       if (!hasMore) return undefined;
       deadline.restart(limits.headTimeoutMs);
     }
-    return await readRequestHead(reader, limits);
+    return takeRequestHead(reader, limits) ?? await readRequestHead(reader, limits);
   } catch (error) {
     const isGone = error instanceof ProxyError && error.code === "client.closed";
     if (isGone && isFirst && !isLate) noteUnread(session);
@@ -104,29 +111,32 @@ async function refuseUnread(
   await writeAnswer(session, answer, { isHead, close: true });
 }
 
-/** Serves one request; a CONNECT on a proxy port is handed back. */
-async function serveHead(session: OpenSession, head: RequestHead): Promise<Next | ConnectExchange> {
+/** The request that begins with a head, or what is wrong with its framing. */
+function exchangeOf(
+  session: OpenSession,
+  head: RequestHead,
+): ConnectExchange | { readonly refusal: Refusal } {
   const { context } = session;
   const startedAt = context.clock.monotonic();
-  const known: Partial<AuditRecord> = { method: head.method };
-  let exchange: ConnectExchange | undefined;
   try {
     if (!context.audit.isWritable) {
       throw new ProxyError("audit.write-failed", "Cannot take the request: the audit log cannot be written");
     }
-    const request = new Http1Request(head, session);
-    exchange = { session, request, startedAt };
-    if (head.method === "CONNECT" && !session.tunnel) return exchange;
-    if (!session.tunnel && head.target.startsWith("/") && await serveGuest(exchange)) return request.next;
-    await serveRequest(exchange);
-    return request.next;
+    return { session, request: new Http1Request(head, session), startedAt };
   } catch (error) {
     if (!(error instanceof ProxyError)) context.reportBug(error);
-    if (!exchange) {
-      await refuseUnread(session, refusalOf(error), known, head);
-      return "close";
-    }
-    await refuseExchange(exchange, refusalOf(error), known);
-    return exchange.request.next;
+    return { refusal: refusalOf(error) };
   }
+}
+
+/** On a proxy port a request in origin-form may be for the proxy itself. */
+async function serveOnPort(exchange: ConnectExchange): Promise<void> {
+  const { session: { context }, request: { head } } = exchange;
+  try {
+    if (head.target.startsWith("/") && await serveGuest(exchange)) return;
+  } catch (error) {
+    if (!(error instanceof ProxyError)) context.reportBug(error);
+    return await refuseExchange(exchange, refusalOf(error), { method: head.method });
+  }
+  await serveRequest(exchange);
 }

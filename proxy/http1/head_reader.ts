@@ -27,6 +27,18 @@ const TARGET = /^[\x21\x22\x24-\x7e]+$/;
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
 
 /**
+ * Takes a request head that is here whole, as most are, without waiting for anything.
+ *
+ * @returns undefined when it is not, or begins with an empty line: {@linkcode readRequestHead} has to look then
+ * @throws ProxyError `client.malformed`, `client.head-too-large`
+ */
+export function takeRequestHead(reader: ByteReader, limits: HeadLimits): RequestHead | undefined {
+  if (reader.at(0) === CR) return undefined;
+  const lines = new HeadScan(reader, limits, REQUEST_CODES).take();
+  return lines && parseRequestHead(lines, limits);
+}
+
+/**
  * Reads a request head.
  *
  * @returns undefined when the stream ends before its first byte
@@ -50,18 +62,35 @@ export async function readRequestHead(
  *
  * @throws ProxyError `upstream.malformed`, `upstream.closed`
  */
-export async function readResponseHead(reader: ByteReader, limits: HeadLimits): Promise<ResponseHead> {
+export function readResponseHead(reader: ByteReader, limits: HeadLimits): Promise<ResponseHead> {
   const scan = new HeadScan(reader, limits, RESPONSE_CODES);
+  if (reader.size > 0) return readRestOfResponseHead(reader, limits, scan);
+  return reader.fill().then(() => {
+    const lines = scan.take(); // most come whole
+    return lines ? parseResponseHead(lines, limits) : readRestOfResponseHead(reader, limits, scan);
+  });
+}
+
+async function readRestOfResponseHead(
+  reader: ByteReader,
+  limits: HeadLimits,
+  scan: HeadScan,
+): Promise<ResponseHead> {
   let lines = scan.take();
   while (!lines && await reader.fill()) lines = scan.take();
-  if (!lines) {
-    scan.checkEnd();
-    throw new ProxyError(
-      "upstream.closed",
-      "Cannot read the response: upstream closed the connection without one",
-    );
-  }
-  const [statusLine = "", ...fieldLines] = lines;
+  if (lines) return parseResponseHead(lines, limits);
+  scan.checkEnd();
+  throw new ProxyError(
+    "upstream.closed",
+    "Cannot read the response: upstream closed the connection without one",
+  );
+}
+
+/** The response in the lines of a head. */
+function parseResponseHead(
+  [statusLine = "", ...fieldLines]: readonly string[],
+  limits: HeadLimits,
+): ResponseHead {
   const match = STATUS_LINE.exec(statusLine);
   if (!match) throw malformed("upstream.malformed", "the status line is none (RFC 9112 §4)");
   return {
@@ -188,7 +217,7 @@ class HeadScan {
         if (this.#lineStart === 0) {
           throw malformed(this.#codes.malformed, "the head begins with an empty line");
         }
-        const text = latin1(bytes.subarray(0, this.#lineStart - 2));
+        const text = this.#reader.text(0, this.#lineStart - 2);
         this.#reader.consume(this.#scanned);
         return text.split("\r\n");
       }

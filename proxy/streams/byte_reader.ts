@@ -7,6 +7,8 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
+
 /** What the engine needs of a `Deno.Conn`. */
 export interface ByteStream {
   read(into: Uint8Array): Promise<number | null>;
@@ -22,6 +24,8 @@ const LARGEST_BUFFER = 262_144;
 export class ByteReader {
   readonly #stream: Pick<ByteStream, "read">;
   #buffer: Uint8Array;
+  /** The same memory, for {@linkcode text}. */
+  #asText: Buffer | undefined;
   #start = 0;
   #end = 0;
   #nextSize = SMALLEST_BUFFER;
@@ -50,6 +54,16 @@ export class ByteReader {
   /** The byte at a place in what is here; undefined behind it. */
   at(index: number): number | undefined {
     return index < this.size ? this.#buffer[this.#start + index] : undefined;
+  }
+
+  /** What is here between two places, one character a byte. */
+  text(from: number, to: number): string {
+    let bytes = this.#asText;
+    if (bytes?.buffer !== this.#buffer.buffer) {
+      const { buffer, byteOffset, length } = this.#buffer;
+      bytes = this.#asText = Buffer.from(buffer, byteOffset, length);
+    }
+    return bytes.toString("latin1", this.#start + from, this.#start + to);
   }
 
   /** True once the stream has ended; bytes may still be here. */
@@ -107,6 +121,7 @@ export class ByteReader {
 
   #drop(): void {
     this.#buffer = new Uint8Array(0);
+    this.#asText = undefined;
     this.#start = this.#end = 0;
   }
 
@@ -177,8 +192,15 @@ export function writeAll(
   });
 }
 
-/** A loop: a receiver that takes a byte at a time must not make a chain of promises as long as the buffer. */
-async function writeRest(stream: Pick<ByteStream, "write">, bytes: Uint8Array, from: number): Promise<void> {
+/**
+ * Writes what is behind the first `from` bytes. A loop: a receiver that takes a byte at a time must not make a chain of
+ * promises as long as the buffer.
+ */
+export async function writeRest(
+  stream: Pick<ByteStream, "write">,
+  bytes: Uint8Array,
+  from: number,
+): Promise<void> {
   for (let at = from; at < bytes.length;) at += await stream.write(bytes.subarray(at));
 }
 

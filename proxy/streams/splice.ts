@@ -6,7 +6,7 @@
  * @module
  */
 import type { Deadline, Deadlines } from "../../core/deadlines.ts";
-import { type ByteStream, closeQuietly, closeWriteQuietly, writeAll } from "./byte_reader.ts";
+import { type ByteStream, closeQuietly, closeWriteQuietly, writeAll, writeRest } from "./byte_reader.ts";
 import { turnAfter } from "./turn_share.ts";
 
 export interface SpliceOptions {
@@ -115,7 +115,9 @@ async function pump(
     for (;;) {
       const count = await from.read(buffer);
       if (count === null) break;
-      await writeAll(to, count === buffer.length ? buffer : buffer.subarray(0, count));
+      const piece = count === buffer.length ? buffer : buffer.subarray(0, count);
+      const written = await to.write(piece); // nearly always all of it
+      if (written < count) await writeRest(to, piece, written);
       onBytes(count);
       const turn = turnAfter(count);
       if (turn) await turn;

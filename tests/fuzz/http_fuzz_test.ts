@@ -12,7 +12,7 @@ import { type ErrorCode, isProxyError } from "../../core/errors.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { ByteReader } from "../../proxy/streams/byte_reader.ts";
 import { type Body, requestBody } from "../../proxy/http1/body.ts";
-import { readRequestHead, readResponseHead } from "../../proxy/http1/head_reader.ts";
+import { readRequestHead, readResponseHead, takeRequestHead } from "../../proxy/http1/head_reader.ts";
 import { formatRequestHead, formatResponseHead } from "../../proxy/http1/head_writer.ts";
 import { Engine } from "../wire/harness.ts";
 import { type PipeEnd, settle } from "../wire/pipe.ts";
@@ -148,7 +148,8 @@ async function readWith(
 }
 
 async function requestPrinter(reader: ByteReader): Promise<Uint8Array | undefined> {
-  const head = await readRequestHead(reader, LIMITS);
+  await reader.fill();
+  const head = takeRequestHead(reader, LIMITS) ?? await readRequestHead(reader, LIMITS);
   return head && formatRequestHead(head);
 }
 

@@ -1,8 +1,13 @@
 import { Buffer } from "node:buffer";
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { isProxyError, ProxyError } from "../../../../core/errors.ts";
 import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
-import { parseFields, readRequestHead, readResponseHead } from "../../../../proxy/http1/head_reader.ts";
+import {
+  parseFields,
+  readRequestHead,
+  readResponseHead,
+  takeRequestHead,
+} from "../../../../proxy/http1/head_reader.ts";
 import { formatRequestHead, formatResponseHead } from "../../../../proxy/http1/head_writer.ts";
 
 const LIMITS = { maxHeadBytes: 200, maxHeaderCount: 4 };
@@ -30,6 +35,29 @@ Deno.test("readRequestHead() reads the request line and fields, and leaves what 
     ],
   });
   assertEquals(Buffer.from(reader.available).toString(), "body");
+});
+
+Deno.test("takeRequestHead() takes what is here whole, and nothing of what is not", async (t) => {
+  const whole = "GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n";
+  const reader = readerOf(`${whole}${whole.slice(0, -1)}`);
+  assertEquals(takeRequestHead(reader, LIMITS), await readRequestHead(readerOf(whole), LIMITS));
+  assertEquals([takeRequestHead(reader, LIMITS), reader.size], [undefined, whole.length - 1]);
+  // One empty line is let off, by whoever looks next: two of them are none.
+  for (const text of ["", "\r", `\r\n${whole}`, "\r\n\r\n"]) {
+    const reader = readerOf(text);
+    await t.step(JSON.stringify(text), () => {
+      assertEquals([takeRequestHead(reader, LIMITS), reader.size], [undefined, text.length]);
+    });
+  }
+  const large = `GET /${"a".repeat(200)}`;
+  assertEquals(
+    assertThrows(() => takeRequestHead(readerOf(large), LIMITS), ProxyError).code,
+    "client.head-too-large",
+  );
+  assertEquals(
+    assertThrows(() => takeRequestHead(readerOf("a\n"), LIMITS), ProxyError).code,
+    "client.malformed",
+  );
 });
 
 Deno.test("readRequestHead() is undefined at the end of the stream", async () => {
