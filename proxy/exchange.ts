@@ -130,14 +130,19 @@ export function idleTimeoutOf({ upgrade, session: { context: { limits } } }: Adm
 }
 
 /** The audit fields of a target. */
-export function describeTarget(target: RequestTarget, { logQuery }: ProxyContext): Partial<AuditRecord> {
+export function describeTarget(
+  target: RequestTarget,
+  { logQuery }: ProxyContext,
+): Draft<Partial<AuditRecord>> {
   const { scheme, host, port, path, query, says } = target;
-  return {
-    ...{ scheme, host, port, path },
-    ...(logQuery && query !== undefined ? { query } : {}),
-    ...(says === undefined ? {} : { says }),
-  };
+  const described: Draft<Partial<AuditRecord>> = { scheme, host, port, path };
+  if (logQuery && query !== undefined) described.query = query;
+  if (says !== undefined) described.says = says;
+  return described;
 }
+
+/** What is being put together. */
+export type Draft<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Answers a refusal and logs it. Never rejects. */
 export async function refuseExchange(

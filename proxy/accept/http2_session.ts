@@ -135,6 +135,7 @@ async function serveStream(session: OpenSession, stream: Http2ServerStream): Pro
     }
     await serveRequest(exchange);
   } catch (error) {
+    if (!(error instanceof ProxyError)) context.reportBug(error);
     await refuseExchange(exchange, refusalOf(error), { method: request.head.method });
   } finally {
     release?.();

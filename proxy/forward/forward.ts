@@ -14,7 +14,13 @@ import type { OutgoingHead } from "../inject/aws_signing.ts";
 import { CredentialUse } from "../inject/credential_use.ts";
 import { answeredReadably, withPlainMessages } from "../message/readable_answer.ts";
 import { refusalOf } from "../error_response.ts";
-import { type AdmittedExchange, describeTarget, refuseExchange, responseTimeoutOf } from "../exchange.ts";
+import {
+  type AdmittedExchange,
+  describeTarget,
+  type Draft,
+  refuseExchange,
+  responseTimeoutOf,
+} from "../exchange.ts";
 import { isGuarded, isLoneRequest } from "./lone_request.ts";
 import { type HeaderField, makeField, removeHopByHop } from "../message/fields.ts";
 import type { RequestHead, UpstreamLeg } from "../message/message.ts";
@@ -95,19 +101,14 @@ class Forwarding implements Course {
   }
 
   async run(): Promise<void> {
-    const { session: { context }, request, grant, upgrade } = this.#exchange;
-    const release = context.grants.hold(
-      grant,
-      (why) => this.fail(why === "shutdown" ? stopping() : revoked()),
-    );
-    this.#exchange.meter?.watch((failure) => this.fail(failure));
-    const deadline = context.deadlines.start(responseTimeoutOf(this.#exchange), () => this.#onIdle());
-    this.#deadline = deadline;
-    // A stream says when it is gone, though the upstream takes nothing of its body; a connection of HTTP/1 has to be read
-    // for that, and one that is to be upgraded may have bytes for the upstream already.
-    if (request.head.version === "HTTP/2" || (request.body.done && !upgrade)) this.#watchClient();
-    this.#opened = context.audit.begin(this.#asked());
+    const { session: { context }, grant } = this.#exchange;
+    let release: (() => void) | undefined;
     try {
+      release = context.grants.hold(
+        grant,
+        (why) => this.fail(why === "shutdown" ? stopping() : revoked()),
+      );
+      this.#begin();
       const more = await this.#exchangeMessages();
       if (this.#tokenWatch) await this.#countTokens(this.#tokenWatch, true);
       this.#log(more);
@@ -123,10 +124,20 @@ class Forwarding implements Course {
       this.#credential.drop();
       this.#upload.drop();
       this.#relay.guard?.drop();
-      release();
+      release?.();
+      this.#deadline?.stop();
       this.#deadline = undefined; // an upload whose rest nobody wants may have a last piece under way
-      deadline.stop();
     }
+  }
+
+  #begin(): void {
+    const { session: { context }, request, upgrade, meter } = this.#exchange;
+    meter?.watch((failure) => this.fail(failure));
+    this.#deadline = context.deadlines.start(responseTimeoutOf(this.#exchange), () => this.#onIdle());
+    // A stream says when it is gone, though the upstream takes nothing of its body; a connection of HTTP/1 has to be read
+    // for that, and one that is to be upgraded may have bytes for the upstream already.
+    if (request.head.version === "HTTP/2" || (request.body.done && !upgrade)) this.#watchClient();
+    this.#opened = context.audit.begin?.(this.#asked());
   }
 
   async #countTokens(watch: TokenWatch, isWhole: boolean): Promise<void> {
@@ -170,7 +181,7 @@ class Forwarding implements Course {
   }
 
   /** @returns what the audit line says beside the usual */
-  async #exchangeMessages(): Promise<Partial<AuditRecord>> {
+  async #exchangeMessages(): Promise<Partial<AuditRecord> | undefined> {
     const fetched = this.#credential.fetch();
     if (fetched) await fetched;
     if (this.#failure) throw this.#failure;
@@ -184,10 +195,11 @@ class Forwarding implements Course {
         this.#leg = leg;
         if (this.#failure) throw this.#failure;
         await this.#send(leg);
+        this.#followUp(leg);
         const relayed = await this.#relay.run(leg);
         if (relayed === "whole") {
           this.#letGo(leg);
-          return {};
+          return undefined;
         }
         if (relayed !== "refused") return await this.#switch(leg, relayed.switched);
         leg.close();
@@ -227,12 +239,17 @@ class Forwarding implements Course {
     return dialLeg(this.#exchange, this.#cancel.signal, this.#credential.certificate);
   }
 
-  /** The head, with what is here of the body, in one write; then the rest of the body beside the response. */
-  async #send(leg: UpstreamLeg): Promise<void> {
-    const { request: { body }, upgrade } = this.#exchange;
+  /** The head, with what is here of the body, in one write. */
+  #send(leg: UpstreamLeg): Promise<void> {
+    const { request: { body } } = this.#exchange;
     const kept = this.#credential.isReplay ? this.#credential.kept : undefined;
     const first = kept ? kept.join() : this.#upload.first();
-    await leg.send(() => this.#upstreamHead(), first, body.done && body.trailers === undefined);
+    return leg.send(() => this.#upstreamHead(), first, body.done && body.trailers === undefined);
+  }
+
+  /** The rest of the body goes beside the response. */
+  #followUp(leg: UpstreamLeg): void {
+    const { request: { body }, upgrade } = this.#exchange;
     if (upgrade && !body.done) return; // what follows waits for the answer
     if (!body.done) {
       this.#upload.start(leg, () => {
@@ -249,12 +266,8 @@ class Forwarding implements Course {
     const { request: { head }, grant, session: { context }, startedAt } = this.#exchange;
     if (!context.policy.isLive(grant)) throw revoked();
     this.#setupMs ??= context.clock.monotonic() - startedAt;
-    return {
-      ...head,
-      target: this.#target,
-      fields: this.#fields,
-      ...(this.#credential.isInTarget ? { isTargetSensitive: true } : {}),
-    };
+    const { isInTarget: isTargetSensitive } = this.#credential;
+    return { ...head, target: this.#target, fields: this.#fields, isTargetSensitive };
   }
 
   /** The head as it will be sent. @throws ProxyError `policy.placeholder`, and what signing throws */
@@ -335,37 +348,37 @@ class Forwarding implements Course {
     return boundRecord({ verdict: "allow", ...asked, origin });
   }
 
-  #measures(): Partial<AuditRecord> {
+  #measures(): Draft<Partial<AuditRecord>> {
     const { session: { context: { clock } }, startedAt } = this.#exchange;
-    return {
+    const measures: Draft<Partial<AuditRecord>> = {
       sent: this.#upload.sent + this.#upgraded.sent,
       received: this.#relay.received + this.#upgraded.received,
       durationMs: clock.monotonic() - startedAt,
       setupMs: this.#setupMs,
-      ...(this.#tokens ? { tokens: this.#tokens } : {}),
-      ...(this.#opened === undefined ? {} : { opened: this.#opened }),
     };
+    if (this.#tokens) measures.tokens = this.#tokens;
+    if (this.#opened !== undefined) measures.opened = this.#opened;
+    return measures;
   }
 
-  #log(more: Partial<AuditRecord>): void {
-    const { session: { context, origin }, client, request, target } = this.#exchange;
-    const { status } = this.#relay;
+  #log(more: Partial<AuditRecord> | undefined): void {
+    const { session: { context, origin }, client, request: { head }, target } = this.#exchange;
+    const { status, grpcStatus, echoed } = this.#relay;
     const { secret, fault } = this.#credential;
-    context.audit.write({
+    const record: Draft<AuditRecord> = {
+      ...describeTarget(target, context),
       verdict: "allow",
       client: client.name,
-      method: request.head.method,
-      ...describeTarget(target, context),
-      ...(request.head.version === "HTTP/2" ? { proto: "h2" as const } : {}),
-      ...(status > 0 ? { status } : {}),
-      ...(this.#relay.grpcStatus === undefined ? {} : { grpcStatus: this.#relay.grpcStatus }),
-      ...(secret === undefined ? {} : { secret }),
-      ...(secret !== undefined && target.scheme === "http" ? { cleartext: true as const } : {}),
-      ...(fault === undefined ? {} : { reason: fault }),
-      ...(this.#relay.echoed === 0 ? {} : { echoed: this.#relay.echoed }),
-      ...more,
-      ...this.#measures(),
+      method: head.method,
       origin,
-    });
+    };
+    if (head.version === "HTTP/2") record.proto = "h2";
+    if (status > 0) record.status = status;
+    if (grpcStatus !== undefined) record.grpcStatus = grpcStatus;
+    if (secret !== undefined) record.secret = secret;
+    if (secret !== undefined && target.scheme === "http") record.cleartext = true;
+    if (fault !== undefined) record.reason = fault;
+    if (echoed > 0) record.echoed = echoed;
+    context.audit.write(Object.assign(record, this.#measures(), more));
   }
 }

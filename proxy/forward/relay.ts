@@ -100,12 +100,11 @@ export class Relay {
         if (refused && await refused) return "refused";
         this.#credential.drop(); // an answer may take minutes, and what was kept is not needed any more
         if (this.#course.failure) throw this.#course.failure;
-        if (this.#exchange.tools) await this.#passNarrowed(head, body);
-        else await this.#pass(head, body);
+        await (this.#exchange.tools ? this.#passNarrowed(head, body) : this.#pass(head, body));
         return "whole";
       }
       if (interim >= limits.maxInterimResponses) throw malformed("too many interim responses");
-      await this.#toClient(request.inform(this.#clean(head)));
+      await request.inform(this.#clean(head)).catch(() => this.#throwGone());
     }
   }
 
@@ -128,9 +127,9 @@ export class Relay {
     }
   }
 
-  async #pass(head: ResponseHead, body: MessageBody): Promise<void> {
+  /** Most answers are here whole, and leave in the one write of {@linkcode IncomingRequest.begin}. */
+  #pass(head: ResponseHead, body: MessageBody): Promise<void> {
     const { request } = this.#exchange;
-    const idleTimeoutMs = idleTimeoutOf(this.#exchange);
     // A body that is malformed from its start can still be answered: nothing of the response has left yet.
     const clean = this.#clean(head);
     const read = this.#tokens?.body(head, body) ?? body;
@@ -138,12 +137,20 @@ export class Relay {
     const first = seen.takeFirst();
     this.#received += first.length;
     this.#status = head.status;
-    this.#course.touch(idleTimeoutMs);
-    await this.#toClient(request.begin(clean, first, seen));
+    this.#course.touch(idleTimeoutOf(this.#exchange));
+    return request.begin(clean, first, seen).then(
+      () => seen.done ? this.#end(head, seen) : this.#passRest(head, seen),
+      () => this.#throwGone(),
+    );
+  }
+
+  async #passRest(head: ResponseHead, seen: MessageBody): Promise<void> {
+    const { request } = this.#exchange;
+    const idleTimeoutMs = idleTimeoutOf(this.#exchange);
     while (!seen.done) {
       const piece = seen.take();
       if (piece.length > 0) {
-        await this.#toClient(request.write(piece, seen.done && seen.trailers === undefined));
+        await request.write(piece, seen.done && seen.trailers === undefined).catch(() => this.#throwGone());
         seen.release();
         this.#received += piece.length;
         this.#course.touch(idleTimeoutMs);
@@ -156,7 +163,11 @@ export class Relay {
         );
       }
     }
-    request.end(seen.trailers && (this.#guard?.fields(seen.trailers) ?? seen.trailers));
+    this.#end(head, seen);
+  }
+
+  #end(head: ResponseHead, seen: MessageBody): void {
+    this.#exchange.request.end(seen.trailers && (this.#guard?.fields(seen.trailers) ?? seen.trailers));
     this.#grpcStatus = grpcStatusIn(seen.trailers ?? head.fields);
   }
 
@@ -166,10 +177,9 @@ export class Relay {
     return this.#guard?.head(clean) ?? clean;
   }
 
-  #toClient(write: Promise<void>): Promise<void> {
-    return write.catch(() => {
-      throw this.#course.failure ?? clientGone();
-    });
+  /** A write to the client has failed. */
+  #throwGone(): never {
+    throw this.#course.failure ?? clientGone();
   }
 }
 

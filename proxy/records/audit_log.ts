@@ -38,10 +38,11 @@ export interface AuditTrail {
   readonly isWritable: boolean;
   /**
    * Says that something is admitted, with what is known of it: so it has a line even when its thread is lost before it ends.
+   * Undefined where the log is lost with the thread.
    *
    * @returns what its record, which must come, has as `opened`
    */
-  begin(record: AuditRecord): number | undefined;
+  begin?(record: AuditRecord): number;
   write(record: AuditRecord): void;
 }
 
@@ -127,9 +128,6 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
       coalesced: this.#coalesced + this.#gate.counted,
     };
   }
-
-  /** Of this thread: when it is lost, so is the log. */
-  begin(): undefined {}
 
   write(record: AuditRecord): void {
     const bounded = boundRecord(record);

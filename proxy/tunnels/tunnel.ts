@@ -55,7 +55,7 @@ export async function passThrough(session: OpenSession, tunnel: PassthroughTunne
     throw ended("revoked");
   }
   const known = { client: client.name, ...tunnel.identity, ...target, origin: session.origin };
-  const opened = context.audit.begin({ verdict: "passthrough", ...known });
+  const opened = context.audit.begin?.({ verdict: "passthrough", ...known });
   let reason: Reason | undefined;
   const stop = (why: Reason) => {
     reason ??= why;

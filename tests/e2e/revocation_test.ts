@@ -464,7 +464,6 @@ Deno.test("expiry in the real state ends a tunnel and a request under way", asyn
       ownPorts: () => [],
       audit: {
         isWritable: true,
-        begin: () => undefined,
         write: (record) => lines.push(formatRecord(record, "text", 0)),
       },
       logQuery: false,

@@ -35,7 +35,6 @@ async function greet(source: string): Promise<{ answered: string; reasons: (stri
       socksAuth: "optional",
       audit: {
         isWritable: true,
-        begin: () => undefined,
         write: ({ reason }: { readonly reason?: string }) => reasons.push(reason),
       },
       reportBug: (error: unknown) => {
