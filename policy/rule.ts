@@ -162,8 +162,7 @@ export function parseHostPattern(text: string): string {
 /** True when every host that `inner` matches is matched by `outer` too. Both are canonical patterns. */
 export function hostWithin(inner: string, outer: string): boolean {
   if (outer === "*" || inner === outer) return true;
-  if (!outer.startsWith("*.")) return false;
-  return inner !== "*" && inner.endsWith(outer.slice(1)) && inner !== outer.slice(1);
+  return outer.startsWith("*.") && inner.endsWith(outer.slice(1));
 }
 
 /** The identity of a rule within its client: secret, TTL and how its requests are sent are no part of it, but that it asks first is. */
@@ -195,7 +194,7 @@ function parseMethod(text: string): string {
 function parsePathPattern(text: string): string {
   if (text === "*") return text;
   const isPlain = text.startsWith("/") && !NOT_IN_PATH.test(text) && text.length <= 2_048;
-  const problem = isPlain && text.includes("*") ? problemOfStars(text) : undefined;
+  const problem = isPlain ? problemOfStars(text) : undefined;
   if (!isPlain || problem !== undefined) {
     invalid(
       `Cannot use ${quoteText(text, 80)} as a path`,

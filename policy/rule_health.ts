@@ -94,15 +94,7 @@ class EarlierRules {
 
 /** The patterns that may cover all hosts of a pattern: itself, every suffix above it, and `*`. */
 function patternsAround(host: string): string[] {
-  const patterns = host === "*" ? ["*"] : [host, "*"];
-  for (
-    let dot = host.indexOf(".", host.startsWith("*.") ? 2 : 0);
-    dot >= 0;
-    dot = host.indexOf(".", dot + 1)
-  ) {
-    patterns.push(`*${host.slice(dot)}`);
-  }
-  return patterns;
+  return [host, "*", ...host.matchAll(/\./g).map(({ index }) => `*${host.slice(index)}`)];
 }
 
 /**
@@ -138,9 +130,8 @@ function wordsOfHidden(rule: RuleSpec, place: number): string {
 /** True when every path under the pattern `inner` is under the pattern `outer`. */
 function covers(outer: string, inner: string): boolean {
   if (outer === inner) return true;
-  if (inner === "*") return false;
   const deep = inner.indexOf("**");
-  const below = deep < 0 ? prefixOf(inner) : inner.slice(0, deep);
+  const below = deep === -1 ? prefixOf(inner) : inner.slice(0, deep);
   // A pattern for all below is under no exact one, whatever that ends in.
   return below === undefined ? matchPath(outer, inner) : isOpen(outer) && matchPath(outer, below);
 }

@@ -232,7 +232,8 @@ function proposalsFor(
       if (next) group.implied.push({ method, path, by: next.by, after: next.after });
     }
   }
-  const ofCalls = calls.size > 0 ? tryRule({ host, ports, grpc: limit([...calls].sort()) }) : undefined;
+  const grpc = limit([...calls].sort());
+  const ofCalls = grpc.length === 0 ? undefined : tryRule({ host, ports, grpc });
   const drafts = [...byPaths.values()].flatMap(({ paths, methods, implied }) => {
     const rule = tryRule({ host, ports, methods, paths });
     return rule ? [{ rule, because: [], implied, otherSecrets }] : [];
@@ -271,9 +272,8 @@ function limit(paths: readonly string[]): readonly string[] {
  * this one has a say.
  */
 function assign(request: DeniedRequest, drafts: readonly Draft[]): boolean {
-  const { method, host, port, path, count, lastMs } = request;
-  for (const { rule, because } of drafts) {
-    if (rule.host !== host || !matchPort(rule.ports, port) || !matchMethod(rule.methods, method)) continue;
+  const { method, host, path, count, lastMs } = request;
+  for (const { rule, because } of drafts.filter(({ rule }) => rule.host === host)) {
     // Further patterns of the same rule could only match as well.
     const paths = rule.paths.filter((pattern) => matchPath(pattern, path));
     const [pattern = rule.grpc ? path : hasConditions(rule) ? "*" : undefined] = paths;

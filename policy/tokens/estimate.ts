@@ -30,7 +30,7 @@ export function isModelPath(path: string): boolean {
   }
   text = text.toLowerCase();
   let end = text.length;
-  while (end > 0 && text[end - 1] === "/") end--;
+  while (text[end - 1] === "/") end--;
   return ENDINGS.some((ending) => text.slice(0, end).endsWith(ending));
 }
 

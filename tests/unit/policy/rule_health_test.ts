@@ -56,6 +56,27 @@ Deno.test("ruleWarnings() tells of a rule that an earlier one hides, and of no o
         false,
       ],
       ["one of two paths", { host: "a.test", paths: ["/a"] }, { host: "a.test", paths: ["/a", "/b"] }, false],
+      [
+        "the same ** twice",
+        { host: "a.test", paths: ["/a/**/c"] },
+        { host: "a.test", paths: ["/a/**/c"] },
+        true,
+      ],
+      ["everything twice", { host: "*" }, { host: "*" }, true],
+      ["every path twice", { host: "a.test", paths: ["*"] }, { host: "a.test", paths: ["*"] }, true],
+      [
+        "every path behind one place",
+        { host: "a.test", paths: ["/*"] },
+        { host: "a.test", paths: ["*"] },
+        false,
+      ],
+      ["the same suffix twice", { host: "*.a.test" }, { host: "*.a.test" }, true],
+      ["a suffix of a suffix", { host: "*.test" }, { host: "*.b.a.test" }, true],
+      ["the suffix in between", { host: "*.a.test" }, { host: "c.b.a.test" }, true],
+      ["the same condition", { host: "a.test", query: ["a=1"] }, { host: "a.test", query: ["a=1"] }, true],
+      ["another condition", { host: "a.test", query: ["a=1"] }, { host: "a.test", query: ["a=2"] }, false],
+      ["a condition first", { host: "a.test", query: ["a=1"] }, { host: "a.test" }, false],
+      ["a condition second", { host: "a.test" }, { host: "a.test", query: ["a=1"] }, true],
       ["any path second", { host: "a.test", paths: ["/v1/*"] }, { host: "a.test" }, false],
       ["every path first", { host: "a.test", paths: ["*"] }, { host: "a.test", paths: ["/x"] }, true],
       ["every path second", { host: "a.test", paths: ["/x/*"] }, { host: "a.test", paths: ["*"] }, false],
@@ -115,6 +136,16 @@ Deno.test("ruleWarnings() tells of a secret that is gone, and of an end that is 
     "its secret broken cannot be used: refresh refused",
   ]]);
   assertEquals(warningsOf([{ host: "a.test", expiresAt: NOW + 599_999 }]).map((each) => each.length), [1]);
+  assertEquals(warningsOf([{ host: "a.test", expiresAt: NOW + 1 }]).map((each) => each.length), [1]);
   assertEquals(warningsOf([{ host: "a.test", expiresAt: NOW + 600_000 }]), [[]]);
   assertEquals(warningsOf([{ host: "a.test", expiresAt: NOW }]), [[]]); // it has ended: lists do not have it
+});
+
+Deno.test("ruleWarnings() compares with the first hundred rules of a host", () => {
+  const rules = Array.from({ length: 101 }, (_, i) => ({ host: "a.test", paths: [`/${i}`] }));
+  const later = [{ host: "a.test", paths: ["/99"] }, { host: "a.test", paths: ["/100"] }];
+  assertEquals(warningsOf([...rules, ...later]).slice(-2), [
+    ["rule 100 matches first all that it matches"],
+    [],
+  ]);
 });

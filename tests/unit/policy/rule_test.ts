@@ -1,6 +1,13 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { isProxyError, ProxyError } from "../../../core/errors.ts";
-import { hostWithin, parseHostPattern, parseRule, type RuleInput, ruleKey } from "../../../policy/rule.ts";
+import {
+  hostWithin,
+  isLimited,
+  parseHostPattern,
+  parseRule,
+  type RuleInput,
+  ruleKey,
+} from "../../../policy/rule.ts";
 
 Deno.test("parseRule() gives the canonical rule", () => {
   assertEquals(
@@ -154,6 +161,34 @@ Deno.test("hostWithin() compares patterns", async (t) => {
   for (const [inner, outer, expected] of rows) {
     await t.step(`${inner} in ${outer}`, () => assertEquals(hostWithin(inner, outer), expected));
   }
+});
+
+Deno.test("parseRule() names what a deny rule has nothing to say about", () => {
+  const refusal = (more: Partial<RuleInput>) =>
+    assertThrows(() => parseRule({ host: "a.test", deny: true, ...more }), ProxyError).message;
+  assertEquals(refusal({ secret: "s" }), "Cannot use --secret in a deny rule: it sends nothing");
+  assertEquals(
+    refusal({ secret: "s", http1: true, responseTimeoutMs: 1_000 }),
+    "Cannot use --secret, --response-timeout, --http1 in a deny rule: it sends nothing",
+  );
+  assertEquals(parseRule({ host: "a.test", deny: true, query: ["a=1"] }).query, ["a=1"]);
+});
+
+Deno.test("isLimited() is true for a rule with methods, paths or conditions, be it one", () => {
+  const limited = (more: Partial<RuleInput>) => isLimited(parseRule({ host: "a.test", ...more }));
+  assertEquals([{ methods: ["GET"] }, { paths: ["/a"] }, { query: ["a=1"] }].map(limited), [
+    true,
+    true,
+    true,
+  ]);
+  assertEquals([{}, { ports: [1] }, { secret: "s" }, { passthrough: true }, { http1: true }].map(limited), [
+    ...[false, false, false, false, false],
+  ]);
+});
+
+Deno.test("ruleKey() tells apart a rule that asks a person first", () => {
+  const key = (more: Partial<RuleInput>) => ruleKey(parseRule({ host: "a.test", ...more }));
+  assertEquals(new Set([key({}), key({ ask: true }), key({ ask: true, askTimeoutMs: 60_000 })]).size, 2);
 });
 
 Deno.test("ruleKey() is about the sets of fields, not about secret, order or spelling", () => {

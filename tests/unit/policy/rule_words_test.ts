@@ -1,13 +1,19 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
 import { parseRule, ruleKey, type RuleSpec } from "../../../policy/rule.ts";
 import {
   anyConditions,
+  hasConditions,
+  hasPathCondition,
   parseWords,
+  readWordTexts,
   RULE_WORDS,
+  type RuleWords,
   type RuleWordsInput,
   WORD_ROWS,
   wordsOf,
+  wordTexts,
+  type WordValue,
 } from "../../../policy/rule_words.ts";
 import { wordsFromJson, wordsToJson } from "../../../policy/rule_words_json.ts";
 
@@ -66,4 +72,87 @@ Deno.test("anyConditions() knows of a list what it holds, however it came to hol
   assertEquals([anyConditions(rules), anyConditions(rules.slice(0, 1))], [true, false]);
   const frozen = Object.freeze([plain, conditioned]);
   assertEquals([anyConditions(frozen), anyConditions(frozen)], [true, true]);
+});
+
+Deno.test("words that limit what a rule matches make it another rule, and no others do", async (t) => {
+  const rows: readonly [string, RuleWordsInput, boolean][] = [
+    ["deny", { deny: true }, false],
+    ["ask_timeout", { askTimeoutMs: 1_000 }, false],
+    ["one_request_per_connection", { oneRequestPerConnection: true }, false],
+    ["response_timeout", { responseTimeoutMs: 1_000 }, false],
+    ["http1", { http1: true }, false],
+    ["aws_service", { awsService: ["s3"] }, false],
+    ["aws_region", { awsRegion: ["eu-*"] }, false],
+    ["budget", { budget: ["requests=1/h"] }, false],
+    ["mcp_filter_list", { mcpFilterList: true }, false],
+    ["query", { query: ["a=1"] }, true],
+    ["grpc", { grpc: ["a.B/C"] }, true],
+    ["git", { git: "read" }, true],
+    ["repo", { repo: ["a/b"] }, true],
+    ["graphql", { graphql: ["query"] }, true],
+    ["graphql_field", { graphqlField: ["viewer"] }, true],
+    ["graphql_hash", { graphqlHash: ["0123456789"] }, true],
+    ["mcp_tool", { mcpTool: ["read_file"] }, true],
+    ["mcp_method", { mcpMethod: ["resources/*"] }, true],
+  ];
+  const plain = parseRule({ host: "a.test" });
+  for (const [name, words, isCondition] of rows) {
+    await t.step(name, () => {
+      const rule = { ...plain, ...words } as RuleSpec;
+      assertEquals([hasConditions(rule), ruleKey(rule) !== ruleKey(plain)], [isCondition, isCondition]);
+      assertEquals(hasPathCondition(rule), name === "grpc" || name === "git");
+      assertEquals(wordsOf(rule), words as RuleWords);
+    });
+  }
+  assertEquals(
+    ["ask", ...rows.map(([name]) => name)].toSorted(),
+    WORD_ROWS.map(({ name }) => name).toSorted(),
+  );
+});
+
+Deno.test("parseWords() wants the word that another says more about", async (t) => {
+  const rows: readonly [string, string, RuleWordsInput, RuleWordsInput][] = [
+    ["--ask-timeout", "--ask", { askTimeoutMs: 1_000 }, { ask: true }],
+    ["--mcp-filter-list", "--mcp-tool", { mcpFilterList: true }, { mcpTool: ["a"] }],
+    ["--repo", "--git", { repo: ["a/b"] }, { git: "read" }],
+    ["--graphql-field", "--graphql", { graphqlField: ["a"] }, { graphql: ["query"] }],
+    ["--graphql-hash", "--graphql", { graphqlHash: ["12345678"] }, { graphql: ["query"] }],
+  ];
+  for (const [flag, needed, words, also] of rows) {
+    await t.step(flag, () => {
+      for (const more of [{}, { http1: true }]) {
+        const error = assertThrows(() => parseWords({ ...words, ...more }), ProxyError);
+        assertEquals(error.message, `Cannot use ${flag} without ${needed}`);
+      }
+      parseWords({ ...words, ...also });
+    });
+  }
+});
+
+Deno.test("parseWords() takes durations from one second to the longest, and no empty value", () => {
+  for (const ms of [1_000, 86_400_000]) {
+    assertEquals(parseWords({ responseTimeoutMs: ms }).responseTimeoutMs, ms);
+  }
+  for (const ms of [0, 999, 86_400_001]) {
+    assertThrows(() => parseWords({ responseTimeoutMs: ms }), ProxyError);
+  }
+  const error = assertThrows(() => parseWords({ grpc: [""] }), ProxyError);
+  assertEquals(error.message, "Cannot use an empty value for --grpc");
+});
+
+Deno.test("readWordTexts() reads what wordTexts() writes, by the shape of the word", async (t) => {
+  const rows: readonly [string, WordValue, readonly string[]][] = [
+    ["http1", true, []],
+    ["response_timeout", 90_000, ["90s"]],
+    ["git", "read", ["read"]],
+    ["repo", ["a/b", "c/*"], ["a/b", "c/*"]],
+  ];
+  for (const [name, value, texts] of rows) {
+    await t.step(name, () => {
+      const row = WORD_ROWS.find((each) => each.name === name);
+      assert(row);
+      assertEquals([wordTexts(value), readWordTexts(row, texts)], [texts, value]);
+      if (name !== "http1") assertEquals(readWordTexts(row, []), name === "repo" ? [] : undefined);
+    });
+  }
 });

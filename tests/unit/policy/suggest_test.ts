@@ -242,6 +242,121 @@ Deno.test("suggestRules() puts 100 paths into a rule, and keeps the rest for the
   assertEquals(suggestRules({ denials: paths(101), rules }).proposals[0]?.rule.paths.length, 1);
 });
 
+Deno.test("suggestRules() puts paths of 16,000 characters into a rule", () => {
+  const paths = (more: number) =>
+    ["a", "b", "c", "d", "e", "f", "g", "h"].map((name, i) =>
+      denial(`/${name}`.padEnd(i === 7 ? 2_000 + more : 2_000, "x"))
+    );
+  const listed = (more: number) =>
+    suggestRules({ denials: paths(more), rules: [] }).proposals[0]?.rule.paths.length;
+  assertEquals([listed(0), listed(1)], [8, 7]);
+});
+
+Deno.test("suggestRules() tells what it skips by host, port and cause, and counts what is the same", () => {
+  const quota = (more: Partial<Denial>) => denial("/", { reason: "quota", ...more });
+  const denials = [
+    ...[
+      quota({ count: 2 }),
+      quota({ path: "/b", count: 3 }),
+      quota({ host: "b.test" }),
+      quota({ port: 8443 }),
+    ],
+    quota({ reason: "overload" }),
+  ];
+  const { skipped } = suggestRules({ denials, rules: [] });
+  assertEquals(skipped.map(({ host, port, count }) => [host, port, count]), [
+    ["a.test", 443, 5],
+    ["b.test", 443, 1],
+    ["a.test", 8443, 1],
+    ["a.test", 443, 1],
+  ]);
+});
+
+Deno.test("suggestRules() implies what follows at the same port, unless it is at another host", async (t) => {
+  const rows: readonly [string, Denial, readonly Rule[], ...string[]][] = [
+    [
+      "npm at a port",
+      denial("/left", { host: "npm.test", port: 8443 }),
+      [],
+      "GET npm.test 8443 /left /left/-/*",
+    ],
+    [
+      "pip at a port",
+      denial("/simple/a/", { host: "pypi.org", port: 8443 }),
+      [],
+      "GET pypi.org 8443 /simple/a/",
+      "GET files.pythonhosted.org /packages/*",
+    ],
+    [
+      "pip, whose files a rule allows",
+      denial("/simple/a/", { host: "pypi.org" }),
+      [makeRule("1", { host: "files.pythonhosted.org", paths: ["/packages/*"] })],
+      "GET pypi.org /simple/a/",
+    ],
+    [
+      "allowed, but at another port",
+      denial("/left", { host: "npm.test", port: 8443 }),
+      [makeRule("1", { host: "npm.test", paths: ["/left/-/*"] })],
+      "GET npm.test 8443 /left /left/-/*",
+    ],
+    [
+      "allowed, but at one of the usual ports alone",
+      denial("/left", { host: "npm.test" }),
+      [makeRule("1", { host: "npm.test", ports: [443], paths: ["/left/-/*"] })],
+      "GET npm.test /left /left/-/*",
+    ],
+    [
+      "allowed at both",
+      denial("/left", { host: "npm.test" }),
+      [makeRule("1", { host: "npm.test", ports: [80, 443], paths: ["/left/-/*"] })],
+      "GET npm.test /left",
+    ],
+    [
+      "what follows is too long for a rule",
+      denial(`/${"x".repeat(2_035)}/info/refs`),
+      [],
+      `GET a.test /${"x".repeat(2_035)}/info/refs`,
+    ],
+  ];
+  for (const [name, each, rules, ...proposed] of rows) {
+    await t.step(name, () => {
+      assertEquals(suggestRules({ denials: [each], rules }).proposals.map(shown), proposed);
+    });
+  }
+});
+
+Deno.test("suggestRules() counts packages of a registry that rules let be read there, and no others", async (t) => {
+  const host = "registry.npmjs.org";
+  const rows: readonly [string, Parameters<typeof makeRule>[1], boolean][] = [
+    ["read there", { host, methods: ["GET"], paths: ["/right"] }, true],
+    ["by any method", { host, paths: ["/right"] }, true],
+    ["not read", { host, methods: ["PUT"], paths: ["/right"] }, false],
+    ["elsewhere", { host: "npm.test", paths: ["/right"] }, false],
+  ];
+  for (const [name, rule, isWhole] of rows) {
+    await t.step(name, () => {
+      const { proposals } = suggestRules({
+        denials: [denial("/left", { host })],
+        rules: [makeRule("1", rule)],
+      });
+      assertEquals(proposals.some((each) => each.rule.paths.includes("/*")), isWhole);
+    });
+  }
+});
+
+Deno.test("suggestRules() proposes a gRPC call as such, be it the only one", () => {
+  const call = denial("/a.B/C", { method: "POST", isGrpc: true });
+  const { proposals, skipped } = suggestRules({ denials: [call, denial("/x")], rules: [] });
+  assertEquals(
+    proposals.map(({ rule, because }) => [rule.grpc, rule.paths, because.map(({ path }) => path)]),
+    [
+      [["a.B/C"], [], ["/a.B/C"]],
+      [undefined, ["/x"], ["/x"]],
+    ],
+  );
+  assertEquals(skipped, []);
+});
+
 Deno.test("suggestRules() is done within seconds with all that a hostile client can put into a log", () => {
   const denials = Array.from({ length: 1_000 }, (_, i) => denial(`/a${i % 15};x/%2f${i}b`));
   const rules = Array.from(

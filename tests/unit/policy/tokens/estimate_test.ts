@@ -1,5 +1,12 @@
 import { assertEquals } from "@std/assert";
-import { type Asked, isModelPath, type Seen, tokensOf } from "../../../../policy/tokens/estimate.ts";
+import {
+  type Asked,
+  BYTES_PER_TOKEN,
+  CODED_BYTES_PER_TOKEN,
+  isModelPath,
+  type Seen,
+  tokensOf,
+} from "../../../../policy/tokens/estimate.ts";
 
 Deno.test("isModelPath() knows the paths by which models are asked, however they are written", () => {
   for (
@@ -26,11 +33,28 @@ Deno.test("isModelPath() knows the paths by which models are asked, however they
         "/v1/models/m:embedContent",
         "/v1/models/m:batchEmbedContents",
       ],
-      ...["/v1/m%65ssages", "/v1/%256dessages", "/v1/messages%2f", "/x/BidiGenerateContent"],
+      ...[
+        "/messages",
+        "/v1/messages//",
+        "/v1/m%65ssages",
+        "/v1/%256dessages",
+        "/v1/messages%2f",
+        "/x/BidiGenerateContent",
+      ],
     ]
   ) assertEquals(isModelPath(path), true, path);
   for (
-    const path of ["/", "/v1/models", "/v1/messages/count_tokens", "/left-pad", "/messages/1", "/%zz", ""]
+    const path of [
+      "/",
+      "/v1/models",
+      "/v1/messages/count_tokens",
+      "/left-pad",
+      "/messages/1",
+      "/%zz",
+      "",
+      "//",
+      "/v1/%25256dessages",
+    ]
   ) {
     assertEquals(isModelPath(path), false, path);
   }
@@ -63,6 +87,7 @@ Deno.test("tokensOf() takes what was said, and reckons where that is not all", a
     ["said more than was seen", { ...ASKED, isWhole: false }, { ...SAID, bytes: 4 }, estimated(50, 7)],
     ["not said", ASKED, UNSAID, estimated(100, 1_000)],
     ["not said, asked for in a coding", { ...ASKED, sentPerToken: 1 }, UNSAID, estimated(400, 1_000)],
+    ["as much in as out", { ...ASKED, sent: 4_000 }, UNSAID, estimated(1_000, 1_000)],
     ["not said, compressed", ASKED, { ...UNSAID, bytesPerToken: 1 }, estimated(100, 4_000)],
     [
       "gone before the answer",
@@ -86,4 +111,8 @@ Deno.test("tokensOf() takes what was said, and reckons where that is not all", a
   for (const [name, asked, seen, expected] of rows) {
     await t.step(name, () => assertEquals(tokensOf(asked, seen), expected));
   }
+});
+
+Deno.test("a token is reckoned for four bytes of text, and for each byte of what is compressed", () => {
+  assertEquals([BYTES_PER_TOKEN, CODED_BYTES_PER_TOKEN], [4, 1]);
 });
