@@ -31,7 +31,7 @@ class StreamBytes implements ByteStream {
 
   async read(into: Uint8Array): Promise<number | null> {
     const stream = this.#stream;
-    if (this.#taken > 0) stream.consume(this.#taken);
+    stream.consume(this.#taken);
     this.#taken = 0;
     if (!await stream.fill()) return null;
     const count = Math.min(stream.available.length, into.length);

@@ -15,7 +15,7 @@ export class ReceiveWindow {
   #size: number;
   #left: number;
   /** Taken by the reader, and not yet returned to the sender. */
-  #credit = 0;
+  #credit: number;
 
   /** @param left what is open from the beginning, which for the connection is not our choice (RFC 9113 §6.9.2) */
   constructor(size: number, left: number = size) {
@@ -66,6 +66,7 @@ export class Outgoing {
 }
 
 interface WaitingWrite {
+  readonly out: Outgoing;
   readonly bytes: Uint8Array;
   readonly end: boolean;
   readonly done: PromiseWithResolvers<void>;
@@ -98,8 +99,8 @@ const DONE: Promise<void> = Promise.resolve();
 /** Sends DATA of all streams of a connection. */
 export class DataSender {
   readonly #options: DataSenderOptions;
-  /** Waiting streams whose own window is open: what they lack is the connection's, or room on the way out. */
-  readonly #ready = new Set<Outgoing>();
+  /** Writes that wait, in the order of their turns. One whose own window is shut is not among them after the next turn. */
+  readonly #ready = new Set<WaitingWrite>();
   #window = 65_535;
 
   constructor(options: DataSenderOptions) {
@@ -109,21 +110,21 @@ export class DataSender {
   /** Sends bytes now or when there is room. Resolves when they are in the way out; rejects by {@linkcode drop}. */
   send(out: Outgoing, bytes: Uint8Array, end: boolean): Promise<void> {
     const { deadlines, stallTimeoutMs, onStall } = this.#options;
-    // Those that wait already come first.
-    const at = this.#ready.size > 0 && bytes.length > 0 ? 0 : this.#push(out, bytes, 0, end, Infinity);
+    // It overtakes nobody: where others wait there is no room.
+    const at = this.#push(out, bytes, 0, end, Infinity);
     if (at === bytes.length) return DONE;
     const done = Promise.withResolvers<void>();
     const deadline = deadlines.start(stallTimeoutMs, () => onStall(out.id));
-    out.waiting = { bytes, end, done, deadline, at, movedAt: at };
-    if (out.window > 0) this.#ready.add(out);
+    out.waiting = { out, bytes, end, done, deadline, at, movedAt: at };
+    this.#ready.add(out.waiting);
     return done.promise;
   }
 
   /** Ends a waiting write. */
   drop(out: Outgoing, error: Error): void {
-    this.#ready.delete(out);
     const { waiting } = out;
     if (!waiting) return;
+    this.#ready.delete(waiting);
     out.waiting = undefined;
     waiting.deadline.stop();
     waiting.done.reject(error);
@@ -145,34 +146,28 @@ export class DataSender {
     out.window += increment;
     if (out.window > MAX_31_BITS) throw overflow("stream");
     if (!out.waiting) return;
-    if (out.window <= 0) this.#ready.delete(out);
-    else {
-      this.#ready.add(out);
-      this.resume();
-    }
+    this.#ready.add(out.waiting);
+    this.resume();
   }
 
   /** Sends what waits, one frame of each in turn, as far as there is room. */
   resume(): void {
-    for (const out of this.#ready) {
-      const { waiting } = out;
-      if (waiting) {
-        const at = this.#push(out, waiting.bytes, waiting.at, waiting.end, 1);
-        if (at === waiting.at) {
-          if (out.window > 0) return; // the connection has no room
-        } else this.#advance(out, waiting, at);
-      }
+    for (const waiting of this.#ready) {
+      const { out, bytes, end } = waiting;
+      const at = this.#push(out, bytes, waiting.at, end, 1);
+      if (at === waiting.at && out.window > 0) return; // the connection has no room
+      this.#ready.delete(waiting);
+      this.#advance(waiting, at);
       // To the end of the line, which this loop comes to yet.
-      this.#ready.delete(out);
-      if (out.waiting && out.window > 0) this.#ready.add(out);
+      if (out.waiting && out.window > 0) this.#ready.add(waiting);
     }
   }
 
-  #advance(out: Outgoing, waiting: WaitingWrite, at: number): void {
+  #advance(waiting: WaitingWrite, at: number): void {
     const { stallTimeoutMs, minProgressBytes } = this.#options;
     waiting.at = at;
     if (at === waiting.bytes.length) {
-      out.waiting = undefined;
+      waiting.out.waiting = undefined;
       waiting.deadline.stop();
       waiting.done.resolve();
     } else if (at - waiting.movedAt >= minProgressBytes) {

@@ -229,13 +229,11 @@ export class Receiver {
     this.#hasSettings = true;
     output.frame(FRAME.SETTINGS, FLAG.ACK, 0, NOTHING);
     const change = peer.initialWindowSize - before;
-    if (change !== 0) {
-      try {
-        for (const stream of streams.values()) sender.addStreamWindow(stream.outgoing, change);
-      } catch {
-        // RFC 9113 §6.9.2: caused by SETTINGS it is an error of the connection.
-        throw new Fault("connection", H2.FLOW_CONTROL_ERROR, "SETTINGS that make a window too large");
-      }
+    try {
+      for (const stream of streams.values()) sender.addStreamWindow(stream.outgoing, change);
+    } catch {
+      // RFC 9113 §6.9.2: caused by SETTINGS it is an error of the connection.
+      throw new Fault("connection", H2.FLOW_CONTROL_ERROR, "SETTINGS that make a window too large");
     }
     this.#to.onSettings();
   }

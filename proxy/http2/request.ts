@@ -22,6 +22,10 @@ import { rawEndOf } from "./bytes.ts";
 import { H2, Http2Error } from "./error.ts";
 import type { Http2ServerStream } from "./types.ts";
 
+const NOTHING = new Uint8Array(0);
+/** Of a body: nothing comes behind what is here. */
+const WHOLE = { done: true, trailers: undefined };
+
 /** See the module. */
 export class Http2Request implements IncomingRequest {
   readonly head: RequestHead;
@@ -58,7 +62,11 @@ export class Http2Request implements IncomingRequest {
     await this.#stream.respond({ status, fields });
   }
 
-  async begin({ status, fields }: ResponseHead, first: Uint8Array, body: MessageBody): Promise<void> {
+  async begin(
+    { status, fields }: Pick<ResponseHead, "status" | "fields">,
+    first: Uint8Array,
+    body: Pick<MessageBody, "done" | "trailers">,
+  ): Promise<void> {
     const isWhole = body.done && body.trailers === undefined;
     this.#stream.respond({ status, fields }, isWhole && first.length === 0);
     if (first.length > 0) await this.#stream.write(first, isWhole);
@@ -74,11 +82,9 @@ export class Http2Request implements IncomingRequest {
 
   async answer({ status, fields, body }: WholeAnswer): Promise<void> {
     const { deadlines, limits } = this.#context;
-    const isEmpty = this.head.method === "HEAD" || body.length === 0;
     const deadline = deadlines.start(limits.headTimeoutMs, () => this.#stream.reset(H2.CANCEL));
     try {
-      this.#stream.respond({ status, fields }, isEmpty);
-      if (!isEmpty) await this.#stream.write(body, true);
+      await this.begin({ status, fields }, this.head.method === "HEAD" ? NOTHING : body, WHOLE);
     } catch {
       // The client is gone.
     } finally {

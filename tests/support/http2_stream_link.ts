@@ -58,7 +58,7 @@ export class WatchedLink implements StreamLink {
     const done = Promise.withResolvers<void>();
     this.#waiting = { out, done };
     const deadline = { restart: () => {}, stop: () => {} };
-    out.waiting = { bytes, end, done, deadline, at: 0, movedAt: 0 };
+    out.waiting = { out, bytes, end, done, deadline, at: 0, movedAt: 0 };
     return done.promise;
   }
 

@@ -225,6 +225,7 @@ export function formatFrame({ type, flags, id, payload }: SeenFrame, fields: rea
   const name = TYPES[type] ?? `FRAME ${type}`;
   const words: (string | number)[] = [name];
   if (!["SETTINGS", "PING", "GOAWAY"].includes(name)) words.push(id);
+  else if (id !== 0) words.push(`stream=${id}`); // which none of them may have
   if ((name === "SETTINGS" || name === "PING") && (flags & 1) !== 0) words.push("ACK");
   if ((name === "DATA" || name === "HEADERS") && (flags & 1) !== 0) words.push("ES");
   if (name === "HEADERS" || name === "CONTINUATION") words.push(...fields);

@@ -58,6 +58,13 @@ Deno.test("a block in many frames is whole with the last; END_STREAM is said by 
   }
 });
 
+Deno.test("a block in two frames has both of them", () => {
+  const reader = blocks();
+  reader.add(frame(HEADERS, 0, A));
+  const whole = reader.add(frame(CONTINUATION, END_HEADERS, B));
+  assertEquals(whole?.list?.map(({ key }) => key), ["a", "b"]);
+});
+
 Deno.test("admit() lets nothing between the frames of a block, and no CONTINUATION without one", () => {
   const reader = blocks();
   const admit = (type: number, id: number) => faultOf(() => reader.admit(frame(type, 0, A, id)));

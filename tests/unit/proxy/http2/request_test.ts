@@ -1,14 +1,14 @@
 /** A stream of a client's as a request with the way back. */
 import { assertEquals, assertRejects } from "@std/assert";
-import type { Deadlines } from "../../../../core/deadlines.ts";
 import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
 import { H2, Http2Error } from "../../../../proxy/http2/error.ts";
 import { Http2Request } from "../../../../proxy/http2/request.ts";
 import { ServerStream } from "../../../../proxy/http2/server_stream.ts";
 import type { MessageBody, ResponseHead } from "../../../../proxy/message/message.ts";
+import { FakeDeadlines } from "../../../support/fake_deadlines.ts";
 import { WatchedLink } from "../../../support/http2_stream_link.ts";
 
-/** A request with its stream, and the deadlines that it has started: what happens when they are due, or undefined once stopped. */
+/** A request with its stream. */
 function open(more: { readonly method?: string; readonly protocol?: string; readonly path?: string } = {}) {
   const link = new WatchedLink();
   const { method = "POST", protocol, path = "/" } = more;
@@ -27,16 +27,9 @@ function open(more: { readonly method?: string; readonly protocol?: string; read
     },
     isBodyless: method === "GET",
   });
-  const timers: { readonly ms: number; onDue: (() => void) | undefined }[] = [];
-  const deadlines: Pick<Deadlines, "start"> = {
-    start: (ms, onDue) => {
-      const timer: (typeof timers)[number] = { ms, onDue };
-      timers.push(timer);
-      return { restart: () => {}, stop: () => timer.onDue = undefined };
-    },
-  };
-  const context = { limits: DEFAULT_LIMITS, deadlines: deadlines as Deadlines };
-  return { link, stream, timers, request: new Http2Request(stream, context) };
+  const deadlines = new FakeDeadlines();
+  const context = { limits: DEFAULT_LIMITS, deadlines };
+  return { link, stream, deadlines, request: new Http2Request(stream, context) };
 }
 
 const head = (status: number): ResponseHead => ({ version: "HTTP/2", status, reason: "", fields: [] });
@@ -78,6 +71,7 @@ Deno.test("begin() puts END_STREAM where the answer ends: on its head, on its fi
     readonly (readonly [name: string, length: number, body: MessageBody, told: readonly string[]])[] = [
       ["nothing follows", 0, body(true), ["HEADERS 1 ES :status=200"]],
       ["all of it is here", 3, body(true), ["HEADERS 1 :status=200", "DATA 1 ES 3"]],
+      ["one byte", 1, body(true), ["HEADERS 1 :status=200", "DATA 1 ES 1"]],
       ["more comes", 3, body(false), ["HEADERS 1 :status=200", "DATA 1 3"]],
       ["nothing is here yet", 0, body(false), ["HEADERS 1 :status=200"]],
       ["trailers follow", 3, body(true, trailers), ["HEADERS 1 :status=200", "DATA 1 3"]],
@@ -131,16 +125,15 @@ Deno.test("answer() sends a whole answer, to HEAD and without a body its head al
 });
 
 Deno.test("answer() gives up a client that does not take it in time, and never rejects", async () => {
-  const { link, stream, timers, request } = open();
+  const { link, stream, deadlines, request } = open();
   link.isFull = true;
   const answered = request.answer(answer(9));
-  const [timer] = timers;
-  assertEquals([timers.length, timer?.ms], [1, DEFAULT_LIMITS.headTimeoutMs]);
-  timer?.onDue?.();
+  assertEquals(deadlines.left, [DEFAULT_LIMITS.headTimeoutMs]);
+  deadlines.advance(DEFAULT_LIMITS.headTimeoutMs);
   await answered;
-  assertEquals([stream.error?.h2Code, timer?.onDue], [H2.CANCEL, undefined]);
+  assertEquals(stream.error?.h2Code, H2.CANCEL);
   await request.answer(answer(9)); // the client is gone
-  assertEquals(timers.map(({ onDue }) => onDue), [undefined, undefined]);
+  assertEquals(deadlines.left, []);
 });
 
 Deno.test("cut() resets with the code of the error that it was for, or CANCEL", () => {
