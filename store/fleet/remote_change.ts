@@ -65,13 +65,12 @@ function clientSteps(mutations: readonly Mutation[], view: PolicyView): Step[] {
     if (isSame) steps.push((view) => view.setClient(client));
     else {
       const own = rulesOf(rowsOf.get(client.id) ?? [], client);
-      rowsOf.delete(client.id);
       steps.push((view) => view.replaceClient(client, own));
     }
   }
   for (const [id, rows] of rowsOf) {
     const owner = owners.get(id);
-    if (!owner) continue; // of a client that nobody has
+    if (!owner) continue; // of a client that has come with them, or that nobody has
     for (const rule of rulesOf(rows, owner)) steps.push((view) => view.moveRule(rule));
   }
   steps.push(...goneRules(rules.gone, owners));

@@ -86,6 +86,7 @@ Deno.test("linesIn() are the whole lines of a part, each with the place behind i
     [2, 3, [["bc", 5]]],
     [2, 4, [["bc", 5], ["", 6]]],
     [2, 2, []],
+    [5, 100, [["", 6], ["ä", 9]]],
     [9, 4, []],
     [50, 4, []],
     [0, 0, []],
