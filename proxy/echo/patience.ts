@@ -35,9 +35,9 @@ export class Patience {
   async fill(body: MessageBody, isHolding: boolean): Promise<boolean> {
     const filled = this.#pending ??= body.fill();
     if (!isHolding) return await this.#settle(filled);
-    filled.catch(() => {}); // whoever asks next hears of it
     const { promise: late, resolve } = Promise.withResolvers<"late">();
     const deadline = this.#deadlines.start(HOLD_MS, () => resolve("late"));
+    // A failure is for whoever asks next.
     const first = await Promise.race([filled.then(() => undefined, () => undefined), late]);
     deadline.stop();
     if (first === undefined) return await this.#settle(filled);

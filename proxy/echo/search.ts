@@ -9,29 +9,26 @@ import type { Found, Needles } from "./needles.ts";
 export class Search {
   readonly #needles: Needles;
   readonly #overlap: number;
-  /** The end of what has left. */
+  /** The end of what has left: as much as the longest text. */
   #left = "";
 
   constructor(needles: Needles) {
     this.#needles = needles;
-    this.#overlap = Math.max(0, needles.longest - 1);
+    this.#overlap = Math.max(1, needles.longest);
   }
 
   /** What is found in a text, and the ends in it of what began before. */
   find(text: string): readonly Found[] {
     const shift = this.#left.length;
-    const found = this.#needles.find(text);
-    if (shift === 0) return found;
     const across = this.#needles.find(this.#left + text.slice(0, this.#overlap))
       .filter(({ start, end }) => start < shift && end > shift)
       .map(({ end }) => ({ start: 0, end: end - shift }));
-    return [...across, ...found];
+    return [...across, ...this.#needles.find(text)];
   }
 
   /** How many characters at the end of a text may belong to one that is not yet there as a whole. */
   begun(text: string): number {
-    const known = text.length < this.#overlap ? this.#left + text : text;
-    return Math.min(text.length, this.#needles.begun(known));
+    return Math.min(text.length, this.#needles.begun(this.#left + text.slice(-this.#overlap)));
   }
 
   /** How many characters at the end of what has left may belong to one that is not yet there as a whole. */
@@ -41,7 +38,6 @@ export class Search {
 
   /** This much of a text leaves. */
   leave(text: string): void {
-    if (this.#overlap === 0) return;
-    this.#left = (text.length < this.#overlap ? this.#left + text : text).slice(-this.#overlap);
+    this.#left = (this.#left + text.slice(-this.#overlap)).slice(-this.#overlap);
   }
 }

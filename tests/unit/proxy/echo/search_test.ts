@@ -73,6 +73,7 @@ Deno.test("Needles.begun() counts a beginning of four characters or more, the lo
   for (const [text, begun] of rows) assertEquals(needles.begun(text), begun, text);
   const several = new Needles(["cdefgh", "abcdefgh", "efghij"]);
   assertEquals([several.begun("x abcdef"), several.begun("x cdef"), several.begun("x efgh")], [6, 4, 4]);
+  assertEquals(new Needles(["aaaabc"]).begun("x aaaaa"), 4);
   // A text that repeats its own beginning may begin anew within.
   assertEquals(new Needles(["ababababx"]).begun("abababababab"), 8);
 });
@@ -92,6 +93,18 @@ Deno.test("Search finds what left in part, and says what of it is in the next pi
   // Nor what is in the next piece as a whole found twice.
   over.leave("x");
   assertEquals(over.find("abcdef"), [span(0, 6)]);
+});
+
+Deno.test("Search finds a shorter text once, wherever the cut is beside it", () => {
+  const search = new Search(new Needles(["abcdefghij", "vwxyz"]));
+  search.leave("vwxyz");
+  assertEquals(search.find("ab"), []);
+  search.leave("1");
+  assertEquals(search.find("vwxyz"), [span(0, 5)]);
+  search.leave("vw");
+  assertEquals(search.find("xyz vwxyz"), [span(0, 3), span(4, 9)]);
+  search.leave("xyz vwx"); // more than is kept of it
+  assertEquals([search.pending, search.find("yz")], [0, [span(0, 2)]]);
 });
 
 Deno.test("Search knows what may still become a text, in what has left and in what has not", () => {
