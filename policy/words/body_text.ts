@@ -51,13 +51,12 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /** The text of a body; a byte order mark at its beginning is dropped, as servers do. */
 export function textOf(bytes: Uint8Array): string | Unreadable {
   try {
-    const text = UTF8.decode(bytes);
-    return text.startsWith("\ufeff") ? text.slice(1) : text;
+    return UTF8.decode(bytes);
   } catch {
     return unreadable("its body is not UTF-8");
   }

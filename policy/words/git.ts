@@ -106,9 +106,7 @@ const ON_HOST: Readonly<Record<string, FindRepo>> = {
   "media.githubusercontent.com": (segments) =>
     segments.length > 4 && segments[0] === "media" ? segments.slice(1, 3) : undefined,
   "api.github.com": (segments) =>
-    segments.length > 3 && segments[0] === "repos" && isOneOf(segments[3], "tarball", "zipball")
-      ? segments.slice(1, 3)
-      : undefined,
+    segments[0] === "repos" && isOneOf(segments[3], "tarball", "zipball") ? segments.slice(1, 3) : undefined,
 };
 
 function isOneOf(segment: string | undefined, ...names: readonly string[]): boolean {

@@ -91,16 +91,13 @@ function readUrl(query: string | undefined): readonly GraphqlOperation[] | Unrea
     if (isUnreadable(text)) return text;
     const json = name === "extensions" ? parseJson(text) : { value: text };
     if (isUnreadable(json)) return json;
-    if (name !== "variables") members[name] = json.value;
+    members[name] = json.value;
   }
   return readRequest(members);
 }
 
 /** One request of a batch. */
 function readRequest(request: JsonObject): readonly GraphqlOperation[] | Unreadable {
-  if (hasLookalike(request, [...MEMBERS, ...IDS])) {
-    return unreadable("it has members that could be taken for others");
-  }
   const unknown = Object.keys(request).some((name) => !MEMBERS.includes(name) && !IDS.includes(name));
   if (unknown) return unreadable("it has members that GraphQL over HTTP does not know");
   const { query, operationName = null, extensions = null } = request;
@@ -204,8 +201,7 @@ function fieldsOf(
 /** Counts brackets in texts and comments too: a document that has so many there is none of a client's. */
 function isTooDeep(text: string): boolean {
   let depth = 0;
-  for (let at = 0; at < text.length; at++) {
-    const char = text[at];
+  for (const char of text) {
     if (char === "{" || char === "[" || char === "(") depth++;
     else if (char === "}" || char === "]" || char === ")") depth = Math.max(0, depth - 1);
     if (depth > MAX_DEPTH) return true;

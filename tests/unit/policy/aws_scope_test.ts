@@ -30,6 +30,15 @@ Deno.test("scopeMiss() says what of a scope a rule does not allow", () => {
   assertEquals(scopeMiss({ awsService: ["sts", "s*"] }, scope), undefined);
   assertEquals(scopeMiss({ awsRegion: ["us-*"] }, scope), "the region eu-west-1, and the rule allows us-*");
   assertEquals(scopeMiss({ awsRegion: ["eu-west-1"] }, { ...scope, region: "EU-WEST-1" }), undefined);
+  assertEquals(
+    scopeMiss({ awsRegion: ["eu-*"] }, { ...scope, region: "eu" }),
+    "the region eu, and the rule allows eu-*",
+  );
+  const nine = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+  assertEquals(
+    scopeMiss({ awsService: nine }, scope),
+    "the service s3, and the rule allows a, b, c, d, e, f, g, h",
+  );
   assertEquals(isServiceNamed({ awsService: ["s*", "*"] }, "sts"), false);
   assertEquals(isServiceNamed({ awsService: ["sts"] }, "sts"), true);
 });

@@ -20,6 +20,9 @@ Deno.test("parseJson() takes what has one reading", async (t) => {
   const bad: readonly [string, string][] = [
     ["twice", '{"a":1,"a":2}'],
     ["twice, escaped", '{"a":1,"\\u0061":2}'],
+    ["twice, without a letter", '{"":1,"":2}'],
+    ["twice, behind a backslash", '{"a\\\\":1,"a\\\\":2}'],
+    ["twice, around a value of a backslash", '{"a":"\\\\","a":2}'],
     ["twice, deep", '{"x":[{"a":1,"a":1}]}'],
     ["NUL in a name", '{"a\\u0000":1}'],
     ["65 deep", "[".repeat(65) + "]".repeat(65)],
@@ -43,6 +46,7 @@ Deno.test("parseJson() takes what has one reading", async (t) => {
 
 Deno.test("textOf() takes UTF-8 with or without a mark", () => {
   assertEquals(textOf(bytes("\ufeff{}")), "{}");
+  assertEquals(textOf(bytes("\ufeff\ufeff{}")), "\ufeff{}");
   assertEquals(textOf(bytes("é")), "é");
   assert(isUnreadable(textOf(Uint8Array.of(0xff))));
   assert(isUnreadable(textOf(Uint8Array.of(0xc0, 0xae))));

@@ -92,6 +92,12 @@ Deno.test("readGit() tells reading from writing, and whose repository it is", as
     ["GET /g/sub/web/-/raw/main/README", "read g/sub/web"],
     ["POST /g/sub/web/-/archive/x", undefined],
     ["GET /g/web/-/settings", undefined],
+    ["GET /web/-/raw/main/README", "read web"],
+    ["GET /-/raw/main/README", undefined],
+    ["GET /-/archive/main/a.zip", undefined],
+    ["GET /web/info/refs?service=git-upload-pack", "read web"],
+    ["GET /repos/acme/web/tarball", "read acme/web", "api.github.com"],
+    ["GET /repos/acme/web", undefined, "api.github.com"],
     ["GET /acme/web/archive/main.zip", "read acme/web"],
     ["GET /acme/web/raw/branch/main/README", "read acme/web"],
     ["GET /acme/web/get/main.tar.gz", "read acme/web"],
@@ -202,6 +208,8 @@ Deno.test("parseRepo() gives the canonical name, and parseRule() wants --git wit
       assertThrows(() => parseRepo(text), ProxyError);
     });
   }
+  assertEquals(parseRepo("a".repeat(512)).length, 512);
+  assertThrows(() => parseRepo("a".repeat(513)), ProxyError);
   const error = assertThrows(() => parseRule({ host: HOST, repo: ["acme/web"] }), ProxyError);
   assertEquals(error.message, "Cannot use --repo without --git");
   assertThrows(() => parseRule({ host: HOST, git: "clone" }), ProxyError, "--git");

@@ -300,3 +300,42 @@ Deno.test("readGraphql() knows each member by which servers find a document that
     assertEquals(kept({ persistedQuery: null }), "unreadable");
   });
 });
+
+Deno.test("readGraphql() reads what lies just inside its limits, and nothing beyond", async (t) => {
+  const tokens = (count: number) => post({ query: `{${"a ".repeat(count - 2)}}` });
+  const deep = (count: number, before = "") =>
+    post({ query: `{ ${before} ${"a{".repeat(count - 1)} b ${"}".repeat(count)}` });
+  const siblings = "a(b: 1) ".repeat(30);
+  const rows: readonly [string, BodyRead, string][] = [
+    ["10,000 tokens", tokens(10_000), "query(a)"],
+    ["10,001 tokens", tokens(10_001), "unreadable"],
+    ["a batch of 50", post(Array(50).fill({ query: "{a}" })), Array(50).fill("query(a)").join("+")],
+    ["200 deep", deep(200), "query(a)"],
+    ["201 deep", deep(201), "unreadable"],
+    ["200 deep, behind brackets that were closed", deep(200, siblings), "query(a)"],
+    [
+      "brackets that close nothing",
+      post({ query: `#)))\n${"{a".repeat(200)}${"}".repeat(200)}` }),
+      "query(a)",
+    ],
+    ["a GET with a byte", { ...get("query=%7Ba%7D"), bytes: Uint8Array.of(0x20) }, "unreadable"],
+    ["an id, and null for the document", post({ id: "kept-1", query: null }), "hash(kept-1)"],
+    ["an id, and no text as the document", post({ id: "kept-1", query: "" }), "hash(kept-1)"],
+    ["an id that is no text", post({ id: 5 }), "unreadable"],
+    ["an id that is no text beside a document", post({ query: "{a}", id: 5 }), "unreadable"],
+    ["variables in the URL", get("query=%7Ba%7D&variables=%7B%7D"), "query(a)"],
+    ["variables in the URL twice", get("query=%7Ba%7D&variables=1&variables=2"), "unreadable"],
+  ];
+  for (const [name, body, expected] of rows) await t.step(name, () => assertEquals(read(body), expected));
+  const why = (body: BodyRead) => {
+    const found = readGraphql(body);
+    return isUnreadable(found) ? found.why : "";
+  };
+  await t.step("why", () => {
+    const tooDeep = "its document is nested too deeply";
+    assertEquals(why(deep(201)), tooDeep);
+    assertEquals(why(deep(201, siblings)), tooDeep);
+    assertEquals(why(post({ query: `#)))\n${"{".repeat(201)}` })), tooDeep);
+    assertEquals(why(post({ query: `#${"()".repeat(300)}` })), "its document is no GraphQL, or too long");
+  });
+});

@@ -76,6 +76,9 @@ Deno.test("parseRule() refuses grpc beside methods, paths and passthrough, and k
 });
 
 Deno.test("callOf() names only what a rule could", () => {
+  const long = (chars: number) => `a.${"b".repeat(chars - 4)}/c`;
+  assertEquals(callOf({ method: "POST", path: `/${long(512)}` }), long(512));
+  assertEquals(callOf({ method: "POST", path: `/${long(513)}` }), undefined);
   assertEquals(callOf({ method: "POST", path: "/a.B/C" }), "a.B/C");
   for (const path of ["/a.B/*", "/a b/C", "a.B/C", "/a.B/C/", "/"]) {
     assertEquals(callOf({ method: "POST", path }), undefined, path);

@@ -91,6 +91,7 @@ Deno.test("readMcp() finds methods and tools", async (t) => {
     ["a batch in a batch", post([[call("x")]]), "unreadable"],
     ["another media type", post(call("x"), { types: ["text/plain"] }), "unreadable"],
     ["no JSON", post("x"), "unreadable"],
+    ["a GET with a byte", { ...post(" "), method: "GET" }, "unreadable"],
     ["a GET with a body", { ...post(call("x")), method: "GET" }, "unreadable"],
   ];
   for (const [name, body, expected] of rows) {
@@ -111,6 +112,7 @@ Deno.test("decideRequest() goes by every message", async (t) => {
   const rows: readonly [string, readonly (typeof tools)[], string, string][] = [
     ["a tool", [tools], "tools/call(search)", "tools"],
     ["a tool by its beginning", [tools], "tools/call(read_file)", "tools"],
+    ["less than the beginning", [tools], "tools/call(read)", "no-rule"],
     ["another tool", [tools], "tools/call(write_file)", "no-rule"],
     ["what goes on behind a name", [tools], "tools/call(searching)", "no-rule"],
     ["the list", [tools], "tools/list", "tools"],
