@@ -168,3 +168,85 @@ Deno.test("MaskedBody passes pieces without a credential on as they are", async 
   await body.fill();
   assert(body.take().buffer === piece.buffer);
 });
+
+Deno.test("MaskedBody holds the beginning of a credential back in what has 256 KiB, and lets it go in more", async () => {
+  const begun = SECRET.slice(0, 8);
+  for (const [length, taken] of [[262_144, 262_136], [262_145, 262_145]] as const) {
+    const piece = new TextEncoder().encode(begun.padStart(length, "x"));
+    const body = maskedBody([piece, new TextEncoder().encode(SECRET.slice(8))]);
+    await body.fill();
+    assertEquals(body.take().length, taken);
+    assertEquals(body.isReleased, false);
+  }
+});
+
+Deno.test("MaskedBody asks about what it finds only, and leaves what it need not mask", async () => {
+  const counts: number[] = [];
+  const text = `a ${SECRET} b ${SECRET} sk-plant`;
+  const body = new MaskedBody(
+    new PiecesBody([new TextEncoder().encode("clean "), new TextEncoder().encode(text)]),
+    {
+      needles,
+      deadlines: new Deadlines(),
+      onEcho: (count) => {
+        counts.push(count);
+        return false;
+      },
+    },
+  );
+  assertEquals(Buffer.from(await readBody(body)).toString(), `clean ${text}`);
+  assertEquals([counts, body.done, body.isReleased, body.closeDelimited, body.trailers], [
+    [2],
+    true,
+    true,
+    false,
+    undefined,
+  ]);
+});
+
+Deno.test("MaskedBody: a chunk's extension that need not be masked stays, and a clean one is not asked about", async () => {
+  for (const extension of [SECRET, "a".repeat(SECRET.length)]) {
+    const raw = `5;x=${extension}\r\nhello\r\n0\r\n\r\n`;
+    let left: Uint8Array | undefined = new TextEncoder().encode(raw);
+    const reader = new ByteReader({
+      read: (into) => {
+        const next = left;
+        left = undefined;
+        if (next) into.set(next);
+        return Promise.resolve(next ? next.length : null);
+      },
+    });
+    const head = {
+      version: "HTTP/1.1" as const,
+      status: 200,
+      reason: "OK",
+      fields: [makeField("Transfer-Encoding", "chunked")],
+    };
+    const counts: number[] = [];
+    const body = new MaskedBody(new PulledBody(responseBody(head, "GET", DEFAULT_LIMITS), reader), {
+      needles,
+      deadlines: new Deadlines(),
+      onEcho: (count) => {
+        counts.push(count);
+        return false;
+      },
+    });
+    assertEquals(Buffer.from(await readBody(body)).toString(), raw);
+    assertEquals(counts, extension === SECRET ? [1] : []);
+  }
+});
+
+Deno.test("MaskedBody: what is held is released in the inner body, and its end is not before it has left", async () => {
+  const inner = new PiecesBody([new TextEncoder().encode(SECRET.slice(0, 9)), new TextEncoder().encode("x")]);
+  let releases = 0;
+  inner.release = () => void releases++;
+  const body = new MaskedBody(inner, { needles, deadlines: new Deadlines(), onEcho: () => true });
+  await body.fill();
+  assertEquals([body.take().length, releases], [0, 1]);
+  await body.fill();
+  assertEquals([inner.done, body.done], [false, false]);
+  assertEquals(Buffer.from(body.take()).toString(), `${SECRET.slice(0, 9)}x`);
+  body.release();
+  assertEquals([releases, body.done, body.isReleased], [2, true, true]);
+  assertEquals(await body.fill(), true); // and nothing is waited for
+});

@@ -134,6 +134,17 @@ Deno.test("maskedSocket() gives what the reader has room for, and its end again 
   assertEquals([await socket.read(into), await socket.read(into)], [null, null]);
 });
 
+Deno.test("maskedSocket() gives what is here without waiting for more", async () => {
+  const { stream } = makeStream([]);
+  let reads = 0;
+  stream.read = () => {
+    reads++;
+    return new Promise(() => {});
+  };
+  const into = new Uint8Array(9);
+  assertEquals([await masked(stream, { first: "hello" }).read(into), reads], [5, 0]);
+});
+
 Deno.test("maskedSocket() gives the beginning of a credential that ends with the stream", async () => {
   const { stream } = makeStream([`x ${SECRET.slice(0, 8)}`]);
   assertEquals((await readAll(masked(stream, {}))).toString(), `x ${SECRET.slice(0, 8)}`);

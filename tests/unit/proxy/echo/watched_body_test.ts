@@ -47,3 +47,139 @@ Deno.test("the beginning of a credential waits for its end, whatever decodes to 
   await assertRejects(() => body.fill(), Error, "found");
   body.drop();
 });
+
+/** Looks for one text in a body that is compressed, or says so. */
+function watchedBody(pieces: readonly Uint8Array[], { isPart = false, onEcho = () => true }: {
+  readonly isPart?: boolean;
+  readonly onEcho?: (count: number) => boolean;
+} = {}) {
+  const inner = new PiecesBody(pieces);
+  let releases = 0;
+  inner.release = () => void releases++;
+  const body = new WatchedBody(inner, () => zlib.createGunzip(), {
+    needles: new Needles(["sk-planted"]),
+    deadlines: { start: () => ({ restart: () => {}, stop: () => {} }) },
+    onEcho,
+    isPart,
+  });
+  return { inner, body, releases: () => releases };
+}
+
+Deno.test("WatchedBody lets a piece leave once it was looked at, and ends with its last", async () => {
+  const bytes = zlib.gzipSync("a text without a credential");
+  const { inner, body, releases } = watchedBody([bytes.subarray(0, 12), bytes.subarray(12)]);
+  assertEquals([body.takeFirst().length, body.take().length, body.done, body.closeDelimited, body.trailers], [
+    0,
+    0,
+    false,
+    false,
+    undefined,
+  ]);
+  assertEquals([await body.fill(), body.done], [true, false]);
+  assertEquals(body.take(), bytes.subarray(0, 12));
+  assertEquals(body.take().length, 0);
+  body.release();
+  assertEquals(await body.fill(), true);
+  assertEquals([inner.done, body.done, body.isReleased], [true, false, false]);
+  assertEquals(body.take(), bytes.subarray(12));
+  body.release();
+  assertEquals([body.done, body.isReleased, releases()], [true, true, 2]);
+});
+
+Deno.test("WatchedBody says when its sender has gone", async () => {
+  const { inner, body } = watchedBody([new Uint8Array(1)]);
+  inner.fill = () => Promise.resolve(false);
+  assertEquals([await body.fill(), body.done], [false, false]);
+  body.drop();
+});
+
+Deno.test("WatchedBody finds a credential in what decodes, in the bytes as they are, and in a chunk's extension", async (t) => {
+  const bytes = zlib.gzipSync("sk-planted");
+  const plain = new TextEncoder().encode("sk-planted and no gzip");
+  const rows: readonly (readonly [name: string, pieces: readonly Uint8Array[], counts: readonly number[]])[] =
+    [
+      ["decoded", [bytes], [1]],
+      ["as it is", [plain], [1]],
+      ["as it is, across", [plain.subarray(0, 3), plain.subarray(3)], [1]],
+      ["twice", [zlib.gzipSync("sk-planted sk-planted")], [2]],
+    ];
+  for (const [name, pieces, expected] of rows) {
+    await t.step(name, async () => {
+      const counts: number[] = [];
+      const isPlain = name.startsWith("as");
+      const { body } = watchedBody(pieces, { isPart: isPlain, onEcho: (count) => counts.push(count) > 0 });
+      while (!body.done) {
+        await body.fill();
+        body.take();
+      }
+      assertEquals(counts, expected);
+    });
+  }
+  await t.step("in an extension", async () => {
+    const counts: number[] = [];
+    const framing = new TextEncoder().encode(`${bytes.length.toString(16)};x=sk-planted-and-more\r\n`);
+    const clean = zlib.gzipSync("clean");
+    const piece = new Uint8Array([...framing, ...clean]);
+    const { inner, body } = watchedBody([piece], { onEcho: (count) => counts.push(count) > 0 });
+    Object.assign(inner, { content: [{ start: framing.length, end: piece.length }] });
+    await body.fill();
+    assertEquals([counts, body.take().length], [[1], piece.length]);
+  });
+  await t.step("and decodes no trailer", async () => {
+    const piece = zlib.gzipSync("clean");
+    const trailer = new TextEncoder().encode("X-Trailer: a");
+    const { inner, body } = watchedBody([new Uint8Array([...piece, ...trailer])]);
+    Object.assign(inner, {
+      content: [{ start: 0, end: piece.length }, {
+        start: piece.length,
+        end: piece.length + trailer.length,
+        isTrailer: true,
+      }],
+    });
+    await body.fill();
+    assertEquals(body.take().length, piece.length + trailer.length);
+  });
+});
+
+Deno.test("WatchedBody holds what has begun within 256 KiB, in the bytes as they are too", async () => {
+  for (const [length, isHeld] of [[262_144, true], [262_145, false]] as const) {
+    const piece = new TextEncoder().encode("sk-pla".padStart(length, "x"));
+    const { body, releases } = watchedBody([piece, new TextEncoder().encode("net")], { isPart: true });
+    await body.fill();
+    assertEquals([body.take().length, releases()], isHeld ? [0, 1] : [length, 0]);
+    await body.fill();
+    assertEquals(body.take().length, isHeld ? length + 3 : 3);
+    body.drop();
+  }
+});
+
+Deno.test("WatchedBody lets go what it holds when more does not come in time", async () => {
+  const piece = new TextEncoder().encode("x sk-pla");
+  let late = () => {};
+  const inner = new PiecesBody([piece, piece]);
+  const body = new WatchedBody(inner, () => zlib.createGunzip(), {
+    needles: new Needles(["sk-planted"]),
+    deadlines: {
+      start: (_ms, pass) => {
+        late = pass;
+        return { restart: () => {}, stop: () => {} };
+      },
+    },
+    onEcho: () => true,
+    isPart: true,
+  });
+  await body.fill();
+  assertEquals(body.take().length, 0);
+  let releases = 0;
+  inner.release = () => void releases++;
+  const gate = Promise.withResolvers<boolean>();
+  inner.fill = () => gate.promise;
+  const filled = body.fill();
+  late();
+  assertEquals([await filled, body.take().length], [true, 8]);
+  body.release(); // not while more is waited for
+  assertEquals(releases, 0);
+  gate.resolve(false);
+  assertEquals(await body.fill(), false);
+  body.drop();
+});
