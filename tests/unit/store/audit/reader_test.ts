@@ -208,6 +208,21 @@ Deno.test("readRecords() holds so many characters of the newest, and one record 
   }
 });
 
+Deno.test("readRecords() begins in the file in which a time is", async () => {
+  await using folder = await tempFolder();
+  const path = await threeFiles(folder.path);
+  const end = await endOf(path);
+  for (const port of [0, 10, 15, 20, 29, 30, 39]) {
+    for (const limit of [undefined, 100]) {
+      const ports = await portsOf(
+        readRecords({ path, kept: 2, end }, { sinceMs: record(port).timeMs }, limit),
+      );
+      const first = Math.max(port, 10);
+      assertEquals([ports.length, ports[0], ports.at(-1)], [40 - first, first, 39]);
+    }
+  }
+});
+
 Deno.test("readRecords() reads little of a long file when it is asked for what is new", async (t) => {
   await using folder = await tempFolder();
   const path = `${folder.path}/audit.jsonl`;

@@ -133,6 +133,7 @@ Deno.test("Hosts.look() forgets the long dead up to the last that it watches, an
   const look = async (ids: readonly string[]) => {
     answers.push(ids.map((id) => other(id)));
     await hosts.look();
+    assertEquals(asked.at(-2)?.parameters, ["default", "m"]);
     const { sql, parameters } = asked.at(-1) ?? { sql: "", parameters: [] };
     assertStringIncludes(sql, "DELETE FROM slicer_proxy.hosts");
     return [parameters.at(-1), sql.includes("id > $2 AND id <= $3")];
