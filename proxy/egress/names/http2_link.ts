@@ -120,17 +120,12 @@ export class Http2Link implements Way {
     const authority = port === 443 ? formatHost(host) : `${formatHost(host)}:${port}`;
     const head = { method: "POST", scheme: "https", authority, path, protocol: undefined, fields };
     const stream = await connection.openStream(() => head, { signal });
-    const cut = () => stream.reset(H2.CANCEL);
-    signal.addEventListener("abort", cut);
     try {
-      signal.throwIfAborted();
-      await stream.write(query, true);
-      const answer = await orAborted(readAnswer(stream), signal);
+      const answer = await orAborted(askStream(stream, query), signal);
       if (!isAnswer(answer)) throw new FailedLookup("garbage", "it answers another question");
       return answer;
     } finally {
-      signal.removeEventListener("abort", cut);
-      cut(); // nothing when it is over already
+      stream.reset(H2.CANCEL); // nothing when it is over already
     }
   }
 
@@ -146,7 +141,8 @@ export class Http2Link implements Way {
   }
 }
 
-async function readAnswer(stream: Http2ClientStream): Promise<Uint8Array> {
+async function askStream(stream: Http2ClientStream, query: Uint8Array): Promise<Uint8Array> {
+  await stream.write(query, true);
   let response = await stream.response();
   while (response.status < 200) response = await stream.response();
   const type = response.fields.find(({ key }) => key === "content-type")?.value;

@@ -51,7 +51,6 @@ export async function openServerSocket(
     const addresses = isIpLiteral(options.host)
       ? [options.host]
       : await orAborted(options.systemResolve(options.host), signal);
-    signal.throwIfAborted();
     const { connection: tcp } = await race(interleave(addresses), {
       connect: (hostname, cancelled) => Deno.connect({ hostname, port: options.port, signal: cancelled }),
       discard: closeQuietly,

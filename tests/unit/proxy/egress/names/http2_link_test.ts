@@ -10,6 +10,8 @@ import { SocketStream } from "../../../../../proxy/streams/socket_stream.ts";
 import { holdTimers } from "../../../../support/held_timers.ts";
 import { type Http2Upstream, startHttp2Upstream } from "../../../../support/http2_upstream.ts";
 import { soon, startSilentPeer, waitUntil } from "../../../../support/sockets.ts";
+import { parseFrameLine } from "../../../../wire/http2/frame_text.ts";
+import { makePipe, settle } from "../../../../wire/pipe.ts";
 import { watchSignal } from "../../../../support/watched_signal.ts";
 
 const NEVER = new AbortController().signal;
@@ -166,12 +168,13 @@ Deno.test("ask() puts questions on one connection, and on another when that has 
 
 Deno.test("ask() does not ask again about what was no answer on a connection that was there", async () => {
   await using s = await stage(async (stream, nth) => {
-    if (nth === 0) await say(stream, 1);
-    else stream.respond({ status: 500, fields: [] }, true);
+    if (nth === 1) stream.respond({ status: 500, fields: [] }, true);
+    else await say(stream, nth);
   });
   await s.ask();
   assertEquals(await kindOf(s.ask()), "servfail");
-  assertEquals([s.upstream.requests.length, s.upstream.connections], [2, 1]);
+  assertEquals(await s.ask(), [2]);
+  assertEquals(s.upstream.connections, 1, "and the connection is as good as before");
 });
 
 Deno.test("ask() tries to connect once, and the next question anew", async () => {
@@ -219,6 +222,26 @@ Deno.test("ask() that is given up is cut, and its connection left when nothing w
   assertEquals(s.upstream.requests.length, 1, "it is not asked again");
   assertEquals(await s.ask(), [1]);
   assertEquals(s.upstream.connections, 2);
+});
+
+Deno.test("ask() gives up a question that the server does not let through", async () => {
+  const [far, stream] = makePipe();
+  await far.write(parseFrameLine("SETTINGS INITIAL_WINDOW_SIZE=1"));
+  const server = { scheme: "https", host: "dns.test", port: 443, path: "/" } as const;
+  const link = new Http2Link(
+    server,
+    new Deadlines(),
+    () => Promise.resolve({ stream, reader: new ByteReader(stream), protocol: "h2" }),
+  );
+  const gone = watchSignal();
+  const asking = link.ask(exchange, gone.signal);
+  await settle();
+  gone.abort(new Error("given up"));
+  await assertRejects(() => soon("the end", asking), Error, "given up");
+  assertEquals(gone.listeners, 0);
+  link[Symbol.dispose]();
+  far.close();
+  await settle();
 });
 
 Deno.test("ask() that is given up on a connection that was there is not asked again", async () => {

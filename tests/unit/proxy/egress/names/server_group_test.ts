@@ -39,7 +39,7 @@ const good = (address: string): Rule => (asked) => reply(asked, { answers: [a(as
 const says = (rcode: number): Rule => (asked) => reply(asked, { rcode });
 
 function stage(scheme: "udp" | "tcp", ...rules: readonly Rule[]): Stage {
-  const timers: HeldTimers = holdTimers(FIRST_MS, SECOND_MS, THIRD_MS, REST_MS);
+  const timers: HeldTimers = holdTimers(FIRST_MS, SECOND_MS, THIRD_MS, REST_MS, 1);
   const servers = rules.map((rule) => startNameServer(rule));
   const log: string[] = [];
   let nowMs = 1_000_000;
@@ -104,6 +104,10 @@ Deno.test("ask() takes no longer than it may, and nothing of what is left is los
     await s.silence(0, 2, REST_MS);
     assertEquals(await kindOf(asking), "timeout");
     assertEquals(asked(s), [2]);
+  });
+  await t.step("there was next to none", async () => {
+    await using s = stage("udp", good("10.0.0.1"));
+    assertEquals(await s.ask("up.test", 1), ["10.0.0.1"]);
   });
   await t.step("there was none", async () => {
     await using s = stage("udp", good("10.0.0.1"));
