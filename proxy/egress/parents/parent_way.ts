@@ -151,7 +151,6 @@ export class ParentWay {
         place: formatHostPort(asked),
         limits: this.#options.limits,
       });
-      if (signal.aborted) throw signal.reason;
       return { line, first };
     } catch (error) {
       cut();
