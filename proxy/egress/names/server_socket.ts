@@ -86,7 +86,6 @@ async function startTls(
     return wrap(tls, alpnProtocol ?? undefined);
   } catch (error) {
     closeQuietly(tls ?? tcp);
-    if (signal.aborted) throw signal.reason;
     throw upstreamTlsError(host, error);
   } finally {
     signal.removeEventListener("abort", cut);

@@ -80,6 +80,7 @@ export class ParentWay {
    * @throws ProxyError `upstream.*` with a reason of the parent, or the signal's reason
    */
   async reach(asked: Asked, signal: AbortSignal): Promise<Line> {
+    this.#checkRefusal(asked);
     return await this.#inTime(asked, signal, (cancelled) => this.#reach(asked, cancelled));
   }
 
@@ -90,6 +91,7 @@ export class ParentWay {
    * @throws as {@linkcode reach}
    */
   async tunnel(asked: Asked, hosts: readonly string[], signal: AbortSignal): Promise<Tunnel> {
+    this.#checkRefusal(asked);
     const { admission, limits, onDeadChoice } = this.#options;
     const place = `${formatHostPort(asked)} by ${formatParent(asked.parent)}`;
     const tried = this.#winners.order(place, interleave(hosts)).slice(0, MAX_ASKED);
@@ -135,9 +137,13 @@ export class ParentWay {
     this.#refusedUntil.set(loginOf(parent), performance.now() + REFUSED_MS);
   }
 
-  #isRefused({ parent, ...place }: Asked): boolean {
+  /** What is refused here was not refused by the parent again: its time goes on to its end. */
+  #checkRefusal({ parent, ...place }: Asked): void {
     const until = [this.#refusedUntil.get(loginOf(parent)), this.#refusedThere.get(placeOf(parent, place))];
-    return until.some((each) => each !== undefined && each > performance.now());
+    if (!until.some((each) => each !== undefined && each > performance.now())) return;
+    throw parentError(formatHostPort(place), "parent-auth", {
+      words: "it has just refused the user and password that it gets, and is not asked again so soon",
+    });
   }
 
   async #ask(asked: Asked, host: string, signal: AbortSignal): Promise<Tunnel> {
@@ -163,11 +169,6 @@ export class ParentWay {
   async #reach(asked: Asked, signal: AbortSignal): Promise<Line> {
     const { parent, client } = asked;
     const { connector } = this.#options;
-    if (this.#isRefused(asked)) {
-      throw parentError(formatHostPort(asked), "parent-auth", {
-        words: "it has just refused the user and password that it gets, and is not asked again so soon",
-      });
-    }
     try {
       const addresses = await this.#addressesOf(asked, signal);
       const { host, port } = parent;

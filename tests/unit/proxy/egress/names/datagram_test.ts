@@ -52,6 +52,16 @@ Deno.test("askByDatagram() reads 512 bytes of an answer", async () => {
   assertEquals((await ask(server))?.length, 512);
 });
 
+Deno.test("askByDatagram() asks from a port that the system picks", async () => {
+  const socket = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+  const asking = ask({ port: (socket.addr as Deno.NetAddr).port });
+  const [, from] = await socket.receive();
+  assertEquals((from as Deno.NetAddr).port > 1_023, true);
+  await socket.send(ANSWER, from);
+  await asking;
+  socket.close();
+});
+
 Deno.test("askByDatagram() asks over IPv6", async () => {
   await using server = serve([ANSWER], "::1");
   assertEquals(await ask(server, NEVER, "::1"), ANSWER);

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Deadlines } from "../../../../../core/deadlines.ts";
+import { NAME_LIMITS } from "../../../../../core/limits.ts";
 import { FailedLookup } from "../../../../../proxy/egress/names/failed_lookup.ts";
 import { parseNameServer } from "../../../../../proxy/egress/names/name_server.ts";
 import { ServerClient, type ServerClientOptions } from "../../../../../proxy/egress/names/server_client.ts";
@@ -181,6 +182,7 @@ Deno.test("a connection for HTTPS has five seconds to come about", async () => {
 });
 
 Deno.test("over TLS the protocol is offered by its name, and the certificate verified for the server's", async () => {
+  using _ = holdTimers(NAME_LIMITS.idleMs);
   const { caPem, issue } = await upstreamAuthority();
   const { certPem: cert, keyPem: key } = await issue(["dns.test"]);
   const listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert, key, alpnProtocols: ["dot"] });
