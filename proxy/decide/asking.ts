@@ -70,7 +70,6 @@ export async function waitForPerson(
     );
   }
   const { promise: ended, reject } = Promise.withResolvers<never>();
-  ended.catch(() => {}); // it may end when nobody waits any more
   const waiting = asks.hold(ask);
   const deadline = deadlines.start(
     timeoutMs,

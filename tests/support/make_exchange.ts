@@ -70,6 +70,8 @@ export interface MadeExchange {
   readonly answers: readonly WholeAnswer[];
   readonly informed: readonly ResponseHead[];
   readonly cuts: readonly unknown[];
+  /** How the client was watched: whether more of its body may be read ahead. */
+  readonly watches: readonly boolean[];
   /** The client goes away. Nothing where nobody watches. */
   goAway(why?: ProxyError): void;
 }
@@ -79,6 +81,7 @@ export function makeExchange(context: ProxyContext, made: MadeRequest = {}): Mad
   const answers: WholeAnswer[] = [];
   const informed: ResponseHead[] = [];
   const cuts: unknown[] = [];
+  const watches: boolean[] = [];
   let goAway: (why?: ProxyError) => void = () => {};
   const request: Partial<IncomingRequest> = {
     head: {
@@ -87,7 +90,10 @@ export function makeExchange(context: ProxyContext, made: MadeRequest = {}): Mad
       ...made.head,
     },
     body: made.body ?? new PiecedBody([]),
-    watch: (onGone) => goAway = onGone,
+    watch: (onGone, mayReadAhead = false) => {
+      goAway = onGone;
+      watches.push(mayReadAhead);
+    },
     inform: (head) => Promise.resolve(void informed.push(head)),
     answer: (whole) => Promise.resolve(void answers.push(whole)),
     cut: (why) => void cuts.push(why),
@@ -102,7 +108,7 @@ export function makeExchange(context: ProxyContext, made: MadeRequest = {}): Mad
       request: request as IncomingRequest,
       startedAt: context.clock.monotonic(),
     },
-    ...{ answers, informed, cuts },
+    ...{ answers, informed, cuts, watches },
     goAway: (why) => goAway(why),
   };
 }

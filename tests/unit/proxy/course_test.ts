@@ -32,7 +32,10 @@ Deno.test("toUpstreamError() takes each way in which a connection breaks for a b
     ]);
   }
   const own = new ProxyError("upstream.timeout", "x");
-  for (const other of [own, new TypeError("x"), new errors.PermissionDenied("x"), "text", undefined]) {
+  const lateAlert = new ProxyError("upstream.closed", "received fatal alert: CertificateRequired");
+  for (
+    const other of [own, lateAlert, new TypeError("x"), new errors.PermissionDenied("x"), "text", undefined]
+  ) {
     assertStrictEquals(toUpstreamError(other, "up.test"), other);
   }
 });

@@ -173,17 +173,17 @@ Deno.test("linger() reads on until the client ends, or its time is over, and the
     const open: OpenSession = { ...session, stream, reader: new ByteReader(stream) };
     let isOver = false;
     const lingered = linger(open).then(() => isOver = true);
-    return { client, stream, deadlines, lingered, isOver: () => isOver };
+    return { client, stream, deadlines, lingered, isOver: () => isOver, reader: open.reader };
   };
   await t.step("until the client ends", async () => {
-    const { client, stream, deadlines, lingered, isOver } = begin();
+    const { client, stream, deadlines, lingered, isOver, reader } = begin();
     for (let i = 0; i < 5; i++) await client.write(new Uint8Array(100_000));
     await settle();
     assertEquals([isOver(), stream.ended, client.unread, deadlines.left], [false, "half", 0, [3_000]]);
     assertEquals(await client.read(new Uint8Array(1)), null); // the client sees the end at once
     client.close();
     await lingered;
-    assertEquals([stream.ended, deadlines.left], ["half", []]);
+    assertEquals([stream.ended, deadlines.left, reader.size], ["half", [], 0]); // and keeps nothing of it
   });
   await t.step("until its time is over", async () => {
     const { stream, deadlines, lingered } = begin();

@@ -18,7 +18,7 @@ function setUp(rule: Partial<RuleInput> = {}, made: MadeRequest = {}) {
   const [asks, deadlines, clock] = [new AskBook(), new FakeDeadlines(), new FakeClock()];
   const context = { ...engine.context, asks, deadlines, clock };
   const stored = policy.allow("one", { host: "up.test", ask: true, ...rule });
-  const { exchange, goAway } = makeExchange(context, { lines: ["Host: up.test"], ...made });
+  const { exchange, goAway, watches } = makeExchange(context, { lines: ["Host: up.test"], ...made });
   const client = policy.clientByToken(TOKEN);
   assert(client);
   const again = () => admit(exchange, client, parseTarget(exchange.request.head, exchange.session.tunnel));
@@ -36,7 +36,7 @@ function setUp(rule: Partial<RuleInput> = {}, made: MadeRequest = {}) {
   };
   const dispose = () => engine[Symbol.asyncDispose]();
   return {
-    ...{ engine, policy, context, asks, deadlines, clock, rule: stored, exchange, client, goAway },
+    ...{ engine, policy, context, asks, deadlines, clock, rule: stored, exchange, client, goAway, watches },
     ...{ again, begin, assertOver, [Symbol.asyncDispose]: dispose },
   };
 }
@@ -70,7 +70,7 @@ Deno.test("askFirst() shows what is asked for, and goes on when a person approve
     ...{ id: ask.id, client: "one", ruleId: made.rule.id, method: "POST", scheme: "https", host: "up.test" },
     ...{ port: 443, path: "/a", query: "b=c", sinceMs, untilMs: sinceMs + 300_000 },
   });
-  assertEquals(made.deadlines.left, [300_000]);
+  assertEquals([made.deadlines.left, made.watches], [[300_000], [true]]);
   assertEquals(made.asks.settle(ask.id, "approved"), true);
   const admitted = await waits;
   assertEquals("refusal" in admitted ? admitted.refusal.reason : admitted.rule.id, made.rule.id);
