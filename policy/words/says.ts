@@ -106,7 +106,7 @@ export function parseSays(text: string): Said {
   for (const piece of text.split(" ")) {
     const colon = piece.indexOf(":");
     const rest = piece.slice(colon + 1);
-    const kind = piece.slice(0, Math.max(colon, 0));
+    const kind = colon === -1 ? "" : piece.slice(0, colon);
     if (isKind(kind)) content[kind] = parseContent(kind, rest);
     else if (kind === "query") {
       const { name, value } = readCondition(rest);

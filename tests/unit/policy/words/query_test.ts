@@ -3,7 +3,7 @@ import { ProxyError } from "../../../../core/errors.ts";
 import { decideRequest } from "../../../../policy/decide.ts";
 import { explainDenial } from "../../../../policy/explain.ts";
 import { parseRule, type RuleSpec } from "../../../../policy/rule.ts";
-import { coversQuery, parseQueryCondition } from "../../../../policy/words/query.ts";
+import { coversQuery, pairsOf, parseQueryCondition } from "../../../../policy/words/query.ts";
 import { Replayer } from "../../../../policy/replay.ts";
 import { formatSays, parseSays, queryOf } from "../../../../policy/words/says.ts";
 import { makeRecord } from "../../../support/make_record.ts";
@@ -21,6 +21,7 @@ Deno.test("parseQueryCondition() gives one spelling", async (t) => {
     ["q=é", "q=%C3%A9"],
     ["q=", "q="],
     ["a[]=1", "a%5B%5D=1"],
+    [`a=${"b".repeat(1_022)}`, `a=${"b".repeat(1_022)}`],
   ];
   for (const [text, expected] of rows) {
     await t.step(text, () => {
@@ -33,6 +34,16 @@ Deno.test("parseQueryCondition() gives one spelling", async (t) => {
       assertThrows(() => parseQueryCondition(text), ProxyError);
     });
   }
+});
+
+Deno.test("pairsOf() takes a query apart as it was sent", () => {
+  assertEquals(pairsOf("=x&a&b=1=2&c%3d=+%2B&"), [
+    { name: "", value: "x" },
+    { name: "a", value: "" },
+    { name: "b", value: "1=2" },
+    { name: "c=", value: " +" },
+    { name: "", value: "" },
+  ]);
 });
 
 Deno.test("coversQuery() wants exactly the parameter, under no other spelling another", async (t) => {
@@ -189,6 +200,7 @@ Deno.test("Replayer judges conditions on the query by what the record says, and 
 Deno.test("a rule that denies falls on every spelling of its query", async (t) => {
   const rules = [
     makeRule("deny", { host: HOST, deny: true, query: ["service=git-receive-pack"] }),
+    makeRule("semicolon", { host: HOST, deny: true, query: ["x=a%3Bb"] }),
     makeRule("any", { host: HOST }),
   ];
   const rows: readonly [string | undefined, string][] = [
@@ -202,6 +214,8 @@ Deno.test("a rule that denies falls on every spelling of its query", async (t) =
     ["service=%2567it-receive-pack", "rule-denied"],
     ["service=Git-Receive-Pack", "rule-denied"],
     ["x=service=git-receive-pack", "any"],
+    ["x=a;b", "rule-denied"],
+    ["x=a", "any"],
   ];
   for (const [query, expected] of rows) {
     await t.step(String(query), () => {
