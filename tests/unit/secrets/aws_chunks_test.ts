@@ -22,7 +22,9 @@ class TestRoom {
   }
 }
 
-function signer({ hasTrailer = false, room = new TestRoom(), signText = () => Promise.resolve(NEW) } = {}) {
+function signer(
+  { hasTrailer = false, room = new TestRoom(), signText = (_text: string) => Promise.resolve(NEW) } = {},
+) {
   return new ChunkSigner({
     seed: OLD,
     longDate: "20260102T000000Z",
@@ -87,6 +89,52 @@ Deno.test("ChunkSigner lets nothing leave before its chunk or trailer is whole",
   let left = "";
   for (const byte of bytes(body)) left += text(await one.push(new Uint8Array([byte])));
   assertEquals([left, room.held], [body.replaceAll(OLD, NEW), 0]);
+});
+
+Deno.test("ChunkSigner waits for the rest of a line that may still be one", async () => {
+  assertEquals((await signer().push(bytes("a".repeat(255)))).length, 0);
+  const trailer = `0${HEAD}a:${"b".repeat(4_093)}`;
+  assertEquals(text(await signer({ hasTrailer: true }).push(bytes(trailer))), `0;chunk-signature=${NEW}\r\n`);
+  const field = `a:${"b".repeat(4_096 - 94)}\r\n`; // with the signature's line 4,096 bytes
+  const line = `x-amz-trailer-signature:${OLD}\r\n`;
+  assertEquals(field.length + line.length, 4_096);
+  const whole = `0${HEAD}${field}${line}\r\n`;
+  assertEquals(text(await signer({ hasTrailer: true }).push(bytes(whole))), whole.replaceAll(OLD, NEW));
+  const more = whole.replace("a:", "a:b");
+  await assertRejects(() => signer({ hasTrailer: true }).push(bytes(more)), ProxyError, "line is too long");
+});
+
+Deno.test("ChunkSigner signs each chunk over the one before, and a trailer over its fields as AWS writes them", async () => {
+  const signed: string[] = [];
+  const signText = (text: string) => {
+    signed.push(text);
+    return Promise.resolve(String(signed.length).repeat(64));
+  };
+  const one = signer({ hasTrailer: true, signText });
+  const body = `2000${HEAD}${
+    "a".repeat(8_192)
+  }\r\n0${HEAD}B-Name:  v w \r\na:x\r\nX-Amz-Trailer-Signature: ${OLD}\r\n\r\n`;
+  let out = "";
+  for (const at of [0, 100, 8_000, 8_500]) {
+    out += text(
+      await one.push(
+        bytes(body.slice(at, at === 0 ? 100 : at === 100 ? 8_000 : at === 8_000 ? 8_500 : undefined)),
+      ),
+    );
+  }
+  const places = [...out.matchAll(/([123])\1{63}/g)].map(([all]) => all.charAt(0));
+  assertEquals([places, out.length, out.includes(OLD)], [["1", "2", "3"], body.length, false]);
+  const sha = async (content: string) =>
+    [...new Uint8Array(await crypto.subtle.digest("SHA-256", bytes(content)))].map((byte) =>
+      byte.toString(16).padStart(2, "0")
+    ).join("");
+  const place = ["20260102T000000Z", "20260102/eu-west-1/s3/aws4_request"];
+  const empty = await sha("");
+  assertEquals(signed.map((each) => each.split("\n")), [
+    ["AWS4-HMAC-SHA256-PAYLOAD", ...place, OLD, empty, await sha("a".repeat(8_192))],
+    ["AWS4-HMAC-SHA256-PAYLOAD", ...place, "1".repeat(64), empty, empty],
+    ["AWS4-HMAC-SHA256-TRAILER", ...place, "2".repeat(64), await sha("b-name:v w\na:x\n")],
+  ]);
 });
 
 Deno.test("ChunkSigner.end() wants the last chunk", async () => {

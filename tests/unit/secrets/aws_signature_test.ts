@@ -98,6 +98,121 @@ Deno.test("readSignature() refuses what cannot be signed anew, and says what to 
   });
 });
 
+Deno.test("readSignature(): what the body's field says, in each of its forms", async (t) => {
+  const hash = "0123456789abcdef".repeat(4);
+  const rows: readonly (readonly [said: string, payload: unknown])[] = [
+    [hash, { kind: "said", value: hash }],
+    ["UNSIGNED-PAYLOAD", { kind: "said", value: "UNSIGNED-PAYLOAD" }],
+    ["STREAMING-UNSIGNED-PAYLOAD-TRAILER", { kind: "said", value: "STREAMING-UNSIGNED-PAYLOAD-TRAILER" }],
+    ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD", {
+      kind: "chunks",
+      value: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+      hasTrailer: false,
+    }],
+    ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", {
+      kind: "chunks",
+      value: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+      hasTrailer: true,
+    }],
+  ];
+  for (const [said, payload] of rows) {
+    await t.step(said, () => {
+      const signature = read(GOOD, undefined, { "x-amz-content-sha256": said });
+      assertEquals("why" in signature ? signature.why : signature.payload, payload);
+    });
+  }
+  const why = (signature: ReturnType<typeof read>) => "why" in signature ? signature.why : "it was taken";
+  await t.step("SigV4a", () => {
+    const said = { "x-amz-content-sha256": "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD" };
+    assertStringIncludes(why(read(GOOD, undefined, said)), "AWS_AUTH_SCHEME_PREFERENCE=sigv4");
+  });
+  await t.step("said twice", () => {
+    const twice = (other: string) =>
+      readSignature({
+        query: undefined,
+        fields: [GOOD, hash, other].map((value, i) => ({
+          key: i === 0 ? "authorization" : "x-amz-content-sha256",
+          value,
+        })),
+      });
+    assertEquals("why" in twice(hash), false);
+    assertStringIncludes(why(twice("a".repeat(64))), "x-amz-content-sha256 is not as");
+  });
+  await t.step("in a presigned URL", () => {
+    const presigned = (query: string, more = {}) => {
+      const signature = read(undefined, query, more);
+      return "why" in signature ? signature.why : signature.payload;
+    };
+    assertEquals(presigned(`${PRESIGNED}&x-amz-content-SHA256=${hash}`), { kind: "said", value: hash });
+    assertEquals(presigned(PRESIGNED, { "x-amz-content-sha256": hash }), { kind: "said", value: hash });
+    assertEquals(presigned(PRESIGNED.replace("%2Fs3%2F", "%2Fsts%2F")), { kind: "unsaid" });
+    assertEquals(
+      presigned(`${PRESIGNED}&x-amz-content-sha256=STREAMING-AWS4-HMAC-SHA256-PAYLOAD`),
+      "the chunks of a body cannot be signed by a presigned URL",
+    );
+    assertStringIncludes(String(presigned(`${PRESIGNED}&x-amz-content-sha256=x`)), "cannot be read");
+  });
+});
+
+Deno.test("readSignature(): each part within its bounds", async (t) => {
+  const isTaken = (signature: ReturnType<typeof read>) => !("why" in signature);
+  const headers = (count: number) => Array.from({ length: count }, (_, i) => `h${i}`).join(";");
+  const rows: readonly (readonly [name: string, signature: ReturnType<typeof read>, isTaken: boolean])[] = [
+    ["128 signed headers", read(GOOD.replace("host;x-amz-date", headers(128))), true],
+    ["129", read(GOOD.replace("host;x-amz-date", headers(129))), false],
+    ["a header of 128 letters", read(GOOD.replace("x-amz-date", "h".repeat(128))), true],
+    ["of 129", read(GOOD.replace("x-amz-date", "h".repeat(129))), false],
+    ["a header in capitals", read(GOOD.replace("x-amz-date", "X-Amz-Date")), false],
+    ["a region of 64", read(GOOD.replace("eu-west-1", "r".repeat(64))), true],
+    ["of 65", read(GOOD.replace("eu-west-1", "r".repeat(65))), false],
+    ["a service of 64", read(GOOD.replace("/s3/", `/${"s".repeat(64)}/`)), true],
+    ["of 65", read(GOOD.replace("/s3/", `/${"s".repeat(65)}/`)), false],
+    ["a service in capitals", read(GOOD.replace("/s3/", "/S3/")), false],
+    ["a short date", read(GOOD.replace("20260102", "2026010")), false],
+    ["no id", read(GOOD.replace("AKIASLICERPROXYDUMMY/", "")), false],
+    ["an id of 12 parts", read(GOOD.replace("AKIASLICERPROXYDUMMY", "a/".repeat(11) + "a")), true],
+    ["of 13", read(GOOD.replace("AKIASLICERPROXYDUMMY", "a/".repeat(12) + "a")), false],
+    ["no credential", read(GOOD.replace("Credential", "Other")), false],
+    ["no signature", read(GOOD.replace("Signature=", "Other=")), false],
+    ["a signature that is no hex", read(GOOD.replace(SIGNATURE, "g".repeat(64))), false],
+    ["a part without =", read(`${GOOD}, x`), false],
+    ["the scheme alone", read("AWS4-HMAC-SHA256"), false],
+    ["a URL without its date", read(undefined, PRESIGNED.replace("X-Amz-Date", "Date")), false],
+    ["with a date that is none", read(undefined, PRESIGNED.replace("20260102T03", "20261302T03")), false],
+    ["without its headers", read(undefined, PRESIGNED.replace("X-Amz-SignedHeaders", "X")), false],
+    ["without its credential", read(undefined, PRESIGNED.replace("X-Amz-Credential", "X")), false],
+    ["without its signature", read(undefined, PRESIGNED.replace("X-Amz-Signature", "X")), false],
+    ["with an end of 8 digits", read(undefined, PRESIGNED.replace("Expires=60", "Expires=10000000")), false],
+    ["in lower case", read(undefined, PRESIGNED.replaceAll("X-Amz-", "x-amz-")), true],
+  ];
+  for (const [name, signature, expected] of rows) {
+    await t.step(name, () => assertEquals(isTaken(signature), expected));
+  }
+  await t.step("for how long a URL is good", () => {
+    const expires = (query: string) => {
+      const signature = read(undefined, query);
+      return "why" in signature ? signature.why : signature.expiresS;
+    };
+    assertEquals([
+      expires(PRESIGNED.replace("&X-Amz-Expires=60", "")),
+      expires(PRESIGNED.replace("Expires=60", "Expires=604800")),
+      expires(PRESIGNED.replace("Expires=60", "Expires=604801")),
+      expires(PRESIGNED.replace("Expires=60", "Expires=1")),
+    ], [300, 604_800, 604_800, 1]);
+  });
+  await t.step("signatures of version 2, by each sign of one", () => {
+    for (
+      const [authorization, query] of [["AWS x", ""], ["AWS3-HTTPS x", ""], [undefined, "Signature=x"], [
+        undefined,
+        "AWSAccessKeyId=x",
+      ]] as const
+    ) {
+      const signature = read(authorization, query);
+      assertStringIncludes("why" in signature ? signature.why : "", "version 2");
+    }
+  });
+});
+
 Deno.test("readQuery() keeps what was sent beside what it means", () => {
   assertEquals(readQuery("a=b+c%2B&&d&e==f"), [
     { raw: "a=b+c%2B", name: "a", value: "b c+" },
@@ -133,6 +248,14 @@ Deno.test("allowedPayloads() lets STS say who one is, and give out no keys", asy
   );
   await t.step("a query for keys", () => assertEquals(of("sts", "Action=GetSessionToken"), []));
   await t.step("both", () => assertEquals(of("sts", "Action=GetCallerIdentity&action=GetSessionToken"), []));
+  await t.step("a session's token in a field of S3 Express, and of nothing else", () => {
+    const fields = [{ key: "x-amz-s3session-token", value: "x" }];
+    const found = allowedPayloads(signed("s3express"), { query: undefined, fields }, false);
+    assertStringIncludes(found && "why" in found ? found.why : "", "S3 Express would give");
+    assertEquals(allowedPayloads(signed("s3"), { query: undefined, fields }, false), undefined);
+    assertEquals(of("s3express"), undefined);
+    assertEquals(of("s3", "session"), undefined);
+  });
   await t.step("a session of S3 Express", () => {
     const found = of("s3express", "session");
     assertStringIncludes(found && "why" in found ? found.why : "", "AWS_S3_DISABLE_EXPRESS_SESSION_AUTH");

@@ -4,6 +4,7 @@ import { AWS } from "../../../secrets/kind_aws.ts";
 import { injectedForms } from "../../../secrets/injected_forms.ts";
 import type { ProviderRequest, ProviderResponse } from "../../../secrets/provider_call.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
+import { type ScriptedAnswer, scriptedContext } from "./scripted_call.ts";
 import { Rig } from "./support.ts";
 
 const KEYS = { access_key_id: "AKIAREALREALREALREAL", secret_access_key: "real/secret+key" };
@@ -40,6 +41,14 @@ Deno.test("aws: values in every documented form", async (t) => {
       duration: 3_600,
       external_id: "id-1",
     }],
+    ["a role's shortest and its longest time", { ...ROLE, duration: "43200" }, { ...ROLE, duration: 43_200 }],
+    ["every field of its own", {
+      ...{ ...ROLE, session_token: "t", expires_at: now + 1_000, external_id: "ab", duration: "15m" },
+      ...{ region: "eu-west-1", sts_endpoint: "https://sts.test/x" },
+    }, {
+      ...{ ...ROLE, session_token: "t", expires_at: now + 1_000, external_id: "ab", duration: 900 },
+      ...{ region: "eu-west-1", sts_endpoint: "https://sts.test/x" },
+    }],
     ["a role's seconds", { ...ROLE, duration: 900, region: "eu-west-1" }, {
       ...ROLE,
       duration: 900,
@@ -71,6 +80,12 @@ Deno.test("aws: a value of the wrong shape says which field, and never shows wha
     [{ ...ROLE, duration: 899 }, "its duration"],
     [{ ...ROLE, duration: 43_201 }, "its duration"],
     [{ ...ROLE, duration: "soon" }, "its duration"],
+    [{ ...ROLE, duration: 900.5 }, "its duration is not from 15m to 12h"],
+    [{ ...ROLE, duration: "1000000" }, "its duration is not from 15m to 12h"],
+    [{ ...ROLE, external_id: "x" }, "its external_id is not of the form"],
+    [{ ...KEYS, secret_access_key: "slicerproxydummy/AKIASLICERPROXYDUMMY" }, "are the placeholders"],
+    [{ ...KEYS, region: "eu-west-1" }, "its region is for a role"],
+    [{ ...KEYS, sts_endpoint: "https://sts.test/" }, "its sts_endpoint is for a role"],
     [{ ...ROLE, region: "EU WEST" }, "its region"],
     [{ ...ROLE, sts_endpoint: "http://sts.example" }, "its sts_endpoint is no https URL"],
     [{ ...KEYS, access_key_id: "AKIASLICERPROXYDUMMY" }, "are the placeholders"],
@@ -205,4 +220,130 @@ Deno.test("aws: only where a role's keys are fetched is closed to clients", () =
     closed({ role_arn, region: "cn-north-1" }),
     path("https://sts.cn-north-1.amazonaws.com.cn/"),
   );
+});
+
+const NOW = Date.UTC(2026, 0, 2, 3, 4, 5);
+const xmlOf = (parts: Readonly<Record<string, string>>) =>
+  Object.entries(parts).map(([name, value]) => `<${name}> ${value} </${name}>`).join("");
+const ANSWER = { AccessKeyId: "ASIA1", SecretAccessKey: "s/1", SessionToken: "t+1" };
+
+/** One renewal of a role's keys. */
+async function assume(login: object, ...answers: readonly ScriptedAnswer[]) {
+  const context = scriptedContext(NOW, ...answers);
+  const parsed = AWS.parse(JSON.stringify({ ...ROLE, ...login }), NOW);
+  const made = await AWS.renew(parsed, context, "").then(({ token }) => token, (error) => error);
+  return { made, asked: context.asked };
+}
+
+Deno.test("aws: AssumeRole is asked for at the role's STS, signed for its region and with the session's keys", async () => {
+  const { asked } = await assume({ session_token: "tok" }, { body: xmlOf(ANSWER) });
+  const { authorization, ...headers } = Object.fromEntries(new Headers(asked[0]?.headers));
+  assertEquals([asked[0]?.method, asked[0]?.url, asked[0]?.body], [
+    "POST",
+    "https://sts.amazonaws.com/",
+    "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fteam%2Fvm&" +
+    "RoleSessionName=slicer-proxy&DurationSeconds=3600",
+  ]);
+  assertEquals(headers, {
+    "content-type": "application/x-www-form-urlencoded",
+    "x-amz-date": "20260102T030405Z",
+    "x-amz-security-token": "tok",
+  });
+  assertStringIncludes(authorization ?? "", "/20260102/us-east-1/sts/aws4_request");
+  const own = await assume({ region: "eu-west-1", sts_endpoint: "https://sts.test/x?y=1", duration: 900 }, {
+    body: xmlOf(ANSWER),
+  });
+  assertEquals(own.asked[0]?.url, "https://sts.test/x?y=1");
+  assertStringIncludes(own.asked[0]?.body ?? "", "DurationSeconds=900");
+  assertStringIncludes(new Headers(own.asked[0]?.headers).get("authorization") ?? "", "/eu-west-1/sts/");
+});
+
+Deno.test("aws: a role's keys end when STS says so, by our clock, and not after what was asked for", async (t) => {
+  const at = (ms: number) => new Date(NOW + ms).toISOString();
+  const date = (ms: number) => ({ date: new Date(NOW + ms).toUTCString() });
+  const rows: readonly (readonly [
+    name: string,
+    expiration: string,
+    headers: Record<string, string>,
+    leftMs: number,
+  ])[] = [
+    ["sooner", at(1_800_000), {}, 1_800_000],
+    ["later", at(7_200_000), {}, 3_600_000],
+    ["not said", "", {}, 3_600_000],
+    ["by a clock that is ahead", at(2_400_000), date(600_000), 1_800_000],
+    ["by one that is behind", at(1_200_000), date(-600_000), 1_800_000],
+  ];
+  for (const [name, Expiration, headers, leftMs] of rows) {
+    await t.step(name, async () => {
+      const { made } = await assume({}, { headers, body: xmlOf({ ...ANSWER, Expiration }) });
+      assertEquals(made.expiresAtMs, NOW + leftMs);
+      assertEquals(JSON.parse(made.token), {
+        accessKeyId: "ASIA1",
+        secretAccessKey: "s/1",
+        sessionToken: "t+1",
+      });
+    });
+  }
+  const { made } = await assume({ duration: 900 }, { body: xmlOf({ ...ANSWER, Expiration: at(7_200_000) }) });
+  assertEquals(made.expiresAtMs, NOW + 900_000);
+});
+
+Deno.test("aws: STS is asked once more by its own time, and no more than once", async () => {
+  const skewed = {
+    status: 403,
+    headers: { date: new Date(NOW + 600_000).toUTCString() },
+    body: "<Code>RequestTimeTooSkewed</Code>",
+  };
+  const good = await assume({}, skewed, { body: xmlOf(ANSWER) });
+  assertEquals(good.asked.map(({ headers }) => new Headers(headers).get("x-amz-date")), [
+    "20260102T030405Z",
+    "20260102T031405Z",
+  ]);
+  assertEquals(JSON.parse(good.made.token).accessKeyId, "ASIA1");
+  assertEquals((await assume({}, skewed, skewed, skewed)).asked.length, 2);
+  for (const headers of [{}, { date: new Date(NOW).toUTCString() }]) {
+    assertEquals((await assume({}, { ...skewed, headers })).asked.length, 1);
+  }
+  assertEquals((await assume({}, { ...skewed, body: "<Code>AccessDenied</Code>" })).asked.length, 1);
+});
+
+Deno.test("aws: a refusal is for good below 500 with a code that says so, and Retry-After is honoured", async () => {
+  const denied = "<Code>AccessDenied</Code>";
+  const rows = [[400, denied, true], [499, denied, true], [500, denied, false], [
+    400,
+    "<Code>Throttling</Code>",
+    false,
+  ], [
+    400,
+    "",
+    false,
+  ]] as const;
+  for (const [status, body, isFinal] of rows) {
+    const { made } = await assume({}, { status, body, headers: { "retry-after": "7" } });
+    assertEquals([made.isFinal, made.isAnswered, made.retryAfterMs], [isFinal, true, 7_000]);
+  }
+  const { made } = await assume({}, { body: "" });
+  assertEquals([made.isFinal, made.isAnswered], [false, false]);
+});
+
+Deno.test("aws: keys without a role are the token themselves; the material is what of them is secret", () => {
+  const now = Date.UTC(2026, 0, 1);
+  const plain = AWS.parse(JSON.stringify(KEYS), now);
+  assertEquals([AWS.rotates, AWS.isRenewable(plain), AWS.isRenewable(AWS.parse(JSON.stringify(ROLE), now))], [
+    false,
+    false,
+    true,
+  ]);
+  assertEquals(AWS.stored(AWS.parse(JSON.stringify(ROLE), now)), undefined);
+  const stored = AWS.stored(
+    AWS.parse(JSON.stringify({ ...KEYS, session_token: "t", expires_at: now + 5 }), now),
+  );
+  const { headers, aws, material } = AWS.inject(plain, stored?.token ?? "", "");
+  assertEquals([stored?.expiresAtMs, headers, material], [now + 5, [], [KEYS.secret_access_key, "t"]]);
+  assertEquals(aws, {
+    accessKeyId: KEYS.access_key_id,
+    secretAccessKey: KEYS.secret_access_key,
+    sessionToken: "t",
+  });
+  assertEquals(AWS.inject(plain, AWS.stored(plain)?.token ?? "", "").material, [KEYS.secret_access_key]);
 });
