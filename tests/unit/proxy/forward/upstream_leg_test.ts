@@ -141,7 +141,7 @@ Deno.test("dialLeg() of HTTP/2 leases a connection of its key, with a dial that 
   assertEquals(made.released(), 1);
 });
 
-Deno.test("dialLeg() keeps ways apart: a parent that takes requests changes no protocol", async () => {
+Deno.test("dialLeg() keeps ways apart: a parent that takes requests changes no protocol", () => {
   const rows = [
     [{ way: "p", scheme: "http", isUpgrade: true }, "tunnel by p"],
     [{ way: "p", scheme: "http" }, "p"],
