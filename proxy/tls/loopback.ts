@@ -7,7 +7,8 @@
  * local process that dials the listener is closed and never read. (The runtime begins a handshake by itself with whoever
  * connects, so a quick stranger may see the certificate, which is public.)
  *
- * Not here: which certificate (`ca/`), what is said inside (`accept/session.ts`).
+ * Not here: which certificate (`ca/`), the stream that comes of it (`loopback_session.ts`), what is said inside
+ * (`accept/session.ts`).
  *
  * @module
  */
@@ -18,10 +19,11 @@ import { messageOf, ProxyError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import { logger } from "../../core/log.ts";
 import { setListenerNoDelay, shutdownSocket } from "../../core/native.ts";
-import { type ByteStream, closeQuietly, closeWriteQuietly } from "../streams/byte_reader.ts";
+import { type ByteStream, closeQuietly } from "../streams/byte_reader.ts";
 import { SocketStream } from "../streams/socket_stream.ts";
 import { type Splice, splice } from "../streams/splice.ts";
 import { clientTlsFailure } from "./errors.ts";
+import { LoopbackSession, type TlsSession } from "./loopback_session.ts";
 
 /** A certificate chain with its key. */
 export interface ServerCertificate {
@@ -33,14 +35,6 @@ export interface ServerCertificate {
   readonly renewAt: number;
   /** The one protocol that is agreed on with clients that offer some (RFC 7301). Default: `http/1.1`. */
   readonly alpn?: string;
-}
-
-/** The decrypted side of a connection. */
-export interface TlsSession extends ByteStream {
-  /** Cuts the connection without a close_notify, so that the client sees a truncation (RFC 8446 §6.1). */
-  abort(): void;
-  /** Resolves when every descriptor of the connection is closed. */
-  readonly done: Promise<void>;
 }
 
 /** A set of port numbers. */
@@ -55,7 +49,10 @@ export class Interceptor {
   readonly #limits: Limits;
   readonly #deadlines: Deadlines;
   readonly #now: () => number;
-  readonly #listeners = new Map<string, Promise<LoopbackListener>>();
+  /** In the order of their use. */
+  readonly #listeners = new Map<string, Listed>();
+  /** The last of them: a map makes a new table after every few deletions. */
+  #latest: Listed | undefined;
 
   constructor(
     options: {
@@ -100,7 +97,8 @@ export class Interceptor {
   ): Promise<TlsSession> {
     let link: Link;
     try {
-      link = await (await this.#reserve(name, load)).connect();
+      const listener = this.#reserveOpen(name) ?? await this.#reserve(name, load);
+      link = await listener.connect();
     } catch (error) {
       closeQuietly(raw);
       throw error;
@@ -110,14 +108,14 @@ export class Interceptor {
 
   /** Has every certificate loaded anew for the handshakes to come: another CA signs. What is under way goes on. */
   forget(): void {
-    for (const [name, listener] of this.#listeners) this.#drop(name, listener);
+    for (const [name, listed] of this.#listeners) this.#drop(name, listed);
   }
 
   /** Closes every listener; sessions go on. */
   async close(): Promise<void> {
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();
-    for (const listener of listeners) await listener.then((opened) => opened.close(), () => {});
+    for (const { opening } of listeners) await opening.then((opened) => opened.close(), () => {});
   }
 
   async #handshake(raw: ByteStream, first: Uint8Array, link: Link): Promise<TlsSession> {
@@ -134,17 +132,32 @@ export class Interceptor {
       isLate = true;
       joined.abort();
     });
+    let isGone = false;
+    // Not two reactions, and none that holds the link: this one is kept for as long as the session.
+    let onGone: () => Promise<void> | void = link.lost;
+    const done = joined.done.then(() => {
+      isGone = true;
+      return onGone();
+    });
     try {
-      const tls = await Promise.race([link.accepted, joined.done.then(() => undefined)]);
+      const tls = await link.accepted;
       if (!tls) throw new Error("closed before the handshake");
       try {
         await tls.handshake();
+        if (isGone) throw new Error("closed in the handshake");
       } catch (error) {
         closeQuietly(tls);
         throw error;
       }
       link.claimed();
-      return new LoopbackSession(tls, joined, this.#limits.halfCloseTimeoutMs);
+      const session = new LoopbackSession(tls, {
+        joined,
+        done,
+        patienceMs: this.#limits.halfCloseTimeoutMs,
+        deadlines: this.#deadlines,
+      });
+      onGone = () => session.clientGone();
+      return session;
     } catch (error) {
       link.end();
       await settleAlert(joined, isLate);
@@ -167,19 +180,30 @@ export class Interceptor {
     }
   }
 
-  /** An open listener that stays open at least until its `connect` is over. */
+  /** A listener that is open already; else undefined. It stays open at least until its `connect` is over. */
+  #reserveOpen(name: string): LoopbackListener | undefined {
+    const listed = this.#listeners.get(name);
+    const opened = listed?.opened;
+    if (!listed || !opened || this.#now() >= opened.renewAt) return undefined;
+    if (this.#latest !== listed) {
+      this.#listeners.delete(name);
+      this.#listeners.set(name, listed);
+      this.#latest = listed;
+    }
+    opened.reserve();
+    return opened;
+  }
+
+  /** The same, of one that may have to be opened or waited for first. */
   async #reserve(name: string, load: () => Promise<ServerCertificate>): Promise<LoopbackListener> {
     for (;;) {
       const known = this.#listeners.get(name);
       if (!known) return await this.#open(name, load);
-      const listener = await known.catch(() => undefined); // why it failed concerns whoever opened it
+      const listener = await known.opening.catch(() => undefined); // why it failed concerns whoever opened it
       if (!listener || this.#listeners.get(name) !== known) continue; // dropped while we waited
+      const open = this.#reserveOpen(name);
+      if (open) return open;
       this.#listeners.delete(name);
-      if (this.#now() < listener.renewAt) {
-        this.#listeners.set(name, known); // at the end: the map is in order of use
-        listener.reserve();
-        return listener;
-      }
       await listener.close();
     }
   }
@@ -189,11 +213,14 @@ export class Interceptor {
     const opening = load().then((certificate) => {
       const listener = new LoopbackListener(certificate, this.ports, this.#deadlines);
       listener.reserve();
+      listed.opened = listener;
       return listener;
     });
-    this.#listeners.set(name, opening);
+    const listed: Listed = { opening, opened: undefined };
+    this.#listeners.set(name, listed);
+    this.#latest = listed;
     opening.catch(() => {
-      if (this.#listeners.get(name) === opening) this.#listeners.delete(name);
+      if (this.#listeners.get(name) === listed) this.#listeners.delete(name);
     });
     for (const [oldName, old] of this.#listeners) {
       if (this.#listeners.size <= this.#limits.maxTlsListeners) break;
@@ -202,10 +229,16 @@ export class Interceptor {
     return opening;
   }
 
-  #drop(name: string, listener: Promise<LoopbackListener>): void {
+  #drop(name: string, { opening }: Listed): void {
     this.#listeners.delete(name);
-    listener.then((opened) => opened.close(), () => {});
+    opening.then((opened) => opened.close(), () => {});
   }
+}
+
+/** A listener that is being opened, and then is open. */
+interface Listed {
+  readonly opening: Promise<LoopbackListener>;
+  opened: LoopbackListener | undefined;
 }
 
 /** What begins with no ClientHello is nobody's. */
@@ -231,7 +264,10 @@ async function settleAlert(joined: Splice, isLate: boolean): Promise<void> {
 /** Our two ends of one loopback connection: `outer` carries ciphertext, `accepted` becomes the TLS side. */
 interface Link {
   readonly outer: ByteStream;
-  readonly accepted: Promise<Deno.TlsConn>;
+  /** Undefined when the connection was lost before. */
+  readonly accepted: Promise<Deno.TlsConn | undefined>;
+  /** The client is gone: who waits for the TLS side waits in vain. */
+  lost(): void;
   /** The TLS side has an owner now. */
   claimed(): void;
   /** Forgets the registration, and closes a TLS side that has come meanwhile. */
@@ -309,7 +345,7 @@ class LoopbackListener {
     }
     this.#connecting--;
     const key = tupleOf(outer.localAddr, outer.remoteAddr);
-    const { promise, resolve } = Promise.withResolvers<Deno.TlsConn>();
+    const { promise, resolve } = Promise.withResolvers<Deno.TlsConn | undefined>();
     const early = this.#unclaimed.get(key);
     if (early) {
       this.#forget(key);
@@ -320,6 +356,9 @@ class LoopbackListener {
     return {
       outer: new SocketStream(outer),
       accepted: promise,
+      lost: () => {
+        if (!isOver && this.#waiting.delete(key)) resolve(undefined);
+      },
       end: () => {
         if (isOver) return;
         isOver = true;
@@ -400,50 +439,4 @@ function reject(conn: Deno.TlsConn): void {
 function tupleOf(dialler: Deno.Addr, listener: Deno.Addr): string {
   const [from, to] = [dialler as Deno.NetAddr, listener as Deno.NetAddr];
   return `${from.hostname}:${from.port}>${to.hostname}:${to.port}`;
-}
-
-class LoopbackSession implements TlsSession {
-  readonly done: Promise<void>;
-  readonly #tls: Deno.TlsConn;
-  readonly #joined: Splice;
-  readonly #patienceMs: number;
-  #isClosed = false;
-
-  constructor(tls: Deno.TlsConn, joined: Splice, patienceMs: number) {
-    this.#tls = tls;
-    this.#joined = joined;
-    this.#patienceMs = patienceMs;
-    // The client is gone: whatever waits on the TLS side must wake up.
-    this.done = joined.done.then(() => this.#closeTls());
-  }
-
-  read(into: Uint8Array): Promise<number | null> {
-    return this.#tls.read(into);
-  }
-
-  write(bytes: Uint8Array): Promise<number> {
-    return this.#tls.write(bytes);
-  }
-
-  closeWrite(): Promise<void> {
-    return this.#tls.closeWrite();
-  }
-
-  /** Says close_notify, then lets the splice hand over the rest and close. A client that reads nothing is cut. */
-  close(): void {
-    this.#joined.expectEnd(this.#patienceMs);
-    closeWriteQuietly(this.#tls).then(() => this.#closeTls());
-  }
-
-  abort(): void {
-    this.#joined.abort();
-    this.#closeTls();
-  }
-
-  /** Closing again throws, which costs as much as a twentieth of a new tunnel. */
-  #closeTls(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    closeQuietly(this.#tls);
-  }
 }

@@ -3,7 +3,8 @@ import { Deadlines } from "../../../../core/deadlines.ts";
 import { ProxyError } from "../../../../core/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../../../core/limits.ts";
 import { hasNativeCalls } from "../../../../core/native.ts";
-import { Interceptor, type ServerCertificate, type TlsSession } from "../../../../proxy/tls/loopback.ts";
+import { Interceptor, type ServerCertificate } from "../../../../proxy/tls/loopback.ts";
+import type { TlsSession } from "../../../../proxy/tls/loopback_session.ts";
 import { hasProgram, runProgram } from "../../../support/programs.ts";
 import { RawPeer } from "../../../support/raw_peer.ts";
 import { settledSockets, soon, type TcpPair, tcpPair, waitUntil } from "../../../support/sockets.ts";
@@ -73,6 +74,30 @@ Deno.test("terminate() gives both sides each other's bytes, and a close_notify a
   session.close();
   assertEquals(await made.client.readAll(), ""); // a truncation would throw
   await finish(made);
+});
+
+Deno.test("a session that has said its end reads the client's, not an error of being closed under the read", async () => {
+  await using setup = await setUp();
+  const made = await setup.terminate("a.test");
+  const session = await made.session;
+  await session.closeWrite();
+  assertEquals(await made.client.readAll(), "");
+  const reading = session.read(new Uint8Array(1));
+  made.client[Symbol.dispose]();
+  assertEquals(await soon("the end", reading), null);
+  session.close();
+  await soon("every descriptor is closed", session.done);
+  made.pair[Symbol.dispose]();
+});
+
+Deno.test("a session that nobody reads or closes is closed soon after its client has gone", async () => {
+  await using setup = await setUp();
+  const made = await setup.terminate("a.test");
+  const session = await made.session;
+  await session.closeWrite();
+  made.client[Symbol.dispose]();
+  await soon("every descriptor is closed", session.done);
+  made.pair[Symbol.dispose]();
 });
 
 Deno.test("abort() cuts without close_notify", async () => {
