@@ -42,8 +42,6 @@ export class Http1Request implements IncomingRequest {
   body: MessageBody;
   readonly #connection: ClientConnection;
   #next: Next = "keep";
-  /** The last byte of the answer is being written, or was. */
-  #isLastWrite = false;
   /** When the request was whole, as far as the client is watched. */
   #wholeAt: number | undefined;
   /** The client ended its side together with the request, and waits for the answer. */
@@ -73,9 +71,16 @@ export class Http1Request implements IncomingRequest {
       this.#isHalfClosed = mayHalfClose && reader.ended &&
         performance.now() - wholeAt < limits.endWithRequestMs;
       if (this.#isHalfClosed) return;
-      // A client may close as soon as it has the last byte, which we may learn before our write resolves.
-      if (!this.#isLastWrite && (mayReadAhead || reader.ended || reader.size === 0)) onGone();
+      if (mayReadAhead || reader.ended || reader.size === 0) onGone();
     });
+  }
+
+  /**
+   * The last bytes of the answer are about to be written. A client may close as soon as it has them, which we may learn before
+   * our write resolves; and the read may go on for as long as a tunnel is idle, which is not to keep what has been answered.
+   */
+  #unwatch(): void {
+    this.#connection.reader.tellNobody();
   }
 
   /** RFC 9110 §15.2: an HTTP/1.0 client must not get one. */
@@ -90,12 +95,12 @@ export class Http1Request implements IncomingRequest {
     const close = wantsClose(this.head) || body.closeDelimited || state.isStopping || !this.body.isReleased;
     if (close) this.#next = "close";
     const fields = close ? [...head.fields, makeField("Connection", "close")] : head.fields;
-    this.#isLastWrite = body.done;
+    if (body.done) this.#unwatch();
     return writeResponseHead(stream, { ...head, version: "HTTP/1.1", fields }, first);
   }
 
   write(piece: Uint8Array, isLast: boolean): Promise<void> {
-    this.#isLastWrite = isLast;
+    if (isLast) this.#unwatch();
     return writeAll(this.#connection.stream, piece);
   }
 
@@ -103,6 +108,7 @@ export class Http1Request implements IncomingRequest {
   end(): void {}
 
   async answer(whole: WholeAnswer): Promise<void> {
+    this.#unwatch();
     const close = isFatal(whole.status) || !this.body.isReleased || wantsClose(this.head) ||
       this.#connection.state.isStopping;
     if (close) this.#next = "close";

@@ -111,6 +111,11 @@ export class ByteReader {
     this.#pending ??= this.#read();
   }
 
+  /** Whoever was given to {@linkcode readAhead} does not have to know any more. The read goes on. */
+  tellNobody(): void {
+    this.#onOver = undefined;
+  }
+
   /** Gives the buffer back before a long wait. */
   rest(): void {
     this.#nextSize = SMALLEST_BUFFER;
