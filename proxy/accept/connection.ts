@@ -11,7 +11,7 @@ import type { TlsVersion } from "../../policy/audit_record.ts";
 import { ByteReader } from "../streams/byte_reader.ts";
 import { isTlsRecord, peekClientHello } from "../streams/client_hello.ts";
 import type { ClientStream, ConnectionState, ProxyContext } from "../context.ts";
-import { handleConnect } from "../tunnels/connect.ts";
+import { handleConnect, type Inside } from "../tunnels/connect.ts";
 import { refusalOf } from "../error_response.ts";
 import { serveSocks, SOCKS4, SOCKS5 } from "../tunnels/socks.ts";
 import { linger, type OpenSession } from "../exchange.ts";
@@ -36,7 +36,10 @@ export async function serveConnection(
       context,
     };
     if (!await waitFirstByte(session)) return stream.close();
-    if (!isTlsRecord(session.reader.available[0])) return await serveProtocol(session);
+    if (!isTlsRecord(session.reader.available[0])) {
+      const serveInside = await serveProtocol(session);
+      return await serveInside?.();
+    }
     const { interceptor, certificates } = context;
     const version = await offeredVersion(session);
     const tls = await interceptor.terminate(
@@ -52,8 +55,10 @@ export async function serveConnection(
       isTls: true,
       origin: { ...origin, tls: version },
     };
-    if (await waitFirstByte(inside)) await serveProtocol(inside);
-    else tls.close();
+    if (await waitFirstByte(inside)) {
+      const serveInside = await serveProtocol(inside);
+      await serveInside?.();
+    } else tls.close();
     await tls.done;
   } catch (error) {
     stream.close();
@@ -105,16 +110,21 @@ async function waitFirstByte(
   }
 }
 
-/** Requests one after the other, until one of them is a CONNECT that is admitted. */
-async function serveProtocol(session: OpenSession): Promise<void> {
+/**
+ * Requests one after the other, until one of them is a CONNECT that is admitted.
+ *
+ * @returns the tunnel, where it is looked into: it is for the caller to serve
+ */
+async function serveProtocol(session: OpenSession): Promise<Inside | undefined> {
   const first = session.reader.available[0];
   if (first === SOCKS5 || first === SOCKS4) return await serveSocks(session);
   for (;;) {
     const connect = await serveSession(session);
-    if (!connect) return;
+    if (!connect) return undefined;
     const next = await handleConnect(connect);
+    if (typeof next === "function") return next;
     if (next === "close") await linger(session);
     if (next === "close") session.stream.close();
-    if (next !== "keep") return;
+    if (next !== "keep") return undefined;
   }
 }

@@ -16,7 +16,7 @@ import { writeAll } from "../streams/byte_reader.ts";
 import { type Refusal, refusalOf } from "../error_response.ts";
 import { checkSuspension, identify, logRefusal, type OpenSession, refuseExchange } from "../exchange.ts";
 import type { Next } from "../http1/request.ts";
-import { inspect } from "./inspect.ts";
+import { inspect, type InspectedTunnel } from "./inspect.ts";
 import { newHostRefusal } from "./new_hosts.ts";
 import type { Client } from "../policy_source.ts";
 import { parseConnectTarget } from "../message/target.ts";
@@ -25,8 +25,14 @@ import { passThrough } from "./tunnel.ts";
 
 const ESTABLISHED = new TextEncoder().encode("HTTP/1.1 200 Connection Established\r\n\r\n");
 
+/**
+ * What is left to do once a tunnel is open that is looked into: to serve its inside, until it ends. Whoever asked for the tunnel
+ * hands it on and is done; an idle tunnel would keep all frames that wait for it, with the request that opened it.
+ */
+export type Inside = () => Promise<void>;
+
 /** Serves a CONNECT request (RFC 9110 §9.3.6) on a proxy port. Never rejects. */
-export async function handleConnect(exchange: ConnectExchange): Promise<Next> {
+export async function handleConnect(exchange: ConnectExchange): Promise<Next | Inside> {
   const { session, request, startedAt } = exchange;
   const { head } = request;
   let known: Partial<AuditRecord> = { method: "CONNECT" };
@@ -67,7 +73,7 @@ export interface TunnelRequest {
  *
  * @throws ProxyError before anything was admitted
  */
-export async function openTunnel(session: OpenSession, request: TunnelRequest): Promise<Next> {
+export async function openTunnel(session: OpenSession, request: TunnelRequest): Promise<Next | Inside> {
   const { client, target, method, startedAt, admit, refuse } = request;
   const { policy, explain } = session.context;
   const denial = () => strictDenial(session, client, target);
@@ -78,8 +84,7 @@ export async function openTunnel(session: OpenSession, request: TunnelRequest): 
     if (await newHostRefusal(session.context, client, target.host)) return await refuse(denied);
     logRefusal(session, denied, { client: client.name, method, ...target });
     await admit();
-    await inspect(session, { client, rule: undefined, target, method, denial });
-    return "taken";
+    return insideOf(session, { client, rule: undefined, target, method, denial });
   }
   const decision = decideConnect(policy.rulesFor(client, target.host), target);
   if (policy.isTokenEndpoint({ host: target.host })) {
@@ -92,11 +97,17 @@ export async function openTunnel(session: OpenSession, request: TunnelRequest): 
     await passThrough(session, { client, rule: decision.rule, target, startedAt, admit });
     return "taken";
   }
-  const refused = await newHostRefusal(session.context, client, target.host);
+  const asked = newHostRefusal(session.context, client, target.host);
+  const refused = asked instanceof Promise ? await asked : asked;
   if (refused) return await refuse(refused);
   await admit();
-  await inspect(session, { client, rule: "rule" in decision ? decision.rule : undefined, target, method });
-  return "taken";
+  const rule = "rule" in decision ? decision.rule : undefined;
+  return insideOf(session, { client, rule, target, method });
+}
+
+/** A function of its own, so that what it returns holds no more than that. */
+function insideOf(session: OpenSession, tunnel: InspectedTunnel): Inside {
+  return () => inspect(session, tunnel);
 }
 
 /** The refusal of a tunnel that no rule allows, where that is refused at once. */

@@ -55,21 +55,22 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
   try {
     const opening = await sniff(session, tunnel);
     const scheme = opening === "tls" ? "https" as const : "http" as const;
-    const serve = async (reader: ByteReader, { protocol, upstream, failedDial }: ProtocolChoice) => {
+    const serve = (reader: ByteReader, { protocol, upstream, failedDial }: ProtocolChoice) => {
       const place = { ...target, scheme, client, denial, failedDial };
       const isTls = scheme === "https" || session.isTls === true;
       const inside = { stream: inner, reader, isTls, tunnel: place, state, origin, context };
-      if (protocol !== "h2") return void await serveSession(inside);
+      if (protocol !== "h2") return serveSession(inside);
       // Each stream holds its own rule: that another one of theirs has gone is no reason to end it.
       const releaseClient = context.grants.hold({ client }, end);
       release();
       release = releaseClient;
-      await serveHttp2({ ...inside, isHttp2: true }, { hasRule: rule !== undefined, upstream });
+      return serveHttp2({ ...inside, isHttp2: true }, { hasRule: rule !== undefined, upstream });
     };
     if (opening === "tls") {
       const hello = await checkServerName(session, target);
       origin = { ...origin, tls: hello.tls };
-      const choice = await chooseProtocol(session, tunnel, hello.alpn);
+      const chosen = chooseProtocol(session, tunnel, hello.alpn);
+      const choice = chosen instanceof Promise ? await chosen : chosen;
       const tls = await context.interceptor.terminate(
         stream,
         session.reader.takeAll(),

@@ -18,14 +18,29 @@ export function listenerName(host: string, protocol: Alpn): string {
   return `host ${host} ${protocol}`;
 }
 
-/** The refusal of a tunnel to a host without a certificate, where its client has asked for too many of them this minute. */
-export async function newHostRefusal(
-  { interceptor, certificates, admission, clock, limits }: ProxyContext,
+/**
+ * The refusal of a tunnel to a host without a certificate, where its client has asked for too many of them this minute. A
+ * promise only where that has to be asked for.
+ */
+export function newHostRefusal(
+  context: ProxyContext,
   client: Client,
   host: string,
-): Promise<Refusal | undefined> {
+): Refusal | undefined | Promise<Refusal | undefined> {
+  const { interceptor, certificates } = context;
   if (PROTOCOLS.some((protocol) => interceptor.has(listenerName(host, protocol)))) return undefined;
-  if (await certificates.isWarm(host)) return undefined;
+  const isWarm = certificates.isWarm(host);
+  if (typeof isWarm !== "boolean") {
+    return isWarm.then((is) => is ? undefined : countNew(context, client, host));
+  }
+  return isWarm ? undefined : countNew(context, client, host);
+}
+
+function countNew(
+  { admission, clock, limits }: ProxyContext,
+  client: Client,
+  host: string,
+): Refusal | undefined {
   if (admission.tryNewHost(client.name, host, clock.now())) return undefined;
   const detail =
     `Client "${client.name}" has asked for ${limits.maxMintsPerClientPerMinute} new hosts in this ` +

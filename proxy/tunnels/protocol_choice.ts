@@ -37,42 +37,48 @@ export interface ProtocolChoice {
 }
 
 /**
- * The protocol for a tunnel whose client offers `offered`. Where the upstream has to be asked, the connection is kept for the
- * first request; where it cannot be, the client gets what it prefers, and its first request is told why.
+ * The protocol for a tunnel whose client offers `offered`; a promise only where the upstream has to be asked. The connection is
+ * kept for the first request then; where it cannot be asked, the client gets what it prefers, and its first request is told why.
  */
-export async function chooseProtocol(
+export function chooseProtocol(
   session: OpenSession,
   tunnel: Tunnel,
   offered: readonly string[],
-): Promise<ProtocolChoice> {
-  const { context: { protocols, policy, clock } } = session;
+): ProtocolChoice | Promise<ProtocolChoice> {
+  const { context: { protocols, policy } } = session;
+  if (!protocols || !offered.includes("h2")) return { protocol: "http/1.1" };
   const offer = [...new Set(offered)].filter((name) => name === "h2" || name === "http/1.1");
-  if (!protocols || !offer.includes("h2")) return { protocol: "http/1.1" };
-  const [preferred = "http/1.1"] = offer;
-  if (!tunnel.rule) return { protocol: preferred };
+  if (!tunnel.rule) return { protocol: offer[0] ?? "http/1.1" };
   if (isHttp1Only(policy.rulesFor(tunnel.client, tunnel.target.host), tunnel.target)) {
     return { protocol: "http/1.1" };
   }
   const known = protocols.pickOf(tunnel.target, offer);
   if (known) return { protocol: known };
+  return choose(session, { ...tunnel, rule: tunnel.rule }, offer);
+}
+
+async function choose(
+  session: OpenSession,
+  tunnel: Tunnel & { readonly rule: Rule },
+  offer: readonly Alpn[],
+): Promise<ProtocolChoice> {
+  const { context: { protocols, clock } } = session;
+  const { rule, target } = tunnel;
   try {
-    const choice = await ask(session, tunnel, tunnel.rule, offer);
-    protocols.notePick(tunnel.target, offer, choice.protocol);
+    const choice = await ask(session, tunnel, offer);
+    protocols?.notePick(target, offer, choice.protocol);
     return choice;
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error;
-    return {
-      protocol: preferred,
-      failedDial: new FailedDial(error, tunnel.rule.host, clock.monotonic()),
-    };
+    const failedDial = new FailedDial(error, rule.host, clock.monotonic());
+    return { protocol: offer[0] ?? "http/1.1", failedDial };
   }
 }
 
 /** Dials as the first request will, and leaves the connection where it looks for one. */
 async function ask(
   { context }: OpenSession,
-  { client, target }: Tunnel,
-  rule: Rule,
+  { client, target, rule }: Tunnel & { readonly rule: Rule },
   offer: readonly Alpn[],
 ): Promise<ProtocolChoice> {
   const { dialler, pool, http2Pool, grants, policy } = context;

@@ -15,7 +15,7 @@ import { decideConnect } from "../../policy/decide.ts";
 import type { Reason } from "../../policy/reason.ts";
 import type { Rule } from "../../policy/rule.ts";
 import { type ByteReader, writeAll } from "../streams/byte_reader.ts";
-import { openTunnel } from "./connect.ts";
+import { type Inside, openTunnel } from "./connect.ts";
 import { type Refusal, refusalOf } from "../error_response.ts";
 import { checkStore, checkSuspension, clientOf, linger, type OpenSession } from "../exchange.ts";
 import { latin1 } from "../http1/head_reader.ts";
@@ -50,8 +50,12 @@ export interface SocksDialogue {
   readonly checkToken: (token: string) => void;
 }
 
-/** Serves a SOCKS connection. Owns the stream. Never rejects. */
-export async function serveSocks(session: OpenSession): Promise<void> {
+/**
+ * Serves a SOCKS connection. Owns the stream. Never rejects.
+ *
+ * @returns the tunnel, where it is looked into: it is for the caller to serve
+ */
+export async function serveSocks(session: OpenSession): Promise<Inside | undefined> {
   const { stream, reader, context, state } = session;
   const startedAt = context.clock.monotonic();
   const deadline = context.deadlines.start(context.limits.headTimeoutMs, () => stream.close());
@@ -85,7 +89,10 @@ export async function serveSocks(session: OpenSession): Promise<void> {
     const { version, target, token } = request;
     const admit = () => writeAll(stream, formatReply(version, SUCCEEDED));
     const client = token === undefined ? undefined : context.policy.clientByToken(token);
-    if (token === undefined) return await serveAnonymous(session, { target, startedAt, admit });
+    if (token === undefined) {
+      await serveAnonymous(session, { target, startedAt, admit });
+      return undefined;
+    }
     if (!client) throw socksError("auth.invalid", "no client has this token");
     if (!state.identify(client.name)) {
       throw new ProxyError("limit.reached", "Cannot open the tunnel: too many connections", {
@@ -93,7 +100,7 @@ export async function serveSocks(session: OpenSession): Promise<void> {
       });
     }
     checkSuspension(client, context);
-    await openTunnel(session, {
+    const opened = await openTunnel(session, {
       client,
       target,
       startedAt,
@@ -101,14 +108,17 @@ export async function serveSocks(session: OpenSession): Promise<void> {
       admit,
       refuse: (refusal) => refuse(refusal, client),
     });
+    return typeof opened === "function" ? opened : undefined;
   } catch (error) {
     if (!(error instanceof ProxyError)) {
       // The stream was closed under us: by the deadline or by the client.
       if (!isStreamError(error)) context.reportBug(error);
-      return stream.close();
+      stream.close();
+      return undefined;
     }
     const client = request?.token === undefined ? undefined : context.policy.clientByToken(request.token);
     await refuse(refusalOf(error), client);
+    return undefined;
   } finally {
     deadline.stop();
   }
