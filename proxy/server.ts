@@ -387,32 +387,34 @@ export function fewConnections(count: number): string {
   return `only ${count} connections fit the limit of open files: raise it (ulimit -n, LimitNOFILE=)`;
 }
 
-/**
- * The client's side in clear. Deno cannot send a reset: cut or closed, the peer sees a FIN.
- *
- * @returns undefined for a socket that was reset meanwhile, on which macOS refuses every option; it is closed
- */
+/** The client's side in clear. Deno cannot send a reset: cut or closed, the peer sees a FIN. */
+class ClientSocket extends SocketStream implements ClientStream {
+  #isClosed = false;
+
+  override close(): void {
+    if (this.#isClosed) return; // closing again throws, which costs more than all the rest of a silent connection
+    this.#isClosed = true;
+    try {
+      super.close();
+    } catch {
+      // The runtime has closed it.
+    }
+  }
+
+  abort(): void {
+    this.close();
+  }
+}
+
+/** @returns undefined for a socket that was reset meanwhile, on which macOS refuses every option; it is closed */
 function clientStream(conn: Deno.TcpConn): ClientStream | undefined {
-  const socket = new SocketStream(conn);
   try {
     conn.setNoDelay(true);
   } catch {
     closeQuietly(conn);
     return undefined;
   }
-  let isClosed = false;
-  const close = () => {
-    if (isClosed) return; // closing again throws, which costs more than all the rest of a silent connection
-    isClosed = true;
-    closeQuietly(socket);
-  };
-  return {
-    read: (into) => socket.read(into),
-    write: (bytes) => socket.write(bytes),
-    closeWrite: () => socket.closeWrite(),
-    close,
-    abort: close,
-  };
+  return new ClientSocket(conn);
 }
 
 function openListeners(listen: readonly Listen[]): readonly Deno.TcpListener[] {
