@@ -73,6 +73,14 @@ export async function measureSurvivors(count: number, what: Unit = "request"): P
   return Array.from(heapCosts(old.head, count).byStage.values()).reduce((sum, each) => sum + each, 0);
 }
 
+/** Bytes of JavaScript's memory and of buffers that an idle tunnel keeps, which has carried a request, by `tunnels` of them. */
+export async function measureIdle(tunnels: number): Promise<number> {
+  await using lab = await Lab.open({ preload: PROBE });
+  await lab.askAnew(WARM_UP.tunnel, TUNNELS);
+  using held = new DisposableStack();
+  return await probed(lab, "kept", async () => void held.use(await lab.hold(tunnels))) as number / tunnels;
+}
+
 /** What one of `count` requests, or new tunnels, costs once its code is compiled. Takes some ten seconds. */
 export async function measureHeap(count: number, what: Unit = "request"): Promise<HeapCost> {
   await using lab = await Lab.open({ preload: PROBE });

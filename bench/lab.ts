@@ -49,11 +49,7 @@ export class Lab implements AsyncDisposable {
   async ask(requests: number, tunnels = 1): Promise<void> {
     await Promise.all(Array.from({ length: tunnels }, async () => {
       using client = await this.#connect();
-      for (let i = 0; i < requests / tunnels; i++) {
-        await client.send(`GET /1k HTTP/1.1\r\nHost: ${this.#target}\r\n\r\n`);
-        const { status } = await client.readResponse();
-        if (status !== 200) throw new Error(`the proxy answered ${status}`);
-      }
+      await this.#askIn(client, requests / tunnels);
     }));
   }
 
@@ -62,6 +58,21 @@ export class Lab implements AsyncDisposable {
     await Promise.all(Array.from({ length: atOnce }, async () => {
       for (let i = 0; i < tunnels / atOnce; i++) await this.ask(1);
     }));
+  }
+
+  /** As many new tunnels, each of which has carried a request, open until disposal. */
+  async hold(tunnels: number): Promise<Disposable> {
+    const held = new DisposableStack();
+    for (let i = 0; i < tunnels; i++) await this.#askIn(held.use(await this.#connect()), 1);
+    return held;
+  }
+
+  async #askIn(client: RawPeer, requests: number): Promise<void> {
+    for (let i = 0; i < requests; i++) {
+      await client.send(`GET /1k HTTP/1.1\r\nHost: ${this.#target}\r\n\r\n`);
+      const { status } = await client.readResponse();
+      if (status !== 200) throw new Error(`the proxy answered ${status}`);
+    }
   }
 
   /** Ends the proxy and waits for what is around it. */

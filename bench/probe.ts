@@ -9,9 +9,9 @@ import { getHeapStatistics } from "node:v8";
 
 /**
  * Bytes that were allocated; promises that were made, with the code that made them; where time goes; where bytes do; where those
- * do that outlive the collection of what is young.
+ * do that outlive the collection of what is young; bytes that are kept, with those of buffers.
  */
-export type Measure = "bytes" | "promises" | "time" | "heap" | "survivors";
+export type Measure = "bytes" | "promises" | "time" | "heap" | "survivors" | "kept";
 
 /** Where the probe listens. */
 export const PROBE_SOCKET = "probe.sock";
@@ -52,6 +52,10 @@ const BEGIN: Readonly<Record<Measure, Begin>> = {
   },
   heap: () => sampleHeap(true),
   survivors: () => sampleHeap(false),
+  kept: () => {
+    const before = kept();
+    return Promise.resolve(() => Promise.resolve(kept() - before));
+  },
 };
 
 async function sampleHeap(withShortLived: boolean) {
@@ -65,6 +69,12 @@ async function sampleHeap(withShortLived: boolean) {
     if (!withShortLived) Reflect.get(globalThis, "gc")({ type: "minor" });
     return (await post("HeapProfiler.stopSampling"))["profile"];
   };
+}
+
+function kept(): number {
+  Reflect.get(globalThis, "gc")();
+  const { heapUsed, external } = Deno.memoryUsage();
+  return heapUsed + external;
 }
 
 function allocated(): number {
