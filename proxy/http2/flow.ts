@@ -184,11 +184,7 @@ export class DataSender {
       return 0;
     }
     let next = at;
-    for (
-      let frames = 0;
-      frames < maxFrames && next < bytes.length && output.size < maxBacklogBytes;
-      frames++
-    ) {
+    for (let frames = 0; frames < maxFrames && output.size < maxBacklogBytes; frames++) {
       const count = Math.min(bytes.length - next, out.window, this.#window, MAX_FRAME_BYTES);
       if (count <= 0) break;
       const isEnd = end && next + count === bytes.length;
