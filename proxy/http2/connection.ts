@@ -43,7 +43,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   #streamCount = 0;
   #resetsOut = 0;
   #hasSentHeaders = false;
-  #startedAt = 0;
+  readonly #startedAt = performance.now();
   /** From our SETTINGS to their acknowledgement: a round trip, or more of a peer that takes its time. */
   #roundTripMs = 0;
   /** Ends when the last stream is over. */
@@ -129,7 +129,6 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   /** Says hello and begins to read. */
   protected start(settings: readonly (readonly [id: number, value: number])[]): void {
     this.output.frame(FRAME.SETTINGS, 0, 0, formatSettings(settings));
-    this.#startedAt = performance.now();
     this.giveCredit(0);
     this.#loop.run().catch((cause) => {
       const bug = new Http2Error(
@@ -244,7 +243,7 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
 
   giveCredit(count: number): void {
     const increment = this.#window.give(count);
-    if (increment > 0 && !this.#isOver) this.sendCredit(0, increment);
+    if (increment !== 0 && !this.#isOver) this.sendCredit(0, increment);
   }
 
   remove(id: number): void {
@@ -360,7 +359,6 @@ export abstract class ConnectionCore implements Http2Connection, StreamLink {
   /** Nothing more will be read. */
   async #finish(): Promise<void> {
     await this.output.flushed();
-    this.output.stop();
     closeQuietly(this.#options.stream);
     this.#closed.resolve();
   }

@@ -52,8 +52,7 @@ export class HpackDecoder {
     let bytes = 0;
     let updates = 0;
     let hasFields = false;
-    while (this.#at < block.length) {
-      const first = block[this.#at] ?? 0;
+    for (let first = block[0]; first !== undefined; first = block[this.#at]) {
       if ((first & 0xe0) === 0x20) {
         // RFC 7541 §4.2: only before the first field, and no more than two are ever needed.
         if (hasFields || ++updates > 2) throw corrupt("a table size update that does not belong there");
@@ -93,29 +92,33 @@ export class HpackDecoder {
 
   /** RFC 7541 §5.1, in at most four bytes after the first: more than any length that we let through. */
   #integer(prefixBits: number): number {
-    const block = this.#block;
     const mask = (1 << prefixBits) - 1;
-    let value = (block[this.#at++] ?? 0) & mask;
+    let value = this.#byte() & mask;
     if (value < mask) return value;
-    for (let shift = 0; shift <= 21; shift += 7) {
-      const byte = block[this.#at++];
-      if (byte === undefined) break;
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.#byte();
       value += (byte & 0x7f) << shift;
       if (byte < 0x80) return value;
     }
-    throw corrupt("an integer that is too long or cut off");
+    throw corrupt("an integer that is too long");
+  }
+
+  #byte(): number {
+    const byte = this.#block[this.#at++];
+    if (byte === undefined) throw corrupt("a block that is cut off");
+    return byte;
   }
 
   /** RFC 7541 §5.2. */
   #string(): string {
-    if (this.#at >= this.#block.length) throw corrupt("a string that is cut off");
-    const isHuffman = ((this.#block[this.#at] ?? 0) & 0x80) !== 0;
+    const at = this.#at;
+    const isHuffman = (this.#byte() & 0x80) !== 0;
+    this.#at = at; // the same byte begins its length
     const length = this.#integer(7);
     const start = this.#at;
     const end = start + length;
     if (end > this.#block.length) throw corrupt("a string that is cut off");
     this.#at = end;
-    if (length === 0) return "";
     if (!isHuffman) return this.#block.toString("latin1", start, end);
     const most = maxDecodedLength(length);
     if (scratch.length < most) scratch = Buffer.allocUnsafeSlow(most);
@@ -129,16 +132,14 @@ const EMPTY = Buffer.alloc(0);
 
 /** The dynamic table (RFC 7541 §2.3.2): first in, first out. */
 class DynamicTable {
-  /** The oldest first; those before `#oldest` are gone. */
-  #entries: (ReceivedField | undefined)[] = [];
-  #oldest = 0;
+  /** The oldest first; at most 128 fit. */
+  readonly #entries: ReceivedField[] = [];
   #size = 0;
   #maxSize = TABLE_SIZE;
 
   /** The entry with that index, 0 being the youngest. */
   get(index: number): ReceivedField | undefined {
-    const at = this.#entries.length - 1 - index;
-    return at < this.#oldest ? undefined : this.#entries[at];
+    return this.#entries[this.#entries.length - 1 - index];
   }
 
   /** RFC 7541 §4.4: an entry that is larger than the table empties it. */
@@ -156,13 +157,10 @@ class DynamicTable {
 
   #evict(): void {
     while (this.#size > this.#maxSize) {
-      this.#size -= this.#entries[this.#oldest]?.size ?? 0;
-      this.#entries[this.#oldest++] = undefined;
+      const oldest = this.#entries.shift();
+      if (!oldest) return;
+      this.#size -= oldest.size;
     }
-    // At most 128 entries fit: compacting now and then costs next to nothing for each.
-    if (this.#oldest < 256) return;
-    this.#entries = this.#entries.slice(this.#oldest);
-    this.#oldest = 0;
   }
 }
 

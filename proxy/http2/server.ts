@@ -23,7 +23,7 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
   readonly #options: Http2ServerOptions;
   #hasPreface = false;
   #lastId = 0;
-  #hasExtendedConnect = false;
+  #hasExtendedConnect: boolean;
   /** Streams of this turn: what is reset within a read costs a head, and nothing upstream (CVE-2023-44487). */
   #begun: ServerStream[] = [];
   #hasToldSpent = false;

@@ -61,6 +61,15 @@ const SETTINGS = [
   "ENABLE_CONNECT_PROTOCOL",
 ];
 
+/** The flags that a type has. */
+const FLAGS: Readonly<Record<string, number>> = {
+  DATA: 1 | 8,
+  HEADERS: 1 | 4 | 8 | 32,
+  SETTINGS: 1,
+  PING: 1,
+  CONTINUATION: 4,
+};
+
 export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 
 /** The name of an error code. */
@@ -226,6 +235,8 @@ export function formatFrame({ type, flags, id, payload }: SeenFrame, fields: rea
   const words: (string | number)[] = [name];
   if (!["SETTINGS", "PING", "GOAWAY"].includes(name)) words.push(id);
   else if (id !== 0) words.push(`stream=${id}`); // which none of them may have
+  const stray = flags & ~(FLAGS[name] ?? 0);
+  if (stray !== 0) words.push(`flags=${stray}`);
   if ((name === "SETTINGS" || name === "PING") && (flags & 1) !== 0) words.push("ACK");
   if ((name === "DATA" || name === "HEADERS") && (flags & 1) !== 0) words.push("ES");
   if (name === "HEADERS" || name === "CONTINUATION") words.push(...fields);

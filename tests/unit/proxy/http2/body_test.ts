@@ -41,6 +41,13 @@ Deno.test("Http2Body gives credit for what was sent on, once, and is over when i
   assertEquals([body.isReleased, consumed.filter((count) => count > 0)], [true, [5, 7]]);
 });
 
+Deno.test("Http2Body has trailers once it is over, and its end is never told by a connection's", async () => {
+  const { body } = openBody([5]);
+  assertEquals([body.closeDelimited, body.trailers], [false, undefined]);
+  assertEquals([await body.fill(), body.done], [true, false]);
+  assertEquals([body.take().length, body.done, body.trailers], [5, true, []]);
+});
+
 Deno.test("Http2Body is over when its stream has ended without more, or had no body", async () => {
   const { body } = openBody([]);
   assertEquals([body.done, await body.fill(), body.done], [false, true, true]);

@@ -178,6 +178,14 @@ Deno.test("shutDown() lets what is under way go on, and nothing new in", async (
   assertEquals(connection.error, undefined);
 });
 
+Deno.test("shutDown() of a connection that has nothing to do ends it", async () => {
+  await using made = await setUp();
+  made.connection.shutDown();
+  assertEquals(await made.peer.got(), ["GOAWAY 0 NO_ERROR"]);
+  await made.peer.far.closeWrite();
+  await made.connection.closed;
+});
+
 Deno.test("GOAWAY: what is above its number may be sent again, with its code", async (t) => {
   for (
     const [name, code] of [["NO_ERROR", H2.NO_ERROR], ["ENHANCE_YOUR_CALM", H2.ENHANCE_YOUR_CALM]] as const

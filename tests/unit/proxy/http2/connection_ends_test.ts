@@ -188,6 +188,42 @@ Deno.test("a fault of a stream resets it and tells its user, once", async () => 
   ]]);
 });
 
+Deno.test("a body goes on when the peer has taken what waits for it", async () => {
+  await using made = await setUp({ limits: { maxHttp2BacklogBytes: 20_000 }, capacity: 10_000 });
+  await made.peer.send(post(1));
+  const [stream] = made.streams;
+  stream?.respond({ status: 200, fields: [] });
+  const written = stream?.write(new Uint8Array(60_000).fill(0x78), true);
+  const frames = await made.peer.got();
+  await written;
+  assertEquals([...frames, ...await made.peer.got()], [
+    "HEADERS 1 :status=200",
+    "DATA 1 {{x*16384}}",
+    "DATA 1 {{x*16384}}",
+    "DATA 1 {{x*16384}}",
+    "DATA 1 ES {{x*10848}}",
+  ]);
+});
+
+Deno.test("a connection without a stream keeps no buffers while it waits", async () => {
+  let rests = 0;
+  const peer = new FarEnd();
+  const options = peer.options();
+  options.reader.rest = () => void rests++;
+  const over = Promise.withResolvers<void>();
+  const connection = startHttp2Server({ ...options, onRequest: () => over.promise });
+  await peer.send("PREFACE", "SETTINGS");
+  assert(rests > 0);
+  await peer.send(post(1));
+  const before = rests;
+  await peer.send("PING");
+  assertEquals(rests, before);
+  over.resolve();
+  connection.close();
+  peer.far.close();
+  await connection.closed;
+});
+
 Deno.test("counters are of the whole life, in frames", async () => {
   await using made = await setUp();
   const { peer, connection } = made;

@@ -121,6 +121,30 @@ Deno.test("HpackDecoder refuses what is no header block", async (t) => {
   });
 });
 
+Deno.test("HpackDecoder reads integers of at most four bytes behind the first, and strings of any length", () => {
+  const list = (block: Uint8Array) => new HpackDecoder(LIMITS).decode(block)?.map(({ value }) => value);
+  const text = Buffer.alloc(127, "x");
+  const with4 = Buffer.concat([Buffer.from("0001617f80808000", "hex"), text]);
+  assertEquals(list(with4), [text.toString()]);
+  assertThrows(() => list(Buffer.concat([Buffer.from("0001617f8080808000", "hex"), text])), Fault);
+  // Huffman code: five bits of nothing are a 0.
+  const zeros = (length: string, count: number) =>
+    list(Buffer.concat([Buffer.from(`000161${length}`, "hex"), Buffer.alloc(count)]))?.[0];
+  assertEquals(zeros("ff17", 150), "0".repeat(240));
+  assertEquals(zeros("ff914d", 10_000), "0".repeat(16_000)); // longer than anything before it
+  assertEquals(list(Buffer.from("00016100", "hex")), [""]);
+  assertEquals(list(Buffer.from("00016180", "hex")), [""]);
+});
+
+Deno.test("HpackDecoder cuts nothing off: a block that ends inside anything is none", () => {
+  const whole = Buffer.from("828684410f7777772e6578616d706c652e636f6d", "hex");
+  for (const at of [1, 2, 3, 20]) {
+    assertEquals(decode(whole.toString("hex").slice(0, 2 * at))?.length, Math.min(at, 4));
+  }
+  for (let at = 4; at < 20; at++) assertThrows(() => decode(whole.toString("hex").slice(0, 2 * at)), Fault);
+  assertEquals(decode(""), []);
+});
+
 Deno.test("HpackDecoder bounds a header list and stays in step", () => {
   const decoder = new HpackDecoder({ maxBytes: 200, maxFields: 3 });
   const entry = literal("a", "x".repeat(100), 0x40).toString("hex");

@@ -205,6 +205,9 @@ Deno.test("onIdle is called when the last stream is over, each time", async () =
   await made.peer.send(get(5));
   await made.peer.send("RST_STREAM 5 CANCEL");
   assertEquals(made.idle(), 2);
+  await made.peer.send(get(7));
+  made.connection.close(); // which is no rest
+  assertEquals(made.idle(), 2);
 });
 
 Deno.test("a request that is malformed is told and reset, and takes no place", async () => {
