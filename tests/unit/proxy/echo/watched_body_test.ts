@@ -124,6 +124,13 @@ Deno.test("WatchedBody finds a credential in what decodes, in the bytes as they 
     Object.assign(inner, { content: [{ start: framing.length, end: piece.length }] });
     await body.fill();
     assertEquals([counts, body.take().length], [[1], piece.length]);
+    const quiet = new TextEncoder().encode(`${bytes.length.toString(16)};x=nothing-of-that-kind\r\n`);
+    const other = watchedBody([new Uint8Array([...quiet, ...clean])], {
+      onEcho: (count) => counts.push(count) > 0,
+    });
+    Object.assign(other.inner, { content: [{ start: quiet.length, end: quiet.length + clean.length }] });
+    await other.body.fill();
+    assertEquals(counts, [1]);
   });
   await t.step("and decodes no trailer", async () => {
     const piece = zlib.gzipSync("clean");
@@ -177,9 +184,54 @@ Deno.test("WatchedBody lets go what it holds when more does not come in time", a
   const filled = body.fill();
   late();
   assertEquals([await filled, body.take().length], [true, 8]);
+  let takes = 0;
+  const { take } = inner;
+  inner.take = () => (takes++, take.call(inner));
+  const again = body.fill();
   body.release(); // not while more is waited for
-  assertEquals(releases, 0);
+  assertEquals([releases, takes], [0, 0]);
   gate.resolve(false);
-  assertEquals(await body.fill(), false);
+  assertEquals(await again, false);
   body.drop();
+});
+
+Deno.test("WatchedBody waits for a moment only while it holds something, were it a byte", async () => {
+  const starts: number[] = [];
+  const pieces = ["x", "sk-", "p", "x"].map((text) => new TextEncoder().encode(text));
+  const body = new WatchedBody(new PiecesBody(pieces), () => zlib.createGunzip(), {
+    needles: new Needles(["sk-planted"]),
+    deadlines: {
+      start: (ms) => {
+        starts.push(ms);
+        return { restart: () => {}, stop: () => {} };
+      },
+    },
+    onEcho: () => true,
+    isPart: true,
+  });
+  const lengths: number[] = [];
+  for (let i = 0; i < 4; i++) {
+    await body.fill();
+    lengths.push(body.take().length);
+  }
+  assertEquals([lengths, starts], [[1, 3, 0, 2], [250]]);
+});
+
+Deno.test("WatchedBody passes what is here before it waits, and ends its decoder with the last of it", async () => {
+  const bytes = zlib.gzipSync("a text");
+  const inner = new PiecesBody([bytes]);
+  await inner.fill();
+  inner.fill = () => Promise.reject(new Error("waited"));
+  const gunzip = zlib.createGunzip();
+  const body = new WatchedBody(inner, () => gunzip, {
+    needles: new Needles(["sk-planted"]),
+    deadlines: { start: () => ({ restart: () => {}, stop: () => {} }) },
+    onEcho: () => true,
+  });
+  assertEquals([await body.fill(), body.take().length, body.done, gunzip.destroyed], [
+    true,
+    bytes.length,
+    true,
+    true,
+  ]);
 });

@@ -219,6 +219,11 @@ Deno.test("isRefused() reads what AWS has against a signature, and signs once mo
       assertEquals(use.fault, undefined);
     });
   }
+  await t.step("nothing was said of its time", async () => {
+    const { use, rejected } = useOf(keys, { aws });
+    assertEquals(await use.isRefused(makeLeg(skewed).leg, makeAnswer(403)), false);
+    assertEquals(rejected.length, 1);
+  });
   await t.step("its time is known", async () => {
     const { use, rejected, awsClocks } = useOf(keys, { aws });
     awsClocks.learn("api.test 443", date.Date, NOW);
@@ -235,7 +240,7 @@ Deno.test("isRefused() reads what AWS has against a signature, and signs once mo
   });
   await t.step("the header means nothing to others", async () => {
     const { use, rejected } = useOf({ generation: "g1" }, { next: NEXT });
-    await use.isRefused(makeLeg("{}").leg, makeAnswer(403, { "x-amzn-errortype": "X" }));
+    await use.isRefused(makeLeg("{}").leg, makeAnswer(403, { "x-amzn-errortype": "ExpiredToken" }));
     assertEquals([rejected[0]?.[1].bodyStart, use.fault], ["{}", undefined]);
   });
 });
