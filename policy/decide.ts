@@ -155,11 +155,11 @@ function ofReadings<T>(
 
 /**
  * True when it makes no difference under which of two rules a request goes. The host pattern says which addresses may be
- * dialled and which secrets fit; a rule that limits methods or paths refuses headers that change them. One that passes
- * through limits nothing, so that it is the first for no reading or for all.
+ * dialled and which secrets fit; a rule that limits methods or paths refuses headers that change them.
  */
 function hasEffectOf(a: Rule, b: Rule): boolean {
-  const effectOf = (rule: Rule) => JSON.stringify([rule.host, rule.secret, isLimited(rule), wordsOf(rule)]);
+  const effectOf = (rule: Rule) =>
+    JSON.stringify([rule.host, rule.secret, rule.passthrough, isLimited(rule), wordsOf(rule)]);
   return effectOf(a) === effectOf(b);
 }
 

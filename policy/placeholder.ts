@@ -54,5 +54,5 @@ export function hasPlaceFor(type: string, paths: readonly string[]): boolean {
 
 /** True for a path, or a pattern of paths, in which `{}` stands exactly once. */
 export function hasSegmentPlace(path: string): boolean {
-  return path.replace(/%7B%7D/gi, SEGMENT_PLACEHOLDER).split(SEGMENT_PLACEHOLDER).length === 2;
+  return path.replace(/%7B%7D/gi, SEGMENT_PLACEHOLDER).split(SEGMENT_PLACEHOLDER, 3).length === 2;
 }

@@ -126,6 +126,42 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "this.#meaninglessRows.length === 0 ⇒ false",
     why: "the long way gives the same, and takes longer",
   },
+  {
+    file: "policy/words/media_type.ts",
+    at: 'const [type = "", ...parameters] = value.split(";", 8).map((part) => part.trim().toLowerCase());',
+    about: 'value.split(";", 8) ⇒ 9',
+    why: "what is beyond is not used; the bound keeps the work with long texts small",
+  },
+  {
+    file: "policy/words/query.ts",
+    at: 'const [text = ""] = value.split("\\0", 1);',
+    about: 'value.split("\\0", 1) ⇒ 2',
+    why: "what is beyond is not used; the bound keeps the work with long texts small",
+  },
+  {
+    file: "policy/words/query.ts",
+    at: 'const [text = ""] = (name.includes("%") ? decode(name) : name).split(/[[\\0]/, 1);',
+    about: '(name.includes("%") ? decode(name) : name).split(/[[\\0]/, 1) ⇒ 2',
+    why: "what is beyond is not used; the bound keeps the work with long texts small",
+  },
+  {
+    file: "policy/placeholder.ts",
+    at: "return path.replace(/%7B%7D/gi, SEGMENT_PLACEHOLDER).split(SEGMENT_PLACEHOLDER, 3).length === 2;",
+    about: "path.replace(/%7B%7D/gi, SEGMENT_PLACEHOLDER).split(SEGMENT_PLACEHO… ⇒ 4",
+    why: "what is beyond is not used; the bound keeps the work with long texts small",
+  },
+  {
+    file: "proxy/echo/masked_socket.ts",
+    at: "body.release();",
+    about: "body.release(); ⇒ ;",
+    why: "a socket's body holds nothing back; it is what every body asks for",
+  },
+  {
+    file: "policy/decide.ts",
+    at: "JSON.stringify([rule.host, rule.secret, rule.passthrough, isLimited(rule), wordsOf(rule)]);",
+    about: "rule.passthrough ⇒ ...[]",
+    why: "one that passes through limits nothing, so that it is the first for no reading or for all",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

@@ -58,7 +58,7 @@ export function touchesQuery(conditions: readonly string[], query: string | unde
 
 /** A value without what lenient servers drop. */
 function foldValue(value: string): string {
-  const [text = ""] = value.split("\0");
+  const [text = ""] = value.split("\0", 1);
   return text.trim().toLowerCase();
 }
 
@@ -132,7 +132,7 @@ function namesakes(pairs: readonly QueryPair[], name: string): readonly QueryPai
  * blanks and `-` as `_`, in any case.
  */
 function foldName(name: string): string {
-  const [text = ""] = (name.includes("%") ? decode(name) : name).split(/[[\0]/);
+  const [text = ""] = (name.includes("%") ? decode(name) : name).split(/[[\0]/, 1);
   return text.trim().replace(/[. -]/g, "_").toLowerCase();
 }
 

@@ -68,6 +68,7 @@ export function maskedSocket(
       while (rest.length === 0) {
         if (body.done) return null;
         rest = Uint8Array.from(body.take());
+        body.release();
         if (rest.length === 0 && !body.done) await body.fill();
       }
       const count = Math.min(into.length, rest.length);
