@@ -36,12 +36,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "of a text of blanks alone nothing is left either way",
   },
   {
-    file: "proxy/forward/forward.ts",
-    at: "...(status > 0 ? { status } : {}),",
-    about: "status > 0 ⇒ 1",
-    why: "a status is 0, which is none, or has three digits",
-  },
-  {
     file: "proxy/http1/pulled_body.ts",
     at: "if (this.done || size === 0 || size > COALESCE_BYTES) return NOTHING;",
     about: "size > COALESCE_BYTES ⇒ >=",
