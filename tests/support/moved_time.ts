@@ -5,13 +5,13 @@ export interface MovedTime extends Disposable {
   later(ms: number): void;
 }
 
-/** Until it is disposed the clock goes on from wherever a test has put it. */
+/** Until it is disposed the clock stands still where a test has put it. */
 export function moveTime(): MovedTime {
   const real = performance.now;
-  let offsetMs = 0;
-  performance.now = () => real.call(performance) + offsetMs;
+  let nowMs = performance.now();
+  performance.now = () => nowMs;
   return {
-    later: (ms) => offsetMs += ms,
+    later: (ms) => nowMs += ms,
     [Symbol.dispose]: () => performance.now = real,
   };
 }

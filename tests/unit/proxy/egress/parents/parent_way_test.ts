@@ -95,6 +95,19 @@ Deno.test("tunnel() asks for one address after the other, at most four, and reme
   });
 });
 
+Deno.test("tunnel() closes its connection to a parent that refuses", async () => {
+  let ended = false;
+  await using parent = await startRawUpstream(async (peer) => {
+    await peer.readHead();
+    await peer.send(DENIED);
+    await peer.readAll();
+    ended = true;
+  }, { names: [] });
+  const { tunnel, asked } = await setUp();
+  assertEquals((await failure(tunnel(asked(parent.port))))[1], "parent-denied");
+  await waitUntil("it ends", () => ended);
+});
+
 Deno.test("tunnel() tells what a parent has answered, rather than that it failed", async (t) => {
   const rows: readonly (readonly [string, readonly string[], string])[] = [
     ["denied, then failed", [DENIED, FAILED], "parent-denied"],
@@ -125,10 +138,10 @@ Deno.test("a parent that refuses our password is asked once, and by nobody with 
   assertEquals(parent.heads.length, 1);
   await failure(tunnel(asked(parent.port, { authorization: "Basic eW91" })));
   assertEquals(parent.heads.length, 2, "as somebody else it is asked");
-  time.later(REFUSED_MS - 1_000);
+  time.later(REFUSED_MS - 1);
   await failure(tunnel(mine));
   assertEquals(parent.heads.length, 2);
-  time.later(1_001);
+  time.later(1);
   await failure(tunnel(mine));
   assertEquals(parent.heads.length, 3, "who asks in between puts off nothing");
 });
@@ -148,7 +161,9 @@ Deno.test("a refusal that may be an upstream's cuts off its place alone, where t
   assertEquals(await failure(tunnel(here)), refused);
   await can(there); // whoever knocked at that place
   await can({ ...here, port: 80 });
-  time.later(REFUSED_MS + 1);
+  time.later(REFUSED_MS - 1);
+  assertEquals(await failure(tunnel(here)), refused);
+  time.later(1);
   await can(here);
   answer = WRONG;
   assertEquals(await failure(tunnel(there)), refused);

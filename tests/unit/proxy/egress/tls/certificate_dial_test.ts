@@ -1,3 +1,4 @@
+import { Socket } from "node:net";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Deadlines } from "../../../../../core/deadlines.ts";
 import { ProxyError } from "../../../../../core/errors.ts";
@@ -54,8 +55,20 @@ async function failure(dialling: Promise<unknown>): Promise<readonly unknown[]> 
   return [code, reason];
 }
 
+/** What sockets of Node's are told of small pieces. */
+function watchNodeNoDelay() {
+  const real = Socket.prototype.setNoDelay;
+  const told: (boolean | undefined)[] = [];
+  Socket.prototype.setNoDelay = function (this: Socket, isOn?: boolean) {
+    told.push(isOn);
+    return real.call(this, isOn);
+  };
+  return { told, [Symbol.dispose]: () => void (Socket.prototype.setNoDelay = real) };
+}
+
 Deno.test("dialWithCertificate() shows the certificate, and gives a connection for bytes both ways", async () => {
   await using server = await startAsker();
+  using watch = watchNodeNoDelay();
   const from: number[] = [];
   const before = performance.now();
   const { stream, reader, isReused, protocol, dialledAt } = await dial(server, {}, {
@@ -68,6 +81,7 @@ Deno.test("dialWithCertificate() shows the certificate, and gives a connection f
   while (reader.size < 6) await soon("the echo", reader.fill());
   assertEquals(new TextDecoder().decode(reader.available), "hello!");
   assertEquals(server.shown, ["robot.test"]);
+  assertEquals(watch.told, [true]);
   stream.close();
 });
 
