@@ -49,6 +49,8 @@ Deno.test("ChunkSigner refuses a body that is not of signed chunks", async (t) =
     ["a line without end", "a".repeat(256), "line is too long"],
     ["a chunk above 1 MiB", `100001${HEAD}`, "larger than 1048576"],
     ["a small chunk before another", chunk(8_191) + chunk(8_192), "less than 8192"],
+    ["a chunk of one byte behind a small one", chunk(1) + chunk(1), "less than 8192"],
+    ["an empty trailer", trailer("\r\n"), "no field, or no signature", true],
     ["data that goes on", `1${HEAD}aXX`, "longer than its size says"],
     ["something behind the last chunk", `${LAST}x`, "follows its last chunk"],
     ["a trailer that is no field", trailer("no field\r\n"), "no field, or no signature", true],
@@ -150,6 +152,7 @@ Deno.test("ChunkSigner holds no more than there is room for, and a body that is 
   const one = signer({ room });
   assertEquals((await one.push(bytes("2000;chunk"))).length, 0);
   assertEquals(room.held, 10);
+  one.drop();
   one.drop();
   assertEquals(room.held, 0);
   assertEquals((await assertRejects(() => one.push(bytes("x")), ProxyError)).code, "client.closed");
