@@ -156,6 +156,66 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "rule.passthrough ⇒ ...[]",
     why: "one that passes through limits nothing, so that it is the first for no reading or for all",
   },
+  {
+    file: "proxy/echo/content.ts",
+    at: "if ((rising[middle] ?? 0) > least) high = middle;",
+    about: "rising[middle] ?? 0 ⇒ 1",
+    why: "the middle is a place of the list",
+  },
+  {
+    file: "proxy/echo/content.ts",
+    at: "return span ? span.end - ((ends[which] ?? 0) - index) : bytes.length;",
+    about: "ends[which] ?? 0 ⇒ 1",
+    why: "where there is a span there is its end",
+  },
+  {
+    file: "proxy/echo/search.ts",
+    at: "this.#overlap = Math.max(1, needles.longest);",
+    about: "Math.max(1, needles.longest) ⇒ 2",
+    why: "of what cannot be a text more may be kept",
+  },
+  {
+    file: "proxy/echo/masked_socket.ts",
+    at: "const READ_BYTES = 65_536;",
+    about: "READ_BYTES = 65_536 ⇒ 65537",
+    why: "how much is read at once changes no byte",
+  },
+  {
+    file: "proxy/echo/masked_socket.ts",
+    at: "readonly closeDelimited = true;",
+    about: "readonly closeDelimited = true; ⇒ false",
+    why: "nobody asks a socket how its body ends",
+  },
+  {
+    file: "proxy/echo/masked_socket.ts",
+    at: "this.#head.push(bytes[at++] ?? 0);",
+    about: "bytes[at++] ?? 0 ⇒ 1",
+    why: "the byte is there: the loop ends with the bytes",
+  },
+  {
+    file: "proxy/inject/aws_signing.ts",
+    at: "const { signature: { service, region, signedAtMs = 0, expiresS = 1 } } = this.#request;",
+    about: "signedAtMs = 0 ⇒ 1",
+    why: "a presigned URL has its time, or is refused where it is read",
+  },
+  {
+    file: "proxy/inject/aws_signing.ts",
+    at: "const { signature: { service, region, signedAtMs = 0, expiresS = 1 } } = this.#request;",
+    about: "expiresS = 1 ⇒ 2",
+    why: "as for its time",
+  },
+  {
+    file: "secrets/aws/chunks.ts",
+    at: "if (lf < 0) return -1;",
+    about: "-1 ⇒ 2",
+    why: "whoever asks looks for a number below 0",
+  },
+  {
+    file: "secrets/fields.ts",
+    at: 'const time = isDate ? Date.parse(value.replace(/(\\.\\d{3})\\d+/, "$1")) : this.number(name) ?? 0;',
+    about: "this.number(name) ?? 0 ⇒ 1",
+    why: "the field is there",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

@@ -188,6 +188,9 @@ Deno.test("readSignature(): each part within its bounds", async (t) => {
   for (const [name, signature, expected] of rows) {
     await t.step(name, () => assertEquals(isTaken(signature), expected));
   }
+  await t.step("a parameter of another kind may come twice", () => {
+    assertEquals(isTaken(read(undefined, `a=1&a=2&${PRESIGNED}`)), true);
+  });
   await t.step("for how long a URL is good", () => {
     const expires = (query: string) => {
       const signature = read(undefined, query);
