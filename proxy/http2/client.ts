@@ -39,7 +39,6 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
   /** In the order in which they came. */
   readonly #waiting = new Set<Waiting>();
   #nextId = 1;
-  #isLeaving = false;
   #goAwayCode: number | undefined;
 
   constructor(options: Http2Options) {
@@ -72,7 +71,7 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
   }
 
   override get isDraining(): boolean {
-    return this.#isLeaving || super.isDraining;
+    return this.#goAwayCode !== undefined || super.isDraining;
   }
 
   get maxStreams(): number {
@@ -99,14 +98,12 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
   }
 
   shutDown(): void {
-    this.#isLeaving = true;
     this.#rejectWaiting(this.#unprocessed());
     this.finishWhenIdle();
   }
 
   #openWaiting(): void {
     for (const waiting of this.#waiting) {
-      if (this.isDraining) return;
       if (this.streams.size >= this.maxStreams) return;
       this.#waiting.delete(waiting);
       try {
@@ -165,7 +162,6 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
   }
 
   protected override onGoAway(lastId: number, code: number): void {
-    this.#isLeaving = true;
     this.#goAwayCode = code;
     this.#rejectWaiting(this.#unprocessed(code === H2.NO_ERROR ? H2.REFUSED_STREAM : code));
     for (const [id, stream] of [...this.streams]) {
@@ -188,7 +184,6 @@ class ClientConnection extends ConnectionCore implements Http2ClientConnection {
   }
 
   protected override onEnd(error: Http2Error): void {
-    this.#isLeaving = true;
     this.#ready.reject(error);
     this.#rejectWaiting(this.makeError(error.h2Code, "the connection is over", true));
   }

@@ -124,7 +124,6 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
   }
 
   protected override onTurnOver(): void {
-    if (this.#begun.length === 0) return;
     const begun = this.#begun;
     this.#begun = [];
     for (const stream of begun) {
@@ -143,7 +142,7 @@ class ServerConnection extends ConnectionCore implements Http2ServerConnection {
         new Http2Error("limit.reached", H2.REFUSED_STREAM, message, { reason: "quota" }),
       );
     }
-    throw new Fault("stream", H2.REFUSED_STREAM, "more requests are given up than may be", true);
+    throw new Fault("stream", H2.REFUSED_STREAM, "more requests are given up than may be");
   }
 
   async #serve(stream: ServerStream): Promise<void> {

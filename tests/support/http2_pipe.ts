@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { DEFAULT_LIMITS, type Limits } from "../../core/limits.ts";
 import { HpackDecoder } from "../../proxy/http2/hpack.ts";
-import { ByteReader } from "../../proxy/streams/byte_reader.ts";
+import { ByteReader, writeAll } from "../../proxy/streams/byte_reader.ts";
 import { formatFrame, parseFrameLine, PREFACE, splitFrames } from "../wire/http2/frame_text.ts";
 import { makePipe, type PipeEnd, settle } from "../wire/pipe.ts";
 import { FakeDeadlines } from "./fake_deadlines.ts";
@@ -44,7 +44,7 @@ export class FarEnd {
 
   /** Sends frames (`frame_text.ts`) in one write, and lets happen what they cause. */
   async send(...lines: readonly string[]): Promise<void> {
-    await this.far.write(Buffer.concat(lines.map(parseFrameLine))).catch(() => {}); // closed already
+    await writeAll(this.far, Buffer.concat(lines.map(parseFrameLine))).catch(() => {}); // closed already
     await settle();
   }
 

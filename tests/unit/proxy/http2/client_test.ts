@@ -158,20 +158,18 @@ Deno.test("a signal is listened to only while its request waits", async () => {
 });
 
 Deno.test("shutDown() lets what is under way go on, and nothing new in", async () => {
-  await using made = await setUp({ settings: "SETTINGS MAX_CONCURRENT_STREAMS=1" });
+  await using made = await setUp({ settings: "SETTINGS MAX_CONCURRENT_STREAMS=2" });
   const { connection, peer } = made;
-  const stream = await made.open("/a");
-  const waiting = fate(made.open("/b"));
+  const streams = [await made.open("/a"), await made.open("/b")];
+  const waiting = fate(made.open("/c"));
   assertEquals(connection.isDraining, false);
   connection.shutDown();
-  assertEquals([connection.isDraining, await waiting, await fate(made.open("/c"))], [
-    true,
-    REFUSED,
-    REFUSED,
-  ]);
+  assertEquals([connection.isDraining, await waiting, await fate(made.open("/d"))], [true, REFUSED, REFUSED]);
   await peer.got();
   await peer.send("HEADERS 1 ES EH :status=204");
-  assertEquals((await stream.response()).status, 204);
+  assertEquals([await peer.got(), connection.activeStreams], [[], 1]); // its place stays free
+  await peer.send("HEADERS 3 ES EH :status=204");
+  for (const stream of streams) assertEquals((await stream.response()).status, 204);
   assertEquals(await peer.got(), ["GOAWAY 0 NO_ERROR"]);
   await peer.far.closeWrite();
   await connection.closed;
@@ -228,6 +226,19 @@ Deno.test("streams that GOAWAY cuts are told in their client's turn", async () =
   assertEquals(made.connection.activeStreams, 0);
   while (told.length < 3) await settle();
   assertEquals(told, [1, 3, 5]);
+});
+
+Deno.test("who asks for another stream while streams are cut gets none", async () => {
+  await using made = await setUp();
+  const fates: Promise<unknown>[] = [];
+  await made.open("/a");
+  for (const path of ["/b", "/c"]) {
+    const stream = await made.open(path);
+    stream.onReset = () => void fates.push(fate(made.open("/again")));
+  }
+  await made.peer.send("GOAWAY 3 NO_ERROR");
+  made.connection.close();
+  assertEquals(await Promise.all(fates), [REFUSED, REFUSED]);
 });
 
 Deno.test("the end of a connection rejects who waits: the peer has not seen it", async () => {

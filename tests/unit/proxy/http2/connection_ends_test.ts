@@ -224,6 +224,20 @@ Deno.test("a connection without a stream keeps no buffers while it waits", async
   await connection.closed;
 });
 
+Deno.test("our last words reach a peer that has ended its direction, and no deadline but theirs runs", async () => {
+  await using made = await setUp({ capacity: 10 });
+  const { peer, connection } = made;
+  await peer.send(post(1), "HEADERS 3");
+  assertEquals(peer.deadlines.left, [HEAD_MS]);
+  await peer.send("PING"); // inside a block
+  await peer.far.closeWrite();
+  await settle();
+  assertEquals(peer.deadlines.left, [LINGER_MS]);
+  assertEquals(await peer.got(), ["GOAWAY 1 PROTOCOL_ERROR"]);
+  await connection.closed;
+  assertEquals(peer.deadlines.left, []);
+});
+
 Deno.test("counters are of the whole life, in frames", async () => {
   await using made = await setUp();
   const { peer, connection } = made;

@@ -4,6 +4,7 @@ import { startHttp2Server } from "../../../../proxy/http2/server.ts";
 import { H2 } from "../../../../proxy/http2/error.ts";
 import type { Http2ServerOptions, Http2ServerStream } from "../../../../proxy/http2/types.ts";
 import type { Limits } from "../../../../core/limits.ts";
+import { Turns } from "../../../../proxy/http2/turns.ts";
 import { FarEnd, LINGER_MS } from "../../../support/http2_pipe.ts";
 import { settle } from "../../../wire/pipe.ts";
 
@@ -193,6 +194,19 @@ Deno.test("a request whose handler is done is closed, a handler that fails is an
     "RST_STREAM 7 NO_ERROR",
   ]);
   assertEquals([made.connection.activeStreams, made.connection.counters.resetsOut], [0, 3]);
+});
+
+Deno.test("a request that is reset within its read takes no turn from others", async () => {
+  let taken = 0;
+  const turns = new Turns(8);
+  const run = turns.run.bind(turns);
+  turns.run = (work) => {
+    taken++;
+    run(work);
+  };
+  await using made = await setUp({ turns });
+  await made.peer.send(get(1), "RST_STREAM 1 CANCEL", get(3));
+  assertEquals([made.ids(), taken], [[3], 1]);
 });
 
 Deno.test("onIdle is called when the last stream is over, each time", async () => {
