@@ -154,6 +154,18 @@ Deno.test("a look every two seconds, for as long as there is something to follow
   assertEquals([stage.timers, stage.updates], [2, []]); // closed
 });
 
+Deno.test("without a file to follow nothing runs", async () => {
+  await using stage = await Stage.start();
+  stage.add("a", { type: "oauth-claude" });
+  stage.files.start();
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+  stage.files.arm();
+  assertEquals([stage.timers, stage.clock.due], [0, []]);
+  stage.add("a");
+  stage.files.arm();
+  assertEquals(stage.timers, 1);
+});
+
 Deno.test("an end cancels the next look, and waits for the one under way", async () => {
   await using stage = await Stage.start();
   stage.add("a");
@@ -274,8 +286,16 @@ Deno.test("a file that cannot be used is said once, and the value of before is u
   await using stage = await Stage.start();
   stage.add("a");
   await stage.write("");
-  stage.files.start();
-  await stage.until(() => stage.timers === 1);
+  const { lstat } = Deno;
+  let looks = 0;
+  Deno.lstat = (path) => (looks++, lstat(path));
+  try {
+    stage.files.start();
+    await stage.until(() => stage.timers === 1);
+  } finally {
+    Deno.lstat = lstat;
+  }
+  assertEquals(looks, 4 * 2); // it may be being written: each of four readings looks for links, and at the file
   const words =
     "its file is not followed now, and the value of before is used: Cannot use this bearer token: it is empty";
   assertEquals(stage.updates, [["s", { ifVersion: "v1", error: words }]]);

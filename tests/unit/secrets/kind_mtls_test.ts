@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { createPrivateKey, generateKeyPairSync } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { ProxyError } from "../../../core/errors.ts";
 import { decryptKey } from "../../../secrets/kind_mtls.ts";
 import { parseSecretValue, staticInjection } from "../../../secrets/kinds.ts";
@@ -49,6 +49,38 @@ Deno.test("mtls says which part is wrong, and shows none", async (t) => {
       assert(!`${error.message} ${error.hint} ${error.cause}`.includes("planted"));
     });
   }
+});
+
+Deno.test("mtls takes keys of the kinds that TLS takes for sure", async (t) => {
+  const pem = (key: KeyObject) => key.export({ type: "pkcs8", format: "pem" }).toString();
+  const ec = (namedCurve: string) => pem(generateKeyPairSync("ec", { namedCurve }).privateKey);
+  const rows: readonly (readonly [name: string, pem: string, isUsable: boolean])[] = [
+    ["RSA 2,048", pem(generateKeyPairSync("rsa", { modulusLength: 2_048 }).privateKey), true],
+    ["RSA 2,040", pem(generateKeyPairSync("rsa", { modulusLength: 2_040 }).privateKey), false],
+    ["Ed25519", pem(generateKeyPairSync("ed25519").privateKey), true],
+    ["P-256", ec("P-256"), true],
+    ["P-384", ec("P-384"), true],
+    ["secp256k1", ec("secp256k1"), false],
+    ["X25519", pem(generateKeyPairSync("x25519").privateKey), false],
+  ];
+  for (const [name, key, isUsable] of rows) {
+    await t.step(name, () => {
+      const { message, hint } = assertThrows(() => parseSecretValue("mtls", certPem + key), ProxyError);
+      const words = isUsable
+        ? "its private key is not that of its first certificate"
+        : "TLS here takes no key of its kind";
+      assertEquals(message, `Cannot use this client certificate: ${words}`);
+      if (!isUsable) assertStringIncludes(hint ?? "", "P-256, P-384 or Ed25519");
+    });
+  }
+});
+
+Deno.test("mtls keeps every certificate in order, and nothing that stands between or is cut off", () => {
+  const value = `x\r\n${certPem.replaceAll("\n", "\r\n")}between\n${ca.caPem}${keyPem}-----BEGIN X-----\nx`;
+  const { clientCertificate } = staticInjection("mtls", value);
+  const lines = (text: string) => text.split(/\s*\r?\n/).filter((line) => line !== "");
+  assertEquals(lines(clientCertificate?.certPem ?? ""), [...lines(certPem), ...lines(ca.caPem)]);
+  assertEquals(lines(clientCertificate?.keyPem ?? ""), lines(keyPem));
 });
 
 Deno.test("decryptKey() opens the key with its passphrase alone", () => {
