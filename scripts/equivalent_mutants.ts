@@ -216,6 +216,18 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "this.number(name) ?? 0 ⇒ 1",
     why: "the field is there",
   },
+  {
+    file: "store/seal_key.ts",
+    at: "const READ_BYTES = 128;",
+    about: "READ_BYTES = 128 ⇒ 129",
+    why: "a key has 66 bytes at most, and a longer file is none however much of it is read",
+  },
+  {
+    file: "store/seal_key.ts",
+    at: "text = new TextDecoder().decode(buffer.subarray(0, await file.read(buffer) ?? 0));",
+    about: "await file.read(buffer) ?? 0 ⇒ 1",
+    why: "of an empty file one byte is as little a key as none",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

@@ -15,8 +15,8 @@ export const SEAL_KEY_BYTES = 32;
 
 const TEXT = /^([0-9a-f]{64})\r?\n?$/i;
 
-/** Hex digits, CR and LF: a longer file is not read at all. */
-const MAX_FILE_BYTES = SEAL_KEY_BYTES * 2 + 2;
+/** More than 64 hex digits, CR and LF: a longer file is read no further, and is no key. */
+const READ_BYTES = 128;
 
 /**
  * The key in the file at `path`; made first when there is none and `mayCreate`. A new file has mode 0600 from its
@@ -50,7 +50,7 @@ async function readKey(path: string): Promise<Uint8Array<ArrayBuffer> | undefine
   try {
     using file = await Deno.open(path);
     checkFile(path, await file.stat()); // of the open file: the name may point elsewhere by now
-    const buffer = new Uint8Array(MAX_FILE_BYTES + 1);
+    const buffer = new Uint8Array(READ_BYTES);
     text = new TextDecoder().decode(buffer.subarray(0, await file.read(buffer) ?? 0));
     buffer.fill(0);
   } catch (error) {
@@ -72,7 +72,6 @@ function checkFile(path: string, info: Deno.FileInfo): void {
       hint: `run: chmod 600 ${path}`,
     });
   }
-  if (info.size > MAX_FILE_BYTES) invalid(path, "it is not one line of 64 hex digits");
 }
 
 /** Where the key from before is, once a rotation has put another in its place. */

@@ -1,5 +1,5 @@
-import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
-import { loadSealKey } from "../../../store/seal_key.ts";
+import { assert, assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { keepKey, loadSealKey, readFormerKey, removeFormerKey } from "../../../store/seal_key.ts";
 import { assertCode, modeOf, tempFolder } from "./support.ts";
 
 const DIGITS = "00ff".repeat(16);
@@ -43,6 +43,7 @@ Deno.test("loadSealKey() reads one line of 64 hex digits and nothing else", asyn
     { name: "another letter", text: `g${DIGITS.slice(1)}\n`, isKey: false },
     { name: "empty", text: "", isKey: false },
     { name: "two lines", text: `${DIGITS}\n${DIGITS}\n`, isKey: false },
+    { name: "a blank behind the line", text: `${DIGITS}\r\n `, isKey: false },
     { name: "a blank before", text: ` ${DIGITS}\n`, isKey: false },
   ];
   for (const [i, { name, text, isKey }] of rows.entries()) {
@@ -90,4 +91,20 @@ Deno.test("loadSealKey() refuses a file that others can open, and what is no fil
   await t.step("a place that does not exist", async () => {
     await assertCode(loadSealKey(`${folder.path}/none/mk`, true), "state.write-failed");
   });
+});
+
+Deno.test("keepKey() and removeFormerKey() hide no failure of the disk", async () => {
+  await using folder = await tempFolder();
+  const path = `${folder.path}/mk`;
+  await assertCode(keepKey(path, "id"), "state.write-failed"); // there is none
+  await loadSealKey(path, true);
+  await keepKey(path, "id");
+  await keepKey(path, "id"); // it is kept already
+  assertEquals(await Deno.readTextFile(`${path}.id`), await Deno.readTextFile(path));
+  await Deno.writeTextFile(`${path}.former`, "x");
+  await removeFormerKey(path);
+  assertEquals(await readFormerKey(path), undefined);
+  await removeFormerKey(path); // there is none
+  await Deno.mkdir(`${path}.former/in`, { recursive: true });
+  await assertRejects(() => removeFormerKey(path));
 });

@@ -152,6 +152,36 @@ Deno.test("Follower reads everything when the next change is kept no more", asyn
   assertEquals([names(), follower.position.sequence, take().includes("all")], ["a b c d", 4, true]);
 });
 
+Deno.test("Follower reads everything anew where that was left half made", async () => {
+  const { follower, writer, store, catchUp, names, take } = await stage();
+  follower.begin(writer, START);
+  store.addClient("a");
+  store.forgotten = 1;
+  const rows = store.rows.splice(0, 1, { key: ["client", "a"], value: { id: "damaged" } });
+  await assertCode(catchUp(), "state.damaged");
+  store.forgotten = 0;
+  store.rows = rows;
+  take();
+  await catchUp();
+  assertEquals([take().includes("all"), names()], [true, "a"]);
+});
+
+Deno.test("Follower takes no turn of the writer while there is nothing new", async () => {
+  const { follower, writer, store, catchUp } = await stage();
+  follower.begin(writer, START);
+  const { inTurn } = writer;
+  let turns = 0;
+  writer.inTurn = (work) => {
+    turns++;
+    return inTurn.call(writer, work) as ReturnType<typeof work>;
+  };
+  await catchUp();
+  assertEquals(turns, 0);
+  store.addClient("a");
+  await catchUp();
+  assertEquals(turns, 1);
+});
+
 Deno.test("Follower does not go on with a store that lacks what is in force here", async (t) => {
   const cases: readonly (readonly [string, (store: Changes) => void])[] = [
     ["an older one", (store) => store.changes.splice(1)],
@@ -204,6 +234,10 @@ Deno.test("Follower.reach() brings the view to the last change there is", async 
   await follower.reach(store.db, last);
   assertEquals([names(), follower.position], ["a", last] as unknown[]);
   await assertCode(follower.reach(store.db, { sequence: 1, changeId: "x" }), "store.refused");
+  const late = await stage();
+  late.follower.begin(late.writer, START);
+  late.store.addClient("a");
+  await assertCode(late.follower.reach(late.store.db, { sequence: 1, changeId: "x" }), "store.refused");
   await assertCode(follower.reach(store.db, START), "store.refused");
 });
 
@@ -240,6 +274,7 @@ Deno.test("Follower takes another seal key with the change that brings it", asyn
   assertEquals(take().includes("all"), false);
   store.add({ key: ["seal"], value: { keyId: "k3" } }); // there is yet another one by now
   store.newSeal = { sealCheck: await makeProof(keys, { carriesToken: true }), sealKeyId: "k4" };
+  store.add({ key: ["client", "x"], value: {} }); // is in what is read anew, and is not made once more
   await catchUp();
   assertEquals([take().includes("all"), writer.keys.token], [true, keys.token] as unknown[]);
 });
