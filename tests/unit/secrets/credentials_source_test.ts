@@ -248,3 +248,24 @@ Deno.test("a static credential is made once for each record, and known as one th
   assertEquals("isFollowed" in atHand(credentials.credential("k")), false);
   await credentials[Symbol.asyncDispose]();
 });
+
+Deno.test("a renewal may take half a minute", async () => {
+  const { credentials, put, login, calls } = makeStage();
+  put("c", "oauth-claude", login("old", -1_000));
+  const limits: unknown[] = [];
+  const { setTimeout: set } = globalThis;
+  globalThis.setTimeout = ((run: () => void, ms?: number) => {
+    limits.push(ms);
+    return set(run, ms);
+  }) as typeof setTimeout;
+  try {
+    credentials.start();
+    await Promise.resolve();
+  } finally {
+    globalThis.setTimeout = set;
+  }
+  assertEquals(limits, [30_000]);
+  await settle();
+  calls.shift()?.resolve({ status: 503, headers: {}, body: "" });
+  await credentials[Symbol.asyncDispose]();
+});
