@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { Reason } from "../../../../policy/reason.ts";
-import { clientTlsFailure, upstreamTlsError } from "../../../../proxy/tls/errors.ts";
+import { clientTlsFailure, lateTlsError, upstreamTlsError } from "../../../../proxy/tls/errors.ts";
 
 Deno.test("clientTlsFailure() names what the library's text means", async (t) => {
   const rows: readonly (readonly [string, Reason])[] = [
@@ -90,4 +90,48 @@ Deno.test("what is said of a failed handshake is about its cause", () => {
     clientTlsFailure(new Error("received fatal alert: UserCanceled"), { isOpenssl: false }).words,
     "the client gave up the handshake",
   );
+});
+
+Deno.test("upstreamTlsError() says which names a certificate has, so many of them, where that is what is wrong", async (t) => {
+  const wrong =
+    'invalid peer certificate: certificate not valid for name "up.test"; certificate is only valid for ';
+  const dns = (count: number) =>
+    Array.from({ length: count }, (_, at) => `DnsName("n${at}.test")`).join(" or ");
+  const quoted = (count: number) => Array.from({ length: count }, (_, at) => `"n${at}.test"`).join(", ");
+  const filled = (size: number) => `${wrong}${dns(1)}`.padEnd(size, ".");
+  const rows: readonly (readonly [name: string, text: string, end: string])[] = [
+    ["one", wrong + dns(1), `its certificate is for another name: it has ${quoted(1)}`],
+    ["six", wrong + dns(6), `: it has ${quoted(6)}`],
+    ["seven", wrong + dns(7), `: it has ${quoted(6)} and more`],
+    ["an address", `${wrong}IpAddress(10.0.0.1)`, ': it has "10.0.0.1"'],
+    [
+      "of node:tls",
+      "Hostname/IP does not match certificate's altnames: Host: up.test. is not in DNS:a.test, IP Address:10.0.0.1",
+      ': it has "a.test", "10.0.0.1"',
+    ],
+    ["none", `${wrong.split(";")[0]}; not valid for any names`, ": it has none"],
+    ["not said", wrong.split(";")[0] ?? "", "its certificate is for another name"],
+    ["a text that is read to its end", filled(8_192), `: it has ${quoted(1)}`],
+    ["a longer one", filled(8_193), `: it has ${quoted(1)} and more`],
+    [
+      "a name behind what is read",
+      `${wrong.padEnd(8_182, ".")}${dns(1)}`,
+      "its certificate is for another name",
+    ],
+    ["another failure", `invalid peer certificate: UnknownIssuer ${dns(1)}`, "the intermediate certificate"],
+  ];
+  for (const [name, text, end] of rows) {
+    await t.step(name, () => {
+      const { message } = upstreamTlsError("up.test", new Error(text));
+      assertEquals(message.slice(-end.length), end);
+    });
+  }
+});
+
+Deno.test("lateTlsError() is about an upstream that wanted a certificate, and nothing else", () => {
+  const late = lateTlsError("up.test", new Error("received fatal alert: CertificateRequired"));
+  assertEquals([late?.code, late?.reason], ["upstream.tls", "tls-client-certificate"]);
+  for (const text of ["received fatal alert: HandshakeFailure", "CertificateRequired", "Connection reset"]) {
+    assertEquals(lateTlsError("up.test", new Error(text)), undefined, text);
+  }
 });

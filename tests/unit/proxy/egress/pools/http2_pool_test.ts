@@ -185,6 +185,16 @@ Deno.test("idle connections are bounded, and those beside the first of a key wit
   for (const { release } of [busy, beside, queued]) release();
 });
 
+Deno.test("add() keeps a connection for a while, for a request that may never come", async () => {
+  await using setup = setUp({ idleUpstreamTimeoutMs: 50 });
+  const { pool, key, dial, idle } = setup;
+  const connection = pool.add(key, await dial());
+  assertEquals(idle(), 1);
+  await connection.closed;
+  await settle();
+  assertEquals(idle(), 0);
+});
+
 Deno.test("a connection that is leaving is given to nobody", async () => {
   await using setup = setUp();
   const { lease, servers } = setup;

@@ -152,9 +152,9 @@ Deno.test("put() closes a connection with bytes left, at its end, without a gran
 });
 
 /** A pool whose time a test moves, and what becomes of a connection that is idle for so long. */
-function setUpIdle() {
-  let at = 0;
-  const setup = setUp({}, () => at);
+function setUpIdle(limits: Partial<Limits> = {}) {
+  let at = 1_000_000;
+  const setup = setUp(limits, () => at);
   const { pool, key } = setup;
   const idleFor = (ms: number, announcedMs?: number) => {
     const connection = new FakeUpstream();
@@ -206,6 +206,34 @@ Deno.test("take() gives a request that cannot be replayed an older connection on
   assertEquals(setup.idleFor(29_000).isFor(false), true);
   const older = setup.idleFor(29_001);
   assertEquals([older.isFor(false), older.isFor(true)], [false, true]);
+});
+
+Deno.test("take() learns from a connection that was open to the end of its time", async () => {
+  using setup = setUpIdle({ idleUpstreamTimeoutMs: 50 });
+  const { connection } = setup.idleFor(30_000);
+  await waitUntil("its time is over", () => connection.isClosed);
+  assertEquals(setup.idleFor(29_000).isFor(false), true);
+});
+
+Deno.test("what comes on a connection that is in use again ends nothing", async () => {
+  using setup = setUp();
+  const { pool, key } = setup;
+  const connection = new FakeUpstream();
+  pool.put(key, connection);
+  assertEquals(pool.take(key, true), connection);
+  connection.say(5);
+  await new Promise((next) => setTimeout(next));
+  assertEquals(connection.isClosed, false);
+  connection.close();
+});
+
+Deno.test("put() gives a large buffer back while nothing is read", () => {
+  using setup = setUp();
+  const connection = new FakeUpstream();
+  let rests = 0;
+  connection.reader.rest = () => void rests++;
+  setup.pool.put(setup.key, connection);
+  assertEquals(rests, 1);
 });
 
 Deno.test("retire() closes what is idle, and keeps nothing that was dialled before", () => {
