@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../../core/errors.ts";
-import { type Body, requestBody, responseBody } from "../../../../proxy/http1/body.ts";
+import { type Body, isBodyless, requestBody, responseBody } from "../../../../proxy/http1/body.ts";
 import { parseFields } from "../../../../proxy/http1/head_reader.ts";
 import type { HttpVersion } from "../../../../proxy/message/message.ts";
 
@@ -177,4 +177,92 @@ Deno.test("take() of chunks stops at the end, and at each limit", async (t) => {
       else assertEquals(body.take(Buffer.from(bytes)), takes);
     });
   }
+});
+
+Deno.test("each refusal of a framing says what is wrong with it", async (t) => {
+  const rows: readonly (readonly [string, () => unknown, string])[] = [
+    ["a tab", () => bodyOfRequest(["Content-Length:\t5"]), "a tab in Content-Length or Transfer-Encoding"],
+    [
+      "both",
+      () => bodyOfRequest(["Content-Length: 5", ...CHUNKED]),
+      "both Content-Length and Transfer-Encoding",
+    ],
+    [
+      "another coding",
+      () => bodyOfRequest(["Transfer-Encoding: gzip"]),
+      "a Transfer-Encoding other than exactly `chunked`",
+    ],
+    ["HTTP/1.0", () => bodyOfRequest(CHUNKED, "HTTP/1.0"), "Transfer-Encoding in HTTP/1.0"],
+    ["no number", () => bodyOfRequest(["Content-Length: x"]), "a Content-Length that is not one number"],
+    ["a 204", () => bodyOfResponse(204, ["Content-Length: 5"]), "a 204 response announces a body"],
+    ["a 199", () => bodyOfResponse(199, ["Content-Length: 5"]), "a 199 response announces a body"],
+    ...([
+      ["no size", "x\r\n", "a chunk size is none"],
+      ["an LF alone", "5\n", "a line ends without CR (bare LF)"],
+      ["an LF first", "\n", "a line ends without CR (bare LF)"],
+      ["too long a chunk", "1\r\nabc", "a chunk is longer than its size says"],
+      ["a CR alone behind a chunk", "1\r\na\rX", "a chunk does not end with CRLF"],
+      ["too long a line", `0;${"a".repeat(18)}\r\n`, "a chunk-size line is too long"],
+      ["too long a trailer", `0\r\nA: ${"b".repeat(40)}\r\n`, "a trailer section is too long"],
+      ["too many trailers", "0\r\nA:b\r\nC:d\r\nE:f\r\nG:h\r\n", "too many trailer fields"],
+      [
+        "a trailer that is none",
+        "0\r\nHost: b\r\n",
+        "a trailer field that must not be one (RFC 9110 §6.5.1)",
+      ],
+    ] as const).map(([name, bytes, what]) =>
+      [name, () => bodyOfRequest(CHUNKED).take(Buffer.from(bytes)), what] as const
+    ),
+  ];
+  for (const [name, read, what] of rows) {
+    await t.step(name, () => {
+      assertEquals(assertThrows(read, ProxyError).message, `Cannot read the message: ${what}`);
+    });
+  }
+});
+
+Deno.test("a tab elsewhere, and a status beside those without a body, are nobody's business", () => {
+  assertEquals(describe(bodyOfRequest(["X-A:\tb", "Content-Length: 25"])), "a length");
+  for (const status of [200, 203, 205, 303, 305]) {
+    assertEquals(describe(bodyOfResponse(status, ["Content-Length: 25"])), "a length", String(status));
+  }
+  assertEquals(describe(bodyOfResponse(199, [])), "none");
+});
+
+Deno.test("isBodyless() is true of a 204 or 304 that announces what no client reads", () => {
+  const of = (status: number, lines: readonly string[]) =>
+    isBodyless({ version: "HTTP/1.1", status, reason: "", fields: fieldsOf(lines) });
+  assertEquals([of(204, CHUNKED), of(304, CHUNKED)], [true, true]);
+  assertEquals([of(204, []), of(304, ["Content-Length: 5"]), of(205, CHUNKED), of(200, CHUNKED)], [
+    ...[false, false, false, false],
+  ]);
+});
+
+Deno.test("chunks that come in pieces go on where they were, and content is told of each piece alone", () => {
+  const body = bodyOfRequest(CHUNKED);
+  body.recordContent?.();
+  const text = "3\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\n";
+  const seen: string[] = [];
+  let rest = "";
+  for (const char of text) {
+    rest += char;
+    const taken = body.take(Buffer.from(rest));
+    for (const { start, end, isTrailer } of body.content ?? []) {
+      seen.push(`${isTrailer ? "trailer" : "data"} ${JSON.stringify(rest.slice(start, end))}`);
+    }
+    rest = rest.slice(taken);
+  }
+  assertEquals([body.done, rest], [true, ""]);
+  assertEquals(seen, [
+    ...[
+      'data "a"',
+      'data "b"',
+      'data "c"',
+      'data "d"',
+      'data "e"',
+      'trailer "A: b\\r\\n"',
+      'trailer "\\r\\n"',
+    ],
+  ]);
+  assertEquals(bodyOfRequest(["Content-Length: 5"]).content, undefined);
 });

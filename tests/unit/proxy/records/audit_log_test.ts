@@ -245,3 +245,79 @@ Deno.test("AuditLog writes nothing of what only this process understands", async
   const expected = [...Object.keys(DENY), "timeMs", "repeated"].toSorted();
   assertEquals(fields.map((each) => each.toSorted()), [expected, expected]);
 });
+
+Deno.test("AuditLog adds up what other threads have counted, and knows who used a secret last", async () => {
+  const log = new AuditLog({
+    now: () => 1_234,
+    deadlines: new Deadlines(),
+    sink: { write: () => Promise.resolve() },
+  });
+  log.writeAll([{ ...DENY, repeated: 7 }, ALLOW, { ...ALLOW, client: "ci-2" }, { ...DENY, secret: "other" }]);
+  assertEquals([log.health.coalesced, log.totals.deny, log.totals.allow], [7, 8, 2]);
+  assertEquals([log.lastUse("llm-key"), log.lastUse("other")], [{ atMs: 1_234, client: "ci-2" }, undefined]);
+  for (let i = 0; i < 6; i++) log.write({ ...DENY, path: "/same" });
+  assertEquals(log.health.coalesced, 8); // and its own
+  await log[Symbol.asyncDispose]();
+});
+
+Deno.test("AuditLog writes the first record after a rest at once, and gathers those that follow", async () => {
+  const { log, written } = startLog();
+  log.write({ ...ALLOW, port: 1 });
+  await Promise.resolve();
+  await Promise.resolve();
+  assertEquals(written.length, 1);
+  log.write({ ...ALLOW, port: 2 });
+  await Promise.resolve();
+  log.write({ ...ALLOW, port: 3 });
+  await Promise.resolve();
+  assertEquals(written.length, 1);
+  await log.written(); // who waits for them does not wait for others
+  assertEquals(written.map((lines) => lines.length), [1, 2]);
+  log.write({ ...ALLOW, port: 4 });
+  await turn();
+  while (written.length < 3) await turn(); // by itself, a few milliseconds later
+  await log[Symbol.asyncDispose]();
+});
+
+Deno.test("AuditLog only counts denials from the moment on when half of the queue waits", async () => {
+  const gate = Promise.withResolvers<void>();
+  const kept: AuditRecord[] = [];
+  const log = new AuditLog({
+    now: () => 0,
+    deadlines: new Deadlines(),
+    sink: {
+      write: async (records) => {
+        await gate.promise;
+        kept.push(...records);
+      },
+    },
+  });
+  const half = Math.ceil(RECORD_LIMITS.maxQueuedBytes / 2 / sizeOfRecord(ALLOW));
+  for (let i = 1; i < half; i++) log.write(ALLOW);
+  log.write({ ...DENY, path: "/before" });
+  log.write(ALLOW);
+  assertEquals([log.health.coalesced, log.isWritable], [0, true]);
+  log.write({ ...DENY, path: "/after" });
+  assertEquals([log.health.coalesced, log.health.queued], [1, half + 1]);
+  gate.resolve();
+  await log[Symbol.asyncDispose]();
+  const denials = kept.filter(({ verdict }) => verdict === "deny");
+  assertEquals(denials.map(({ path }) => path), ["/before", undefined]);
+});
+
+Deno.test("AuditLog tells time and number of each record, and that it is written, once all of them are", async () => {
+  const kept: { timeMs: number; repeated: number }[] = [];
+  let nowMs = 5;
+  const log = new AuditLog({
+    now: () => nowMs++,
+    deadlines: new Deadlines(),
+    sink: { write: (records) => Promise.resolve(void kept.push(...records)) },
+  });
+  log.write({ verdict: "passthrough" });
+  log.write({ verdict: "passthrough", repeated: 3 });
+  assertEquals([log.health.queued, kept.length], [2, 0]);
+  await log.flush();
+  assertEquals(kept.map(({ timeMs, repeated }) => [timeMs, repeated]), [[5, 1], [6, 3]]);
+  assertEquals(log.health, { isWritable: true, queued: 0, writeFailures: 0, coalesced: 0 });
+  await log[Symbol.asyncDispose]();
+});

@@ -193,3 +193,58 @@ Deno.test("closeQuietly() and closeWriteQuietly() say nothing of what is closed 
   });
   await closeWriteQuietly({ closeWrite: () => Promise.reject(new Deno.errors.NotConnected("gone")) });
 });
+
+Deno.test("at() and text() look at what is here and not behind it, wherever the buffer has moved", async () => {
+  const reader = new ByteReader(streamOf("cd\xe9", "f"), text.encode("ab"));
+  assertEquals([reader.at(0), reader.at(1), reader.at(2)], [97, 98, undefined]);
+  assertEquals([reader.text(0, 2), reader.text(1, 2), reader.text(1, 1)], ["ab", "b", ""]);
+  await reader.fill();
+  assertEquals(reader.text(1, 6), "bcd\xc3\xa9"); // one character a byte
+  reader.consume(3);
+  assertEquals([reader.at(0), reader.text(0, 1), reader.at(3)], [100, "d", undefined]);
+  reader.consume(3);
+  assertEquals([reader.at(0), reader.size], [undefined, 0]);
+  await reader.fill();
+  assertEquals([reader.text(0, 1), reader.at(0)], ["f", 102]);
+});
+
+Deno.test("a reader's buffer grows fourfold while reads fill it, and shrinks behind a body", async () => {
+  const sizes: number[] = [];
+  const counts = ["full", "full", "full", "full", "full", 32_768, 32_767, 1, 1, 1] as const;
+  let at = 0;
+  const reader = new ByteReader({
+    read: (into) => {
+      const count = counts[at++];
+      sizes.push(into.length);
+      return Promise.resolve(count === undefined ? null : count === "full" ? into.length : count);
+    },
+  });
+  while (await reader.fill()) reader.consume(reader.size);
+  assertEquals(sizes.map((size) => size / 1_024), [4, 16, 64, 256, 256, 256, 256, 64, 16, 4, 4]);
+});
+
+Deno.test("a reader makes room when less than 1 KiB is left, and keeps what is here", async () => {
+  const rooms: number[] = [];
+  const reader = new ByteReader({
+    read: (into) => {
+      rooms.push(into.length);
+      into.fill(120, 0, 3_072);
+      return Promise.resolve(rooms.length > 3 ? null : Math.min(3_072, into.length));
+    },
+  });
+  while (await reader.fill());
+  // 4,096 less 3,072 is just enough; then a buffer twice what is here.
+  assertEquals(rooms.slice(0, 3), [4_096, 1_024, 16_384 - 4_096]);
+  assertEquals(textOf(reader), "x".repeat(reader.size));
+});
+
+Deno.test("writeAll() says once that nobody looks at the bytes any more, and never when writing fails", async () => {
+  const said: string[] = [];
+  const say = (name: string) => () => void said.push(name);
+  await writeAll({ write: (bytes) => Promise.resolve(bytes.length) }, new Uint8Array(3), say("at once"));
+  await writeAll({ write: () => Promise.resolve(1) }, new Uint8Array(3), say("in pieces"));
+  await assertRejects(() =>
+    writeAll({ write: () => Promise.reject(new Error("x")) }, new Uint8Array(3), say("never"))
+  );
+  assertEquals(said, ["at once", "in pieces"]);
+});

@@ -4,8 +4,10 @@ import { Deadlines } from "../../../../core/deadlines.ts";
 import { closeQuietly } from "../../../../proxy/streams/byte_reader.ts";
 import { SocketStream } from "../../../../proxy/streams/socket_stream.ts";
 import { splice, type SpliceOptions } from "../../../../proxy/streams/splice.ts";
+import { FakeDeadlines } from "../../../support/fake_deadlines.ts";
 import { RawPeer } from "../../../support/raw_peer.ts";
 import { soon, tcpPair } from "../../../support/sockets.ts";
+import { makePipe, settle } from "../../../wire/pipe.ts";
 
 const PATIENT = { afterATimeoutMs: 60_000, afterBTimeoutMs: 60_000 };
 
@@ -164,4 +166,132 @@ Deno.test("splice() gives others a turn, though neither side ever has it wait", 
   await soon("both ended", joined.done);
   const longest = Math.max(...seen.map((each, i) => each - (seen[i - 1] ?? 0)));
   assertEquals(longest <= 10, true, `${longest} pieces in a turn, of 256 KiB most of them`);
+});
+
+/** A splice of two pipes: `a` and `b` are the outer ends, and deadlines pass when a test says so. */
+function startPiped(options: Partial<SpliceOptions> = {}) {
+  const [[a, nearA], [b, nearB]] = [makePipe(), makePipe()];
+  const deadlines = new FakeDeadlines();
+  const joined = splice(nearA, nearB, {
+    deadlines,
+    afterATimeoutMs: 1_000,
+    afterBTimeoutMs: 2_000,
+    ...options,
+  });
+  return { joined, a, b, nearA, nearB, deadlines };
+}
+
+Deno.test("splice() moves its deadline with each piece of either side, and has none where none is wanted", async () => {
+  const { joined, a, b, deadlines, nearA, nearB } = startPiped({ idleTimeoutMs: 500 });
+  assertEquals(deadlines.left, [500]);
+  for (const [from, to] of [[a, b], [b, a]] as const) {
+    deadlines.advance(499);
+    await from.write(new Uint8Array(3));
+    await settle();
+    assertEquals([deadlines.left, to.unread, joined.timedOut], [[500], 0, false]);
+  }
+  deadlines.advance(500);
+  await joined.done;
+  assertEquals([joined.timedOut, nearA.ended, nearB.ended, deadlines.left], [true, "closed", "closed", []]);
+  assertEquals([joined.bytesToA, joined.bytesToB], [3, 3]);
+  const patient = startPiped();
+  assertEquals(patient.deadlines.left, []);
+  await patient.a.write(new Uint8Array(1));
+  await settle();
+  assertEquals(patient.deadlines.left, []);
+  patient.joined.abort();
+  await patient.joined.done;
+});
+
+Deno.test("splice() is less patient once a side has ended, never more", async (t) => {
+  const rows: readonly (readonly [string, Partial<SpliceOptions>, "a" | "b", number])[] = [
+    ["a has ended", {}, "a", 1_000],
+    ["b has ended", {}, "b", 2_000],
+    ["a has ended, and less was there", { idleTimeoutMs: 500 }, "a", 500],
+    ["b has ended, and more was there", { idleTimeoutMs: 9_000 }, "b", 2_000],
+  ];
+  for (const [name, options, side, left] of rows) {
+    await t.step(name, async () => {
+      const made = startPiped(options);
+      const [ending, other] = side === "a" ? [made.a, made.b] : [made.b, made.a];
+      await ending.closeWrite();
+      await settle();
+      assertEquals(made.deadlines.left, [left]);
+      await other.write(new Uint8Array(1));
+      await settle();
+      made.deadlines.advance(left - 1);
+      assertEquals(made.joined.timedOut, false);
+      made.deadlines.advance(1);
+      await made.joined.done;
+      assertEquals([made.joined.timedOut, made.deadlines.left], [true, []]);
+    });
+  }
+});
+
+Deno.test("splice() that expects its end has a deadline from then on, and none when it is over", async () => {
+  const { joined, a, b, deadlines } = startPiped();
+  joined.expectEnd(700);
+  assertEquals(deadlines.left, [700]);
+  joined.expectEnd(900);
+  assertEquals(deadlines.left, [700]);
+  await a.closeWrite();
+  await b.closeWrite();
+  await joined.done;
+  assertEquals([joined.timedOut, deadlines.left], [false, []]);
+  joined.expectEnd(1);
+  assertEquals(deadlines.left, []);
+});
+
+Deno.test("splice() reads with a buffer that grows while a side fills it, to 256 KiB, and shrinks behind", async () => {
+  const sizes: number[] = [];
+  const counts = ["full", "full", "full", "full", "full", 100_000, 32_768, 32_767, 1, 1, 1, 1, 1, 1] as const;
+  let at = 0;
+  const stream = (read: (into: Uint8Array) => Promise<number | null>) => ({
+    read,
+    write: (bytes: Uint8Array) => Promise.resolve(bytes.length),
+    closeWrite: () => Promise.resolve(),
+    close: () => {},
+  });
+  const source = stream((into) => {
+    const count = counts[at++];
+    sizes.push(into.length);
+    return Promise.resolve(
+      count === undefined ? null : count === "full" ? into.length : Math.min(count, into.length),
+    );
+  });
+  await splice(source, stream(() => Promise.resolve(null)), { deadlines: new FakeDeadlines(), ...PATIENT })
+    .done;
+  const KIB = 1_024;
+  assertEquals(sizes, [
+    ...[2, 8, 32, 128, 256, 256, 256, 256].map((kib) => kib * KIB), // an eighth is enough to keep it
+    ...[64, 16, 4, 2, 2, 2, 2].map((kib) => kib * KIB),
+  ]);
+});
+
+Deno.test("splice() writes all of a piece, however little the other side takes at a time", async () => {
+  let got = "";
+  const taking = {
+    read: () => Promise.resolve(null),
+    write: (bytes: Uint8Array) => {
+      const part = bytes.subarray(0, 3);
+      got += new TextDecoder().decode(part);
+      return Promise.resolve(part.length);
+    },
+    closeWrite: () => Promise.resolve(),
+    close: () => {},
+  };
+  const pieces = ["hello ", "world"];
+  const giving = {
+    ...taking,
+    read: (into: Uint8Array) => {
+      const piece = pieces.shift();
+      if (piece === undefined) return Promise.resolve(null);
+      into.set(new TextEncoder().encode(piece));
+      return Promise.resolve(piece.length);
+    },
+  };
+  const first = new TextEncoder().encode("first ");
+  const joined = splice(giving, taking, { deadlines: new FakeDeadlines(), ...PATIENT, firstToB: first });
+  await joined.done;
+  assertEquals([got, joined.bytesToB, joined.bytesToA], ["first hello world", 17, 0]);
 });
