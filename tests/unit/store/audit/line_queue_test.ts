@@ -209,3 +209,98 @@ Deno.test("LineQueue begins another file only where lines are: one longer than a
   assertEquals((await files()).length, before + 1);
   assertEquals(await takeAll(queue), [`${"x".repeat(50)}`, "y"].map((text) => text));
 });
+
+/** The sizes of a queue's files, in their order. */
+async function sizesIn(dir: string): Promise<number[]> {
+  const files = (await Array.fromAsync(Deno.readDir(dir))).map(({ name }) => name).filter((name) =>
+    name !== "front"
+  );
+  return await Promise.all(files.sort().map(async (name) => (await Deno.stat(`${dir}/${name}`)).size));
+}
+
+Deno.test("LineQueue fills a file to its last byte, and the queue too", async () => {
+  await using folder = await tempFolder();
+  await using queue = await LineQueue.open(folder.state, { maxBytes: 40, segmentBytes: 20 });
+  const ten = ["123456789\n"];
+  for (let n = 0; n < 2; n++) await queue.append(ten);
+  assertEquals(await sizesIn(folder.state), [20]);
+  await queue.append(ten);
+  assertEquals(await sizesIn(folder.state), [20, 10]);
+  await queue.append(ten);
+  assertEquals([await sizesIn(folder.state), queue.dropped], [[20, 20], 0] as unknown[]);
+  await queue.append(["\n"]);
+  assertEquals([await sizesIn(folder.state), queue.dropped], [[20, 1], 2] as unknown[]);
+});
+
+Deno.test("LineQueue makes room in a file that is alone, and never for a line longer than all", async () => {
+  await using folder = await tempFolder();
+  await using queue = await LineQueue.open(folder.state, { maxBytes: 10, segmentBytes: 100 });
+  await queue.append(["12345\n"]);
+  await queue.append(["6789\n"]);
+  assertEquals([queue.length, queue.dropped], [1, 1]);
+  await queue.append([`${"x".repeat(50)}\n`]);
+  assertEquals([queue.length, queue.dropped], [1, 2]);
+});
+
+Deno.test("LineQueue.take() gives so many lines and so many bytes, and whole lines alone", async () => {
+  await using folder = await tempFolder();
+  await using queue = await LineQueue.open(folder.state, { maxBytes: 1_000, segmentBytes: 1_000 });
+  await queue.append(["1\n", "2\n", "3\n"]);
+  const count = async (lines: number, bytes: number) => {
+    const taken = await queue.take({ lines, bytes });
+    queue.release();
+    return taken?.lines.map(({ text }) => text).join("");
+  };
+  assertEquals([
+    await count(2, 100),
+    await count(3, 100),
+    await count(9, 4),
+    await count(9, 5),
+    await count(9, 6),
+  ], [
+    "12",
+    "123",
+    "12",
+    "12",
+    "123",
+  ]);
+});
+
+Deno.test("LineQueue begins another file behind half a line that it could not cut off", async () => {
+  await using folder = await tempFolder();
+  await using queue = await LineQueue.open(folder.state, { maxBytes: 1_000, segmentBytes: 1_000 });
+  await queue.append(["a\n"]);
+  const { write, truncate } = Deno.FsFile.prototype;
+  Deno.FsFile.prototype.write = async function (bytes) {
+    await write.call(this, bytes.subarray(0, 2));
+    throw new Error("disk is full");
+  };
+  Deno.FsFile.prototype.truncate = () => Promise.reject(new Error("input/output error"));
+  try {
+    await assertRejects(() => queue.append(["long\n"]), Error, "disk is full");
+  } finally {
+    Object.assign(Deno.FsFile.prototype, { write, truncate });
+  }
+  await queue.append(["b\n"]);
+  await queue.append(["c\n"]);
+  assertEquals(await sizesIn(folder.state), [4, 4], "one of them, and no more");
+  assertEquals(await takeAll(queue), ["a", "b", "c"]);
+});
+
+Deno.test("LineQueue cuts off half a line that could not be written whole", async () => {
+  await using folder = await tempFolder();
+  await using queue = await LineQueue.open(folder.state, { maxBytes: 1_000, segmentBytes: 1_000 });
+  await queue.append(["a\n"]);
+  const { write } = Deno.FsFile.prototype;
+  Deno.FsFile.prototype.write = async function (bytes) {
+    await write.call(this, bytes.subarray(0, 2));
+    throw new Error("disk is full");
+  };
+  try {
+    await assertRejects(() => queue.append(["long\n"]), Error, "disk is full");
+  } finally {
+    Deno.FsFile.prototype.write = write;
+  }
+  await queue.append(["b\n"]);
+  assertEquals([await sizesIn(folder.state), await takeAll(queue)], [[4], ["a", "b"]] as unknown[]);
+});
