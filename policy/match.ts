@@ -98,7 +98,7 @@ export function closestRule(rules: readonly Rule[], target: Target): ClosestRule
     if (rule.deny && missed.length > 0) continue; // it would not allow anything closer either
     const first = missed[0] === undefined ? DIMENSIONS.length : DIMENSIONS.indexOf(missed[0]);
     const score = match.host
-      ? 1_000 - 10 * missed.length + first // above any count of shared labels (127 at most)
+      ? 1_000 - DIMENSIONS.length * missed.length + first // above any count of shared labels (127 at most)
       : sharedLabels(rule.host, target.host);
     if (score <= bestScore) continue;
     bestScore = score;

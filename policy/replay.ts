@@ -224,7 +224,6 @@ function requestOf(
 ): RequestTarget | undefined {
   const names = paramsNeeded(rules, request);
   const kinds = contentNeeded(rules, request);
-  if (names.length === 0 && kinds.length === 0) return request;
   const said = parseSays(says === undefined || isCut(says) ? "" : says);
   const asked = query === undefined || isCut(query) ? queryOf(said, names) : { query };
   const isKnown = kinds.every((kind) => said.content[kind] !== undefined);

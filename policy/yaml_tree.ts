@@ -123,7 +123,7 @@ export class YamlSource {
     } catch (error) {
       if (!(error instanceof YAMLException)) throw error;
       // What follows a colon or a quote is out of the text itself.
-      const reason = (error.reason.split(/[:"]/, 1)[0] ?? "").trim();
+      const reason = (error.reason.split(/[:"]/)[0] ?? "").trim();
       const at = error.mark?.position ?? 0;
       return this.refuse(at, `it is not YAML (${reason})`, reason.includes("alias") ? STAR_HINT : PLAIN_HINT);
     }
@@ -171,7 +171,7 @@ class TreeBuilder {
         const isPlain = event.style === SCALAR_STYLE.PLAIN;
         const isQuoted = event.style === SCALAR_STYLE.SINGLE_QUOTED ||
           event.style === SCALAR_STYLE.DOUBLE_QUOTED;
-        const at = event.valueStart < 0 ? this.#end : event.valueStart - (isQuoted ? 1 : 0);
+        const at = event.valueStart === -1 ? this.#end : event.valueStart - (isQuoted ? 1 : 0);
         this.#end = Math.max(this.#end, event.valueEnd);
         return { kind: "scalar", at, text: getScalarValue(this.#text, event), isPlain };
       }
@@ -216,8 +216,8 @@ class TreeBuilder {
   #refuseProperties(
     { anchorStart, tagStart }: { readonly anchorStart: number; readonly tagStart: number },
   ): void {
-    if (anchorStart >= 0) this.#source.refuse(anchorStart - 1, "it has an anchor", PLAIN_HINT);
-    if (tagStart >= 0) this.#source.refuse(tagStart, "it has a tag", PLAIN_HINT);
+    if (anchorStart !== -1) this.#source.refuse(anchorStart - 1, "it has an anchor", PLAIN_HINT);
+    if (tagStart !== -1) this.#source.refuse(tagStart, "it has a tag", PLAIN_HINT);
   }
 }
 

@@ -22,18 +22,11 @@ export interface Tokens {
 /** How an answer is framed. */
 export type UsageForm = "json" | "events";
 
-/** Where a member stands. */
-const NOWHERE = 0;
-const ARRAY = 1;
-/** The document, or an item of a list that is one. */
-const ROOT = 2;
-const ROOT_ARRAY = 3;
-/** `message` of Anthropic's first event: what it says is not the end of it. */
-const MESSAGE = 4;
-/** `response` of the Responses API. */
-const RESPONSE = 5;
-const USAGE = 6;
-const FIRST_USAGE = 7;
+/**
+ * Where a member stands: in the document (`root`: also an item of a list that is one), in `message` of Anthropic's first
+ * event, whose `first-usage` is not the end of it, in `response` of the Responses API, in `usage`, or nowhere that matters.
+ */
+type Scope = "root" | "message" | "response" | "usage" | "first-usage" | "root-list" | "list" | "nowhere";
 
 /** Deeper documents are not read: no answer of a model is. */
 const MAX_DEPTH = 64;
@@ -50,8 +43,7 @@ const INPUT = [
 ];
 const OUTPUT = [["output_tokens"], ["completion_tokens"], ["candidatesTokenCount", "thoughtsTokenCount"]];
 const TOTAL = [["total_tokens"], ["totalTokenCount"]];
-const MEMBERS = [...INPUT, ...OUTPUT, ...TOTAL].flat();
-const SLOTS: ReadonlyMap<string, number> = new Map(MEMBERS.map((name, slot) => [name, slot]));
+const MEMBERS: ReadonlySet<string> = new Set([...INPUT, ...OUTPUT, ...TOTAL].flat());
 
 /** Members whose text is about an answer, and no part of what the model wrote. */
 const ABOUT = new Set([
@@ -137,25 +129,26 @@ function endOfLine(text: string, start: number): number {
 class Scanner {
   isFinal = false;
   textBytes = 0;
-  readonly #said = new Array<number>(MEMBERS.length).fill(0);
-  #hasSaid = false;
-  readonly #scopes = new Uint8Array(MAX_DEPTH);
-  #depth = 0;
+  /** The most of each member. */
+  readonly #said = new Map<string, number>();
+  /** Of the objects and lists that are open. */
+  readonly #scopes: Scope[] = [];
   #key = "";
   #isKeyNext = false;
   #inString = false;
   #isKey = false;
   #isEscaped = false;
   #isAbout = false;
-  /** The digits of a number that matters; -1 outside of one. */
-  #number = -1;
-  #slot = -1;
+  /** What the digits of a number that matters come to; undefined outside of one. */
+  #number: number | undefined;
+  /** The member that it is of. */
+  #member = "";
   /** Something that is no JSON of an answer: until the next document all of it counts as text. */
   #isLost = false;
 
   get said(): Tokens | undefined {
-    if (!this.#hasSaid) return undefined;
-    const valueOf = (name: string) => this.#said[SLOTS.get(name) ?? -1] ?? 0;
+    if (this.#said.size === 0) return undefined;
+    const valueOf = (name: string) => this.#said.get(name) ?? 0;
     const most = (ways: readonly (readonly string[])[]) =>
       Math.max(...ways.map((names) => names.reduce((sum, name) => sum + valueOf(name), 0)));
     const input = most(INPUT);
@@ -164,14 +157,14 @@ class Scanner {
 
   /** A new document begins. */
   reset(): void {
-    this.#depth = 0;
+    this.#scopes.length = 0;
     this.#key = "";
     this.#inString =
       this.#isEscaped =
       this.#isKeyNext =
       this.#isLost =
         false;
-    this.#number = -1;
+    this.#number = undefined;
   }
 
   read(text: string, start: number, end: number): void {
@@ -203,7 +196,7 @@ class Scanner {
   /** @returns where to go on */
   #readSign(code: number, at: number): number {
     const isDigit = code >= 0x30 && code <= 0x39;
-    if (this.#number >= 0 && !isDigit) this.#endNumber(code);
+    if (this.#number !== undefined && !isDigit) this.#endNumber(code, this.#number);
     switch (code) {
       case 0x22: // "
         this.#beginString();
@@ -216,22 +209,23 @@ class Scanner {
         break;
       case 0x7d: // }
       case 0x5d: // ]
-        if (this.#depth > 0) this.#depth--;
+        this.#scopes.pop();
         this.#isKeyNext = false;
         break;
       case 0x2c: // ,
-        this.#isKeyNext = this.#depth > 0 && !isList(this.#scope);
+        this.#isKeyNext = this.#scope !== undefined && !isList(this.#scope);
         break;
       default:
-        if (this.#depth === 0 && code > 0x20) this.#isLost = true;
+        if (this.#scope === undefined && code > 0x20) this.#isLost = true;
         else if (isDigit) this.#readDigit(code - 0x30);
     }
     if (this.#isLost) this.textBytes++;
     return at + 1;
   }
 
-  get #scope(): number {
-    return this.#depth === 0 ? NOWHERE : this.#scopes[this.#depth - 1] ?? NOWHERE;
+  /** Undefined outside of a document. */
+  get #scope(): Scope | undefined {
+    return this.#scopes.at(-1);
   }
 
   #beginString(): void {
@@ -243,49 +237,45 @@ class Scanner {
   }
 
   #open(isObject: boolean): void {
-    if (this.#depth === MAX_DEPTH) {
+    if (this.#scopes.length === MAX_DEPTH) {
       this.#isLost = true;
       return;
     }
-    this.#scopes[this.#depth] = isObject ? this.#objectScope() : this.#depth === 0 ? ROOT_ARRAY : ARRAY;
-    this.#depth++;
+    this.#scopes.push(isObject ? this.#objectScope() : this.#scope === undefined ? "root-list" : "list");
     this.#isKeyNext = isObject;
-    this.#slot = -1;
   }
 
-  #objectScope(): number {
+  #objectScope(): Scope {
     const scope = this.#scope;
-    if (this.#depth === 0 || scope === ROOT_ARRAY) return ROOT;
-    if (scope === ROOT && this.#key === "message") return MESSAGE;
-    if (scope === ROOT && this.#key === "response") return RESPONSE;
-    if (this.#key !== "usage" && this.#key !== "usageMetadata") return NOWHERE;
-    if (scope === MESSAGE) return FIRST_USAGE;
-    return scope === ROOT || scope === RESPONSE ? USAGE : NOWHERE;
+    if (scope === undefined || scope === "root-list") return "root";
+    if (scope === "root" && this.#key === "message") return "message";
+    if (scope === "root" && this.#key === "response") return "response";
+    if (this.#key !== "usage" && this.#key !== "usageMetadata") return "nowhere";
+    if (scope === "message") return "first-usage";
+    return scope === "root" || scope === "response" ? "usage" : "nowhere";
   }
 
   #readDigit(digit: number): void {
-    if (this.#number < 0) {
-      const scope = this.#scope;
-      const isUsage = scope === USAGE || scope === FIRST_USAGE;
-      this.#slot = isUsage ? SLOTS.get(this.#key) ?? -1 : -1;
-      if (this.#slot < 0) return;
+    if (this.#number === undefined) {
+      const isUsage = this.#scope === "usage" || this.#scope === "first-usage";
+      if (!isUsage || !MEMBERS.has(this.#key)) return;
+      this.#member = this.#key;
       this.#key = ""; // 1.5 or 1e9 is one number, and no second one of the member
       this.#number = 0;
     }
     this.#number = Math.min(MAX_TOKENS, this.#number * 10 + digit);
   }
 
-  #endNumber(code: number): void {
+  #endNumber(code: number, number: number): void {
     const isWhole = code !== 0x2e && code !== 0x45 && code !== 0x65; // . E e
     if (isWhole) {
-      this.#said[this.#slot] = Math.max(this.#said[this.#slot] ?? 0, this.#number);
-      this.#hasSaid = true;
-      if (this.#scope === USAGE) this.isFinal = true;
+      this.#said.set(this.#member, Math.max(this.#said.get(this.#member) ?? 0, number));
+      if (this.#scope === "usage") this.isFinal = true;
     }
-    this.#number = -1;
+    this.#number = undefined;
   }
 }
 
-function isList(scope: number): boolean {
-  return scope === ARRAY || scope === ROOT_ARRAY;
+function isList(scope: Scope): boolean {
+  return scope === "list" || scope === "root-list";
 }

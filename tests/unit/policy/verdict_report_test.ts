@@ -15,6 +15,12 @@ Deno.test("parseAsked() keeps the path as it is written", async (t) => {
   for (const [method, url, expected] of rows) {
     await t.step(url, () => assertEquals(describeAsked(parseAsked(method, url)), expected));
   }
+  assertEquals(parseAsked("GET", "https://a.test/x?a=1&b#c").query, "a=1&b");
+  assertEquals(parseAsked("GET", "https://a.test/x?").query, "");
+  assertEquals(Object.hasOwn(parseAsked("GET", "https://a.test/x"), "query"), false);
+  for (const url of ["https://:443/x", "a.test", "https://a.test:x/"]) {
+    assertThrows(() => parseAsked("GET", url), ProxyError, "Cannot read the URL");
+  }
   for (
     const [method, url] of [
       ["GET", "api.example.com/v1"],

@@ -50,6 +50,12 @@ const ROWS: readonly Row[] = [
     said: { input: 1_125, output: 1 },
     isFinal: false,
   },
+  ...["\n", "\r\n", "\r"].map((end): Row => ({
+    name: `one document on two lines that end in ${JSON.stringify(end)}`,
+    form: "events",
+    text: ['data: {"usage":', 'data: {"input_tokens":5,"output_tokens":6}}', "", ""].join(end),
+    said: { input: 5, output: 6 },
+  })),
   {
     name: "Anthropic, events with CRLF",
     form: "events",
@@ -218,6 +224,8 @@ Deno.test("textBytes counts what a model may have written, and nothing that is a
         "obfuscation",
       ],
     ].map((name) => [`about the answer: ${name}`, events({ [name]: "xxxxxxxx", delta: "ab" }), 2] as const),
+    ["texts in a list", events({ content: ["xx", "yy", ["zz", "a"]], delta: "ab" }), 9],
+    ["a list that is the document", 'data: ["xx", "yy"]\n\n', 4],
     ["the end", "data: [DONE]\n\n", 0],
     ["other lines", ": ping\nevent: ping\nid: 12\n\n", 0],
   ];
@@ -230,7 +238,7 @@ Deno.test("textBytes counts what a model may have written, and nothing that is a
 
 Deno.test("each member that providers send counts, and of the same said twice the most", async (t) => {
   const said = (usage: object, name = "usage") => read("json", JSON.stringify({ [name]: usage })).said;
-  const rows: readonly (readonly [name: string, usage: object, said: Tokens | undefined])[] = [
+  const rows: (readonly [name: string, usage: object, said: Tokens | undefined])[] = [
     ["Anthropic", { input_tokens: 2, output_tokens: 3 }, { input: 2, output: 3 }],
     ["made for the cache", { cache_creation_input_tokens: 4, output_tokens: 3 }, { input: 4, output: 3 }],
     ["from the cache", { input_tokens: 2, cache_read_input_tokens: 8, output_tokens: 3 }, {
@@ -243,7 +251,24 @@ Deno.test("each member that providers send counts, and of the same said twice th
       output: 7,
     }],
   ];
+  rows.push(
+    ["nothing", { input_tokens: 0 }, { input: 0, output: 0 }],
+    ["no member of ours", { others: 5 }, undefined],
+    ["more than there can be", { input_tokens: 5e12, output_tokens: 1e12 }, { input: 1e12, output: 1e12 }],
+    ["a total alone", { total_tokens: 9 }, { input: 0, output: 9 }],
+    ["a total, and what was read", { prompt_tokens: 5, total_tokens: 9 }, { input: 5, output: 4 }],
+  );
   for (const [name, usage, expected] of rows) await t.step(name, () => assertEquals(said(usage), expected));
+  await t.step("in another place", () => {
+    const usage = { input_tokens: 2, output_tokens: 3 };
+    const elsewhere = [{ other: usage }, { message: { other: usage } }, { other: { usage } }, usage, [[{
+      usage,
+    }]]];
+    for (const each of elsewhere) assertEquals(read("json", JSON.stringify(each)).said, undefined);
+    for (const each of [{ message: { usage } }, { response: { usage } }, [{ usage }]]) {
+      assertEquals(read("json", JSON.stringify(each)).said, { input: 2, output: 3 });
+    }
+  });
   await t.step("Gemini", () => {
     const usage = {
       promptTokenCount: 1,

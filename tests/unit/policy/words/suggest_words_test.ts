@@ -151,13 +151,15 @@ Deno.test("suggestWords() makes one rule of what is sent to an MCP server at one
 
 Deno.test("suggestWords() says why no word is for a message", () => {
   const untypable = sent([call("a,b")]);
+  const elsewhere = sent([call("a")], { path: "/a b" });
   const full = sent(Array.from({ length: 99 }, (_, i) => call(`t${i}`)));
   const [last, more] = [sent([call("x")]), sent([call("y")])];
-  const { proposals, rest, unsaid } = suggestWords([untypable, full, last, more]);
+  const { proposals, rest, unsaid } = suggestWords([untypable, elsewhere, full, last, more]);
   assertEquals(proposals.map(({ rule }) => rule.mcpTool?.length), [100]);
   assertEquals(rest, []);
   assertEquals([...unsaid], [
     [untypable, "a tool or method of MCP in it has a name that no rule can be written for"],
+    [elsewhere, "a tool or method of MCP in it has a name that no rule can be written for"],
     [more, "one rule would list too many tools and methods of MCP: add the proposed one, then suggest again"],
   ]);
 });
