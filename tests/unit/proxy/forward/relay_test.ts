@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
+import { setImmediate } from "node:timers";
 import { ProxyError } from "../../../../core/errors.ts";
 import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
 import { Admission } from "../../../../proxy/accept/admission.ts";
@@ -95,7 +96,7 @@ async function failureOf(options: Options) {
 }
 
 Deno.test("Relay passes an answer on piece by piece: the deadline moves with each, and the last one is the last", async () => {
-  const body = new PiecedBody(["", "ab", "", "cd"]);
+  const body = new PiecedBody(["", "ab", "", "c"]);
   const { relay, calls, run } = setUp({ heads: [head(200, ["A: b", "Connection: x", "X: y"])], body });
   assertEquals([relay.status, relay.received, relay.wasEarly, relay.echoed, relay.grpcStatus], [
     0,
@@ -113,12 +114,12 @@ Deno.test("Relay passes an answer on piece by piece: the deadline moves with eac
       "begin 200 a ",
       "ab",
       "touch 1000",
-      "cd!",
+      "c!",
       "touch 1000",
       "end undefined",
     ],
   ]);
-  assertEquals([relay.status, relay.received, body.releases, body.waits], [200, 4, 2, 2]);
+  assertEquals([relay.status, relay.received, body.releases, body.waits], [200, 3, 2, 2]);
 });
 
 Deno.test("Relay counts what leaves with the head, and passes trailers on with what they say of a call", async () => {
@@ -266,4 +267,14 @@ Deno.test("cleanFields() takes away what only this proxy says, and a framing whe
   const keys = (status: number) => cleanFields(head(status, lines)).map(({ key }) => key);
   for (const status of [204, 304]) assertEquals(keys(status), ["a"]);
   for (const status of [200, 205, 305]) assertEquals(keys(status), ["transfer-encoding", "a"]);
+});
+
+Deno.test("Relay gives others a turn between the pieces of a large answer", async () => {
+  const body = new PiecedBody(Array.from({ length: 40 }, () => new Uint8Array(262_144)));
+  const { relay, run } = setUp({ heads: [head(200)], body });
+  const ran = run();
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  assertEquals(relay.received < 40 * 262_144, true);
+  assertEquals([await ran, relay.received], ["whole", 40 * 262_144]);
 });

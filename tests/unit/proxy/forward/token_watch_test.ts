@@ -118,6 +118,23 @@ Deno.test("what is said in the middle of an answer counts at once", async () => 
   assertEquals(used(), 130);
 });
 
+Deno.test("what is said in a compressed answer counts as soon as it is decoded", async () => {
+  const { watch, used } = setUp();
+  const head = headOf("application/json", ["Content-Encoding", "gzip"]);
+  const body = watch.body(head, new PiecedBody([gzipSync(SAID)], "cut"));
+  body.take();
+  assertEquals([await body.fill(), used()], [false, 35]);
+  await watch.end({ ...WHOLE, isWhole: false });
+});
+
+Deno.test("what decodes to too much is estimated by how long it is", async () => {
+  const bomb = gzipSync(Buffer.alloc(8_000_000, " "));
+  const { watch } = setUp();
+  const pieces = [bomb.subarray(0, 3_000), bomb.subarray(3_000, 6_000), bomb.subarray(6_000)];
+  await pull(watch.body(headOf("application/json", ["Content-Encoding", "gzip"]), new PiecedBody(pieces)));
+  assertEquals(await watch.end(WHOLE), { input: 10, output: bomb.length, isEstimated: true });
+});
+
 Deno.test("what says nothing is estimated by its bytes, where a model was asked", async (t) => {
   const untold = headOf("application/octet-stream");
   const rows: readonly (readonly [
@@ -191,6 +208,10 @@ Deno.test("an answer without a body, and what was upgraded, count by what passed
       assertEquals(found && [found.input, found.output], expected);
     });
   }
+  await t.step("an upgrade that was refused and cut", async () => {
+    const { watch } = setUp({ method: "GET", protocol: "websocket" });
+    assertEquals(await watch.end({ ...WHOLE, status: 300, isWhole: false }), undefined);
+  });
   await t.step("an upgrade that was answered with a body", async () => {
     const { watch } = setUp({ method: "GET", protocol: "websocket" });
     await pull(watch.body(headOf("text/plain"), new PiecedBody(["x".repeat(400)])));

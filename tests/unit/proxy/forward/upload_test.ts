@@ -225,7 +225,9 @@ Deno.test("Upload with a rewriter sends what it makes, nothing with the head, an
     end: () => void calls.push("end"),
     drop: () => void calls.push("drop"),
   };
-  const { upload, sent, start } = setUp({ body: new PiecedBody(["hold", "ab", ""]) });
+  const body = new PiecedBody(["hold", "ab", ""]);
+  body.takeFirst = () => Buffer.from("first");
+  const { upload, sent, start } = setUp({ body });
   const kept = new SentBody(new Admission(DEFAULT_LIMITS).kept);
   Object.assign(upload, { rewriter, kept });
   assertEquals([upload.first().length, upload.hasBegun], [0, false]);
@@ -247,4 +249,17 @@ Deno.test("Upload asks a rewriter whether it is whole before the last piece leav
   const { upload, sent, told, start } = setUp({ body: new PiecedBody(["ab"]) });
   upload.rewriter = rewriter;
   assertEquals([await start(), sent, told], [false, [], ["policy.signature"]]);
+});
+
+Deno.test("Upload has begun once it may take something, though nothing is there yet", async () => {
+  const { upload, start } = setUp({ body: new PiecedBody([], "hangs") });
+  assertEquals([await start(), upload.hasBegun, upload.sent, upload.waitsForClient], [false, true, 0, true]);
+});
+
+Deno.test("Upload gives others a turn between the pieces of a large body", async () => {
+  const { upload, start } = setUp({
+    body: new PiecedBody(Array.from({ length: 40 }, () => new Uint8Array(262_144))),
+  });
+  assertEquals([await start(), upload.sent < 40 * 262_144], [false, true]);
+  while (upload.sent < 40 * 262_144) await settle();
 });
