@@ -19,13 +19,16 @@ function stage(rows = 1) {
   const copy = {
     drop: () => on("drop"),
     save: ({ sequence }: { sequence: number }, { rows }: { rows: string }) =>
-      on(`save ${sequence} ${decodeBatch(rows, 0).length}`),
+      on(`save ${sequence} ${decodeBatch(rows, 0).filter(({ value }) => value?.expiresAt === 5).length}`),
     saveContact: (atMs: number, graceMs: number) => on(`contact ${atMs} ${graceMs}`),
   };
   const taken = { sequence: 1, before: () => Promise.resolve() };
   const take = async (): Promise<TakenPolicy> => {
     await taken.before();
-    const list = Array.from({ length: rows }, (_, i) => ({ key: ["rule", "c", i], value: { id: `${i}` } }));
+    const list = Array.from(
+      { length: rows },
+      (_, i) => ({ key: ["rule", "c", i], value: { id: `${i}`, expiresAt: 5 } }),
+    );
     return { position: { sequence: taken.sequence, changeId: undefined }, rows: list, keys };
   };
   return { done, log, disk, taken, keeper: new CopyKeeper(copy as unknown as LocalCopy, take, log) };
