@@ -165,7 +165,7 @@ export class Renewal implements Disposable {
   #startWhenDue(): void {
     const { clock, isRenewable } = this.#parts;
     if (this.#isClosed || this.#pending || clock.now() < this.#retryAtMs || !isRenewable()) return;
-    this.#start().catch(() => {}); // remembered, and tried again
+    void this.#start(); // what fails is remembered, and tried again
   }
 
   /** Runs one renewal to its end, whoever waits for it. */

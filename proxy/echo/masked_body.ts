@@ -145,6 +145,5 @@ function masked(bytes: Uint8Array, found: readonly Found[], at: (index: number) 
 
 /** What was found is the beginning of nothing else. */
 function afterMask(text: string, found: readonly Found[]): string {
-  const end = Math.max(0, ...found.map((each) => each.end));
-  return end === 0 ? text : text.slice(end);
+  return text.slice(Math.max(0, ...found.map(({ end }) => end)));
 }

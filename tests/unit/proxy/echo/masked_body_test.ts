@@ -250,3 +250,27 @@ Deno.test("MaskedBody: what is held is released in the inner body, and its end i
   assertEquals([releases, body.done, body.isReleased], [2, true, true]);
   assertEquals(await body.fill(), true); // and nothing is waited for
 });
+
+Deno.test("MaskedBody: what was found is the beginning of nothing else, and leaves at once", async () => {
+  const text = "abcd-abcd";
+  const starts: number[] = [];
+  const body = new MaskedBody(
+    new PiecesBody(["1", `${text}`, "2"].map((each) => new TextEncoder().encode(each))),
+    {
+      needles: new Needles([text]),
+      deadlines: {
+        start: (ms) => {
+          starts.push(ms);
+          return { restart: () => {}, stop: () => {} };
+        },
+      },
+      onEcho: () => true,
+    },
+  );
+  const parts: string[] = [];
+  for (let i = 0; i < 3; i++) {
+    await body.fill();
+    parts.push(Buffer.from(body.take()).toString());
+  }
+  assertEquals([parts, starts], [["1", "*********", "2"], []]); // nothing is held, so nothing is waited for a moment only
+});

@@ -76,11 +76,33 @@ Deno.test("renderingsOf() knows how each writer escapes: a credential with all t
   ];
   const needles = new Needles(renderingsOf([text]));
   for (const [name, rendered] of rows) {
-    await t.step(name, () => assert(needles.isIn(latin1(rendered)), rendered));
+    await t.step(name, () => {
+      assert(needles.isIn(latin1(rendered)), rendered);
+      // Known from its first letter to its last.
+      assertEquals(needles.mask(`<${latin1(rendered)}>`).replace(/^<\*+>$/, ""), "", rendered);
+    });
   }
   await t.step("and not what is another text", () => assert(!needles.isIn(latin1(text.slice(1)))));
 });
 
 Deno.test("renderingsOf() knows a credential of the shortest length", () => {
   assert(renderingsOf(["abc123"]).includes("abc123"));
+});
+
+Deno.test("renderingsOf() knows of base64 exactly what does not depend on its neighbours", async (t) => {
+  const rows: readonly (readonly [text: string, base64: readonly string[]])[] = [
+    ["secret", ["c2VjcmV0", "NlY3Jl"]], // the third has five letters, which is too short
+    ["secret-1", ["c2VjcmV0", "NlY3JldC0x", "zZWNyZXQt"]],
+    ["secret?1", ["c2VjcmV0", "NlY3JldD8x", "zZWNyZXQ/", "zZWNyZXQ_"]],
+  ];
+  for (const [text, base64] of rows) {
+    await t.step(text, () => {
+      const forms = renderingsOf([text]).filter((form) => /^(?:c2Vj|NlY3|zZWN)/.test(form));
+      assertEquals(forms, base64);
+      for (const before of ["", "x", "xy"]) {
+        const whole = Buffer.from(`${before}${text}and more`).toString("base64");
+        if (base64.length > 2) assert(forms.some((form) => whole.includes(form)), whole);
+      }
+    });
+  }
 });
