@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { gzipSync } from "node:zlib";
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import { accountsOfClient, Meter } from "../../../../proxy/decide/budgets.ts";
 import type { AdmittedExchange } from "../../../../proxy/exchange.ts";
 import { isModel, tokenWatch } from "../../../../proxy/forward/token_watch.ts";
@@ -127,12 +127,13 @@ Deno.test("what is said in a compressed answer counts as soon as it is decoded",
   await watch.end({ ...WHOLE, isWhole: false });
 });
 
-Deno.test("what decodes to too much is estimated by how long it is", async () => {
-  const bomb = gzipSync(Buffer.alloc(8_000_000, " "));
+Deno.test("what cannot be decoded to its end is estimated by how long it is, whatever it has said before", async () => {
+  const frames = [zstdCompressSync(SAID), ...new Array<Buffer>(4_096).fill(zstdCompressSync(" "))]; // one too many
+  const packed = Buffer.concat(frames);
   const { watch } = setUp();
-  const pieces = [bomb.subarray(0, 3_000), bomb.subarray(3_000, 6_000), bomb.subarray(6_000)];
-  await pull(watch.body(headOf("application/json", ["Content-Encoding", "gzip"]), new PiecedBody(pieces)));
-  assertEquals(await watch.end(WHOLE), { input: 10, output: bomb.length, isEstimated: true });
+  const head = headOf("application/json", ["Content-Encoding", "zstd"]);
+  await pull(watch.body(head, new PiecedBody([packed.subarray(0, 1_000), packed.subarray(1_000)])));
+  assertEquals(await watch.end(WHOLE), { input: 30, output: packed.length, isEstimated: true });
 });
 
 Deno.test("what says nothing is estimated by its bytes, where a model was asked", async (t) => {
