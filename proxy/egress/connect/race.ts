@@ -56,6 +56,7 @@ class Race<C> {
   readonly #attempts = new Set<Attempt>();
   readonly #failures: unknown[] = [];
   #next = 0;
+  /** There is a winner. */
   #isOver = false;
   #cancelTimer = () => {};
 
@@ -73,7 +74,6 @@ class Race<C> {
     try {
       return await this.#outcome.promise;
     } finally {
-      this.#isOver = true;
       this.#cancelTimer();
       signal.removeEventListener("abort", onAbort);
       for (const attempt of this.#attempts) this.#end(attempt);

@@ -127,6 +127,20 @@ Deno.test("race() ends its oldest attempt for the next where it has no place for
   assertEquals(network.extra, 1);
 });
 
+Deno.test("race() takes nothing from the failure of an attempt that it has ended", async () => {
+  const network = new Network();
+  network.extra = 1;
+  const outcome = network.race(["a", "b", "c", "d"]);
+  network.clock.advance(250);
+  network.clock.advance(250);
+  assertEquals(network.take(), "+a +b -a +c");
+  await network.fail("a");
+  assertEquals([network.take(), network.extra], ["", 0]);
+  network.answer("c");
+  assertEquals((await outcome).address, "c");
+  assertEquals(network.extra, 1);
+});
+
 Deno.test("race() has at most eight attempts under way, whatever places there are", async () => {
   const network = new Network();
   const names = Array.from({ length: 12 }, (_, at) => String(at));
