@@ -65,3 +65,31 @@ Deno.test("seekLine() begins before the first line that is late enough, and not 
     }
   });
 });
+
+Deno.test("linesFrom() and linesBackwards() pass over a line that fills more than a MiB of blocks", async (t) => {
+  const rows: readonly (readonly [blocks: number, isGiven: boolean])[] = [[16, true], [17, false]];
+  for (const [blocks, isGiven] of rows) {
+    await t.step(`${blocks} blocks`, async () => {
+      const long = "x".repeat(blocks * 65_536 + 10);
+      const encode = (text: string) => new TextEncoder().encode(text);
+      const lengths = (lines: readonly string[]) => lines.map(({ length }) => length);
+      await withFile(encode(`${long}\nab\ncde`), async (file) => {
+        const found = await collect(linesFrom(file, 0, long.length + 7));
+        assertEquals(lengths(found), isGiven ? [long.length, 2, 3] : [2, 3]);
+      });
+      await withFile(encode(`cde\nab\n${long}`), async (file) => {
+        const found = await collect(linesBackwards(file, long.length + 7));
+        assertEquals(lengths(found), isGiven ? [long.length, 2, 3] : [2, 3]);
+      });
+    });
+  }
+});
+
+Deno.test("linesFrom() and linesBackwards() end with a file that somebody has cut", async () => {
+  await withFile(new TextEncoder().encode("a\nb\n"), async (file) => {
+    assertEquals(await collect(linesFrom(file, 0, 1_000)), ["a", "b"]);
+    assertEquals(await collect(linesFrom(file, 100, 1_000)), []);
+    assertEquals(await collect(linesFrom(file, 2, 2)), []);
+    assertEquals(await collect(linesBackwards(file, 0)), []);
+  });
+});

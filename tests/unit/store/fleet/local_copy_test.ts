@@ -7,7 +7,7 @@ import { keysOf } from "../memory_engine.ts";
 import { assertCode, modeOf, tempFolder } from "../support.ts";
 
 const keys = await keysOf(1);
-const ROW = { key: ["client", "one"], value: { id: "x" } };
+const ROW = { key: ["client", "one"], value: { id: "x", expiresAt: 7 } };
 const AT = 1_000_000;
 const GRACE_MS = 60_000;
 

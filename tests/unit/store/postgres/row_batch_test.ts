@@ -9,7 +9,7 @@ const KEY = ["rules", "r1"];
 
 Deno.test("decodeBatch() gives back what encodeBatch() was given, by this host's clock", () => {
   const mutations = [{ key: KEY, value: { host: "a.test", expiresAt: 5_000 } }, { key: ["rules", "r2"] }];
-  for (const aheadMs of [0, 700, -700]) {
+  for (const aheadMs of [0, 1, 700, -700]) {
     assertEquals(decodeBatch(encodeBatch(mutations, aheadMs), aheadMs), mutations);
   }
 });
