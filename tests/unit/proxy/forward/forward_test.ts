@@ -154,14 +154,18 @@ Deno.test("forward() closes the upstream when the client goes away while it wait
   assertEquals(await made.lines(), [`allow client=one ${WHERE} reason=client-closed sent=0 received=0`]);
 });
 
-Deno.test("forward() notices that the client goes away behind its body too, until its answer has begun", async () => {
-  await using made = setUp();
-  await made.send(head("POST", "Content-Length: 4\r\n") + "ab");
-  await made.send("cd");
-  made.client.stream.abort();
-  await settle();
-  assertEquals(made.upstreams[0]?.got.end === "open", false);
-  assertEquals((await made.lines())[0]?.includes("reason=client-closed sent=4 received=0"), true);
+Deno.test("forward() notices that the client goes away behind its body too, however that came", async (t) => {
+  for (const rest of ["", "cd"]) {
+    await t.step(rest === "" ? "with the head" : "later", async () => {
+      await using made = setUp();
+      await made.send(head("POST", "Content-Length: 4\r\n") + (rest === "" ? "abcd" : "ab"));
+      if (rest !== "") await made.send(rest);
+      made.client.stream.abort();
+      await settle();
+      assertEquals(made.upstreams[0]?.got.end === "open", false);
+      assertEquals((await made.lines())[0]?.includes("reason=client-closed sent=4 received=0"), true);
+    });
+  }
 });
 
 Deno.test("forward() ends what is under way when its rule goes, before its answer with words and within it by a cut", async () => {

@@ -162,3 +162,110 @@ Deno.test("parseFields() refuses every character that is no token in a name, and
     assertEquals(accepts(`X: a${char}b`), code === 9 || (code >= 32 && code !== 127), `value ${code}`);
   }
 });
+
+/** A reader that gets these pieces one by one, and then the end. */
+function readerOfPieces(...pieces: string[]): ByteReader {
+  return new ByteReader({
+    read: (into) => {
+      const piece = pieces.shift();
+      if (piece === undefined) return Promise.resolve(null);
+      into.set(Buffer.from(piece, "latin1"));
+      return Promise.resolve(piece.length);
+    },
+  });
+}
+
+Deno.test("readRequestHead() lets one empty line off wherever it is cut, and no second one", async (t) => {
+  const text = "\r\nGET / HTTP/1.1\r\nA: b\r\n\r\n";
+  for (let at = 0; at <= text.length; at++) {
+    await t.step(String(at), async () => {
+      const pieces = [text.slice(0, at), text.slice(at)].filter((piece) => piece !== "");
+      assertEquals((await readRequestHead(readerOfPieces(...pieces), LIMITS))?.fields.length, 1);
+    });
+  }
+  for (
+    const bad of [
+      "\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+      "\rGET / HTTP/1.1\r\n\r\n",
+      "\r\r\nGET / HTTP/1.1\r\n\r\n",
+    ]
+  ) {
+    assertEquals(await codeOf(readRequestHead(readerOfPieces(bad), LIMITS)), "client.malformed");
+  }
+  assertEquals(await readRequestHead(readerOfPieces("\r\n"), LIMITS), undefined);
+  assertEquals(await codeOf(readRequestHead(readerOfPieces("\r"), LIMITS)), "client.closed");
+});
+
+Deno.test("readResponseHead() reads a head however it is cut, and leaves what follows", async () => {
+  const text = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
+  for (let at = 1; at < text.length; at++) {
+    const reader = readerOfPieces(text.slice(0, at), `${text.slice(at)}body`);
+    const { status, fields } = await readResponseHead(reader, LIMITS);
+    assertEquals([status, fields.length, Buffer.from(reader.available).toString()], [200, 1, "body"]);
+  }
+});
+
+Deno.test("each refusal of a head says what is wrong with it", async (t) => {
+  const request = (text: string) => () => readRequestHead(readerOf(text), LIMITS);
+  const response = (text: string) => () => readResponseHead(readerOf(text), LIMITS);
+  const cannot = "Cannot read the message:";
+  const inside = "Cannot read the head: the connection ended inside it";
+  const none = `${cannot} the request line is none (RFC 9112 §3)`;
+  const target = `${cannot} the request target has bytes that must be percent-encoded (RFC 3986 §2)`;
+  const version = `${cannot} the HTTP version is neither 1.1 nor 1.0`;
+  const name =
+    `${cannot} a header field's name is none: folded lines and spaces before the colon are refused`;
+  const large = `${cannot} its head is larger than 200 bytes`;
+  const rows: readonly (readonly [string, () => Promise<unknown>, string])[] = [
+    ["two parts", request("GET /\r\n\r\n"), none],
+    ["four parts", request("GET / HTTP/1.1 x\r\n\r\n"), none],
+    ["no method", request(" / HTTP/1.1\r\n\r\n"), none],
+    ["a method that is no token", request("G(T / HTTP/1.1\r\n\r\n"), none],
+    ["no target", request("GET  HTTP/1.1\r\n\r\n"), target],
+    ["a fragment", request("GET /#a HTTP/1.1\r\n\r\n"), target],
+    ["beyond ASCII", request("GET /\xe9 HTTP/1.1\r\n\r\n"), target],
+    ["HTTP/2.0", request("GET / HTTP/2.0\r\n\r\n"), version],
+    ["lower case", request("GET / http/1.1\r\n\r\n"), version],
+    ["no colon", request("GET / HTTP/1.1\r\nA\r\n\r\n"), name],
+    ["no name", request("GET / HTTP/1.1\r\n: b\r\n\r\n"), name],
+    ["a space before the colon", request("GET / HTTP/1.1\r\nHost : b\r\n\r\n"), name],
+    ["a folded line", request("GET / HTTP/1.1\r\nA: b\r\n c: d\r\n\r\n"), name],
+    [
+      "a control byte",
+      request("GET / HTTP/1.1\r\nHost: a\0\r\n\r\n"),
+      `${cannot} a header field holds control bytes`,
+    ],
+    [
+      "framing with _",
+      request("GET / HTTP/1.1\r\nContent_Length: 1\r\n\r\n"),
+      `${cannot} a header field that is framing to some servers is written with \`_\``,
+    ],
+    [
+      "five fields",
+      request("GET / HTTP/1.1\r\n" + "A: b\r\n".repeat(5) + "\r\n"),
+      `${cannot} more than 4 header fields`,
+    ],
+    ["an LF alone", request("GET / HTTP/1.1\n"), `${cannot} a line ends without CR (bare LF)`],
+    ["an LF first", request("\n"), `${cannot} a line ends without CR (bare LF)`],
+    ["two empty lines", request("\r\n\r\n"), `${cannot} the head begins with an empty line`],
+    ["too large", request(`GET /${"a".repeat(300)}`), large],
+    ["cut short", request("GET /"), inside],
+    ["no status line", response("HTTP/1.1 99 X\r\n\r\n"), `${cannot} the status line is none (RFC 9112 §4)`],
+    ["an answer too large", response(`HTTP/1.1 200 ${"a".repeat(300)}`), large],
+    ["an answer cut short", response("HTTP/1.1 200"), inside],
+    ["no answer", response(""), "Cannot read the response: upstream closed the connection without one"],
+  ];
+  for (const [what, read, message] of rows) {
+    await t.step(what, async () => assertEquals((await assertRejects(read, ProxyError)).message, message));
+  }
+});
+
+Deno.test("a field's value is without the blanks around it, and with those inside", () => {
+  const valueOf = (line: string) => parseFields([line], LIMITS, "client.malformed")[0]?.value;
+  assertEquals([valueOf("A:"), valueOf("A: \t "), valueOf("A:b"), valueOf("A: \tb c\t ")], [
+    "",
+    "",
+    "b",
+    "b c",
+  ]);
+});
