@@ -13,7 +13,7 @@ export class Budget {
   #filledAt = performance.now();
 
   /**
-   * @param max how many at once
+   * @param max how many at once; behind a rest twice as many, since the clock was not read when it began
    * @param perSecond how many more every second
    */
   constructor(max: number, perSecond: number) {

@@ -123,7 +123,7 @@ export class HpackDecoder {
     const most = maxDecodedLength(length);
     if (scratch.length < most) scratch = Buffer.allocUnsafeSlow(most);
     const count = decodeHuffman(this.#block, start, end, scratch);
-    if (count < 0) throw corrupt("a string that is not in the Huffman code");
+    if (count === undefined) throw corrupt("a string that is not in the Huffman code");
     return scratch.toString("latin1", 0, count);
   }
 }

@@ -47,8 +47,7 @@ export class HeaderBlockWriter {
 
   /** RFC 7541 §6.3. We say 0 once: then the peer knows that it keeps no table for us, whatever its settings are. */
   tableSize(size: 0): void {
-    this.#room(1);
-    this.#buffer[this.#length++] = 0x20 | size;
+    this.#buffer[this.#length++] = 0x20 | size; // at the beginning of a block, where there is room
   }
 
   /** @throws TypeError for what may not be sent; what was received was checked then */
@@ -66,7 +65,7 @@ export class HeaderBlockWriter {
     const known = STATIC_NAMES.get(name);
     const index = isSensitive ? undefined : known?.values.get(value);
     if (index !== undefined) {
-      this.#integer(0x80, 7, index);
+      this.#buffer[this.#length++] = 0x80 | index; // there are 61: it fits into the seven bits
       return;
     }
     this.#integer(isSensitive ? NEVER_INDEXED : WITHOUT_INDEXING, 4, known?.index ?? 0);

@@ -71,8 +71,8 @@ const STATIC_LINES = [
 
 /** RFC 7541 Appendix A, from index 1 on: a name and its value, which may be empty. */
 export const STATIC_TABLE: readonly (readonly [name: string, value: string])[] = STATIC_LINES.map((line) => {
-  const at = line.indexOf(": ");
-  return at < 0 ? [line, ""] : [line.slice(0, at), line.slice(at + 2)];
+  const [name = "", value = ""] = line.split(": ");
+  return [name, value];
 });
 
 /**

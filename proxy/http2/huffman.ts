@@ -10,7 +10,7 @@ const EOS = 256;
 const LONGEST = 30;
 
 /** Symbols by code: by length, then by symbol. */
-const SYMBOLS = [...HUFFMAN_LENGTHS.keys()].sort((a, b) => lengthOf(a) - lengthOf(b) || a - b);
+const SYMBOLS = [...HUFFMAN_LENGTHS.keys()].sort((a, b) => lengthOf(a) - lengthOf(b));
 /** Per length: its first code, how many there are, and where its first symbol stands in {@linkcode SYMBOLS}. */
 const FIRST_CODE: number[] = [];
 const COUNT: number[] = [];
@@ -42,10 +42,15 @@ export function maxDecodedLength(length: number): number {
 /**
  * Decodes `bytes[start, end)` into `into`, which has room for {@linkcode maxDecodedLength}.
  *
- * @returns how many bytes it became; -1 when it is not a Huffman string: an unknown code, EOS, or padding that is not
+ * @returns how many bytes it became; undefined when it is not a Huffman string: an unknown code, EOS, or padding that is not
  *   the beginning of EOS or has eight bits or more (RFC 7541 §5.2)
  */
-export function decodeHuffman(bytes: Uint8Array, start: number, end: number, into: Uint8Array): number {
+export function decodeHuffman(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  into: Uint8Array,
+): number | undefined {
   let written = 0;
   let at = start;
   /** The next `count` bits, at most 32 of them, right-aligned; what stands left of them was used. */
@@ -61,7 +66,7 @@ export function decodeHuffman(bytes: Uint8Array, start: number, end: number, int
       const padded = (bits << (8 - count) | (0xff >> count)) & 0xff;
       const entry = SHORT_CODES[padded] ?? 0;
       const length = entry & 15;
-      if (length === 0 || length > count) return isPadding(bits, count) ? written : -1;
+      if (length === 0 || length > count) return isPadding(bits, count) ? written : undefined;
       into[written++] = entry >> 4;
       count -= length;
       continue;
@@ -79,7 +84,7 @@ export function decodeHuffman(bytes: Uint8Array, start: number, end: number, int
       count += 8;
     }
     const code = longCode(wide, count);
-    if (code === undefined || code.symbol === EOS) return -1;
+    if (code === undefined || code.symbol === EOS) return undefined;
     into[written++] = code.symbol;
     count -= code.length;
     bits = wide % 2 ** count;

@@ -203,6 +203,42 @@ Deno.test("HeaderBlockWriter writes what HpackDecoder reads, and credentials nev
   );
 });
 
+Deno.test("HeaderBlockWriter says known fields by their index and known names by theirs, and nothing by a table's", () => {
+  const written = (name: string, value: string, isSensitive = false) => {
+    const writer = new HeaderBlockWriter();
+    assertEquals(writer.bytes.length, 0);
+    writer.begin();
+    writer.pair(name, value, isSensitive);
+    return Buffer.from(writer.bytes).toString("hex");
+  };
+  assertEquals(written(":method", "GET"), "82");
+  assertEquals(written(":status", "500"), "8e");
+  assertEquals(written("accept-encoding", "gzip, deflate"), "90");
+  assertEquals(written("www-authenticate", ""), "bd");
+  assertEquals(written(":path", "/a"), "04022f61");
+  assertEquals(written("age", "1"), "0f060131"); // 21, which is 15 and 6
+  assertEquals(written("accept-charset", "x"), "0f000178"); // just 15
+  assertEquals(written(":status", "200", true), "1803323030");
+  assertEquals(written("a", "b"), "0001610162");
+});
+
+Deno.test("HeaderBlockWriter writes strings of every length, and grows", () => {
+  for (const length of [0, 1, 24, 25, 126, 127, 128, 253, 254, 255, 256, 16_510, 16_511, 16_512, 100_000]) {
+    const writer = new HeaderBlockWriter();
+    writer.begin();
+    const value = "\xe4".repeat(length);
+    writer.pair("x", value);
+    writer.pair("y".repeat(length + 1), "z");
+    const list = new HpackDecoder({ maxBytes: 1_000_000, maxFields: 9 }).decode(writer.bytes) ?? [];
+    const [first, second] = list;
+    assertEquals(
+      [first?.value === value, second?.key.length, second?.value],
+      [true, length + 1, "z"],
+      `${length}`,
+    );
+  }
+});
+
 Deno.test("HeaderBlockWriter refuses what would end a field in HTTP/1.1, also beyond latin1", () => {
   const writer = new HeaderBlockWriter();
   for (const value of ["a\r\nb", "a\0", "a\u010ab", "\ud83d\ude00"]) {
@@ -211,6 +247,10 @@ Deno.test("HeaderBlockWriter refuses what would end a field in HTTP/1.1, also be
   for (const key of ["X", "", "a b", "a:b", "connection", "transfer-encoding"]) {
     assertThrows(() => writer.field({ key, value: "x" }), TypeError);
   }
+});
+
+Deno.test("maxDecodedLength() is of the shortest code, which has five bits", () => {
+  assertEquals([0, 1, 4, 5, 10].map(maxDecodedLength), [0, 1, 6, 8, 16]);
 });
 
 Deno.test("decodeHuffman() inverts the code of every byte, at every position", () => {
@@ -237,7 +277,7 @@ Deno.test("decodeHuffman() inverts the code of every byte, at every position", (
       const coded = encode(text);
       const into = new Uint8Array(maxDecodedLength(coded.length));
       const count = decodeHuffman(coded, 0, coded.length, into);
-      assertEquals([...into.subarray(0, Math.max(count, 0))], text, `${text}`);
+      assertEquals([...into.subarray(0, count ?? 0)], text, `${text}`);
     }
   }
 });

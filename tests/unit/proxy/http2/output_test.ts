@@ -127,3 +127,52 @@ Deno.test("Output takes nothing more once its socket has failed, and says so onc
   assertEquals([socket.writes, output.size, told.length], [0, 0, 1]);
   assert(output.total > 0);
 });
+
+Deno.test("Output keeps two buffers in turn, gives them back for a long wait, and keeps no large one", async () => {
+  const buffers: ArrayBufferLike[] = [];
+  const output = new Output({
+    write: (bytes) => {
+      buffers.push(bytes.buffer);
+      return Promise.resolve(bytes.length);
+    },
+  }, { onRoom: () => {}, onError: () => {} });
+  const write = async (size: number) => {
+    output.raw(new Uint8Array(size));
+    await output.flushed();
+    return buffers.at(-1);
+  };
+  const [first, second, third] = [await write(10), await write(1_024), await write(10)];
+  assertEquals([first?.byteLength, second?.byteLength], [1_024, 1_024]);
+  assert(first !== second && first === third);
+  output.rest();
+  const [fourth, fifth] = [await write(10), await write(10)];
+  assert(![first, second].includes(fourth) && ![first, second].includes(fifth));
+  const [kept, , again] = [await write(65_536), await write(1), await write(1)];
+  assert(kept?.byteLength === 65_536 && again === kept);
+  const [large, , other] = [await write(65_537), await write(1), await write(1)];
+  assert(large?.byteLength === 65_537 || large?.byteLength === 131_072);
+  assert(other !== large);
+});
+
+Deno.test("Output.rest() loses nothing that waits, and a buffer that grows keeps what is in it", async () => {
+  const { output, socket } = open();
+  for (let nth = 0; nth < 5; nth++) output.frame(HEADERS, 0, nth, block(700));
+  output.rest();
+  await output.flushed();
+  assertEquals(
+    socket.frames().map(({ id, payload }) => [id, payload.length]),
+    [0, 1, 2, 3, 4].map((id) => [id, 700]),
+  );
+  assert(socket.frames().every(({ payload }) => payload.every((byte, i) => byte === block(700)[i])));
+});
+
+Deno.test("Output.stop() drops what waits, and whoever waits for it goes on", async () => {
+  const { output, socket, told } = open();
+  output.number(WINDOW_UPDATE, 1, 1);
+  const flushed = output.flushed();
+  output.stop();
+  await flushed;
+  output.number(WINDOW_UPDATE, 1, 1);
+  await output.flushed();
+  assertEquals([output.size, socket.writes, told], [0, 0, []]);
+});

@@ -114,6 +114,15 @@ Deno.test("send() ends the stream with its head or its first piece where nothing
       assertEquals(await setup.got(), expected);
     });
   }
+  await t.step("an end, and trailers, behind nothing", async () => {
+    for (const trailers of [undefined, [{ name: "a", key: "a", value: "1" }]]) {
+      await using setup = await setUp("SETTINGS");
+      await setup.leg.send(head, BODY.subarray(0, 0), false);
+      setup.leg.end(trailers);
+      await settle();
+      assertEquals(await setup.got(), ["HEADERS 1", trailers ? "HEADERS 1 ES" : "DATA 1 ES"]);
+    }
+  });
   await t.step("the rest of it", async () => {
     await using setup = await setUp("SETTINGS");
     await setup.leg.send(head, BODY.subarray(0, 0), false);
