@@ -127,3 +127,63 @@ Deno.test("clientsPassing() costs anonymous connections no look at every client"
   // About 1; a scan of the clients takes thousands.
   assert(microseconds < 100, `clientsPassing() takes ${microseconds} µs`);
 });
+
+Deno.test("PolicyView lists by name, and suspends all first", () => {
+  const view = new PolicyView();
+  for (const name of ["b", "c", "a"]) {
+    view.setClient({
+      record: { name, version: "1", createdAt: 0, suspendedSince: 5 },
+      id: name,
+      digest: name,
+    });
+    const record = { name, host: "a.test", type: "bearer", version: "1", cleartext: false, createdAt: 0 };
+    view.setSecret({ record, value: "v" });
+    view.setCa({ record: { hostgroup: name, version: "1", certPem: "c", importedAt: 0 }, keyPem: "k" });
+  }
+  assertEquals(view.clients().map(({ name }) => name), ["a", "b", "c"]);
+  assertEquals(view.secrets().map(({ name }) => name), ["a", "b", "c"]);
+  assertEquals(view.cas().map(({ hostgroup }) => hostgroup), ["a", "b", "c"]);
+  assertEquals(view.suspensions().map(({ client }) => client), ["a", "b", "c"]);
+  view.suspendAll(7);
+  assertEquals(view.suspensions(), [
+    { since: 7 },
+    ...["a", "b", "c"].map((client) => ({ client, since: 5 })),
+  ]);
+  assertEquals([view.clientCount, view.secretCount], [3, 3]);
+});
+
+Deno.test("PolicyView gives a token to the client that has it last", () => {
+  const view = new PolicyView();
+  const set = (name: string, digest: string) =>
+    view.setClient({ record: { name, version: "1", createdAt: 0 }, id: name, digest });
+  set("a", "one");
+  set("a", "two");
+  assertEquals([view.clientByDigest("one"), view.clientByDigest("two")?.id], [undefined, "a"]);
+  set("b", "two");
+  set("a", "three"); // the token of before is another client's by now
+  assertEquals([view.clientByDigest("two")?.id, view.clientByDigest("three")?.id], ["b", "a"]);
+  view.deleteClient("a");
+  assertEquals([view.clientByDigest("two")?.id, view.clientByDigest("three")], ["b", undefined]);
+});
+
+Deno.test("PolicyView counts until it is held, and from then on nothing of it", () => {
+  const view = viewOf(1, 1, Infinity);
+  const client = { name: "c0", version: "v0" };
+  assertEquals([view.heldUntilMs, view.isLost(() => 1e15)], [Infinity, false] as unknown[]);
+  assertEquals(view.snapshot(0).some(({ kind }) => kind === "held"), false);
+  view.holdUntil(10);
+  assertEquals(view.snapshot(0).at(-1), { kind: "held", untilMs: 10 });
+  for (const [at, isLost] of [[9, false], [10, true]] as const) {
+    assertEquals(view.isLost(() => at), isLost);
+    assertEquals(view.isLive({ client }, () => at), !isLost);
+    assertEquals(view.rulesFor(client, "h0.test", () => at).length, isLost ? 0 : 1);
+  }
+});
+
+Deno.test("PolicyView forgets the switch of a client that goes", () => {
+  const view = viewOf(1, 1);
+  view.switchMode({ client: "c0", mode: "audit" });
+  view.deleteClient("c0");
+  view.deleteClient("c0"); // there is none
+  assertEquals([view.modeSwitches(0), view.ruleCount, view.nextExpiryMs()], [[], 0, undefined] as unknown[]);
+});
