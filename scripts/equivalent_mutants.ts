@@ -54,6 +54,30 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "found out again it is the same; only the time that it takes is another",
   },
   {
+    file: "proxy/http2/hpack_encoder.ts",
+    at: "if (text.length > 24) {",
+    about: "text.length > 24 ⇒ >=",
+    why: "both ways write the same bytes",
+  },
+  {
+    file: "proxy/http2/hpack_encoder.ts",
+    at: "if (text.length > 24) {",
+    about: "text.length > 24 ⇒ 25",
+    why: "both ways write the same bytes",
+  },
+  {
+    file: "proxy/http2/hpack_encoder.ts",
+    at: "if (text.length > 24) {",
+    about: "text.length > 24 ⇒ true",
+    why: "both ways write the same bytes",
+  },
+  {
+    file: "proxy/http2/hpack_encoder.ts",
+    at: "if (text.length > 24) {",
+    about: "text.length > 24 ⇒ false",
+    why: "both ways write the same bytes",
+  },
+  {
     file: "proxy/http2/output.ts",
     at: "buffer[at] = length >>> 16;",
     about: "length >>> 16 ⇒ 17",

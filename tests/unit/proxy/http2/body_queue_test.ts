@@ -74,10 +74,13 @@ Deno.test("BodyQueue lets nobody take more than lies together, and a view stays 
   assertEquals(queue.size, 1_120);
   const { first } = queue;
   queue.consume(1_024);
+  const last = queue.first;
   queue.consume(96);
   queue.add(new Uint8Array(500).fill(3), false);
-  assertEquals([first.at(0), first.at(-1), queue.first.at(0)], [1, 2, 3]);
+  const next = queue.first;
+  assertEquals([first.at(0), first.at(-1), last.at(0), next.at(0)], [1, 2, 2, 3]);
   assertEquals([queue.clear(), queue.size, queue.clear()], [500, 0, 0]);
   queue.add(new Uint8Array(3).fill(4), false);
   assertEquals([...queue.first], [4, 4, 4]);
+  assertEquals(next.at(0), 3);
 });

@@ -46,6 +46,9 @@ Deno.test("Http2Body has trailers once it is over, and its end is never told by 
   assertEquals([body.closeDelimited, body.trailers], [false, undefined]);
   assertEquals([await body.fill(), body.done], [true, false]);
   assertEquals([body.take().length, body.done, body.trailers], [5, true, []]);
+  const longer = openBody([5, 7]).body;
+  assertEquals([longer.take().length, longer.done, longer.trailers], [5, false, undefined]);
+  assertEquals(openBody([], true).body.isReleased, true);
 });
 
 Deno.test("Http2Body is over when its stream has ended without more, or had no body", async () => {
