@@ -252,6 +252,103 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "await file.read(buffer) ?? 0 ⇒ 1",
     why: "of an empty file one byte is as little a key as none",
   },
+  {
+    file: "policy/match.ts",
+    at: "let bestScore = 0;",
+    about: "bestScore = 0 ⇒ 1",
+    why: "no rule scores 1",
+  },
+  {
+    file: "policy/match.ts",
+    at:
+      "? 1_000 - DIMENSIONS.length * missed.length + first // above any count of shared labels (127 at most)",
+    about: "1_000 - DIMENSIONS.length * missed.length ⇒ 1001",
+    why: "only which score is greater counts",
+  },
+  {
+    file: "policy/hidden_dots.ts",
+    at: "if (!isOdd(decoded)) return false;",
+    about: "!isOdd(decoded) ⇒ false",
+    why: "the long way gives the same, and takes longer",
+  },
+  {
+    file: "policy/path.ts",
+    at: 'if (!path.includes("%")) return path;',
+    about: '!path.includes("%") ⇒ false',
+    why: "the long way gives the same, and takes longer",
+  },
+  {
+    file: "policy/path.ts",
+    at: "if (!UNUSUAL.test(path)) return readings;",
+    about: "!UNUSUAL.test(path) ⇒ false",
+    why: "the long way gives the same, and takes longer",
+  },
+  {
+    file: "policy/path.ts",
+    at: 'return reading.mergesSlashes === "after" ? mergeSlashes(text) : text;',
+    about: 'reading.mergesSlashes === "after" ⇒ !==',
+    why: "it gives the same readings under each other's names",
+  },
+  {
+    file: "policy/path_stars.ts",
+    at: 'const segments = path.split("/", wanted.length + 1);',
+    about: "wanted.length + 1 ⇒ 2",
+    why: "one segment too many is enough to see",
+  },
+  {
+    file: "policy/words/body_text.ts",
+    at: "for (let at = 0; at < text.length; at++) {",
+    about: "at < text.length ⇒ <=",
+    why: "behind the end is no sign",
+  },
+  {
+    file: "policy/words/body_text.ts",
+    at: `while (at < text.length && text[at] !== '"') at += text[at] === "\\\\" ? 2 : 1;`,
+    about: "at < text.length ⇒ <=",
+    why: "each string of a JSON text ends",
+  },
+  {
+    file: "policy/words/graphql.ts",
+    at: "document = parse(text, { noLocation: true, maxTokens: MAX_TOKENS });",
+    about: "noLocation: true ⇒ false",
+    why: "nobody looks at locations, which only take memory",
+  },
+  {
+    file: "policy/suggest.ts",
+    at: "if (paths.length === 0) continue;",
+    about: "paths.length === 0 ⇒ false",
+    why: "a rule without paths has no request, so that it is not proposed",
+  },
+  {
+    file: "policy/tokens/usage_reader.ts",
+    at: "const MAX_KEY_CHARS = 40;",
+    about: "MAX_KEY_CHARS = 40 ⇒ 41",
+    why: "any number above the longest member that matters does",
+  },
+  {
+    file: "policy/tokens/usage_reader.ts",
+    at: "else if (this.#name.length < 8) this.#name += char;",
+    about: "this.#name.length < 8 ⇒ <=",
+    why: "any number above the longest name that matters does",
+  },
+  {
+    file: "policy/tokens/usage_reader.ts",
+    at: "else if (this.#name.length < 8) this.#name += char;",
+    about: "this.#name.length < 8 ⇒ 9",
+    why: "any number above the longest name that matters does",
+  },
+  {
+    file: "policy/yaml_tree.ts",
+    at: "if ((this.#lineStarts[middle] ?? 0) <= at) low = middle;",
+    about: "this.#lineStarts[middle] ?? 0 ⇒ 1",
+    why: "a line between two that are there is there",
+  },
+  {
+    file: "policy/yaml_tree.ts",
+    at: "const at = error.mark?.position ?? 0;",
+    about: "error.mark?.position ?? 0 ⇒ 1",
+    why: "the parser says the place of each of its errors",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

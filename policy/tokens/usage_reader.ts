@@ -132,13 +132,12 @@ class Scanner {
   /** The most of each member. */
   readonly #said = new Map<string, number>();
   /** Of the objects and lists that are open. */
-  readonly #scopes: Scope[] = [];
+  #scopes: Scope[] = [];
   #key = "";
   #isKeyNext = false;
   #inString = false;
   #isKey = false;
   #isEscaped = false;
-  #isAbout = false;
   /** What the digits of a number that matters come to; undefined outside of one. */
   #number: number | undefined;
   /** The member that it is of. */
@@ -157,7 +156,7 @@ class Scanner {
 
   /** A new document begins. */
   reset(): void {
-    this.#scopes.length = 0;
+    this.#scopes = [];
     this.#key = "";
     this.#inString =
       this.#isEscaped =
@@ -186,8 +185,8 @@ class Scanner {
       else if (code === 0x22) break;
     }
     if (this.#isKey) {
-      this.#key += text.slice(start, Math.min(at, start + MAX_KEY_CHARS + 1 - this.#key.length));
-    } else if (!this.#isAbout) this.textBytes += at - start;
+      this.#key += text.slice(start, Math.min(at, start + MAX_KEY_CHARS - this.#key.length));
+    } else if (!ABOUT.has(this.#key)) this.textBytes += at - start;
     if (at === end) return end;
     this.#inString = false;
     return at + 1;
@@ -233,7 +232,6 @@ class Scanner {
     this.#isKey = this.#isKeyNext;
     this.#isKeyNext = false;
     if (this.#isKey) this.#key = "";
-    else this.#isAbout = ABOUT.has(this.#key);
   }
 
   #open(isObject: boolean): void {

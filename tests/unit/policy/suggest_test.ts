@@ -312,6 +312,12 @@ Deno.test("suggestRules() implies what follows at the same port, unless it is at
       "GET npm.test /left",
     ],
     [
+      "what follows is too long for the same rule",
+      denial("/".padEnd(2_046, "a"), { host: "npm.test" }),
+      [],
+      `GET npm.test ${"/".padEnd(2_046, "a")}`,
+    ],
+    [
       "what follows is too long for a rule",
       denial(`/${"x".repeat(2_035)}/info/refs`),
       [],

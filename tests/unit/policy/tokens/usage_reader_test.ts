@@ -226,6 +226,8 @@ Deno.test("textBytes counts what a model may have written, and nothing that is a
     ].map((name) => [`about the answer: ${name}`, events({ [name]: "xxxxxxxx", delta: "ab" }), 2] as const),
     ["texts in a list", events({ content: ["xx", "yy", ["zz", "a"]], delta: "ab" }), 9],
     ["a list that is the document", 'data: ["xx", "yy"]\n\n', 4],
+    ["a sign alone", "data: !\n\n", 1],
+    ["no JSON, and a text behind it", 'data: x"abc"\n\n', 6],
     ["the end", "data: [DONE]\n\n", 0],
     ["other lines", ": ping\nevent: ping\nid: 12\n\n", 0],
   ];
@@ -259,6 +261,11 @@ Deno.test("each member that providers send counts, and of the same said twice th
     ["a total, and what was read", { prompt_tokens: 5, total_tokens: 9 }, { input: 5, output: 4 }],
   );
   for (const [name, usage, expected] of rows) await t.step(name, () => assertEquals(said(usage), expected));
+  await t.step("behind what is 64 deep, and no deeper", () => {
+    const behind = (depth: number) =>
+      read("json", `{"a":${"[".repeat(depth - 1)}${"]".repeat(depth - 1)},"usage":{"input_tokens":5}}`).said;
+    assertEquals([behind(64), behind(65)], [{ input: 5, output: 0 }, undefined]);
+  });
   await t.step("in another place", () => {
     const usage = { input_tokens: 2, output_tokens: 3 };
     const elsewhere = [{ other: usage }, { message: { other: usage } }, { other: { usage } }, usage, [[{
