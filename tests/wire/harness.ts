@@ -151,6 +151,7 @@ async function serveRequests(session: OpenSession): Promise<void> {
     const connect = await serveSession(session);
     if (!connect) return;
     const next = await handleConnect(connect);
+    if (typeof next === "function") return await next();
     if (next === "close") await linger(session);
     if (next === "close") session.stream.close();
     if (next !== "keep") return;
