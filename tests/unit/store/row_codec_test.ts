@@ -19,4 +19,6 @@ Deno.test("decodeRow() refuses what is no whole row", () => {
   assertEquals(decodeRow({ name: "a" }), undefined);
   assertEquals(decodeRow(null), undefined);
   assertEquals(decodeRow(new Uint8Array([0, 0, 0, 4, ...new TextEncoder().encode("null")])), undefined);
+  const text = [0x7b, 0x22, 0x61, 0x22, 0x3a, 0x22, 0xff, 0x22, 0x7d]; // {"a":"…"} with a byte that is no UTF-8
+  assertEquals(decodeRow(new Uint8Array([0, 0, 0, text.length, ...text])), undefined);
 });

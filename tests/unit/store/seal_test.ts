@@ -59,3 +59,13 @@ Deno.test("seal() never seals the same text alike", async () => {
   for (let i = 0; i < 100; i++) all.add((await seal(sealing, [], PLAIN)).slice(1, 13).join());
   assertEquals(all.size, 100);
 });
+
+Deno.test("unseal() opens what was sealed of nothing", async () => {
+  const { sealing } = await deriveKeys(new Uint8Array(32).fill(1));
+  const envelope = await seal(sealing, ["a"], new Uint8Array());
+  assertEquals(
+    [envelope.length, await unseal(sealing, ["a"], envelope)],
+    [29, new Uint8Array()] as unknown[],
+  );
+  assertEquals(await unseal(sealing, ["a"], envelope.slice(0, -1)), undefined);
+});

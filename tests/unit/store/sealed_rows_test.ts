@@ -1,9 +1,9 @@
 import { assertEquals } from "@std/assert";
-import { readCa } from "../../../store/cas.ts";
+import { caBinding, readCa } from "../../../store/cas.ts";
 import type { Row } from "../../../store/engine.ts";
 import { checkSealedRow, resealRow, SEALED_PREFIXES, sealedRows } from "../../../store/sealed_rows.ts";
 import { makeProof, openProof } from "../../../store/seal_proof.ts";
-import { readSecret } from "../../../store/secrets.ts";
+import { readSecret, secretBinding } from "../../../store/secrets.ts";
 import { PolicyView } from "../../../store/view.ts";
 import { keysOf } from "./memory_engine.ts";
 import { assertCode } from "./support.ts";
@@ -28,6 +28,8 @@ Deno.test("sealedRows() are all that is sealed of a policy", async () => {
   const [secret, ca] = await rows();
   if (!secret || !ca) throw new Error("there is no row");
   assertEquals([await readSecret(keys.sealing, secret), await readCa(keys.sealing, ca)], [SECRET, CA]);
+  assertEquals(secretBinding(secret), ["secret", "key", "a.test", "bearer"]); // older stores are sealed to just this
+  assertEquals(caBinding(ca), ["ca", "g", "c"]);
 });
 
 Deno.test("resealRow() seals a row with another key, and keeps what a newer program has put there", async () => {

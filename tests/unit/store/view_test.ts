@@ -187,3 +187,21 @@ Deno.test("PolicyView forgets the switch of a client that goes", () => {
   view.deleteClient("c0"); // there is none
   assertEquals([view.modeSwitches(0), view.ruleCount, view.nextExpiryMs()], [[], 0, undefined] as unknown[]);
 });
+
+Deno.test("PolicyView answers anew for a host after every change of its client's rules", () => {
+  const view = viewOf(1, 1, Infinity);
+  const client = { name: "c0", version: "v0" };
+  const ids = () => view.rulesFor(client, "h0.test", () => 0).map(({ id }) => id).join(" ");
+  const [first] = view.storedRules("c0");
+  assert(first);
+  const own = ids();
+  const more = { ...first, rule: { ...first.rule, id: "more" }, sequence: 1_000 };
+  view.addRule(more);
+  assertEquals(ids(), `${own} more`);
+  view.moveRule({ ...more, sequence: -1_000 });
+  assertEquals(ids(), `more ${own}`);
+  view.deleteRules("c0", [more]);
+  assertEquals(ids(), own);
+  view.deleteRules("none", [first]);
+  assertEquals(ids(), own);
+});
