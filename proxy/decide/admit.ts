@@ -15,13 +15,13 @@ import { hasConditions } from "../../policy/rule_words.ts";
 import { awsUnder } from "./aws_request.ts";
 import { type Content, mayRead } from "../../policy/words/conditions.ts";
 import { toolsToShow } from "../../policy/words/mcp_list.ts";
-import type { AdmittedExchange, AdmittedSecret, Exchange } from "../exchange.ts";
+import type { AdmittedExchange, AdmittedSecret, Draft, Exchange } from "../exchange.ts";
 import type { Refusal } from "../error_response.ts";
 import { findOverride } from "../message/fields.ts";
 import { isGrpc } from "../message/grpc.ts";
 import { namesOtherMethod } from "../message/method_parameter.ts";
 import { isRefusedMethod, parseUpgrade, type RequestTarget, type Upgrade } from "../message/target.ts";
-import type { Client } from "../policy_source.ts";
+import type { Client, Grant } from "../policy_source.ts";
 
 /** Why not, without who and what. */
 interface Denial {
@@ -41,18 +41,13 @@ export function admit(
   content?: Content,
 ): AdmittedExchange | { readonly refusal: Refusal } {
   const { request: { head }, session: { context: { policy } } } = exchange;
-  const what = () =>
-    `Client "${client.name}" may not ${head.method} ${target.scheme}://${
-      formatHostPort(target)
-    }${target.path}`;
-  const deny = ({ reason, why }: Denial) => ({
-    refusal: { status: 403, reason, detail: `${what()}: ${why}` },
-  });
-  if (isRefusedMethod(head.method)) {
-    return deny({ reason: "method-refused", why: "no proxy forwards this method" });
+  const { method } = head;
+  const asks = { client, method, target };
+  if (isRefusedMethod(method)) {
+    return refused(asks, { reason: "method-refused", why: "no proxy forwards this method" });
   }
   const { host, port, path, query } = target;
-  const asked = { host, port, method: head.method, path, query, content };
+  const asked = { host, port, method, path, query, content };
   const decision = decideRequest(policy.rulesFor(client, target.host), asked);
   if (decision.verdict === "deny") {
     const explanation = explainDenial(
@@ -63,25 +58,42 @@ export function admit(
       decision.reason,
       policy.rulesOf(client),
     );
-    return { refusal: { status: 403, reason: decision.reason, detail: what(), explanation } };
+    return { refusal: { status: 403, reason: decision.reason, detail: attempt(asks), explanation } };
   }
   if (policy.isTokenEndpoint(target)) {
-    return deny({ reason: "token-endpoint", why: "the proxy renews its credentials there" });
+    return refused(asks, { reason: "token-endpoint", why: "the proxy renews its credentials there" });
   }
   const { rule, others } = decision;
   const override = overrideUnder(rule, exchange, target);
-  if (override) return deny(override);
+  if (override) return refused(asks, override);
   const upgrade = upgradeUnder(rule, exchange);
-  if (isDenial(upgrade)) return deny(upgrade);
+  if (isDenial(upgrade)) return refused(asks, upgrade);
   const secret = secretUnder(rule, target, exchange);
-  if (isDenial(secret)) return deny(secret);
+  if (isDenial(secret)) return refused(asks, secret);
   const hasKeys = secret !== undefined && policy.secretInfo(secret.name)?.type === "aws";
   const aws = awsUnder(rule, hasKeys, { head, target });
-  if (isDenial(aws)) return deny(aws);
-  const credential = secret && { secret: secret.name, version: secret.version };
-  const grant = { client, rule, ...(others ? { others } : {}), ...(credential ? { credential } : {}) };
+  if (isDenial(aws)) return refused(asks, aws);
+  const grant: Draft<Grant> = { client, rule };
+  if (others) grant.others = others;
+  if (secret) grant.credential = { secret: secret.name, version: secret.version };
   const tools = toolsToShow(rule, content);
   return { ...exchange, client, target, rule, secret, aws, upgrade, tools, grant };
+}
+
+/** Who asks for what, for the words of a refusal. */
+interface Attempt {
+  readonly client: Client;
+  readonly method: string;
+  readonly target: RequestTarget;
+}
+
+function refused(asks: Attempt, { reason, why }: Denial): { readonly refusal: Refusal } {
+  return { refusal: { status: 403, reason, detail: `${attempt(asks)}: ${why}` } };
+}
+
+function attempt({ client, method, target }: Attempt): string {
+  const { scheme, path } = target;
+  return `Client "${client.name}" may not ${method} ${scheme}://${formatHostPort(target)}${path}`;
 }
 
 function isDenial(found: object | undefined): found is Denial {

@@ -22,8 +22,9 @@ import type { UpstreamLeg } from "../message/message.ts";
 export function takeLeg(exchange: AdmittedExchange, isReplayable: boolean): UpstreamLeg | undefined {
   const { session: { context: { pool } } } = exchange;
   if (exchange.request.head.version === "HTTP/2") return undefined;
-  const connection = pool.take(keyFor(exchange), isReplayable);
-  return connection && legOn(connection, exchange);
+  const key = keyFor(exchange);
+  const connection = pool.take(key, isReplayable);
+  return connection && legOn(connection, exchange, key);
 }
 
 /**
@@ -38,7 +39,8 @@ export async function dialLeg(
 ): Promise<UpstreamLeg> {
   const { session: { context: { http2Pool } }, target } = exchange;
   if (exchange.request.head.version !== "HTTP/2") {
-    return legOn(await dial(exchange, { signal, alpn: ["http/1.1"], clientCertificate }), exchange);
+    const connection = await dial(exchange, { signal, alpn: ["http/1.1"], clientCertificate });
+    return legOn(connection, exchange, keyFor(exchange));
   }
   const { connection, isReused, release } = await http2Pool.lease(
     keyFor(exchange),
@@ -123,25 +125,22 @@ async function dial(
 
 /** A connection on which a parent proxy takes requests is none to change protocols on: it goes by another way. */
 function keyFor({ session: { context: { dialler } }, target, grant, upgrade }: AdmittedExchange): PoolKey {
-  const way = dialler.wayTo(target.host);
-  return {
-    ...target,
-    grant,
-    way: way !== undefined && upgrade && target.scheme === "http" ? `tunnel by ${way}` : way,
-  };
+  const { scheme, host, port } = target;
+  const way = dialler.wayTo(host);
+  const isTunnel = way !== undefined && upgrade && scheme === "http";
+  return { scheme, host, port, grant, way: isTunnel ? `tunnel by ${way}` : way };
 }
 
 function isProtocolMismatch(error: unknown): boolean {
   return error instanceof ProxyError && error.reason === "protocol-mismatch";
 }
 
-function legOn(connection: UpstreamConnection, exchange: AdmittedExchange): UpstreamLeg {
+function legOn(connection: UpstreamConnection, exchange: AdmittedExchange, key: PoolKey): UpstreamLeg {
   const { session: { context: { pool, limits } }, target } = exchange;
-  const { parent } = connection;
+  const { stream, reader, isReused, parent } = connection;
   return new Http1Leg({
-    ...connection,
-    limits,
-    ...(parent ? { hop: parentHop(parent, target) } : {}),
-    keep: ({ fields }) => pool.put(keyFor(exchange), connection, announcedIdleMs(fields)),
+    ...{ stream, reader, isReused, limits },
+    hop: parent && parentHop(parent, target),
+    keep: ({ fields }) => pool.put(key, connection, announcedIdleMs(fields)),
   });
 }

@@ -84,6 +84,7 @@ function bodyOf(
 ): Body | undefined {
   const lengths = valuesOf(fields, "content-length");
   const codings = valuesOf(fields, "transfer-encoding");
+  if (lengths.length + codings.length === 0) return undefined;
   // A tab is legal around a value (RFC 9110 §5.6.3), and servers are known that then do not see `chunked`.
   if (fields.some((field) => isFraming(field.key) && field.line?.includes("\t"))) {
     throw malformed(code, "a tab in Content-Length or Transfer-Encoding");
@@ -97,7 +98,6 @@ function bodyOf(
     if (version === "HTTP/1.0") throw malformed(code, "Transfer-Encoding in HTTP/1.0");
     return new ChunkedBody(limits, code);
   }
-  if (lengths.length === 0) return undefined;
   const [length = ""] = lengths;
   // RFC 9110 §8.6 allows equal repetitions; forwarded as sent, the next hop might read them otherwise.
   if (lengths.length > 1 || !/^\d{1,15}$/.test(length)) {

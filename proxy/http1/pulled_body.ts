@@ -60,7 +60,7 @@ export class PulledBody implements MessageBody {
   take(): Uint8Array {
     const { available } = this.#reader;
     this.#taken = this.#framing.take(available);
-    return available.subarray(0, this.#taken);
+    return this.#taken === available.length ? available : available.subarray(0, this.#taken);
   }
 
   release(): void {

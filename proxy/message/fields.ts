@@ -22,16 +22,21 @@ export function makeField(name: string, value: string): HeaderField {
 }
 
 /** The values of every field of that (lower-case) name, in order. */
-export function valuesOf(fields: readonly HeaderField[], key: string): string[] {
-  const values: string[] = [];
-  for (const field of fields) if (field.key === key) values.push(field.value);
-  return values;
+export function valuesOf(fields: readonly HeaderField[], key: string): readonly string[] {
+  let values: string[] | undefined;
+  for (const field of fields) if (field.key === key) (values ??= []).push(field.value);
+  return values ?? NONE;
 }
 
+/** Of most names that are asked for a message has no field. */
+const NONE: readonly string[] = Object.freeze([]);
+
 /** The members of a comma-separated list header, lower-case, over all its fields (RFC 9110 §5.6.1). */
-export function listOf(fields: readonly HeaderField[], key: string): string[] {
+export function listOf(fields: readonly HeaderField[], key: string): readonly string[] {
+  const values = valuesOf(fields, key);
+  if (values.length === 0) return NONE;
   const members: string[] = [];
-  for (const value of valuesOf(fields, key)) {
+  for (const value of values) {
     for (const member of value.split(",")) {
       const text = member.trim().toLowerCase();
       if (text !== "") members.push(text);

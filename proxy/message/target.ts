@@ -60,26 +60,29 @@ export function parseTarget(head: RequestHead, tunnel: TunnelOrigin | undefined)
       throw malformed("a field's name is framing or identity to some servers, written with _");
     }
   }
-  // RFC 9113 §8.3.1: `:authority` is in the place of Host, which may be there too and must agree then.
-  const hosts = [...(head.authority === undefined ? [] : [head.authority]), ...valuesOf(head.fields, "host")];
-  if (head.authority !== undefined && hosts.length === 2) checkHost(hosts.pop() ?? "", place);
+  const { authority, version } = head;
+  const hosts = valuesOf(head.fields, "host");
   // RFC 9112 §3.2: exactly one Host. HTTP/1.0 may leave it out: the target's or the tunnel's is meant then, and sent.
-  if (hosts.length === 0 && head.version === "HTTP/1.0") return withPath(place);
-  if (hosts.length !== 1) throw malformed("it needs exactly one Host header");
-  checkHost(hosts[0] ?? "", place);
+  // RFC 9113 §8.3.1: `:authority` is in the place of Host, which may be there too and must agree then.
+  const mayLack = authority !== undefined || version === "HTTP/1.0";
+  if (hosts.length > 1 || (hosts.length === 0 && !mayLack)) {
+    throw malformed("it needs exactly one Host header");
+  }
+  for (const host of hosts) checkHost(host, place);
+  if (authority !== undefined) checkHost(authority, place);
   return withPath(place);
 }
 
 function withPath(place: ReturnType<typeof parseAbsolute>): RequestTarget {
-  const queryAt = place.originForm.indexOf("?");
-  return {
-    ...place,
-    path: queryAt < 0 ? place.originForm : place.originForm.slice(0, queryAt),
-    query: queryAt < 0 ? undefined : place.originForm.slice(queryAt + 1),
-  };
+  const { scheme, host, port, originForm } = place;
+  const queryAt = originForm.indexOf("?");
+  const path = queryAt < 0 ? originForm : originForm.slice(0, queryAt);
+  const query = queryAt < 0 ? undefined : originForm.slice(queryAt + 1);
+  return { scheme, host, port, originForm, path, query };
 }
 
 function checkHost(text: string, place: TunnelOrigin): void {
+  if (text === authorityOf(place)) return; // as nearly everybody writes it
   const host = parseAuthority(text, defaultPort(place.scheme));
   if (!host) throw malformed("its Host header is no host");
   if (host.host !== place.host || host.port !== place.port) throw mismatch("the Host header");
@@ -147,7 +150,7 @@ export function defaultPort(scheme: Scheme): number {
 }
 
 /** As in a Host field: without the scheme's own port. */
-export function authorityOf({ scheme, host, port }: RequestTarget): string {
+export function authorityOf({ scheme, host, port }: TunnelOrigin): string {
   return port === defaultPort(scheme) ? formatHost(host) : formatHostPort({ host, port });
 }
 

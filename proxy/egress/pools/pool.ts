@@ -197,15 +197,7 @@ function placeOf(key: PoolKey): PlaceInPool {
  * to that must not serve a request under `*`.
  */
 export function keyOf({ scheme, host, port, way, grant: { client, rule, credential } }: PoolKey): string {
-  return [
-    client.name,
-    client.version,
-    scheme,
-    host,
-    port,
-    way,
-    rule?.host,
-    credential?.secret,
-    credential?.version,
-  ].join("\n");
+  const who = `${client.name}\n${client.version}\n${rule?.host ?? ""}`;
+  const what = credential ? `${credential.secret}\n${credential.version}` : "\n";
+  return `${who}\n${what}\n${scheme}\n${host}\n${port}\n${way ?? ""}`;
 }

@@ -90,7 +90,8 @@ function setUp({ head, scheme = "https", way, isUpgrade = false, isInTunnel = tr
     ...(more.isOnlyNear === undefined ? {} : { secret: { isOnlyNear: more.isOnlyNear } }),
     ...(isUpgrade ? { upgrade: { protocol: "websocket", fields: [] } } : {}),
   } as unknown as AdmittedExchange;
-  const key = { ...target, grant, way };
+  const { host, port } = target;
+  const key = { scheme, host, port, grant, way };
   return {
     ...{ exchange, connection, dials, forgotten, taken, put, leases, asks, state, key, target },
     released: () => released,

@@ -233,8 +233,7 @@ Deno.test("parseTarget() says how to use a proxy to who took it for a server, an
 });
 
 Deno.test("authorityOf() leaves the scheme's own port out, and writes IPv6 in brackets", () => {
-  const of = (scheme: "http" | "https", host: string, port: number) =>
-    authorityOf({ scheme, host, port, originForm: "/", path: "/", query: undefined });
+  const of = (scheme: "http" | "https", host: string, port: number) => authorityOf({ scheme, host, port });
   assertEquals([of("http", "a.test", 80), of("https", "a.test", 443)], ["a.test", "a.test"]);
   assertEquals([of("http", "a.test", 443), of("https", "::1", 80), of("https", "::1", 443)], [
     ...["a.test:443", "[::1]:80", "[::1]"],
