@@ -24,14 +24,27 @@ export interface PoolKey {
   readonly way?: string | undefined;
 }
 
-interface Idle {
+/** A connection that is idle, or was and may be again: made when it first is. */
+class Idle implements PlaceInPool {
   readonly connection: UpstreamConnection;
-  readonly since: number;
+  readonly name: string;
+  readonly place: string;
+  readonly counter: string;
+  /** Closes it, unless it is in use. */
+  readonly discard: () => void;
+  since = 0;
   /** The same by the wall clock, which counts while the machine sleeps. */
-  readonly sinceWall: number;
-  readonly kept: PlaceInPool;
-  readonly deadline: Deadline;
-  release: () => void;
+  sinceWall = 0;
+  deadline: Deadline | undefined;
+  release: (() => void) | undefined;
+
+  constructor(connection: UpstreamConnection, key: PoolKey, discard: (idle: Idle) => void) {
+    this.connection = connection;
+    this.name = keyOf(key);
+    this.place = `${key.scheme}://${key.host}:${key.port}`;
+    this.counter = `${IDLE_UPSTREAMS} ${this.name}`;
+    this.discard = () => discard(this);
+  }
 }
 
 /** The pool. */
@@ -80,7 +93,7 @@ export class UpstreamPool {
   take(key: PoolKey, isReplayable: boolean): UpstreamConnection | undefined {
     const idle = this.#idle.get(keyOf(key))?.at(-1);
     if (!idle) return undefined;
-    const { kept: { place }, connection: { reader, stream } } = idle;
+    const { place, connection: { reader, stream } } = idle;
     const now = this.#now();
     const idleMs = now - idle.since;
     if (!isReplayable && idleMs > this.#times.freshMs(place, now)) return undefined;
@@ -103,15 +116,17 @@ export class UpstreamPool {
    * @param announcedMs for how long the upstream says that it will keep it
    */
   put(key: PoolKey, connection: UpstreamConnection, announcedMs?: number): void {
-    const kept = connection.kept ??= placeOf(key); // it was taken by an equal key, if it was here before
-    const { name, place } = kept;
+    const known = connection.kept; // it was taken by an equal key, if it was here before
+    const idle = known instanceof Idle ? known : new Idle(connection, key, (idle) => this.#discard(idle));
+    connection.kept = idle;
+    const { name, place, counter } = idle;
     if (announcedMs !== undefined) this.#times.announced(place, announcedMs);
     const now = this.#now();
     const mostMs = Math.min(this.#limits.idleUpstreamTimeoutMs, this.#times.longestMs(place, now));
     const list = this.#idle.get(name) ?? [];
     const isRetired = connection.dialledAt < this.#retiredAt;
     const isFull = this.size >= this.#limits.maxIdleUpstream ||
-      this.#counts.of(kept.counter) >= this.#limits.maxIdleUpstreamPerKey;
+      this.#counts.of(counter) >= this.#limits.maxIdleUpstreamPerKey;
     if (
       this.#isClosed || isRetired || isFull || mostMs <= 0 || connection.reader.size > 0 ||
       connection.reader.ended
@@ -119,32 +134,34 @@ export class UpstreamPool {
       closeQuietly(connection.stream);
       return;
     }
-    const discard = () => {
-      if (this.#remove(idle)) closeQuietly(connection.stream);
-    };
-    const onEnd = () => {
-      const isOurs = !this.#idle.get(name)?.includes(idle);
-      if (!isOurs && connection.reader.size === 0) this.#times.closedAfter(place, this.#now() - idle.since);
-      discard();
-    };
-    const onDue = () => {
-      this.#times.openAfter(place, this.#now() - idle.since);
-      discard();
-    };
-    const idle: Idle = {
-      connection,
-      since: now,
-      sinceWall: this.#wallNow(),
-      kept,
-      deadline: this.#deadlines.start(mostMs, onDue),
-      release: () => {},
-    };
+    idle.since = now;
+    idle.sinceWall = this.#wallNow();
+    if (idle.deadline) idle.deadline.restart(mostMs);
+    else idle.deadline = this.#deadlines.start(mostMs, () => this.#onDue(idle));
     list.push(idle);
     this.#idle.set(name, list);
-    this.#countIdle(kept, 1);
+    this.#countIdle(idle, 1);
     connection.reader.rest();
-    connection.reader.readAhead(onEnd);
-    idle.release = this.#grants.hold(key.grant, discard);
+    connection.reader.readAhead(() => this.#onRead(idle));
+    idle.release = this.#grants.hold(key.grant, idle.discard);
+  }
+
+  /** Bytes that nobody asked for, or the end; the answer to its next request where it is in use by now. */
+  #onRead(idle: Idle): void {
+    const isInUse = !this.#idle.get(idle.name)?.includes(idle);
+    if (!isInUse && idle.connection.reader.size === 0) {
+      this.#times.closedAfter(idle.place, this.#now() - idle.since);
+    }
+    this.#discard(idle);
+  }
+
+  #onDue(idle: Idle): void {
+    this.#times.openAfter(idle.place, this.#now() - idle.since);
+    this.#discard(idle);
+  }
+
+  #discard(idle: Idle): void {
+    if (this.#remove(idle)) closeQuietly(idle.connection.stream);
   }
 
   /** Closes what is idle, and keeps nothing of what is in use now: what was true when it was dialled may be so no more. */
@@ -161,8 +178,7 @@ export class UpstreamPool {
   #closeAll(): void {
     for (const list of [...this.#idle.values()]) {
       for (const idle of [...list]) {
-        this.#remove(idle);
-        closeQuietly(idle.connection.stream);
+        this.#discard(idle);
       }
     }
   }
@@ -174,22 +190,18 @@ export class UpstreamPool {
 
   /** False when it is in use, or gone already. */
   #remove(idle: Idle): boolean {
-    const { name } = idle.kept;
+    const { name } = idle;
     const list = this.#idle.get(name);
     const at = list?.indexOf(idle) ?? -1;
     if (!list || at < 0) return false;
-    list.splice(at, 1);
+    if (at === list.length - 1) list.pop(); // the one that is taken
+    else list.splice(at, 1);
     if (list.length === 0) this.#idle.delete(name);
-    this.#countIdle(idle.kept, -1);
-    idle.deadline.stop();
-    idle.release();
+    this.#countIdle(idle, -1);
+    idle.deadline?.stop();
+    idle.release?.();
     return true;
   }
-}
-
-function placeOf(key: PoolKey): PlaceInPool {
-  const name = keyOf(key);
-  return { name, place: `${key.scheme}://${key.host}:${key.port}`, counter: `${IDLE_UPSTREAMS} ${name}` };
 }
 
 /**
