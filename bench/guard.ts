@@ -60,6 +60,8 @@ export interface HeapCost {
   readonly promises: number;
   /** Of JavaScript's own memory; buffers of bytes are outside. */
   readonly bytes: number;
+  /** At a clock, the machine's or the monotonic one: each is a call into the runtime. */
+  readonly looks: number;
 }
 
 /**
@@ -87,8 +89,9 @@ export async function measureHeap(count: number, what: Unit = "request"): Promis
   await ASK[what](lab, WARM_UP[what]);
   const load = () => ASK[what](lab, count);
   const bytes = await probed(lab, "bytes", load) as number / count;
+  const looks = await probed(lab, "looks", load) as number / count;
   const made = await probed(lab, "promises", load) as readonly [string, number][];
-  return { bytes, promises: made.reduce((sum, [, each]) => sum + each, 0) / count };
+  return { bytes, looks, promises: made.reduce((sum, [, each]) => sum + each, 0) / count };
 }
 
 /** What is counted: a request in an open tunnel, or a new tunnel with one request. */

@@ -8,10 +8,10 @@ import { Session } from "node:inspector";
 import { getHeapStatistics } from "node:v8";
 
 /**
- * Bytes that were allocated; promises that were made, with the code that made them; where time goes; where bytes do; where those
- * do that outlive the collection of what is young; bytes that are kept, with those of buffers.
+ * Bytes that were allocated; looks at the clock; promises that were made, with the code that made them; where time goes; where
+ * bytes do; where those do that outlive the collection of what is young; bytes that are kept, with those of buffers.
  */
-export type Measure = "bytes" | "promises" | "time" | "heap" | "survivors" | "kept";
+export type Measure = "bytes" | "looks" | "promises" | "time" | "heap" | "survivors" | "kept";
 
 /** Where the probe listens. */
 export const PROBE_SOCKET = "probe.sock";
@@ -28,6 +28,18 @@ const BEGIN: Readonly<Record<Measure, Begin>> = {
   bytes: () => {
     const before = allocated();
     return Promise.resolve(() => Promise.resolve(allocated() - before));
+  },
+  looks: () => {
+    const { now } = Date;
+    const monotonic = performance.now.bind(performance);
+    let looks = 0;
+    Date.now = () => (looks++, now());
+    performance.now = () => (looks++, monotonic());
+    return Promise.resolve(() => {
+      Date.now = now;
+      Reflect.deleteProperty(performance, "now"); // its prototype has it
+      return Promise.resolve(looks);
+    });
   },
   promises: () => {
     const made = new Map<string, number>();

@@ -56,6 +56,7 @@ async function main(): Promise<void> {
     return probed(lab, kind, () => ask(lab, asked));
   };
   const bytes = await measure("bytes") as number / count;
+  const looks = await measure("looks") as number / count;
   const time = timeCosts(await measure("time") as TimeProfile, count);
   const heap = await measure("heap") as { readonly head: HeapNode };
   const old = await measure("survivors") as { readonly head: HeapNode };
@@ -67,7 +68,8 @@ async function main(): Promise<void> {
     promises: promiseCosts(made, traced),
   };
   say(table(costs));
-  say(`Without a profiler a ${what} allocates ${bytes.toFixed(0)} bytes.\n`);
+  say(`Without a profiler a ${what} allocates ${bytes.toFixed(0)} bytes.`);
+  say(`It looks at the clock ${looks.toFixed(1)} times.\n`);
   for (const [unit, { byPlace }] of Object.entries(costs)) {
     for (const [place, amount] of sorted(byPlace).slice(0, Number(lines))) {
       say(`${amount.toFixed(1).padStart(9)} ${unit}  ${place}`);
