@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { isProxyError, ProxyError } from "../../../core/errors.ts";
 import {
+  DEFAULT_PORTS,
   hostWithin,
   isLimited,
   parseHostPattern,
@@ -174,6 +175,24 @@ Deno.test("parseRule() names what a deny rule has nothing to say about", () => {
   assertEquals(parseRule({ host: "a.test", deny: true, query: ["a=1"] }).query, ["a=1"]);
 });
 
+Deno.test("parseRule() takes a gRPC call for the method and the path", () => {
+  const grpc = ["a.B/C"];
+  for (const more of [{ methods: ["POST"] }, { paths: ["/x"] }, { methods: ["POST"], paths: ["/x"] }]) {
+    const { message } = assertThrows(() => parseRule({ host: "a.test", grpc, ...more }), ProxyError);
+    assertEquals(message, "Cannot use --grpc with methods or paths: it means POST and the path of the call");
+  }
+  assertEquals(parseRule({ host: "a.test", grpc }).grpc, grpc);
+});
+
+Deno.test("a rule without ports is for 80 and 443", () => {
+  assertEquals([...DEFAULT_PORTS], [80, 443]);
+});
+
+Deno.test("parseHostPattern() says of an empty host what is wrong with it", () => {
+  assertThrows(() => parseHostPattern(""), ProxyError, "Cannot use an empty host: it would be unclear what");
+  assertThrows(() => parseHostPattern("a b"), ProxyError, 'Cannot use "a b" as a host');
+});
+
 Deno.test("isLimited() is true for a rule with methods, paths or conditions, be it one", () => {
   const limited = (more: Partial<RuleInput>) => isLimited(parseRule({ host: "a.test", ...more }));
   assertEquals([{ methods: ["GET"] }, { paths: ["/a"] }, { query: ["a=1"] }].map(limited), [
@@ -202,6 +221,8 @@ Deno.test("ruleKey() is about the sets of fields, not about secret, order or spe
     key({ host: "a.test", oneRequestPerConnection: true, responseTimeoutMs: 1_000 }),
   );
   assertNotEquals(key({ host: "a.test" }), key({ host: "a.test", passthrough: true }));
+  assertNotEquals(key({ host: "a.test" }), key({ host: "b.test" }));
+  assertNotEquals(key({ host: "a.test" }), key({ host: "a.test", methods: ["GET"] }));
   assertNotEquals(key({ host: "a.test" }), key({ host: "a.test", paths: ["*"] }));
   assertNotEquals(key({ host: "a.test" }), key({ host: "a.test", ports: [80, 443] }));
 });
