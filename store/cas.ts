@@ -69,7 +69,7 @@ export async function readCa(key: CryptoKey, row: Row): Promise<StoredCa> {
       { hint: "restore the state folder from a backup" },
     );
   }
-  return { record, keyPem: new TextDecoder("utf-8", { fatal: true }).decode(plaintext) };
+  return { record, keyPem: new TextDecoder().decode(plaintext) };
 }
 
 /** What of a row needs no key. @throws ProxyError `state.damaged` */

@@ -106,7 +106,7 @@ export async function readSecret(key: CryptoKey, row: Row): Promise<StoredSecret
       { hint: "restore the state folder from a backup" },
     );
   }
-  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(plaintext);
+  const text = new TextDecoder().decode(plaintext);
   const end = text.indexOf("\n");
   const sealed = new RowReader(`secret ${name}`, JSON.parse(text.slice(0, end)));
   const optional = {

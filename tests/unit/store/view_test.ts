@@ -205,3 +205,38 @@ Deno.test("PolicyView answers anew for a host after every change of its client's
   view.deleteRules("none", [first]);
   assertEquals(ids(), own);
 });
+
+Deno.test("isLive() needs all rules that admitted a stream, and its credential in that version", () => {
+  const view = viewOf(2, 2, Infinity);
+  const client = { name: "c0", version: "v0" };
+  const [one, two] = view.storedRules("c0").map(({ rule }) => rule);
+  const [foreign] = view.storedRules("c1").map(({ rule }) => rule);
+  assert(one && two && foreign);
+  const isLive = (admission: object) => view.isLive({ client, ...admission }, () => 0);
+  const record = {
+    name: "key",
+    host: "a.test",
+    type: "bearer",
+    version: "7",
+    cleartext: false,
+    createdAt: 0,
+  };
+  view.setSecret({ record, value: "v" });
+  assertEquals([isLive({}), isLive({ rule: one }), isLive({ rule: one, others: [two] })], [true, true, true]);
+  assertEquals([isLive({ others: [two] }), isLive({ others: [foreign] })], [true, false]);
+  assertEquals([isLive({ rule: foreign }), isLive({ rule: one, others: [foreign] })], [false, false]);
+  const credential = { secret: "key", version: "7" };
+  assertEquals([isLive({ credential }), isLive({ credential: { ...credential, version: "6" } })], [
+    true,
+    false,
+  ]);
+  view.deleteRules("c0", view.storedRules("c0").slice(1));
+  assertEquals([isLive({ rule: one }), isLive({ rule: one, others: [two] }), isLive({ others: [two] })], [
+    true,
+    false,
+    false,
+  ]);
+  view.deleteSecret("key");
+  assertEquals(isLive({ credential }), false);
+  assertEquals(view.isLive({ client: { ...client, version: "v1" } }, () => 0), false);
+});
