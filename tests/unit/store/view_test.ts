@@ -240,3 +240,48 @@ Deno.test("isLive() needs all rules that admitted a stream, and its credential i
   assertEquals(isLive({ credential }), false);
   assertEquals(view.isLive({ client: { ...client, version: "v1" } }, () => 0), false);
 });
+
+Deno.test("PolicyView tells of every step, each by what it is", () => {
+  const view = viewOf(1, 1, Infinity);
+  const told: string[] = [];
+  view.onStep = ({ kind }) => told.push(kind);
+  const [stored] = view.storedRules("c0");
+  const client = view.client("c0");
+  assert(stored && client);
+  view.setClient(client);
+  view.moveRule(stored);
+  view.deleteRules("c0", [stored]);
+  const record = {
+    name: "key",
+    host: "a.test",
+    type: "bearer",
+    version: "7",
+    cleartext: false,
+    createdAt: 0,
+  };
+  view.setSecret({ record, value: "v" });
+  view.deleteSecret("key");
+  view.setCa({ record: { hostgroup: "g", version: "1", certPem: "c", importedAt: 0 }, keyPem: "k" });
+  view.deleteCa("g");
+  view.switchMode({ mode: "audit" });
+  view.suspendAll(1);
+  view.holdUntil(1);
+  view.deleteClient("c0");
+  assertEquals(told, [
+    ...["client", "rule", "rules-gone", "secret", "secret-gone", "ca", "ca-gone"],
+    ...["mode", "all-suspended", "held", "client-gone"],
+  ]);
+});
+
+Deno.test("isSuspended() is true for a client that is suspended by itself, or with all", () => {
+  const view = viewOf(2, 1);
+  const client = view.client("c0");
+  assert(client);
+  view.setClient({ ...client, record: { ...client.record, suspendedSince: 1 } });
+  const who = () => ["c0", "c1", "none"].map((name) => view.isSuspended(name));
+  assertEquals(who(), [true, false, false]);
+  view.suspendAll(2);
+  assertEquals(who(), [true, true, true]);
+  view.suspendAll(undefined);
+  assertEquals(who(), [true, false, false]);
+});
