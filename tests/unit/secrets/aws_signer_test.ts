@@ -268,3 +268,121 @@ Deno.test("ChunkSigner makes the signatures of S3's documented examples, however
     }
   }
 });
+
+/** Signs a GET with S3's keys. */
+async function signS3(
+  path: string,
+  more: { fields?: readonly (readonly [string, string])[]; sessionToken?: string } = {},
+) {
+  const { fields = [], sessionToken } = more;
+  const request = signable("GET", "/", [["host", "b.test"]]);
+  return await signHead({
+    ...request,
+    path,
+    fields: [...request.fields, ...fields.map(([key, value]) => ({ key, value }))],
+    payload: EMPTY,
+  }, {
+    keys: { ...S3_KEYS, ...(sessionToken === undefined ? {} : { sessionToken }) },
+    scope: S3_SCOPE,
+    nowMs: S3_TIME,
+  });
+}
+
+Deno.test("signHead() gives the headers to be set, the session's token among them where there is one", async () => {
+  const { headers, signature, longDate } = await signS3("/");
+  assertEquals(headers.map(([name]) => name), ["Authorization", "X-Amz-Date"]);
+  assertEquals([headers[0]?.[1].endsWith(`Signature=${signature}`), headers[1]?.[1], longDate], [
+    true,
+    "20130524T000000Z",
+    "20130524T000000Z",
+  ]);
+  const session = await signS3("/", { sessionToken: "tok/en" });
+  assertEquals(session.headers.slice(1), [["X-Amz-Date", "20130524T000000Z"], [
+    "X-Amz-Security-Token",
+    "tok/en",
+  ]]);
+  assertEquals(session.signature === signature, false);
+});
+
+Deno.test("signHead() signs the host, the type, every field of AWS's and what the SDK had signed, and nothing else", async () => {
+  const names = async (...fields: (readonly [string, string])[]) => {
+    const { headers } = await signS3("/", { fields });
+    return /SignedHeaders=([^,]*)/.exec(headers[0]?.[1] ?? "")?.[1];
+  };
+  assertEquals(
+    await names(["content-type", "a/b"], ["x-amz-meta-a", "b"], ["accept", "c"], ["x-ama", "d"]),
+    "content-type;host;x-amz-date;x-amz-meta-a",
+  );
+  assertEquals(await names(["x-amz-content-sha256", EMPTY]), "host;x-amz-content-sha256;x-amz-date");
+  assertEquals(await names(), "host;x-amz-date");
+});
+
+Deno.test("signHead() signs a path of S3 as what it decodes to, encoded once", async (t) => {
+  const same: readonly (readonly [string, string])[] = [
+    ["/a%2bb", "/a%2Bb"],
+    ["/a+b", "/a%2Bb"],
+    ["/%41%7e%2D", "/A~-"],
+    ["/%2f", "//"],
+    ["/\u00e4", "/%E4"],
+    ["/\u0001", "/%01"],
+    ["/%c3%a4", "/%C3%A4"],
+    ["/a%", "/a%25"],
+    ["/a!*'()", "/a%21%2A%27%28%29"],
+  ];
+  const signatureOf = async (path: string) => (await signS3(path)).signature;
+  for (const [path, other] of same) {
+    await t.step(`${JSON.stringify(path)} is ${other}`, async () => {
+      assertEquals(await signatureOf(path), await signatureOf(other));
+    });
+  }
+  const others = ["/", "/a", "/a/../a", "/a//a", "/./a", "/%E4", "/%C3%A4", "/%2B"];
+  const signatures = await Promise.all(others.map(signatureOf));
+  assertEquals(new Set(signatures).size, others.length); // nothing is normalised
+});
+
+Deno.test("signHead() signs bytes beyond ASCII in a field as the bytes that they are", async () => {
+  // As they are read, each byte a character, and as the text that they are.
+  const read = await signS3("/", { fields: [["x-amz-meta-a", "\u00c3\u00a4"]] });
+  const wanted = createHash("sha256").update([
+    "GET",
+    "/",
+    "",
+    "host:b.test",
+    "x-amz-date:20130524T000000Z",
+    "x-amz-meta-a:\u00e4",
+    "",
+    "host;x-amz-date;x-amz-meta-a",
+    EMPTY,
+  ].join("\n")).digest("hex");
+  const text = `AWS4-HMAC-SHA256\n20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n${wanted}`;
+  assertEquals(await read.signText(text), read.signature);
+});
+
+Deno.test("presignQuery() leaves the client's other parameters as they were sent, and sends its token along", async () => {
+  const request = signable("GET", "/a?b=c+d&X-Amz-Date=1&x-amz-SIGNATURE=2&e=%2f", [["host", "b.test"], [
+    "range",
+    "x",
+  ]]);
+  const query = await presignQuery({ ...request, payload: "UNSIGNED-PAYLOAD" }, {
+    keys: { ...S3_KEYS, sessionToken: "a/b (c)!*'" },
+    scope: S3_SCOPE,
+    nowMs: S3_TIME,
+    expiresS: 60,
+  });
+  const parts = query.split("&");
+  assertEquals(parts.slice(0, 2), ["b=c+d", "e=%2f"]);
+  assertEquals(parts.slice(2).map((part) => part.split("=")[0]).sort(), [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Amz-SignedHeaders",
+  ]);
+  assertEquals(
+    parts.find((part) => part.startsWith("X-Amz-Security-Token")),
+    "X-Amz-Security-Token=a%2Fb%20%28c%29%21%2A%27",
+  );
+  assertEquals(new URLSearchParams(query).get("X-Amz-SignedHeaders"), "host;range");
+});

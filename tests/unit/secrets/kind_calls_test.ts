@@ -330,6 +330,9 @@ Deno.test("GitHub App user: a life counts from when the token was obtained, or f
 });
 
 Deno.test("the kinds whose tokens stay in memory: what is asked, and the life of what comes", async (t) => {
+  for (const kind of [CLIENT_CREDS, JWT_BEARER, GOOGLE_SERVICE_ACCOUNT, COPILOT]) {
+    assertEquals(kind.rotates, false);
+  }
   const token = { token: "new", expiresAtMs: NOW + 60_000, obtainedAtMs: NOW };
   const access = jwt({ exp: (NOW + HOUR) / 1_000 });
   await t.step("client credentials", async () => {
@@ -358,6 +361,16 @@ Deno.test("the kinds whose tokens stay in memory: what is asked, and the life of
       client_secret: "s",
     });
     assertEquals(asked[0]?.headers, FORM);
+    const login = JWT_BEARER.parse(JSON.stringify(value), NOW);
+    assertEquals([
+      JWT_BEARER.stored(login),
+      JWT_BEARER.isRenewable(login),
+      JWT_BEARER.inject(login, "T", "").headers,
+    ], [
+      undefined,
+      true,
+      [["Authorization", "Bearer T"]],
+    ]);
     const [head, claims] = assertion.split(".").map((part, i) => i < 2 ? JSON.parse(atob(part)) : undefined);
     assertEquals(head, { alg: "RS256", typ: "JWT", kid: "k" });
     const { jti, ...rest } = claims;
