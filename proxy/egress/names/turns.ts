@@ -27,6 +27,11 @@ export class Turns {
     this.#maxPerClient = maxPerClient;
   }
 
+  /** Of how many clients something is known. */
+  get size(): number {
+    return this.#askers.size;
+  }
+
   /**
    * Waits for a place. How many may wait is the caller's to bound.
    *

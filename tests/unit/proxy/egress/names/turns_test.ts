@@ -106,3 +106,17 @@ Deno.test("who gives up while it waits takes no place, and leaves nothing on its
   await settled();
   assertEquals(fourth.has(), true);
 });
+
+Deno.test("nothing is known of a client that has gone, having waited or not", async () => {
+  const turns = new Turns(1, 1);
+  const first = take(turns, "a");
+  const gone = watchSignal();
+  const waiting = take(turns, "b", gone.signal);
+  await settled();
+  assertEquals(turns.size, 2);
+  gone.abort(new Error("gone"));
+  await assertRejects(() => waiting.taken, Error, "gone");
+  assertEquals(turns.size, 1);
+  first.release();
+  assertEquals(turns.size, 0);
+});

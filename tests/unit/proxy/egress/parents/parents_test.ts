@@ -4,6 +4,7 @@ import {
   formatParent,
   isDirect,
   NO_PARENTS,
+  PARENT_DNS,
   parentFor,
 } from "../../../../../proxy/egress/parents/parents.ts";
 
@@ -54,4 +55,10 @@ Deno.test("isDirect() is true only when every address lies in an exempt network"
 
 Deno.test("formatParent() leaves credentials out", () => {
   assertEquals(formatParent({ ...parentOf(3128), authorization: "Basic eA==" }), "http://proxy.corp:3128");
+});
+
+Deno.test("a parent is asked for an address or a name, and by default there is none", () => {
+  assertEquals([...PARENT_DNS], ["local", "parent"]);
+  assertEquals(NO_PARENTS, { byPattern: [], directHosts: [], directCidrs: [], dns: "local" });
+  assertEquals(parentFor(NO_PARENTS, "up.test"), undefined);
 });
