@@ -81,7 +81,8 @@ export abstract class StreamCore implements Http2Stream {
   }
 
   get isLast(): boolean {
-    return !this.#isReceiving && this.#trailers === undefined && this.#queue.isOneChunk;
+    // A cut is no end: what it has dropped would be missing from what is sent on as whole.
+    return !this.#isReceiving && !this.#error && this.#trailers === undefined && this.#queue.isOneChunk;
   }
 
   get trailers(): readonly Http2Field[] | undefined {
