@@ -125,7 +125,7 @@ Deno.test("chooseProtocol() gives the client what it prefers where nobody can be
   }
   assertEquals([asked.dialled.length, held.size], [2, 0], "nothing was learnt");
   const { choose: wrong } = setUp({ dial: () => Promise.reject(new TypeError("a bug")) });
-  await assertRejects(() => wrong(BOTH), TypeError);
+  await assertRejects(async () => await wrong(BOTH), TypeError);
 });
 
 Deno.test("chooseProtocol() gives up when the rule goes", async () => {
