@@ -266,3 +266,7 @@ Deno.test("chunks that come in pieces go on where they were, and content is told
   ]);
   assertEquals(bodyOfRequest(["Content-Length: 5"]).content, undefined);
 });
+
+Deno.test("a message without a body does not end with its connection", () => {
+  assertEquals([bodyOfRequest([]).closeDelimited, bodyOfResponse(204, []).closeDelimited], [false, false]);
+});

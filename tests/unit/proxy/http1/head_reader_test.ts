@@ -269,3 +269,10 @@ Deno.test("a field's value is without the blanks around it, and with those insid
     "b c",
   ]);
 });
+
+Deno.test("readRequestHead() drops nothing but an empty line: a head that begins with another byte and LF is none", async () => {
+  assertEquals(
+    await codeOf(readRequestHead(readerOf("G\nET / HTTP/1.1\r\n\r\n"), LIMITS)),
+    "client.malformed",
+  );
+});

@@ -248,3 +248,9 @@ Deno.test("writeAll() says once that nobody looks at the bytes any more, and nev
   );
   assertEquals(said, ["at once", "in pieces"]);
 });
+
+Deno.test("fill() reads no stream again that has ended", async () => {
+  let reads = 0;
+  const reader = new ByteReader({ read: () => (reads++, Promise.resolve(null)) });
+  assertEquals([await reader.fill(), await reader.fill(), reader.ended, reads], [false, false, true, 1]);
+});
