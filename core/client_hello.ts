@@ -32,6 +32,13 @@ const ALPN_EXTENSION = 16;
 const SUPPORTED_VERSIONS_EXTENSION = 43;
 const TLS_1_3 = 0x0304;
 const ENCRYPT_THEN_MAC_EXTENSION = 22;
+/** The others, a dozen as a rule, are passed over. */
+const READ_EXTENSIONS: ReadonlySet<number> = new Set([
+  SERVER_NAME_EXTENSION,
+  ALPN_EXTENSION,
+  ENCRYPT_THEN_MAC_EXTENSION,
+  SUPPORTED_VERSIONS_EXTENSION,
+]);
 const MAX_RECORD_BYTES = 16_384 + 256;
 /**
  * Real clients use one record, a few to get past filters. Every read starts from the beginning, so without a bound records of
@@ -121,6 +128,8 @@ function joinRecords(bytes: Uint8Array): { message: Uint8Array; byteLength: numb
 }
 
 function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const [only] = parts;
+  if (only && parts.length === 1) return only; // as nearly every ClientHello is
   const whole = new Uint8Array(length);
   let at = 0;
   for (const part of parts) {
@@ -145,6 +154,10 @@ function readHello(message: Uint8Array): Omit<ClientHello, "byteLength"> {
   let offersEncryptThenMac = false;
   while (extensions.left > 0) {
     const type = extensions.number(2);
+    if (!READ_EXTENSIONS.has(type)) {
+      extensions.skip(extensions.number(2));
+      continue;
+    }
     const extension = extensions.vector(2);
     if (type === SUPPORTED_VERSIONS_EXTENSION && offersTls13(extension)) tls = "1.3";
     if (type === ENCRYPT_THEN_MAC_EXTENSION) offersEncryptThenMac = true;

@@ -233,7 +233,11 @@ export class Admission {
 
   #take(key: string): Release {
     this.#counts.add(key, 1);
-    return once(() => this.#counts.add(key, -1));
+    let isHeld = true; // not by `once`: a connection has four of these, and each is one function and not two
+    return () => {
+      if (isHeld) this.#counts.add(key, -1);
+      isHeld = false;
+    };
   }
 }
 
