@@ -80,13 +80,13 @@ Deno.test({
   name:
     "measureHeap() and measureSurvivors() find what a new tunnel has to make, and that little of it outlives it",
   fn: async () => {
-    // 207 promises, 93,000 bytes, of which 1,250 get old, half of them the runtime's: it was 10,000 when connections were in Sets.
+    // 207 promises (215 among many others), 93,000 bytes, of which 1,250 get old, half of them the runtime's: it was 10,000 when connections were in Sets.
     // Where others are busy more tunnels are open at once, and more is young when collections come: 5,500 was seen.
     const seen: string[] = [];
     for (let tries = 0; tries < 3; tries++) {
       const { promises, bytes } = await measureHeap(400, "tunnel");
       const old = await measureSurvivors(3_000, "tunnel");
-      if (promises <= 216 && bytes <= 120_000 && old <= 6_000) return;
+      if (promises <= 224 && bytes <= 120_000 && old <= 6_000) return;
       seen.push(`promises ${promises}, bytes ${bytes}, old ${old}`);
     }
     assert(false, seen.join("; "));
