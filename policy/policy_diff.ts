@@ -167,7 +167,7 @@ function endOf({ ttlMs, expiresAt }: PolicyRule, kept: Rule | undefined, nowMs: 
 }
 
 function changesBetween(before: readonly Rule[], after: readonly PlannedRule[]): readonly RuleChange[] {
-  const places = new Map(before.map((rule, i) => [rule.id, i + 1]));
+  const places = new Map(before.map((rule, i) => [rule.id, i]));
   const kept = new Set(after.map((rule) => rule.kept?.id));
   const changes: RuleChange[] = [];
   for (const [i, rule] of before.entries()) {
