@@ -65,7 +65,7 @@ export class Http1Request implements IncomingRequest {
     const { isTls, context: { limits } } = this.#connection;
     // Nobody half-closes and then waits for a person.
     const mayHalfClose = !isTls && !mayReadAhead;
-    const wholeAt = mayHalfClose ? this.#wholeAt ??= performance.now() : 0;
+    const wholeAt = isTls ? 0 : this.#wholeAt ??= performance.now();
     reader.readAhead((hasMore) => {
       if (hasMore || this.#isHalfClosed) return;
       this.#isHalfClosed = mayHalfClose && reader.ended &&

@@ -8,6 +8,7 @@ import { makeField } from "../../../../proxy/message/fields.ts";
 import type { RequestHead } from "../../../../proxy/message/message.ts";
 import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
 import { FakeDeadlines } from "../../../support/fake_deadlines.ts";
+import { moveTime } from "../../../support/moved_time.ts";
 import { PiecedBody } from "../../../support/make_exchange.ts";
 import { makePipe, type PipeEnd, settle } from "../../../wire/pipe.ts";
 
@@ -201,6 +202,16 @@ Deno.test("watch() tells of a client that goes, unless it has only ended its sid
     await client.closeWrite();
     await settle();
     assertEquals(times(), 1);
+  });
+  await t.step("it ends right after a person was asked, long after its request", async () => {
+    using time = moveTime();
+    const { request, client, times } = begin({ endWithRequestMs: 500 }, true);
+    time.later(500);
+    let gone = 0;
+    request.watch(() => gone++);
+    await client.closeWrite();
+    await settle();
+    assertEquals([gone, times()], [1, 0]);
   });
   await t.step("it sends more", async () => {
     const { client, times } = begin({ isTls: true });
