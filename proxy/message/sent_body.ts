@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import { GrowingBytes } from "../../core/growing_bytes.ts";
 
 /** The largest body that is kept, so that a request whose access token is refused can be sent again with the next one. */
 const MAX_KEPT_BYTES = 1_048_576;
@@ -20,8 +20,7 @@ export interface KeptBytes {
 /** A copy of the body bytes that were sent, up to {@linkcode MAX_KEPT_BYTES} and while there is room: beyond that it is not whole. */
 export class SentBody {
   readonly #room: KeptBytes;
-  readonly #pieces: Uint8Array[] = [];
-  #size = 0;
+  readonly #held = new GrowingBytes();
   #isWhole = true;
 
   constructor(room: KeptBytes) {
@@ -34,21 +33,20 @@ export class SentBody {
 
   add(piece: Uint8Array): void {
     if (!this.#isWhole) return;
-    if (this.#size + piece.length > MAX_KEPT_BYTES || !this.#room.take(piece.length)) return this.drop();
-    this.#size += piece.length;
-    this.#pieces.push(piece.slice());
+    const { size } = this.#held;
+    if (size + piece.length > MAX_KEPT_BYTES || !this.#room.take(piece.length)) return this.drop();
+    this.#held.add(piece);
   }
 
   /** It will not be sent again. */
   drop(): void {
     this.#isWhole = false;
-    this.#pieces.length = 0;
-    this.#room.give(this.#size);
-    this.#size = 0;
+    this.#room.give(this.#held.size);
+    this.#held.clear();
   }
 
-  /** The whole body. */
+  /** The whole body, to be read alone. */
   join(): Uint8Array {
-    return Buffer.concat(this.#pieces);
+    return this.#held.bytes;
   }
 }

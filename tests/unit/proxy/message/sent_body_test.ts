@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
 import { Admission } from "../../../../proxy/accept/admission.ts";
 import { SentBody } from "../../../../proxy/message/sent_body.ts";
@@ -31,4 +31,14 @@ Deno.test("a body over 1 MiB is not kept, whatever the budget", () => {
   assertEquals(body.isWhole, true);
   body.add(new Uint8Array(1));
   assertEquals([body.isWhole, kept.take(DEFAULT_LIMITS.maxKeptBytes)], [false, true]);
+});
+
+Deno.test("a kept body costs its own size, however small the pieces are in which it comes", () => {
+  const body = new SentBody(new Admission(DEFAULT_LIMITS).kept);
+  const piece = new Uint8Array([7]);
+  const before = Deno.memoryUsage();
+  for (let i = 0; i < 300_000; i++) body.add(piece);
+  const after = Deno.memoryUsage();
+  assertEquals([body.join().length, body.join().at(-1)], [300_000, 7]);
+  assert(after.heapUsed + after.external - before.heapUsed - before.external < 20_000_000);
 });
