@@ -170,3 +170,97 @@ Deno.test("addTunnel() counts until it is given back", () => {
   release();
   assertEquals(countersIn(counts).openTunnels, 1);
 });
+
+Deno.test("tryStream() bounds a client over all its connections, and no other", () => {
+  const admission = new Admission({ ...LIMITS, maxHttp2StreamsPerClient: 2 });
+  const first = admission.tryStream("a");
+  const held = [admission.tryStream("a"), admission.tryStream("a"), admission.tryStream("b")];
+  assertEquals(held.map((release) => typeof release), ["function", "undefined", "function"]);
+  first?.();
+  assertEquals([typeof admission.tryStream("a"), admission.tryStream("a")], ["function", undefined]);
+});
+
+Deno.test("tryAsk() holds 16 requests of a client and 256 in all, and what it refuses takes no place", () => {
+  const counts = new LocalCounts();
+  const admission = new Admission(LIMITS, counts);
+  const first = admission.tryAsk("client 0");
+  for (let nth = 1; nth < 16; nth++) assertEquals(typeof admission.tryAsk("client 0"), "function");
+  assertEquals(admission.tryAsk("client 0"), undefined);
+  for (let nth = 16; nth < 256; nth++) {
+    assertEquals(typeof admission.tryAsk(`client ${Math.floor(nth / 16)}`), "function");
+  }
+  assertEquals(admission.tryAsk("late"), undefined);
+  assertEquals(["asks", "asks of client 0", "asks of late"].map((key) => counts.of(key)), [256, 16, 0]);
+  first?.();
+  first?.(); // gives back once
+  assertEquals(["asks", "asks of client 0"].map((key) => counts.of(key)), [255, 15]);
+  assertEquals([typeof admission.tryAsk("late"), admission.tryAsk("late")], ["function", undefined]);
+});
+
+Deno.test("kept bytes are bounded in all, to the byte, and what is refused is not counted", () => {
+  const { kept } = new Admission({ ...LIMITS, maxKeptBytes: 10 });
+  assertEquals([kept.take(11), kept.take(10), kept.take(1)], [false, true, false]);
+  kept.give(4);
+  assertEquals([kept.take(5), kept.take(4), kept.take(1)], [false, true, false]);
+});
+
+Deno.test("held bytes are bounded for a client and in all, and what is refused is not counted", () => {
+  const admission = new Admission({ ...LIMITS, maxHeldBytes: 15, maxHeldBytesPerClient: 10 });
+  const [a, again, b] = ["a", "a", "b"].map((name) => admission.held(name));
+  assert(a && again && b);
+  assertEquals([a.take(11), a.take(10), again.take(1)], [false, true, false]);
+  assertEquals([b.take(6), b.take(5), b.take(1)], [false, true, false]);
+  a.give(10);
+  assertEquals([b.take(6), b.take(5), a.take(6), a.take(5)], [false, true, false, true]);
+});
+
+Deno.test("what a client may give up, and begin in a turn, is one over all its connections, as the limits say", async () => {
+  const limits = {
+    ...LIMITS,
+    maxHttp2ResetsPerClient: 3,
+    http2ResetsPerClientPerSecond: 0,
+    maxHttp2HeadsInTurn: 2,
+  };
+  const admission = new Admission(limits);
+  assert(
+    admission.resetsOf("a") === admission.resetsOf("a") && admission.turnsOf("a") === admission.turnsOf("a"),
+  );
+  assert(
+    admission.resetsOf("a") !== admission.resetsOf("b") && admission.turnsOf("a") !== admission.turnsOf("b"),
+  );
+  const budget = admission.resetsOf("a");
+  assertEquals(Array.from({ length: 4 }, () => budget.take()), [true, true, true, false]);
+  const done: number[] = [];
+  const all = Promise.withResolvers<void>();
+  for (let nth = 0; nth < 3; nth++) {
+    admission.turnsOf("a").run(() => {
+      done.push(nth);
+      if (nth === 2) all.resolve();
+    });
+  }
+  assertEquals(done, [0, 1]);
+  await all.promise;
+});
+
+Deno.test("clients of HTTP/2 are forgotten when there are 1,024, but for those for whom something waits", async () => {
+  const admission = new Admission({ ...LIMITS, maxHttp2HeadsInTurn: 1 });
+  const idle = admission.resetsOf("idle");
+  const busy = admission.turnsOf("busy");
+  const waited = Promise.withResolvers<void>();
+  busy.run(() => {});
+  busy.run(() => waited.resolve());
+  for (let nth = 2; nth < 1_024; nth++) admission.resetsOf(`client ${nth}`);
+  assert(admission.resetsOf("idle") === idle);
+  admission.resetsOf("one more");
+  assert(admission.resetsOf("idle") !== idle && admission.turnsOf("busy") === busy);
+  await waited.promise;
+});
+
+Deno.test("addUnauthenticated() counts beyond the limit, which tryUnauthenticated() keeps", () => {
+  const admission = new Admission({ ...LIMITS, maxUnauthenticated: 1 });
+  const [one, two] = [admission.addUnauthenticated(), admission.addUnauthenticated()];
+  one();
+  assertEquals(admission.tryUnauthenticated(), undefined);
+  two();
+  assertEquals(typeof admission.tryUnauthenticated(), "function");
+});
