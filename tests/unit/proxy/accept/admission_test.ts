@@ -264,3 +264,12 @@ Deno.test("addUnauthenticated() counts beyond the limit, which tryUnauthenticate
   two();
   assertEquals(typeof admission.tryUnauthenticated(), "function");
 });
+
+Deno.test("tryNewHost() gives a past minute back once, and counts a host as one", () => {
+  const counts = new LocalCounts();
+  const admission = new Admission(LIMITS, counts);
+  admission.tryNewHost("a", "x", 0);
+  assertEquals(["new hosts 0 a", "new hosts 0 a x"].map((key) => counts.of(key)), [1, 1]);
+  for (const minute of [1, 2, 3]) admission.tryNewHost("a", "x", minute * 60_000);
+  assertEquals([0, 1, 2, 3].map((minute) => counts.of(`new hosts ${minute} a`)), [0, 0, 0, 1]);
+});
