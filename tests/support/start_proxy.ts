@@ -10,7 +10,7 @@ import { AuditLog } from "../../proxy/records/audit_log.ts";
 import type { Certificates, CleartextSecrets, Explain } from "../../proxy/context.ts";
 import type { OnEcho } from "../../proxy/echo/echo_guard.ts";
 import type { Mode } from "../../policy/mode.ts";
-import { type ProxyServer, startProxy } from "../../proxy/server.ts";
+import { type Listen, type LocalProxy, startProxy } from "../../proxy/server.ts";
 import type { DialFrom } from "../../proxy/egress/connect/connector.ts";
 import type { Resolve } from "../../proxy/egress/dialler.ts";
 import type { ParentProxies } from "../../proxy/egress/parents/parents.ts";
@@ -27,6 +27,8 @@ hasNativeCalls();
 export const TOKEN = "spi_test_token_of_client_one";
 
 export interface TestProxyOptions {
+  /** Default: two free ports of 127.0.0.1. */
+  readonly listen?: readonly Listen[];
   readonly mode?: Mode;
   readonly limits?: Partial<Limits>;
   readonly clock?: Clock;
@@ -62,7 +64,7 @@ export interface TestProxyOptions {
 }
 
 export interface TestProxy extends AsyncDisposable {
-  readonly server: ProxyServer;
+  readonly server: LocalProxy;
   readonly audit: AuditLog;
   readonly policy: TestPolicy;
   readonly httpPort: number;
@@ -104,7 +106,7 @@ export async function startTestProxy(options: TestProxyOptions = {}): Promise<Te
     },
   });
   const server = startProxy({
-    listen: [
+    listen: options.listen ?? [
       { hostname: "127.0.0.1", port: 0 },
       { hostname: "127.0.0.1", port: 0 },
     ],

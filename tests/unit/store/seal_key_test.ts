@@ -297,3 +297,40 @@ Deno.test("loadSealKey() says of a path through a file that it cannot be read", 
   const error = await assertCode(loadSealKey(`${folder.path}/in/it`, true), "seal.key-invalid");
   assertStringIncludes(error.message, "Cannot read the seal key");
 });
+
+Deno.test("a key is on the disk, and its name too, before a call that made or moved it returns", async (t) => {
+  const rows: readonly (readonly [string, (path: string) => Promise<unknown>, syncs: number])[] = [
+    ["made", (path) => loadSealKey(`${path}-other`, true), 2],
+    ["the next one made", (path) => makeNextKey(path), 2],
+    ["brought", (path) => bringNextKey(path, path), 2],
+    ["read", (path) => loadSealKey(path, true), 0],
+    ["kept", (path) => keepKey(path, "id"), 1],
+    ["its former one removed", (path) => removeFormerKey(path), 1],
+    ["made sure of", (path) => syncKey(path), 2],
+  ];
+  const { sync } = Deno.FsFile.prototype;
+  const syncsOf = async (work: () => Promise<unknown>) => {
+    let syncs = 0;
+    Deno.FsFile.prototype.sync = function () {
+      syncs++;
+      return sync.call(this);
+    };
+    try {
+      await work();
+    } finally {
+      Deno.FsFile.prototype.sync = sync;
+    }
+    return syncs;
+  };
+  for (const [name, work, syncs] of rows) {
+    await t.step(name, async () => {
+      await using folder = await keyFolder();
+      assertEquals(await syncsOf(() => work(folder.path)), syncs);
+    });
+  }
+  await t.step("installed", async () => {
+    await using folder = await keyFolder();
+    await makeNextKey(folder.path);
+    assertEquals(await syncsOf(() => installNextKey(folder.path)), 1);
+  });
+});

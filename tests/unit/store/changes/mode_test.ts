@@ -32,3 +32,23 @@ Deno.test("switchMode() is kept by the store of a fleet: one for all takes the p
   await switchMode(writer, { mode: "audit", client: "a" });
   assertEquals(db.commits.at(-1)?.length, 1);
 });
+
+Deno.test("switchMode() takes a time from a millisecond up to ten years, and refuses any other", async () => {
+  const clock = new HandClock();
+  await using writer = await makeWriter({ clock });
+  const tenYears = 3_650 * 86_400_000;
+  for (const ttlMs of [1, tenYears]) {
+    assertEquals((await switchMode(writer, { mode: "audit", ttlMs })).untilMs, clock.nowMs + ttlMs);
+  }
+  for (const ttlMs of [0, -1, 0.5, 1.5, tenYears + 1, NaN, Infinity]) {
+    const { message, hint } = await assertCode(
+      switchMode(writer, { mode: "strict", ttlMs }),
+      "input.invalid",
+    );
+    assertEquals([message, hint], [
+      "Cannot switch the mode: its time is not between a millisecond and ten years",
+      "leave it out",
+    ]);
+  }
+  assertEquals(writer.view.modeOf(undefined, clock.nowMs), "audit");
+});
