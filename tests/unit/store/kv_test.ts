@@ -1,6 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import type { ErrorCode } from "../../../core/errors.ts";
 import { Database, SCHEMA_VERSION } from "../../../store/kv.ts";
-import { encodeRow } from "../../../store/row_codec.ts";
+import { decodeRow, encodeRow } from "../../../store/row_codec.ts";
 import { mountSmallDisk } from "../../support/small_disk.ts";
 import { assertCode, modeOf, openState, rule, secret, tempFolder } from "./support.ts";
 
@@ -234,4 +235,155 @@ Deno.test("State reports a full disk at the call and loses nothing that it ackno
   await using again = await openState(dir);
   assertEquals(again.listSecrets().map(({ name }) => name).sort(), acknowledged.sort());
   assertEquals(again.listRules("ci-1").map(({ host }) => host), ["kept.example.com"]);
+});
+
+Deno.test("Database.open() tells what SQLite says apart, with what to do, and unlocks the folder", async (t) => {
+  const rows: readonly (readonly [text: string, code: ErrorCode, hint: string])[] = [
+    ["file is not a database", "state.damaged", "restore the state folder from a backup"],
+    ["database disk image is malformed", "state.damaged", "restore the state folder from a backup"],
+    ["database or disk is full", "state.write-failed", "make room on the disk, and make the folder and"],
+    ["disk I/O error", "state.write-failed", "make room on the disk"],
+    ["attempt to write a readonly database", "state.write-failed", "make room on the disk"],
+    ["a read-only database", "state.write-failed", "make room on the disk"],
+    [
+      "unable to open database file",
+      "state.unreadable",
+      "check that the folder and its files belong to this user",
+    ],
+  ];
+  await using folder = await tempFolder();
+  const { get } = Deno.Kv.prototype;
+  for (const [text, code, hint] of rows) {
+    await t.step(text, async () => {
+      Deno.Kv.prototype.get = () => Promise.reject(new Error(text));
+      try {
+        const error = await assertCode(Database.open(folder.state), code);
+        assertEquals(error.message, `Cannot open ${folder.state}/state.kv: ${text}`);
+        assertStringIncludes(error.hint ?? "", hint);
+      } finally {
+        Deno.Kv.prototype.get = get;
+      }
+    });
+  }
+  (await Database.open(folder.state))[Symbol.dispose]();
+});
+
+Deno.test("Database.commit() tells what SQLite says of a write, and of a commit that is not taken", async (t) => {
+  await using folder = await tempFolder();
+  using db = await Database.open(folder.state);
+  await db.initialise(new Uint8Array(1));
+  const { commit } = Deno.AtomicOperation.prototype;
+  const rows: readonly (readonly [string, () => ReturnType<typeof commit>, ErrorCode, said: string])[] = [
+    ["damaged", () => Promise.reject(new Error("disk image is malformed")), "state.damaged", "malformed"],
+    ["anything", () => Promise.reject(new Error("interrupted")), "state.write-failed", "interrupted"],
+    ["not taken", () => Promise.resolve({ ok: false }), "state.write-failed", "the commit was not taken"],
+  ];
+  for (const [name, answer, code, said] of rows) {
+    await t.step(name, async () => {
+      Deno.AtomicOperation.prototype.commit = answer;
+      try {
+        const error = await assertCode(db.commit([{ key: ["x"], value: {} }]), code);
+        assertStringIncludes(error.message, `Cannot write ${folder.state}/state.kv: `);
+        assertStringIncludes(error.message, said);
+      } finally {
+        Deno.AtomicOperation.prototype.commit = commit;
+      }
+    });
+  }
+  assertEquals(await Array.fromAsync(db.rows(["x"])), []);
+});
+
+Deno.test("Database.rows() says of rows that cannot be read that the file is damaged", async () => {
+  await using folder = await tempFolder();
+  await makeState(folder.state);
+  using db = await Database.open(folder.state);
+  const { list } = Deno.Kv.prototype;
+  Deno.Kv.prototype.list = () => {
+    throw new Error("interrupted");
+  };
+  try {
+    const error = await assertCode(Array.fromAsync(db.rows(["x"])), "state.damaged");
+    assertEquals(error.message, `Cannot read ${folder.state}/state.kv: interrupted`);
+  } finally {
+    Deno.Kv.prototype.list = list;
+  }
+});
+
+Deno.test("Database.open() moves what a rotation of the seal key left to its place, and removes what is of another", async () => {
+  await using folder = await tempFolder();
+  const many = Array.from({ length: 1_201 }, (_, i) => i);
+  {
+    using db = await Database.open(folder.state);
+    await db.initialise(new Uint8Array(1), "ours");
+  }
+  await withKv(folder.state, async (kv) => {
+    for (let at = 0; at < many.length; at += 400) {
+      const atomic = kv.atomic();
+      for (const i of many.slice(at, at + 400)) {
+        atomic.set(["resealed", "ours", "x", i], encodeRow({ i })).set(
+          ["resealed", "other", "x", i],
+          encodeRow({}),
+        );
+      }
+      await atomic.commit();
+    }
+  });
+  using db = await Database.open(folder.state);
+  assertEquals(await Array.fromAsync(db.rows(["resealed"])), []);
+  const rows = await Array.fromAsync(db.rows(["x"]));
+  assertEquals(rows, many.map((i) => ({ key: ["x", i], value: { i } })));
+});
+
+Deno.test("Database.reseal() exchanges rows of any number and size, and is of the layout that needs it", async () => {
+  await using folder = await tempFolder();
+  const big = "x".repeat(50_000);
+  const rows = [
+    ...Array.from({ length: 1_100 }, (_, i) => ({ key: ["x", i], value: { i } })),
+    ...Array.from({ length: 20 }, (_, i) => ({ key: ["big", i], value: { big } })),
+  ];
+  {
+    using db = await Database.open(folder.state);
+    await db.initialise(Uint8Array.of(1), "before");
+    await db.commit([{ key: ["x", 1], value: { old: 1 } }]);
+    await db.reseal({ sealCheck: Uint8Array.of(2), sealKeyId: "after" }, rows);
+    assertEquals([db.sealCheck, db.sealKeyId], [Uint8Array.of(2), "after"] as unknown[]);
+    assertEquals(await Array.fromAsync(db.rows(["resealed"])), []);
+  }
+  await withKv(folder.state, async (kv) => {
+    const { value } = await kv.get(["meta"]);
+    assertEquals(decodeRow(value), { schema: 2, sealCheck: Uint8Array.of(2), sealKeyId: "after" });
+  });
+  using db = await Database.open(folder.state);
+  assertEquals([db.sealCheck, db.sealKeyId], [Uint8Array.of(2), "after"] as unknown[]);
+  assertEquals((await Array.fromAsync(db.rows(["x"]))).length, 1_100);
+  assertEquals(
+    (await Array.fromAsync(db.rows(["big"]))).map(({ value }) => value),
+    rows.slice(1_100).map(({ value }) => value),
+  );
+});
+
+Deno.test("Database.open() reads the layouts up to the second, and a new file is of the first", async () => {
+  await using folder = await tempFolder();
+  {
+    using db = await Database.open(folder.state);
+    assertEquals([db.sealCheck, db.sealKeyId], [undefined, undefined]);
+    await db.initialise(Uint8Array.of(1));
+  }
+  await withKv(folder.state, async (kv) => {
+    assertEquals(decodeRow((await kv.get(["meta"])).value), {
+      schema: 1,
+      sealCheck: Uint8Array.of(1),
+      sealKeyId: "",
+    });
+    await kv.set(["meta"], encodeRow({ schema: 2, sealCheck: Uint8Array.of(1), sealKeyId: "" }));
+  });
+  {
+    using db = await Database.open(folder.state);
+    assertEquals([db.sealCheck, db.sealKeyId], [Uint8Array.of(1), undefined] as unknown[]);
+  }
+  await withKv(folder.state, (kv) => kv.set(["meta"], encodeRow({ schema: 3, sealCheck: Uint8Array.of(1) })));
+  for (let n = 0; n < 2; n++) { // the folder is unlocked
+    const error = await assertCode(Database.open(folder.state), "state.newer");
+    assertStringIncludes(error.message, "layout 3, this one reads 2");
+  }
 });
