@@ -8,7 +8,7 @@ export interface MovedTime extends Disposable {
 /** Until it is disposed the clock stands still where a test has put it. */
 export function moveTime(): MovedTime {
   const real = performance.now;
-  let nowMs = performance.now();
+  let nowMs = Math.ceil(performance.now()); // whole: sums of fractions are now and then less than they should be
   performance.now = () => nowMs;
   return {
     later: (ms) => nowMs += ms,

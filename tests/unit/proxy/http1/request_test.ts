@@ -206,7 +206,7 @@ Deno.test("watch() tells of a client that goes, unless it has only ended its sid
   await t.step("it ends right after a person was asked, long after its request", async () => {
     using time = moveTime();
     const { request, client, times } = begin({ endWithRequestMs: 500 }, true);
-    time.later(501);
+    time.later(500);
     let gone = 0;
     request.watch(() => gone++);
     await client.closeWrite();
