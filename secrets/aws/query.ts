@@ -15,13 +15,14 @@ export interface QueryPair {
 /** Many times what any operation sends in a URL. Values of one name cost the signer time quadratic in their number. */
 const MAX_PAIRS = 300;
 
-/** The parameters in order; empty ones are left out, as servers do. A `+` is a space, as AWS reads it. */
+/** The parameters in order; empty ones count, and are left out, as servers do. A `+` is a space, as AWS reads it. */
 export function readQuery(query: string): QueryPair[] | { readonly why: string } {
   const pairs: QueryPair[] = [];
   if (query === "") return pairs;
-  for (const raw of query.split("&", MAX_PAIRS + 1)) {
+  const parts = query.split("&", MAX_PAIRS + 1);
+  if (parts.length > MAX_PAIRS) return { why: `its query has more than ${MAX_PAIRS} parameters` };
+  for (const raw of parts) {
     if (raw === "") continue;
-    if (pairs.length === MAX_PAIRS) return { why: `its query has more than ${MAX_PAIRS} parameters` };
     const equals = raw.indexOf("=");
     const name = decode(equals < 0 ? raw : raw.slice(0, equals));
     const value = decode(equals < 0 ? "" : raw.slice(equals + 1));

@@ -222,6 +222,19 @@ Deno.test("readQuery() keeps what was sent beside what it means", () => {
     { raw: "d", name: "d", value: "" },
     { raw: "e==f", name: "e", value: "=f" },
   ]);
+  assertEquals(readQuery("=b&a="), [{ raw: "=b", name: "", value: "b" }, {
+    raw: "a=",
+    name: "a",
+    value: "",
+  }]);
+  assertEquals(readQuery(""), []);
+});
+
+Deno.test("readQuery() forgets no parameter behind many empty ones", () => {
+  assertEquals(readQuery("&".repeat(299) + "a"), [{ raw: "a", name: "a", value: "" }]);
+  for (const query of ["&".repeat(300) + "a", "&".repeat(301) + "a", `&${"a&".repeat(300)}b`]) {
+    assertEquals(readQuery(query), { why: "its query has more than 300 parameters" });
+  }
 });
 
 function sha256(text: string): string {

@@ -122,7 +122,23 @@ Deno.test("dechunk() joins what is there", () => {
     ["3\r\nabc\r\n5\r\nde", "abcde"],
     ["3\r\nab", "ab"],
     ["3\r\nabc\r\n5", "abc"],
+    ["1\r\na\r\n1\r\nb\r\n0\r\n\r\n", "ab"],
     ["", ""],
   ] as const;
   for (const [raw, want] of rows) assertEquals(dechunk(Buffer.from(raw)).toString(), want);
+});
+
+Deno.test("readBodyStart() waits for nothing behind 4,096 bytes, and for nothing at all afterwards", async () => {
+  let stops = 0;
+  const deadlines = { start: () => ({ restart: () => {}, stop: () => void stops++ }) }; // none ever passes
+  const long = "x".repeat(4_096);
+  for (const fields of ["Content-Length: 5000\r\n", ""]) {
+    const { text } = await startOf(fields, [Buffer.from(long)], "hangs", deadlines);
+    assertEquals(text, long);
+  }
+  assertEquals(stops, 2);
+  await assertRejects(() => startOf("Content-Length: 5\r\n", [], "breaks", deadlines));
+  assertEquals(stops, 3);
+  const short = startOf("Content-Length: 4096\r\n", [Buffer.from(long.slice(1)), Buffer.from("y")], "hangs");
+  assertEquals((await short).text, `${long.slice(1)}y`);
 });

@@ -1,6 +1,11 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { makeField } from "../../../../proxy/message/fields.ts";
-import { writeRequestHead, writeResponseHead } from "../../../../proxy/http1/head_writer.ts";
+import {
+  formatRequestHead,
+  formatResponseHead,
+  writeRequestHead,
+  writeResponseHead,
+} from "../../../../proxy/http1/head_writer.ts";
 
 /** Takes a byte, or all, of each write when it is told to. */
 class SlowOutput {
@@ -87,5 +92,39 @@ Deno.test("what is larger than the kept buffers, and what is no ASCII, is writte
     } as const;
     const sent = await output.drain(writeResponseHead(output, response, bytesOf("body")));
     assertEquals(sent, `HTTP/1.1 200 OK\r\nA: ${value}\r\n\r\nbody`);
+  }
+});
+
+Deno.test("a head of 4,096 bytes with what follows it takes its turn in the kept memory, and a larger one does not", async () => {
+  for (const [size, isKept] of [[4_096, true], [4_097, false]] as const) {
+    const rest = new Uint8Array(size - formatRequestHead(head("/")).length);
+    const buffers: (ArrayBufferLike | undefined)[] = [];
+    for (let i = 0; i < 2; i++) {
+      const output = new SlowOutput();
+      await output.drain(writeRequestHead(output, head("/"), rest));
+      buffers.push(output.views[0]?.buffer);
+    }
+    assertEquals([buffers[0] === buffers[1], buffers[0]?.byteLength], [isKept, size], String(size));
+  }
+});
+
+Deno.test("the memory of 64 heads is kept, and of no more", async () => {
+  const writeMany = async () => {
+    const outputs = Array.from({ length: 100 }, () => new SlowOutput());
+    const writing = outputs.map((output) => writeRequestHead(output, head("/")));
+    await Promise.all(outputs.map((output, i) => output.drain(writing[i] ?? Promise.reject())));
+    return outputs.map(({ views }) => views[0]?.buffer);
+  };
+  const first = new Set(await writeMany());
+  assertEquals((await writeMany()).filter((buffer) => first.has(buffer)).length, 64);
+});
+
+Deno.test("heads that are formatted are one byte a character, with what follows", () => {
+  for (const value of ["a", "\xe9", "a\xe9", "\xe9\xe9", "\xff".repeat(5_000)]) {
+    const fields = [makeField("A", value)];
+    const request = formatRequestHead({ ...head("/"), fields }, bytesOf("body"));
+    assertEquals(request, bytesOf(`GET / HTTP/1.1\r\nA: ${value}\r\n\r\nbody`));
+    const response = formatResponseHead({ version: "HTTP/1.1", status: 204, reason: "", fields });
+    assertEquals(response, bytesOf(`HTTP/1.1 204 \r\nA: ${value}\r\n\r\n`));
   }
 });

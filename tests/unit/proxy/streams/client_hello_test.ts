@@ -236,6 +236,12 @@ Deno.test("peekClientHello() tells an end inside it from one that is too large",
     (await assertRejects(() => peekClientHello(large, limits), ProxyError)).code,
     "client.malformed",
   );
+  const atLimit = new ByteReader({ read: () => Promise.resolve(null) }, bytes.subarray(0, 500));
+  const error = await assertRejects(
+    () => peekClientHello(atLimit, { maxClientHelloBytes: 500 }),
+    ProxyError,
+  );
+  assertEquals([error.code, error.reason], ["client.closed", "tls-no-client-hello"]);
 });
 
 Deno.test("tlsStart() says whether a TLS server would go on, and waits for no more than 11 bytes", async (t) => {

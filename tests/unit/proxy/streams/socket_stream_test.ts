@@ -44,3 +44,41 @@ Deno.test("closeWrite() lets the other direction go on", async () => {
   await pair.far.write(new Uint8Array([7]));
   assertEquals(await stream.read(new Uint8Array(1)), 1);
 });
+
+Deno.test("close() looks for the descriptor only while something is written, however that ended", async (t) => {
+  const address = { transport: "tcp", hostname: "192.0.2.1", port: 1 } as const; // no connection's of ours
+  const makeStream = () => {
+    let searches = 0;
+    const gate = Promise.withResolvers<number>();
+    const conn = {
+      get localAddr() {
+        searches++;
+        return address;
+      },
+      remoteAddr: address,
+      write: () => gate.promise,
+      closeWrite: () => gate.promise,
+      close: () => {},
+    };
+    const stream = new SocketStream(conn as unknown as Deno.TcpConn);
+    const searched = () => {
+      searches = 0;
+      stream.close();
+      return searches;
+    };
+    return { stream, gate, searched };
+  };
+  await t.step("nothing was written", () => assertEquals(makeStream().searched(), 0));
+  for (const isFailing of [false, true]) {
+    for (const call of ["write", "closeWrite"] as const) {
+      await t.step(`${call} that ${isFailing ? "fails" : "ends"}`, async () => {
+        const { stream, gate, searched } = makeStream();
+        const writing = stream[call](new Uint8Array(1)).then(() => "ended", () => "failed");
+        assertEquals(searched(), 1);
+        if (isFailing) gate.reject(new Deno.errors.BrokenPipe());
+        else gate.resolve(1);
+        assertEquals([await writing, searched()], [isFailing ? "failed" : "ended", 0]);
+      });
+    }
+  }
+});

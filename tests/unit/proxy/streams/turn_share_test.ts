@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { setImmediate } from "node:timers";
 import { turnAfter } from "../../../../proxy/streams/turn_share.ts";
 
@@ -40,4 +40,35 @@ Deno.test("turnAfter() lets small pieces pass, and turns that are not full", asy
     for (let i = 0; i < 7; i++) assertEquals(turnAfter(65_536), undefined);
     await nextTurn();
   }
+});
+
+Deno.test("turnAfter() counts pieces of 8 KiB, and lets one pass while there is a byte of room", async () => {
+  await nextTurn();
+  for (let i = 0; i < 64; i++) assertEquals(turnAfter(8_192), undefined);
+  const passed: string[] = [];
+  const wait = async (bytes: number, name: string) => {
+    const turn = turnAfter(bytes);
+    assert(turn, `${name} did not have to wait`);
+    await turn;
+    passed.push(name);
+  };
+  const all = [wait(524_287, "all but a byte"), wait(8_192, "the last"), wait(8_192, "the next turn's")];
+  await nextTurn();
+  assertEquals(passed, ["all but a byte", "the last"]);
+  await Promise.all(all);
+  await nextTurn();
+  assertEquals([turnAfter(524_287), turnAfter(8_192)], [undefined, undefined]);
+  await turnAfter(8_192);
+});
+
+Deno.test("turnAfter() keeps a thread at work only while somebody waits", async () => {
+  const module = new URL("../../../../proxy/streams/turn_share.ts", import.meta.url).href;
+  const script = `import { turnAfter } from "${module}"; turnAfter(524_288); await turnAfter(8_192);`;
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", script],
+    signal: AbortSignal.timeout(30_000), // it would go round for ever
+    stdout: "null",
+    stderr: "null",
+  }).output();
+  assertEquals(success, true);
 });
