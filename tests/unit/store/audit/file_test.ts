@@ -146,3 +146,98 @@ Deno.test("AuditFile turns to a file of its own, not to one that somebody laid i
     });
   }
 });
+
+/** Has writes of files do `write`, the first one with `this` being the file. */
+function insteadOfWrites(write: (this: Deno.FsFile, bytes: Uint8Array) => Promise<number>): Disposable {
+  const { write: original } = Deno.FsFile.prototype;
+  Deno.FsFile.prototype.write = write;
+  return { [Symbol.dispose]: () => void (Deno.FsFile.prototype.write = original) };
+}
+
+Deno.test("AuditFile.write() rejects when only a part fits, and leaves nothing of it", async () => {
+  await using folder = await makeFolder();
+  const file = await AuditFile.open(`${folder.path}/audit.log`);
+  await file.write("one\n");
+  const { write } = Deno.FsFile.prototype;
+  {
+    let calls = 0;
+    using _ = insteadOfWrites(function (bytes) {
+      return ++calls === 1
+        ? write.call(this, bytes.subarray(0, 2))
+        : Promise.reject(new Error("disk is full"));
+    });
+    await assertRejects(() => file.write("two\n"), Error, "disk is full");
+    assertEquals(calls, 2);
+  }
+  assertEquals(await folder.list(), { "audit.log": "one\n" });
+  assertEquals(file.position.size, 4);
+  await file.write("two\n");
+  file.close();
+  assertEquals(await folder.list(), { "audit.log": "one\ntwo\n" });
+});
+
+Deno.test("AuditFile.write() begins a new line where half a line could not be taken back", async () => {
+  await using folder = await makeFolder();
+  const file = await AuditFile.open(`${folder.path}/audit.log`);
+  const { write, truncate } = Deno.FsFile.prototype;
+  {
+    let calls = 0;
+    using _ = insteadOfWrites(function (bytes) {
+      return ++calls === 1
+        ? write.call(this, bytes.subarray(0, 2))
+        : Promise.reject(new Error("disk is full"));
+    });
+    Deno.FsFile.prototype.truncate = () => Promise.reject(new Error("no"));
+    try {
+      await assertRejects(() => file.write("two\n"), Error, "disk is full");
+    } finally {
+      Deno.FsFile.prototype.truncate = truncate;
+    }
+  }
+  assertEquals(file.position.size, 2);
+  for (const line of ["two\n", "three\n"]) await file.write(line);
+  assertEquals(file.position.size, 13);
+  file.close();
+  assertEquals(await folder.list(), { "audit.log": "tw\ntwo\nthree\n" });
+});
+
+Deno.test("AuditFile does not turn over an empty file, however long the first line is", async () => {
+  await using folder = await makeFolder();
+  const file = await AuditFile.open(`${folder.path}/audit.log`, { maxBytes: 2, kept: 2 });
+  await file.write("12345\n");
+  file.close();
+  assertEquals(await folder.list(), { "audit.log": "12345\n" });
+});
+
+Deno.test("AuditFile holds the file of before, and no other, while the old ones cannot be moved", async () => {
+  await using folder = await makeFolder();
+  const path = `${folder.path}/audit.log`;
+  const file = await AuditFile.open(path, { maxBytes: 2, kept: 1 });
+  await file.write("1\n");
+  await Deno.mkdir(`${path}.1/in`, { recursive: true }); // in the way
+  const files = () => [...Deno.readDirSync("/proc/self/fd")].length;
+  const before = Deno.build.os === "linux" ? files() : 0;
+  for (let n = 0; n < 3; n++) await assertRejects(() => file.write("2\n"));
+  if (Deno.build.os === "linux") assertEquals(files(), before);
+  await Deno.remove(`${path}.1`, { recursive: true });
+  await file.write("2\n");
+  file.close();
+  assertEquals(await folder.list(), { "audit.log": "2\n", "audit.log.1": "1\n" });
+});
+
+Deno.test("AuditFile turns over at 64 MiB and keeps five old files, when nothing else is said", async () => {
+  await using folder = await makeFolder();
+  const path = `${folder.path}/audit.log`;
+  for (let n = 0; n < 7; n++) {
+    await Deno.writeTextFile(path, "");
+    await Deno.truncate(path, 64 * 1_048_576 - 3); // of holes: it takes no disk
+    const file = await AuditFile.open(path);
+    await file.write("x\n"); // the end of half a line, and this: just full
+    assertEquals((await Deno.stat(path)).size, 64 * 1_048_576);
+    await file.write("y\n");
+    file.close();
+    assertEquals((await Deno.stat(path)).size, 2);
+  }
+  const names = [...Deno.readDirSync(folder.path)].map(({ name }) => name).sort();
+  assertEquals(names, ["audit.log", ...[1, 2, 3, 4, 5].map((n) => `audit.log.${n}`)]);
+});

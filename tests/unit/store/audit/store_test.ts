@@ -328,3 +328,40 @@ Deno.test("AuditStore: denials of nobody turn over their own file, and are read 
   const main = await Deno.readTextFile(place.path);
   assertEquals(main.includes('"client":"-"'), false);
 });
+
+Deno.test("AuditStore turns over at 32 MiB, that of the unauthenticated at 8, and keeps five, when nothing else is said", async () => {
+  await using place = await Place.make();
+  const beside = join(place.dir, "audit-unauthenticated.jsonl");
+  const known = record(10_000);
+  const unknown: StoredRecord = {
+    ...record(10_001),
+    client: undefined,
+    verdict: "deny",
+    reason: "auth-missing",
+  };
+  const rows = [[place.path, known, 32 * 1_048_576], [beside, unknown, 8 * 1_048_576]] as const;
+  for (let n = 0; n < 7; n++) {
+    for (const [path, each, size] of rows) {
+      await Deno.writeTextFile(path, "");
+      await Deno.truncate(path, size - formatStored(each, "json").length - 2); // of holes: it takes no disk
+    }
+    const store = await place.open();
+    for (const [path, each, size] of rows) {
+      await store.write([each]); // the end of half a line, and this: just full
+      assertEquals((await Deno.stat(path)).size, size);
+      await store.write([each]);
+      assertEquals((await Deno.stat(path)).size, formatStored(each, "json").length + 1);
+    }
+    place.close();
+  }
+  const old = (path: string) => [path, ...[1, 2, 3, 4, 5].map((n) => `${path}.${n}`)];
+  const names = [...Deno.readDirSync(place.dir)].map(({ name }) => join(place.dir, name)).sort();
+  assertEquals(names, [...old(beside), ...old(place.path)]);
+});
+
+Deno.test("AuditStore lets go of its files when it is closed", async () => {
+  await using place = await Place.make();
+  const store = await place.open();
+  place.close();
+  await assertRejects(() => store.write([record(10_000)]));
+});

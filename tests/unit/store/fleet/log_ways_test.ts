@@ -131,3 +131,18 @@ Deno.test("LogWays.list() is as it was while the store is away, and rejects when
   assertEquals((await ways.list()).asOf, undefined);
   assertEquals((await ways.list()).asOf, 9);
 });
+
+Deno.test("LogWays.list() asks for its own fleet, and reads no more of what is not proven yet than its bounds", async () => {
+  const { ways, answers, asked } = stage();
+  answers.push([row("a", "a", { is_unread: true }), row("b", "b", { is_unread: true }), row("id-own", "me")]);
+  assertEquals((await ways.list()).unread, 2);
+  const [{ sql = "", parameters = [] } = {}] = asked;
+  assertEquals(parameters, ["default"]);
+  const numbers = [...sql.matchAll(/(?:ways (?:>|<=)|\(ca\) <=|origin,|proof,|LIMIT) (\d+)/g)].map(([said]) =>
+    said
+  );
+  assertEquals(numbers, [
+    ...["ways > 101", "ways <= 101", "(ca) <= 32768"],
+    ...["origin, 300", "proof, 64", "LIMIT 1001"],
+  ]);
+});

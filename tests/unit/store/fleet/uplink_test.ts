@@ -1,8 +1,9 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../../core/errors.ts";
 import { Uplink } from "../../../../store/fleet/uplink.ts";
 import { SealKeys } from "../../../../store/fleet/seal_keys.ts";
 import { parseStoreAddress } from "../../../../store/postgres/address.ts";
+import { type DatabaseOptions, PostgresDatabase } from "../../../../store/postgres/database.ts";
 import { keysOf } from "../memory_engine.ts";
 import { HandClock } from "../support.ts";
 import { keptLog } from "./answers.ts";
@@ -146,4 +147,141 @@ Deno.test("Uplink: one that was never opened is closed", async () => {
   const { uplink } = await stage();
   await uplink[Symbol.asyncDispose]();
   assertEquals(uplink.isUp, false);
+});
+
+/** Connections in the place of those to a server, by the order in which they are opened. */
+function fakeConnections(runs: readonly (string | Error)[], aheadMs: readonly number[] = []) {
+  const { open } = PostgresDatabase;
+  const opened: DatabaseOptions[] = [];
+  const asked: string[] = [];
+  const links: { isOpen: boolean }[] = [];
+  PostgresDatabase.open = (options) => {
+    const nth = opened.push(options) - 1;
+    const serverRun = runs[nth] ?? "";
+    if (serverRun instanceof Error) return Promise.reject(serverRun);
+    const link = {
+      isOpen: true,
+      host: { host: `db${nth}.test`, port: 5432 },
+      destroy: () => void (link.isOpen = false),
+      query: (sql: string) => Promise.resolve(void asked.push(`${nth} ${sql}`)),
+    };
+    links.push(link);
+    const db = {
+      ...{ link, serverRun, aheadMs: aheadMs[nth] ?? 0 },
+      [Symbol.asyncDispose]: () => Promise.resolve(void (link.isOpen = false)),
+    };
+    return Promise.resolve(db as unknown as PostgresDatabase);
+  };
+  return {
+    ...{ opened, asked, open: () => links.map(({ isOpen }) => isOpen), links },
+    [Symbol.dispose]: () => void (PostgresDatabase.open = open),
+  };
+}
+
+/** One whose store is sealed with its key. */
+function provenStage() {
+  const [clock, log] = [new HandClock(), keptLog()];
+  const seal = { proven: () => Promise.resolve() } as unknown as SealKeys;
+  const address = parseStoreAddress("postgres://u@a.test:5432,b.test:5432/d");
+  const uplink = new Uplink({
+    ...{
+      clock,
+      log,
+      seal,
+      address,
+      caPem: undefined,
+      timeoutMs: 1_000,
+      name: "n",
+      fleet: "default",
+      host: "h",
+    },
+    password: () => Promise.resolve(""),
+  });
+  return { clock, log, uplink };
+}
+
+Deno.test("Uplink: both connections lead to one server, and notices come on the first", async () => {
+  using connections = fakeConnections(["run", "run"]);
+  const { uplink, clock } = provenStage();
+  await uplink.open();
+  assertEquals(uplink.isUp, true);
+  assertEquals(connections.asked, ["0 LISTEN slicer_proxy"]);
+  assertEquals(
+    connections.opened.map(({ address }) => address.hosts.map((host) => "host" in host && host.host)),
+    [
+      ["a.test", "b.test"],
+      ["db0.test"],
+    ],
+  );
+  assertEquals(connections.opened.map(({ now }) => now()), [clock.nowMs, clock.nowMs]);
+  connections.opened[0]?.onNotice?.("other");
+  assertEquals(await waitsOf(uplink), [1_000]);
+  connections.opened[0]?.onNotice?.("default");
+  assertEquals(await waitsOf(uplink), []);
+});
+
+Deno.test("Uplink: an address that leads to two servers is a store that is away", async () => {
+  using connections = fakeConnections(["run", "another"]);
+  const { uplink } = provenStage();
+  const { code, message, hint } = await assertRejects(() => uplink.open(), ProxyError);
+  assertEquals([code, message, hint], [
+    "store.away",
+    "Cannot use the store at db0.test:5432: it leads to two servers",
+    "stop the one that was the primary before",
+  ]);
+  assertEquals([connections.open(), uplink.isUp], [[true, false], false] as unknown[]);
+  uplink.lose(new Error("x"));
+  assertEquals(connections.open(), [false, false]);
+});
+
+Deno.test("Uplink: opened anew, lost or closed it has no connection of before", async () => {
+  using connections = fakeConnections(["run", "run", "run", "run"]);
+  const { uplink } = provenStage();
+  await uplink.open();
+  await uplink.open();
+  assertEquals(connections.open(), [false, false, true, true]);
+  uplink.lose(new Error("cut"));
+  assertEquals([connections.open(), uplink.isUp], [[false, false, false, false], false] as unknown[]);
+  await uplink.open();
+  await uplink[Symbol.asyncDispose]();
+  assertEquals([connections.open(), uplink.isUp], [Array(6).fill(false), false] as unknown[]);
+});
+
+Deno.test("Uplink: a store that is back is said once, and only when it was away", async () => {
+  using _ = fakeConnections([]);
+  const { uplink, log } = provenStage();
+  await uplink.open();
+  uplink.settle();
+  assertEquals(log.lines, []);
+  uplink.lose(new Error("cut"));
+  await uplink.open();
+  for (let n = 0; n < 2; n++) uplink.settle();
+  assertEquals(log.lines.slice(1), ["info the store is back: db2.test:5432"]);
+});
+
+Deno.test("Uplink: a clock that is wrong is said once, and which way", async () => {
+  for (
+    const [aheadMs, said] of [
+      [[1_500, 0, 1_500, 0], ["warn this host's clock is 1.5 s behind the store's"]],
+      [[-2_000, 0, 9_000, 0], ["warn this host's clock is 2 s ahead of the store's"]],
+      [[0, 0, 0, 0], []],
+    ] as const
+  ) {
+    using _ = fakeConnections([], aheadMs);
+    const { uplink, log } = provenStage();
+    for (let n = 0; n < 2; n++) await uplink.open();
+    assertEquals(log.lines, [...said]);
+  }
+});
+
+Deno.test("Uplink: with one of the two gone nothing is asked on the other", async () => {
+  for (const gone of [0, 1]) {
+    using connections = fakeConnections([]);
+    const { uplink } = provenStage();
+    await uplink.open();
+    const link = connections.links[gone];
+    if (link) link.isOpen = false;
+    assertEquals(uplink.isUp, false);
+    assertEquals(refusals(uplink).map(({ code }) => code), ["store.away", "store.away"]);
+  }
 });
