@@ -7,6 +7,7 @@
  * @module
  */
 import { modeOf } from "../context.ts";
+import { clientGone } from "../course.ts";
 import { ProxyError } from "../../core/errors.ts";
 import { formatHostPort, type HostPort } from "../../core/host_port.ts";
 import { decideConnect } from "../../policy/decide.ts";
@@ -71,7 +72,7 @@ export interface TunnelRequest {
 /**
  * Decides and serves a tunnel.
  *
- * @throws ProxyError before anything was admitted
+ * @throws ProxyError before anything was admitted; `client.closed` when the client has gone before it was told
  */
 export async function openTunnel(session: OpenSession, request: TunnelRequest): Promise<Next | Inside> {
   const { client, target, method, startedAt, admit, refuse } = request;
@@ -83,7 +84,12 @@ export async function openTunnel(session: OpenSession, request: TunnelRequest): 
     // Where there is no certificate left to say it inside, it is said here.
     if (await newHostRefusal(session.context, client, target.host)) return await refuse(denied);
     logRefusal(session, denied, { client: client.name, method, ...target });
-    await admit();
+    try {
+      await admit();
+    } catch {
+      session.stream.close(); // gone meanwhile, and logged already
+      return "taken";
+    }
     return insideOf(session, { client, rule: undefined, target, method, denial });
   }
   const decision = decideConnect(policy.rulesFor(client, target.host), target);
@@ -100,7 +106,11 @@ export async function openTunnel(session: OpenSession, request: TunnelRequest): 
   const asked = newHostRefusal(session.context, client, target.host);
   const refused = asked instanceof Promise ? await asked : asked;
   if (refused) return await refuse(refused);
-  await admit();
+  try {
+    await admit();
+  } catch {
+    throw clientGone(); // reset meanwhile, which is anybody's to do: no bug
+  }
   const rule = "rule" in decision ? decision.rule : undefined;
   return insideOf(session, { client, rule, target, method });
 }
