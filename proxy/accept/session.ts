@@ -15,6 +15,7 @@ import { readRequestHead, takeRequestHead } from "../http1/head_reader.ts";
 import { Http1Request, type Next, writeAnswer } from "../http1/request.ts";
 import type { RequestHead } from "../message/message.ts";
 import { serveRequest } from "../serve.ts";
+import { PIPELINED_REQUEST_BYTES, turnAfter } from "../streams/turn_share.ts";
 
 /** A CONNECT on a proxy port, for the caller to serve. */
 export interface ConnectExchange extends Exchange {
@@ -30,6 +31,8 @@ export interface ConnectExchange extends Exchange {
 export async function serveSession(session: OpenSession): Promise<ConnectExchange | undefined> {
   let next: Next = "keep";
   for (let isFirst = true; next === "keep" && !(session.state.isStopping && !isFirst); isFirst = false) {
+    const turn = isFirst || session.reader.size === 0 ? undefined : turnAfter(PIPELINED_REQUEST_BYTES);
+    if (turn) await turn;
     const head = await readHead(session, isFirst);
     if (!head) break;
     const exchange = exchangeOf(session, head);

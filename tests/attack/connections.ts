@@ -90,6 +90,17 @@ export const connectionAttacks: readonly Attack[] = [
     },
   },
   {
+    name: "pipelined",
+    about: "2,000 requests in a write, each refused, as fast as they are answered",
+    run: (target) => {
+      const { httpPort, token } = target;
+      const many = request("nowhere.test", { token }).repeat(2_000);
+      return repeat(target, { lanes: 4, perSecond: 40 }, async (lane) => {
+        await ask(httpPort, lane, { bytes: many, ms: 500 });
+      });
+    },
+  },
+  {
     name: "garbage",
     about: "random bytes, SOCKS greetings and pieces of heads, to both ports",
     run: (target) =>

@@ -1,4 +1,5 @@
 /** Every limit of `core/limits.ts` that a peer can run into, just inside and just outside: new work is refused, old work goes on. */
+import { setImmediate } from "node:timers";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { readRequest, startEchoUpstream, startRawUpstream } from "../support/echo_upstream.ts";
 import { FakeClock } from "../support/fake_clock.ts";
@@ -537,3 +538,24 @@ async function realClientHello(hostname: string): Promise<Uint8Array<ArrayBuffer
   tls.close();
   return buffer.slice(0, count);
 }
+
+Deno.test("of thousands of requests in one write a few are served in a turn", async () => {
+  await using proxy = await startTestProxy();
+  const count = 2_000;
+  const served = () => proxy.audit.totals.denials["no-rule"];
+  let most = 0;
+  let last = 0;
+  let isOver = false;
+  const look = () => {
+    most = Math.max(most, served() - last);
+    last = served();
+    if (!isOver) setImmediate(look);
+  };
+  using peer = await dialRaw(proxy.httpPort);
+  look();
+  await peer.send(get("nowhere.test").repeat(count));
+  for (let i = 0; i < count; i++) await peer.readResponse();
+  isOver = true;
+  assertEquals(served(), count);
+  assert(most <= 32, `${most} in a turn`);
+});
