@@ -380,6 +380,32 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "read !== text.length || written !== text.length ⇒ true",
     why: "what is ASCII is the same bytes; only the time that it takes is another",
   },
+  {
+    file: "secrets/kind_mtls.ts",
+    at:
+      "const behindHead = (at: number) => at + 2 + ((der[at + 1] ?? 0) > 0x80 ? (der[at + 1] ?? 0) & 0x7f : 0);",
+    about: "der[at + 1] ?? 0 ⇒ 1",
+    why: "what was read as a certificate does not end so early",
+  },
+  {
+    file: "secrets/kind_mtls.ts",
+    at:
+      "const behindHead = (at: number) => at + 2 + ((der[at + 1] ?? 0) > 0x80 ? (der[at + 1] ?? 0) & 0x7f : 0);",
+    about: "(der[at + 1] ?? 0) > 0x80 ⇒ >=",
+    why: "0x80 has no more bytes of a length, and is none of DER's",
+  },
+  {
+    file: "secrets/aws/fault.ts",
+    at: 'const code = found?.slice(found.lastIndexOf("#") + 1).split(":", 1)[0];',
+    about: 'found?.slice(found.lastIndexOf("#") + 1).split(":", 1) ⇒ 2',
+    why: "what is beyond is not used",
+  },
+  {
+    file: "secrets/source_file.ts",
+    at: "const bytes = new Uint8Array(MAX_BYTES + 1);",
+    about: "MAX_BYTES + 1 ⇒ 2",
+    why: "one too many is too many",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

@@ -68,6 +68,7 @@ Deno.test("awsErrorCode() finds the code in each of the forms that AWS gives it"
     ["JSON 1.1", '{"__type":"x#A","message":"m"}', undefined, "A"],
     ["JSON of REST", '{"message":"m","code" : "A"}', undefined, "A"],
     ["JSON of REST in capitals", '{"Code":"A"}', undefined, "A"],
+    ["JSON whose beginning is not here", '"code":"A"}', undefined, "A"],
     ["a code that is none", xml("A b"), undefined, undefined],
     ["a code of 64", xml("A".repeat(64)), undefined, "A".repeat(64)],
     ["a code of 65", xml("A".repeat(65)), undefined, undefined],
@@ -86,4 +87,5 @@ Deno.test("textIn() gives what stands between two marks", () => {
     undefined,
     "",
   ]);
+  assertEquals([textIn("no mark<", "<b>", "<"), textIn("<", "", "<")], [undefined, ""]);
 });

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { Buffer } from "node:buffer";
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { ProxyError } from "../../../core/errors.ts";
 import { decryptKey } from "../../../secrets/kind_mtls.ts";
@@ -90,4 +91,81 @@ Deno.test("decryptKey() opens the key with its passphrase alone", () => {
     const error = assertThrows(() => decryptKey(value, passphrase), ProxyError);
     assert(!`${error.message} ${error.hint} ${error.cause}`.includes("planted"));
   }
+});
+
+/** The certificate without those parts of what is signed (RFC 5280 §4.1): the signature itself is not looked at here. */
+function certificateWithout(...tags: readonly number[]): string {
+  const [signed = Buffer.alloc(0), ...rest] = partsOf(
+    Buffer.from(certPem.replace(/-----[^-]*-----/g, ""), "base64"),
+  );
+  const kept = partsOf(signed).filter(([tag = 0]) => !tags.includes(tag));
+  const der = sequenceOf([sequenceOf(kept), ...rest]).toString("base64");
+  return `-----BEGIN CERTIFICATE-----\n${der.replace(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`;
+}
+
+function partsOf(der: Buffer): Buffer[] {
+  const [parts, ends] = [[] as Buffer[], (at: number) => {
+    const first = der.readUInt8(at + 1);
+    return first < 0x80 ? [at + 2, first] : [at + 2 + (first & 3), der.readUIntBE(at + 2, first & 3)];
+  }];
+  for (let [at = 0] = ends(0); at < der.length;) {
+    const [from = 0, length = 0] = ends(at);
+    parts.push(der.subarray(at, from + length));
+    at = from + length;
+  }
+  return parts;
+}
+
+function sequenceOf(parts: readonly Buffer[]): Buffer {
+  const { length } = Buffer.concat(parts);
+  const head = length < 0x80
+    ? [length]
+    : length < 0x100
+    ? [0x81, length]
+    : [0x82, length >> 8, length & 0xff];
+  return Buffer.concat([Buffer.from([0x30, ...head]), ...parts]);
+}
+
+Deno.test("mtls takes certificates of version 3, however long they are, and none of version 1", () => {
+  const [version, extensions] = [0xa0, 0xa3];
+  for (const whole of [certificateWithout(), certificateWithout(extensions)]) {
+    assert(staticInjection("mtls", whole + keyPem).clientCertificate);
+  }
+  for (const old of [certificateWithout(version, extensions), certificateWithout(version)]) {
+    const { message, hint } = assertThrows(() => staticInjection("mtls", old + keyPem), ProxyError);
+    assertEquals([message, hint], [
+      "Cannot use this client certificate: its certificate is of X.509 version 1",
+      "have it issued anew with extensions, as version 3",
+    ]);
+  }
+});
+
+Deno.test("mtls and decryptKey() say what to do", () => {
+  const hintOf = (run: () => unknown) => {
+    const { message, hint } = assertThrows(run, ProxyError);
+    return [message.replace("Cannot use this client certificate: ", ""), hint];
+  };
+  const whole = "give the certificate, what signed it, and the private key in one PEM file: " +
+    "cat client.crt client.key";
+  const rows: readonly (readonly [run: () => unknown, words: string, hint: string])[] = [
+    [() => parseSecretValue("mtls", keyPem), "it has no certificate", whole],
+    [() => parseSecretValue("mtls", certPem), "it has no private key", whole],
+    [
+      () => parseSecretValue("mtls", certPem + locked),
+      "its private key is encrypted",
+      "give --passphrase-file too",
+    ],
+    [
+      () => decryptKey(certPem + keyPem, "x"),
+      "it has no encrypted private key",
+      "leave out --passphrase-file",
+    ],
+    [() => decryptKey(certPem, "x"), "it has no encrypted private key", "leave out --passphrase-file"],
+    [
+      () => decryptKey(certPem + locked, "x"),
+      "the passphrase does not open its private key",
+      "check the file of the passphrase",
+    ],
+  ];
+  for (const [run, words, hint] of rows) assertEquals(hintOf(run), [words, hint]);
 });

@@ -82,6 +82,54 @@ Deno.test("readTrustedFile() refuses a file that takes the place of the one that
   });
 });
 
+Deno.test("files and links of root, of the user that we are, and of the one who is vouched for are trusted", async () => {
+  if (Deno.uid() !== 0) return;
+  await inFolder(async (dir) => {
+    const { uid } = Deno;
+    Deno.uid = () => 4_242;
+    try {
+      for (
+        const [owner, isTrusted] of [[0, true], [1, false], [4_242, true], [4_243, true], [4_244, false]]
+      ) {
+        const [file, link] = [`${dir}/${owner}`, `${dir}/link-${owner}`];
+        await Deno.writeTextFile(file, "text", { mode: 0o644 });
+        await Deno.symlink(String(owner), link);
+        const chowned = await new Deno.Command("chown", { args: ["-h", String(owner), file, link] }).output();
+        assertEquals(chowned.success, true);
+        const read = () => readTrustedFile(file, "file", 4_243);
+        const follow = () => followLinks(link, "file", 4_243);
+        if (isTrusted) assertEquals([await read(), await follow()], ["text", file]);
+        else {
+          assertEquals([await refusal(read()), await refusal(follow())], [
+            "Cannot use the file FILE: it belongs to another user",
+            "Cannot use the file FILE: it is a link of another user",
+          ]);
+        }
+      }
+    } finally {
+      Deno.uid = uid;
+    }
+  });
+});
+
+Deno.test("readTrustedFile() says that it may not look, and what else the system says", async () => {
+  const { lstat } = Deno;
+  const rows = [
+    [new Deno.errors.PermissionDenied("x"), "permission denied"],
+    [new Deno.errors.Busy("busy now"), "busy now"],
+  ] as const;
+  try {
+    for (const [error, words] of rows) {
+      Deno.lstat = () => Promise.reject(error);
+      assertEquals(await refusal(readTrustedFile("/a", "file")), `Cannot use the file FILE: ${words}`);
+      const followed = error instanceof Deno.errors.Busy ? words : "x";
+      assertEquals(await refusal(followLinks("/a", "file")), `Cannot use the file FILE: ${followed}`);
+    }
+  } finally {
+    Deno.lstat = lstat;
+  }
+});
+
 Deno.test("followLinks() goes eight links far, within the folder", async (t) => {
   await inFolder(async (dir) => {
     await Deno.writeTextFile(`${dir}/0`, "x");

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import type { StoredRecord } from "../../../../policy/audit_record.ts";
 import { type LinePlace, linePlace, sinkOf } from "../../../../proxy/records/audit_sinks.ts";
 
@@ -66,4 +66,29 @@ Deno.test("sinkOf() writes all when the records that a place had are given up", 
   two.isFailing = false;
   await sink.write([record(3)]);
   assertEquals([one.ports, two.ports], [[1, 2, 3], [3]]);
+});
+
+Deno.test("sinkOf() prints each form once, and has nothing written where nothing is new", async () => {
+  const seen: (readonly string[])[] = [];
+  let isFailing = false;
+  const place = (format: LinePlace["format"]): LinePlace => ({
+    format,
+    write: (_records, lines) => Promise.resolve(void seen.push(lines)),
+  });
+  const last: LinePlace = {
+    format: "text",
+    write: () => isFailing ? Promise.reject(new Error("disk full")) : Promise.resolve(),
+  };
+  const sink = sinkOf([place("text"), place("json"), place("text"), last]);
+  isFailing = true;
+  const batch = [record(1)];
+  await assertRejects(() => sink.write(batch));
+  assertStrictEquals(seen[0], seen[2]);
+  assertEquals(seen.map((lines) => lines.length), [1, 1, 1]);
+  await assertRejects(() => sink.write(batch));
+  assertEquals(seen.length, 3);
+  batch.push(record(2));
+  isFailing = false;
+  await sink.write(batch);
+  assertEquals(seen.slice(3).map((lines) => lines.length), [1, 1, 1]); // one record was there before
 });
