@@ -56,7 +56,7 @@ class Race<C> {
   readonly #attempts = new Set<Attempt>();
   readonly #failures: unknown[] = [];
   #next = 0;
-  /** There is a winner. */
+  /** There is a winner, or nobody waits for one any more. */
   #isOver = false;
   #cancelTimer = () => {};
 
@@ -67,7 +67,10 @@ class Race<C> {
 
   async run(): Promise<Winner<C>> {
     const { signal } = this.#options;
-    const onAbort = () => this.#outcome.reject(signal.reason);
+    const onAbort = () => {
+      this.#isOver = true;
+      this.#outcome.reject(signal.reason);
+    };
     signal.addEventListener("abort", onAbort);
     if (signal.aborted) onAbort();
     else this.#startNext();

@@ -164,6 +164,25 @@ Deno.test("race() gives up with its signal, and every attempt with it", async ()
   assertEquals(network.clock.due, []);
 });
 
+Deno.test("race() closes a connection that comes as it is given up", async () => {
+  const network = new Network();
+  const outcome = assertRejects(() => network.race(["a", "b"]), Error, "enough");
+  network.answer("a");
+  network.giveUp(new Error("enough"));
+  await outcome;
+  await settle();
+  assertEquals(network.take(), "+a xa -a");
+});
+
+Deno.test("race() begins nothing for an attempt that fails as it is given up", async () => {
+  const network = new Network();
+  const outcome = assertRejects(() => network.race(["a", "b"]), Error, "enough");
+  const failed = network.fail("a");
+  network.giveUp(new Error("enough"));
+  await Promise.all([outcome, failed]);
+  assertEquals([network.take(), network.extra], ["+a -a", 100]);
+});
+
 Deno.test("interleave() takes the families in turn, beginning with that of the first", async (t) => {
   const rows: readonly (readonly [string, string])[] = [
     ["", ""],
