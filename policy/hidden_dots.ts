@@ -53,7 +53,11 @@ function decodeUtf8(decoded: string): string {
 }
 
 function countSegments(path: string): { dots: number; empty: number } {
-  const segments = path.split(/[/\\]/);
-  const count = (kind: RegExp) => segments.filter((segment) => kind.test(segment)).length;
-  return { dots: count(/^\.+$/), empty: count(/^$/) };
+  let dots = 0;
+  let empty = 0;
+  for (const segment of path.split(/[/\\]/)) {
+    if (segment === "") empty++;
+    else if (/^\.+$/.test(segment)) dots++;
+  }
+  return { dots, empty };
 }

@@ -80,7 +80,7 @@ function isLongToken(segment: string): boolean {
 }
 
 function isShallow(path: string): boolean {
-  return path.split("/").length <= MAX_SEGMENTS + 1;
+  return path.split("/", MAX_SEGMENTS + 2).length <= MAX_SEGMENTS + 1;
 }
 
 function makeNode(): Node {

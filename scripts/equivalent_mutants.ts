@@ -405,6 +405,28 @@ export const EQUIVALENT: readonly Equivalent[] = [
     at: "const bytes = new Uint8Array(MAX_BYTES + 1);",
     about: "MAX_BYTES + 1 ⇒ 2",
     why: "one too many is too many",
+    file: "proxy/http2/body_queue.ts",
+    at: "if (at === out.length) break; // of a window full of small frames there are thousands",
+    about: "at === out.length ⇒ false",
+    why: "of the chunks behind nothing is taken; it only takes longer",
+  },
+  {
+    file: "policy/path_groups.ts",
+    at: 'return path.split("/", MAX_SEGMENTS + 2).length <= MAX_SEGMENTS + 1;',
+    about: "MAX_SEGMENTS + 2 ⇒ 3",
+    why: "one segment too many is enough to see; the bound keeps the work with long paths small",
+  },
+  {
+    file: "policy/words/graphql.ts",
+    at: "for (let at = 0; at < text.length; at++) {",
+    about: "at < text.length ⇒ <=",
+    why: "behind the end is no bracket",
+  },
+  {
+    file: "policy/hidden_dots.ts",
+    at: "let empty = 0;",
+    about: "empty = 0 ⇒ 1",
+    why: "only which count is greater matters, and both begin with it",
   },
 ];
 

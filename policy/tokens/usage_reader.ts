@@ -133,6 +133,8 @@ class Scanner {
   readonly #said = new Map<string, number>();
   /** Of the objects and lists that are open. */
   #scopes: Scope[] = [];
+  /** The last of them, which every sign asks for; undefined outside of a document. */
+  #scope: Scope | undefined;
   #key = "";
   #isKeyNext = false;
   #inString = false;
@@ -157,6 +159,7 @@ class Scanner {
   /** A new document begins. */
   reset(): void {
     this.#scopes = [];
+    this.#scope = undefined;
     this.#key = "";
     this.#inString =
       this.#isEscaped =
@@ -209,6 +212,7 @@ class Scanner {
       case 0x7d: // }
       case 0x5d: // ]
         this.#scopes.pop();
+        this.#scope = this.#scopes.at(-1);
         this.#isKeyNext = false;
         break;
       case 0x2c: // ,
@@ -220,11 +224,6 @@ class Scanner {
     }
     if (this.#isLost) this.textBytes++;
     return at + 1;
-  }
-
-  /** Undefined outside of a document. */
-  get #scope(): Scope | undefined {
-    return this.#scopes.at(-1);
   }
 
   #beginString(): void {
@@ -239,7 +238,8 @@ class Scanner {
       this.#isLost = true;
       return;
     }
-    this.#scopes.push(isObject ? this.#objectScope() : this.#scope === undefined ? "root-list" : "list");
+    this.#scope = isObject ? this.#objectScope() : this.#scope === undefined ? "root-list" : "list";
+    this.#scopes.push(this.#scope);
     this.#isKeyNext = isObject;
   }
 

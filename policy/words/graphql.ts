@@ -201,7 +201,8 @@ function fieldsOf(
 /** Counts brackets in texts and comments too: a document that has so many there is none of a client's. */
 function isTooDeep(text: string): boolean {
   let depth = 0;
-  for (const char of text) {
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
     if (char === "{" || char === "[" || char === "(") depth++;
     else if (char === "}" || char === "]" || char === ")") depth = Math.max(0, depth - 1);
     if (depth > MAX_DEPTH) return true;

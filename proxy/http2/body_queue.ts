@@ -36,6 +36,7 @@ export class BodyQueue {
     const out = new Uint8Array(Math.min(count, this.#size));
     let at = 0;
     for (const [i, chunk] of this.#chunks.entries()) {
+      if (at === out.length) break; // of a window full of small frames there are thousands
       const part = i === 0 ? this.first : chunk;
       out.set(part.subarray(0, out.length - at), at);
       at += Math.min(part.length, out.length - at);

@@ -117,6 +117,12 @@ const ROWS: readonly Row[] = [
     said: { input: 8, output: 0 },
   },
   {
+    name: "an event that ends inside its document, before a whole one",
+    form: "events",
+    text: 'data: {"usage":{"prompt_tokens":1,\n\ndata: {"usage":{"prompt_tokens":2}}\n\n',
+    said: { input: 2, output: 0 },
+  },
+  {
     name: "Responses API, events",
     form: "events",
     text: events({ type: "response.created", response: { usage: null } }, {
