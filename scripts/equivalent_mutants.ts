@@ -405,6 +405,8 @@ export const EQUIVALENT: readonly Equivalent[] = [
     at: "const bytes = new Uint8Array(MAX_BYTES + 1);",
     about: "MAX_BYTES + 1 ⇒ 2",
     why: "one too many is too many",
+  },
+  {
     file: "proxy/http2/body_queue.ts",
     at: "if (at === out.length) break; // of a window full of small frames there are thousands",
     about: "at === out.length ⇒ false",
