@@ -1,6 +1,8 @@
 /** Listening, accepting within the limits, and who a connection counts for. How it stops: `../../e2e/shutdown_test.ts`. */
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
+import { startLog } from "../../../core/log.ts";
+import { descriptorLimit } from "../../../core/native.ts";
 import { fewConnections, openListener } from "../../../proxy/server.ts";
 import { basic, dialRaw, type RawPeer } from "../../support/raw_peer.ts";
 import { soon, waitUntil } from "../../support/sockets.ts";
@@ -204,4 +206,33 @@ Deno.test("fewConnections() says how many, and how to have more", () => {
     fewConnections(12),
     "only 12 connections fit the limit of open files: raise it (ulimit -n, LimitNOFILE=)",
   );
+});
+
+Deno.test("startProxy() says that the limit of open files allows fewer connections than it was told to take", async () => {
+  const said: string[] = [];
+  startLog((line) => said.push(line));
+  for (const [maxConnections, isFewer] of [[1e12, descriptorLimit() !== undefined], [1, false]] as const) {
+    said.splice(0);
+    await using proxy = await startTestProxy({ limits: { maxConnections } });
+    const most = proxy.server.counters().maxConnections;
+    assertEquals([most < maxConnections, said.length], [isFewer, isFewer ? 1 : 0] as unknown[]);
+    if (isFewer) assertStringIncludes(said[0] ?? "", fewConnections(most));
+  }
+});
+
+Deno.test("nobody reaches a port of the proxy itself through it, and none of its other ports either", async () => {
+  using api = openListener({ hostname: "127.0.0.1", port: 0 });
+  const apiPort = (api.addr as Deno.NetAddr).port;
+  await using proxy = await startTestProxy({ ownPorts: [apiPort] });
+  const ports = [proxy.httpPort, proxy.tlsPort, apiPort];
+  proxy.policy.allow("one", { host: "up.test", ports });
+  using peer = await dialRaw(proxy.httpPort);
+  for (const port of ports) {
+    await peer.send(
+      `GET http://up.test:${port}/ HTTP/1.1\r\nHost: up.test:${port}\r\nProxy-Authorization: ${
+        basic(TOKEN)
+      }\r\n\r\n`,
+    );
+    assertStringIncludes((await soon("an answer", peer.readResponse())).head, "own-address");
+  }
 });

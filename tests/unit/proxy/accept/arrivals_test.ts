@@ -66,3 +66,34 @@ Deno.test("the share is one for all threads, and each has some places whatever t
   here("a", "here 4");
   assertEquals(ended, ["there 0", "here 0", "here 1", "here 2"]);
 });
+
+Deno.test("what is refused, ended, known or gone holds no place and no share", () => {
+  const { counts, ended, thread } = stage({ maxUnauthenticated: 2, ownUnauthenticated: 0 });
+  const [here, there] = [thread(), thread()];
+  const places = () => [countersIn(counts).connections, counts.of("unauthenticated")];
+  here("a", "one");
+  const second = here("a", "two");
+  assertEquals([there("b", "refused"), places()], [undefined, [2, 2]]); // it has nobody who could make room
+  const third = here("a", "three");
+  assertEquals([ended, places()], [["one"], [2, 2]]);
+  second?.known();
+  assertEquals(places(), [2, 1]);
+  third?.gone();
+  assertEquals(places(), [1, 0]);
+  second?.gone();
+  assertEquals(places(), [0, 0]);
+  for (const name of ["four", "five", "six"]) here("a", name);
+  assertEquals([ended, places()], [["one", "four"], [2, 2]]); // who is gone or known makes no room
+});
+
+Deno.test("no more than four make room for one that comes, should others take each place that they leave", () => {
+  const limits = { ...DEFAULT_LIMITS };
+  const admission = new Admission(limits);
+  const arrivals = new Arrivals(limits, admission);
+  const ended: number[] = [];
+  for (let nth = 0; nth < 6; nth++) arrivals.admit("a", () => ended.push(nth));
+  let attempts = 0;
+  admission.tryConnection = () => void attempts++ as undefined;
+  assertEquals(arrivals.admit("a", () => {}), undefined);
+  assertEquals([ended, attempts], [[0, 1, 2, 3], 5] as unknown[]);
+});

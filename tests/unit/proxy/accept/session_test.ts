@@ -1,5 +1,9 @@
 import { Buffer } from "node:buffer";
 import { assertEquals, assertMatch } from "@std/assert";
+import { serveSession } from "../../../../proxy/accept/session.ts";
+import type { TunnelOrigin } from "../../../../proxy/message/target.ts";
+import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
+import { waitUntil } from "../../../support/sockets.ts";
 import { Engine } from "../../../wire/harness.ts";
 import { makePipe, type PipeEnd } from "../../../wire/pipe.ts";
 
@@ -64,4 +68,106 @@ Deno.test("serveSession() leaves a client that went away at once, unanswered and
   client.close();
   await engine.context.audit.flush();
   assertEquals(engine.lines, []);
+});
+
+const PORT = "GET http://up.test/ HTTP/1.1\r\nHost: up.test\r\n";
+
+/** What a connection gets that says so much and no more, and the lines of the audit log. */
+async function sayAndRead(
+  text: string,
+  { tunnel, engine = new Engine() }: { readonly tunnel?: TunnelOrigin; readonly engine?: Engine } = {},
+): Promise<{ readonly got: string; readonly lines: readonly string[] }> {
+  await using _ = engine;
+  const client = engine.connect(tunnel);
+  await client.write(Buffer.from(text, "latin1"));
+  const got = await readAll(client);
+  await engine[Symbol.asyncDispose]();
+  return { got, lines: engine.lines };
+}
+
+Deno.test("serveSession() tells of a tunnel in clear that closed within its first head: its program spoke another protocol", async () => {
+  const plain = { scheme: "http", host: "up.test", port: 25 } as const;
+  const linesOf = async (tunnel: TunnelOrigin | undefined, text: string) => {
+    const engine = new Engine();
+    const client = engine.connect(tunnel);
+    await client.write(Buffer.from(text));
+    client.close();
+    await engine[Symbol.asyncDispose]();
+    return engine.lines.filter((line) => line.includes("tls-no-client-hello"));
+  };
+  const told = ["deny client=one scheme=http host=up.test port=25 reason=tls-no-client-hello"];
+  assertEquals(await linesOf(plain, "EHLO me\r\n"), told);
+  assertEquals(await linesOf(plain, ""), []);
+  assertEquals(await linesOf(TUNNEL, "EHLO me\r\n"), []);
+  assertEquals(await linesOf(undefined, "EHLO me\r\n"), []);
+  assertEquals(await linesOf(plain, "GET / HTTP/1.1\r\nHost: up.test:25\r\n\r\nEHLO"), []);
+});
+
+Deno.test("serveSession() answers and logs a head that cannot be read, or whose body has no certain end, and reads no more", async (t) => {
+  const rows: readonly (readonly [string, text: string, status: number])[] = [
+    ["no head", "what is this\r\n\r\n", 400],
+    ["two lengths", `${PORT}Content-Length: 1\r\nContent-Length: 2\r\n\r\n`, 400],
+    ["a length and chunks", `${PORT}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n`, 400],
+  ];
+  for (const [name, text, status] of rows) {
+    await t.step(name, async () => {
+      const engine = new Engine({ limits: { lingerTimeoutMs: 50 } });
+      const { got, lines } = await sayAndRead(`${text}${PORT}\r\n`, { engine });
+      assertEquals(got.match(/HTTP\/1\.1 \d+/g), [`HTTP/1.1 ${status}`]);
+      assertMatch(got, /\r\nConnection: close\r\n/i);
+      assertEquals(lines.length, 1);
+      assertMatch(lines[0] ?? "", /^deny client=- .*status=400 reason=malformed$/);
+    });
+  }
+  await t.step("the method is logged where it is known, and HEAD gets no body", async () => {
+    const text = PORT.replace("GET", "HEAD");
+    const engine = new Engine({ limits: { lingerTimeoutMs: 50 } });
+    const { got, lines } = await sayAndRead(`${text}Content-Length: x\r\n\r\n`, { engine });
+    assertMatch(got, /^HTTP\/1\.1 400 [^]*\r\n\r\n$/);
+    assertMatch(lines[0] ?? "", /method=HEAD/);
+  });
+});
+
+Deno.test("serveSession() takes no request while the audit log cannot be written", async () => {
+  const engine = new Engine({ limits: { lingerTimeoutMs: 50 } });
+  Object.defineProperty(engine.context.audit, "isWritable", { value: false });
+  const { got } = await sayAndRead(`${PORT}\r\n${PORT}\r\n`, { engine });
+  assertEquals(got.match(/HTTP\/1\.1 \d+/g), ["HTTP/1.1 503"]);
+});
+
+Deno.test("serveSession() takes the first request of a connection that is to stop, and no second one", async () => {
+  await using engine = new Engine({ limits: { lingerTimeoutMs: 50 } });
+  const [client, stream] = makePipe();
+  const state = {
+    ...{ source: "192.0.2.1", origin: { src: "192.0.2.1:1", proxyPort: 1 } },
+    ...{ isIdle: false, isStopping: true, identify: () => true },
+  };
+  const reader = new ByteReader(stream);
+  const served = serveSession({
+    ...{ stream, reader, tunnel: undefined, state, origin: state.origin, context: engine.context },
+  });
+  await waitUntil("it waits", () => state.isIdle);
+  await client.write(Buffer.from(`${PORT}\r\n${PORT}\r\n`));
+  const got = await readAll(client);
+  assertEquals(got.match(/HTTP\/1\.1 \d+/g), ["HTTP/1.1 407"]);
+  assertEquals([await served, state.isIdle, stream.ended], [undefined, false, "closed"] as unknown[]);
+});
+
+Deno.test("serveSession() gives a CONNECT on a proxy port to its caller, with the stream open", async () => {
+  await using engine = new Engine();
+  const [client, stream] = makePipe();
+  const state = {
+    ...{ source: "192.0.2.1", origin: { src: "192.0.2.1:1", proxyPort: 1 } },
+    ...{ isIdle: false, isStopping: false, identify: () => true },
+  };
+  const reader = new ByteReader(stream);
+  await client.write(Buffer.from("CONNECT up.test:443 HTTP/1.1\r\nHost: up.test:443\r\n\r\n"));
+  const exchange = await serveSession({
+    ...{ stream, reader, tunnel: undefined, state, origin: state.origin, context: engine.context },
+  });
+  assertEquals([exchange?.request.head.method, exchange?.request.head.target, stream.ended], [
+    ...["CONNECT", "up.test:443", "no"],
+  ]);
+  stream.close();
+  client.close();
 });

@@ -166,3 +166,18 @@ Deno.test("rowsOf() is everything in a view", async () => {
   view.suspendAll(undefined);
   assertEquals((await kinds()).length, 5);
 });
+
+Deno.test("CopyKeeper keeps no process from its end by what it has still to write", async () => {
+  using timers = handTimers();
+  const { unrefTimer } = Deno;
+  let freed = 0;
+  Deno.unrefTimer = () => void freed++;
+  try {
+    const { keeper } = stage();
+    keeper.saveSoon();
+    assertEquals([timers.waits.length, freed], [1, 1]);
+    await keeper[Symbol.asyncDispose]();
+  } finally {
+    Deno.unrefTimer = unrefTimer;
+  }
+});
