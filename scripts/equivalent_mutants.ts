@@ -405,6 +405,8 @@ export const EQUIVALENT: readonly Equivalent[] = [
     at: "const bytes = new Uint8Array(MAX_BYTES + 1);",
     about: "MAX_BYTES + 1 ⇒ 2",
     why: "one too many is too many",
+  },
+  {
     file: "store/seal_key.ts",
     at: "if (((info.mode ?? 0) & 0o077) !== 0) {",
     about: "info.mode ?? 0 ⇒ 1",
