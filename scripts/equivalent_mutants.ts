@@ -284,12 +284,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "each reading of a usual path is the path itself; it only takes longer",
   },
   {
-    file: "policy/path.ts",
-    at: 'return reading.mergesSlashes === "after" ? mergeSlashes(text) : text;',
-    about: 'reading.mergesSlashes === "after" ⇒ !==',
-    why: "it gives the same readings under each other's names",
-  },
-  {
     file: "policy/path_stars.ts",
     at: 'const segments = path.split("/", wanted.length + 1);',
     about: "wanted.length + 1 ⇒ 2",
@@ -382,16 +376,14 @@ export const EQUIVALENT: readonly Equivalent[] = [
   },
   {
     file: "secrets/kind_mtls.ts",
-    at:
-      "const behindHead = (at: number) => at + 2 + ((der[at + 1] ?? 0) > 0x80 ? (der[at + 1] ?? 0) & 0x7f : 0);",
+    at: "const length = der[at + 1] ?? 0;",
     about: "der[at + 1] ?? 0 ⇒ 1",
     why: "what was read as a certificate does not end so early",
   },
   {
     file: "secrets/kind_mtls.ts",
-    at:
-      "const behindHead = (at: number) => at + 2 + ((der[at + 1] ?? 0) > 0x80 ? (der[at + 1] ?? 0) & 0x7f : 0);",
-    about: "(der[at + 1] ?? 0) > 0x80 ⇒ >=",
+    at: "return at + 2 + (length > 0x80 ? length & 0x7f : 0);",
+    about: "length > 0x80 ⇒ >=",
     why: "0x80 has no more bytes of a length, and is none of DER's",
   },
   {

@@ -99,7 +99,10 @@ function blocksOf(text: string): Block[] {
 /** RFC 5280 §4.1: a certificate that does not say its version is of version 1. */
 function hasVersion(pem: string): boolean {
   const der = Buffer.from(pem.replace(/-----[^-]*-----/g, ""), "base64");
-  const behindHead = (at: number) => at + 2 + ((der[at + 1] ?? 0) > 0x80 ? (der[at + 1] ?? 0) & 0x7f : 0);
+  const behindHead = (at: number) => {
+    const length = der[at + 1] ?? 0;
+    return at + 2 + (length > 0x80 ? length & 0x7f : 0);
+  };
   return der[behindHead(behindHead(0))] === 0xa0;
 }
 

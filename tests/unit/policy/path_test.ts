@@ -191,6 +191,9 @@ Deno.test("readingsOf() reads a pattern like the path", () => {
     assert(reading.matches("/*") && reading.matches("*"), reading.path);
     assert(!reading.matches("/other/*"), reading.path);
   }
+  // A server that merges slashes behind dot segments does so in what the pattern means, too.
+  const merged = readingsOf("/a//../b").map(({ path, matches }) => [path, matches("/a//b")]);
+  assertEquals(merged, [["/a//../b", false], ["/b", false], ["/a/b", true]]);
 });
 
 Deno.test("isSuspectPath() finds what a second decoding or a sloppy one would change", async (t) => {
