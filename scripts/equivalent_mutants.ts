@@ -103,7 +103,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
   },
   {
     file: "proxy/streams/byte_reader.ts",
-    at: "if (this.#buffer.length !== this.#nextSize) this.#buffer = new Uint8Array(this.#nextSize);",
+    at: "if (this.#buffer.length !== this.#nextSize) this.#replace(new Uint8Array(this.#nextSize));",
     about: "this.#buffer.length !== this.#nextSize ⇒ true",
     why: "whether an empty buffer of the same size is used again changes no byte",
   },

@@ -24,7 +24,7 @@ export interface ConnectExchange extends Exchange {
 }
 
 /**
- * Serves requests until the connection ends, and closes it then. Never rejects.
+ * Serves requests until the connection ends, and closes it then. Rejects with nothing but a bug.
  *
  * @returns a CONNECT request that came on a proxy port, for the caller to serve; the stream is open then
  */

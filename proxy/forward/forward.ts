@@ -253,7 +253,8 @@ class Forwarding implements Course {
     if (upgrade && !body.done) return; // what follows waits for the answer
     if (!body.done) {
       this.#upload.start(leg, () => {
-        if (this.#relay.status === 0) this.#watchClient();
+        // Over, the connection is the next request's to watch.
+        if (this.#relay.status === 0 && !this.#isOver) this.#watchClient();
       });
       return;
     }

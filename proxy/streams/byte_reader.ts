@@ -58,11 +58,8 @@ export class ByteReader {
 
   /** What is here between two places, one character a byte. */
   text(from: number, to: number): string {
-    let bytes = this.#asText;
-    if (bytes?.buffer !== this.#buffer.buffer) {
-      const { buffer, byteOffset, length } = this.#buffer;
-      bytes = this.#asText = Buffer.from(buffer, byteOffset, length);
-    }
+    const { buffer, byteOffset, length } = this.#buffer;
+    const bytes = this.#asText ??= Buffer.from(buffer, byteOffset, length);
     return bytes.toString("latin1", this.#start + from, this.#start + to);
   }
 
@@ -125,8 +122,7 @@ export class ByteReader {
   }
 
   #drop(): void {
-    this.#buffer = new Uint8Array(0);
-    this.#asText = undefined;
+    this.#replace(new Uint8Array(0));
     this.#start = this.#end = 0;
   }
 
@@ -168,7 +164,7 @@ export class ByteReader {
 
   #makeRoom(): void {
     if (this.size === 0) {
-      if (this.#buffer.length !== this.#nextSize) this.#buffer = new Uint8Array(this.#nextSize);
+      if (this.#buffer.length !== this.#nextSize) this.#replace(new Uint8Array(this.#nextSize));
       this.#start = this.#end = 0;
     } else if (this.#buffer.length - this.#end < 1_024) {
       const size = Math.max(this.#nextSize, this.size * 2, SMALLEST_BUFFER);
@@ -176,8 +172,13 @@ export class ByteReader {
       bigger.set(this.available);
       this.#end -= this.#start;
       this.#start = 0;
-      this.#buffer = bigger;
+      this.#replace(bigger);
     }
+  }
+
+  #replace(buffer: Uint8Array): void {
+    this.#buffer = buffer;
+    this.#asText = undefined; // would keep the old memory
   }
 }
 
