@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { createHash } from "node:crypto";
 import { ProxyError } from "../../../core/errors.ts";
+import { signHead } from "../../../secrets/aws/signer.ts";
 import { AWS } from "../../../secrets/kind_aws.ts";
 import { injectedForms } from "../../../secrets/injected_forms.ts";
 import type { ProviderRequest, ProviderResponse } from "../../../secrets/provider_call.ts";
@@ -346,4 +348,43 @@ Deno.test("aws: keys without a role are the token themselves; the material is wh
     sessionToken: "t",
   });
   assertEquals(AWS.inject(plain, AWS.stored(plain)?.token ?? "", "").material, [KEYS.secret_access_key]);
+});
+
+Deno.test("aws: what is signed for STS is what it is sent, an endpoint's own query too", async () => {
+  const { asked } = await assume(
+    { session_token: "tok", sts_endpoint: "https://sts.test:8443/x?y=a%20b&z" },
+    {
+      body: xmlOf(ANSWER),
+    },
+  );
+  const type = "application/x-www-form-urlencoded";
+  const signed = await signHead({
+    method: "POST",
+    path: "/x",
+    query: [{ raw: "y=a%20b", name: "y", value: "a b" }, { raw: "z", name: "z", value: "" }],
+    fields: [{ key: "host", value: "sts.test:8443" }, { key: "content-type", value: type }],
+    signedHeaders: new Set(),
+    payload: createHash("sha256").update(asked[0]?.body ?? "").digest("hex"),
+  }, {
+    keys: {
+      accessKeyId: KEYS.access_key_id,
+      secretAccessKey: KEYS.secret_access_key,
+      sessionToken: "tok",
+    },
+    scope: { service: "sts", region: "us-east-1" },
+    nowMs: NOW,
+  });
+  const { "Content-Type": sentType, ...headers } = asked[0]?.headers ?? {};
+  assertEquals([sentType, headers], [type, Object.fromEntries(signed.headers)]);
+});
+
+Deno.test("aws: a role, its STS and its region say whose login it is, and keys alone nothing", () => {
+  const of = (login: object) => AWS.identity(AWS.parse(JSON.stringify({ ...KEYS, ...login }), NOW));
+  const { role_arn } = ROLE;
+  assertEquals(of({}), [undefined, undefined, undefined]);
+  assertEquals(of({ role_arn, sts_endpoint: "https://sts.test/", region: "eu-west-1" }), [
+    role_arn,
+    "https://sts.test/",
+    "eu-west-1",
+  ]);
 });
