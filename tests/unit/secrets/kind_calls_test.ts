@@ -575,3 +575,25 @@ Deno.test("endpoints() of each kind: every place where a client could use up or 
     assertEquals(GITHUB_APP_USER.endpoints(login)[0], { url: login.token_endpoint, scope: "path" });
   });
 });
+
+Deno.test("identity() of each kind: whose login it is, by all that a file with another one would differ in", async (t) => {
+  const login = {
+    ...{ token_endpoint: "https://own.test/token", client_id: "c", github_url: "https://ghe.test" },
+    ...{ organization: "org", account_id: "acc", subject: "sub", principal_id: "team", issuer: "iss" },
+  };
+  const at = login.token_endpoint;
+  const rows: readonly (readonly [name: string, kind: unknown, parts: readonly string[]])[] = [
+    ["claude", CLAUDE, ["org", "c", at]],
+    ["codex", CODEX, ["acc", "c", at]],
+    ["xai", XAI, ["sub", "team", "c", at]],
+    ["copilot", COPILOT, ["https://ghe.test", at]],
+    ["github-app-user", GITHUB_APP_USER, ["c", "https://ghe.test", at]],
+    ["client credentials", CLIENT_CREDS, ["c", at]],
+    ["refresh", REFRESH, ["c", at]],
+    ["jwt bearer", JWT_BEARER, ["iss", "sub", at]],
+    ["google", GOOGLE_SERVICE_ACCOUNT, ["iss", "sub", at]],
+  ];
+  for (const [name, kind, parts] of rows) {
+    await t.step(name, () => assertEquals((kind as OAuthKind).identity(login as Login), parts));
+  }
+});
