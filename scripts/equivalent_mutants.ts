@@ -553,12 +553,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "one bit is too few as well",
   },
   {
-    file: "secrets/aws/chunks.ts",
-    at: "if (lineEnd < 0) return this.#waitFor(bytes.length + 1);",
-    about: "bytes.length + 1 ⇒ 2",
-    why: "a line has two bytes or more behind it, so that what leaves is the same",
-  },
-  {
     file: "secrets/signing_key.ts",
     at: 'const imported = await crypto.subtle.importKey("pkcs8", der, algorithm, false, ["sign"]);',
     about: 'crypto.subtle.importKey("pkcs8", der, algorithm, false, ["sign"]) ⇒ true',
