@@ -50,6 +50,8 @@ Deno.test("Decoder decodes frame after frame", async () => {
   for (const coding of ["gzip", "zstd"]) {
     const bytes = ENCODED[coding] ?? new Uint8Array(0);
     assertEquals(await decode(coding, [Buffer.concat([bytes, bytes])]), [TEXT + TEXT, false], coding);
+    const [start, rest] = [bytes.subarray(0, 10), Buffer.concat([bytes.subarray(10), bytes])];
+    assertEquals(await decode(coding, [start, rest]), [TEXT + TEXT, false], `${coding}, cut in the first`);
   }
 });
 
