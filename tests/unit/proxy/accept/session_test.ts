@@ -1,11 +1,12 @@
 import { Buffer } from "node:buffer";
 import { assertEquals, assertMatch } from "@std/assert";
+import { ProxyError } from "../../../../core/errors.ts";
 import { serveSession } from "../../../../proxy/accept/session.ts";
 import type { TunnelOrigin } from "../../../../proxy/message/target.ts";
 import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
 import { waitUntil } from "../../../support/sockets.ts";
 import { Engine } from "../../../wire/harness.ts";
-import { makePipe, type PipeEnd } from "../../../wire/pipe.ts";
+import { makePipe, type PipeEnd, settle } from "../../../wire/pipe.ts";
 
 const TUNNEL = { scheme: "https", host: "up.test", port: 443 } as const;
 const GET = "GET / HTTP/1.1\r\nHost: up.test\r\n\r\n";
@@ -170,4 +171,54 @@ Deno.test("serveSession() gives a CONNECT on a proxy port to its caller, with th
   ]);
   stream.close();
   client.close();
+});
+
+Deno.test("serveSession() is idle until a head begins, and not while it comes", async () => {
+  await using engine = new Engine({ limits: { headTimeoutMs: NEVER_MS } });
+  const [client, stream] = makePipe();
+  const state = {
+    ...{ source: "192.0.2.1", origin: { src: "192.0.2.1:1", proxyPort: 1 } },
+    ...{ isIdle: false, isStopping: false, identify: () => true },
+  };
+  const reader = new ByteReader(stream);
+  const served = serveSession({
+    ...{ stream, reader, tunnel: undefined, state, origin: state.origin, context: engine.context },
+  });
+  await waitUntil("it waits", () => state.isIdle);
+  await client.write(Buffer.from("GET / HT"));
+  await waitUntil("a head has begun", () => !state.isIdle);
+  await client.write(Buffer.from("TP/1.1\r\nHo"));
+  await settle();
+  assertEquals(state.isIdle, false);
+  client.close();
+  await served;
+});
+
+Deno.test("serveSession() gives the CA to whoever asks a proxy port for it, and says of nothing else that it is its own", async (t) => {
+  const ask = async (target: string, forTrust: () => Promise<string>) => {
+    const engine = new Engine({ limits: { lingerTimeoutMs: 50 } });
+    Object.assign(engine.context.certificates, { forTrust });
+    const close = "Connection: close\r\n";
+    const client = engine.connect();
+    await client.write(Buffer.from(`GET ${target} HTTP/1.1\r\nHost: up.test\r\n${close}\r\n`));
+    const got = await readAll(client);
+    const bugs = engine.bugs.splice(0);
+    await engine[Symbol.asyncDispose]();
+    return [Number(got.split(" ")[1]), got.includes("the CA"), bugs.length];
+  };
+  const ca = () => Promise.resolve("the CA");
+  await t.step("it is given", async () => assertEquals(await ask("/ca.crt", ca), [200, true, 0]));
+  await t.step("not that of another host", async () => {
+    assertEquals((await ask("http://up.test/ca.crt", ca))[1], false);
+  });
+  await t.step("nothing else", async () => assertEquals((await ask("/other", ca))[1], false));
+  await t.step("a bug is reported, and answered", async () => {
+    const [status, , bugs] = await ask("/ca.crt", () => Promise.reject(new TypeError("bug")));
+    assertEquals([status, bugs], [500, 1]);
+  });
+  await t.step("what is no bug is answered alone", async () => {
+    const gone = () => Promise.reject(new ProxyError("limit.reached", "Cannot", { reason: "overload" }));
+    const [status, , bugs] = await ask("/ca.crt", gone);
+    assertEquals([status, bugs], [503, 0]);
+  });
 });
