@@ -562,13 +562,13 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: "proxy/echo/watched_body.ts",
     at: "const isWaiting = !this.#isAllSeen && (this.#search.pending > 0 || this.#plain.pending > 0) &&",
     about: "this.#search.pending > 0 ⇒ 1",
-    why: "a beginning counts from its third letter on",
+    why: "a beginning counts from its fourth letter on",
   },
   {
     file: "proxy/echo/watched_body.ts",
     at: "const isWaiting = !this.#isAllSeen && (this.#search.pending > 0 || this.#plain.pending > 0) &&",
     about: "this.#plain.pending > 0 ⇒ 1",
-    why: "a beginning counts from its third letter on",
+    why: "a beginning counts from its fourth letter on",
   },
   {
     file: "secrets/credentials.ts",
