@@ -88,7 +88,9 @@ function findAmbiguity(text: string): string | undefined {
       if (open.push(char === "{" ? new Set() : undefined) > MAX_DEPTH) return "its JSON is nested too deeply";
     } else if (char === "}" || char === "]") open.pop();
     else if (char === ":") {
-      const problem = problemOfName(String(JSON.parse(name)), open.at(-1));
+      // Mostly without escapes, and then it is what stands there.
+      const read = name.includes("\\") ? String(JSON.parse(name)) : name.slice(1, -1);
+      const problem = problemOfName(read, open.at(-1));
       if (problem !== undefined) return problem;
     }
   }

@@ -23,6 +23,7 @@ import { dechunk } from "../http1/body_text.ts";
 import { foldName, type HeaderField, listOf } from "../message/fields.ts";
 import type { MessageBody } from "../message/message.ts";
 import { SentBody } from "../message/sent_body.ts";
+import { turnAfter } from "../streams/turn_share.ts";
 
 const TOO_LARGE: Unreadable = { reason: "body-too-large", why: "its body is larger than 1 MiB" };
 const CODED: Unreadable = {
@@ -52,10 +53,14 @@ export async function readRequestBody(
   const raw = request.body.done ? new Uint8Array(0) : await takeBody(exchange, kept);
   const drop = () => kept.drop();
   if (isUnreadable(raw)) return { body: raw, drop };
+  const codings = foldedValues(head.fields, "content-encoding");
+  // To undo its coding and to read it takes longer than to pass it on: no more than one large body in a turn.
+  const turn = turnAfter(codings.length > 0 ? MAX_BODY_BYTES : raw.length);
+  if (turn) await turn;
   const isChunked = head.version !== "HTTP/2" && listOf(head.fields, "transfer-encoding").length > 0;
   const bytes = unfold(
     isChunked ? dechunk(Buffer.from(raw)) : raw,
-    foldedValues(head.fields, "content-encoding"),
+    codings,
   );
   if (isUnreadable(bytes)) return { body: bytes, drop };
   return {
@@ -73,12 +78,16 @@ async function takeBody({ request, session }: Exchange, kept: SentBody): Promise
   if (listOf(head.fields, "expect").includes("100-continue")) {
     await request.inform({ version: head.version, status: 100, reason: "Continue", fields: [] });
   }
-  const late = Promise.withResolvers<boolean>();
-  const deadline = deadlines.start(limits.bodyReadTimeoutMs, () => late.reject(tooLate()));
-  late.promise.catch(() => {});
+  let isLate = false;
+  let giveUp = () => {};
+  const deadline = deadlines.start(limits.bodyReadTimeoutMs, () => {
+    isLate = true;
+    giveUp();
+  });
   let size = 0;
   try {
     for (;;) {
+      if (isLate) throw tooLate();
       const piece = body.take();
       size += piece.length;
       if (size > MAX_BODY_BYTES) return TOO_LARGE;
@@ -86,7 +95,11 @@ async function takeBody({ request, session }: Exchange, kept: SentBody): Promise
       body.release();
       if (!kept.isWhole) throw full();
       if (body.done) break;
-      if (piece.length === 0 && !await Promise.race([body.fill(), late.promise])) throw clientGone();
+      if (piece.length > 0) continue;
+      // Made for each wait: one for all would keep something of every race, and a body may come byte by byte.
+      const late = Promise.withResolvers<never>();
+      giveUp = () => late.reject(tooLate());
+      if (!await Promise.race([body.fill(), late.promise])) throw clientGone();
     }
   } catch (error) {
     kept.drop();

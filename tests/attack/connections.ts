@@ -1,4 +1,5 @@
 /** Attacks by connections: opened, reset, kept silent. All but one need no token. */
+import { gzipSync } from "node:zlib";
 import { ask, dial, HEAD, pause, repeat, request } from "./lanes.ts";
 import type { Attack, Target } from "./target.ts";
 
@@ -97,6 +98,23 @@ export const connectionAttacks: readonly Attack[] = [
       const many = request("nowhere.test", { token }).repeat(2_000);
       return repeat(target, { lanes: 4, perSecond: 40 }, async (lane) => {
         await ask(httpPort, lane, { bytes: many, ms: 500 });
+      });
+    },
+  },
+  {
+    name: "json-members",
+    about: "bodies of 60,000 members each, compressed, under a rule that has to know what they say",
+    run: ({ httpPort, token, ...target }) => {
+      const json = `{${Array.from({ length: 60_000 }, (_, i) => `"k${i}":1`).join()}}`;
+      const body = gzipSync(json).toString("latin1");
+      const fields = [
+        "Content-Type: application/json",
+        "Content-Encoding: gzip",
+        `Content-Length: ${body.length}`,
+      ];
+      const bytes = request("words.test", { method: "POST", token, fields, body });
+      return repeat(target, { lanes: 8, perSecond: 80 }, async (lane) => {
+        await ask(httpPort, lane, { bytes, enough: HEAD, ms: 2_000 });
       });
     },
   },

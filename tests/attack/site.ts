@@ -72,6 +72,7 @@ export class Site implements AsyncDisposable {
     await program.ok(["allow", "attacker", "--host", "localhost", "--port", String(ports.http2)]);
     await program.ok(["allow", "attacker", "--host", "127.0.0.1", "--port", String(ports.bulk)]);
     await program.ok(["allow", "attacker", "--host", "*.wide.test"]);
+    await program.ok(["allow", "attacker", "--host", "words.test", "--graphql", "query"]);
     const login = { token_endpoint: `https://${loginHost}/token`, client_id: "one", client_secret: "two" };
     const kind = ["--host", "127.0.0.2", "--type", "oauth-client-creds"];
     await program.ok(["secret", "create", "login", ...kind, "--value-file", "-"], {

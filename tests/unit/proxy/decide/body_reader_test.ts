@@ -171,6 +171,20 @@ Deno.test("readRequestBody() ends when the client goes, takes too long, or holds
   });
 });
 
+Deno.test("readRequestBody() keeps nothing of each wait: a body may come byte by byte", async () => {
+  let left = 400_000;
+  const before = Deno.memoryUsage().heapUsed;
+  const bytewise = Object.assign(new PiecedBody([], "hangs"), {
+    take: () => left % 2 === 0 ? new Uint8Array(0) : Uint8Array.of(7),
+    fill: () => Promise.resolve(true),
+    release: () => void left--,
+  });
+  Object.defineProperty(bytewise, "done", { get: () => left <= 0 });
+  const { found } = await read({ body: bytewise });
+  await found;
+  assert(Deno.memoryUsage().heapUsed - before < 40_000_000);
+});
+
 Deno.test("unfold() undoes each coding once, up to 1 MiB, and nothing that it cannot be sure of", async (t) => {
   const text = Buffer.from(`\x00${"hello".repeat(10)}`);
   const coded = "its body is compressed in a way that is not read, or unfolds to more than 1 MiB";
