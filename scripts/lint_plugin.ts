@@ -47,6 +47,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/decide": [
     ...["core", "policy", "secrets", "proxy/message", "proxy/http1", "proxy/records", "proxy/context.ts"],
     ...["proxy/course.ts", "proxy/error_response.ts", "proxy/exchange.ts", "proxy/policy_source.ts"],
+    "proxy/streams/turn_share.ts",
   ],
   "proxy/egress": [
     ...["core", "policy", "secrets", "proxy/streams", "proxy/message", "proxy/http1", "proxy/http2"],
