@@ -1,4 +1,4 @@
-/** Attacks by connections: opened, reset, kept silent. All but one need no token. */
+/** Attacks by connections: opened, reset, kept silent. Most need no token. */
 import { gzipSync } from "node:zlib";
 import { ask, dial, HEAD, pause, repeat, request } from "./lanes.ts";
 import type { Attack, Target } from "./target.ts";
@@ -93,7 +93,7 @@ export const connectionAttacks: readonly Attack[] = [
   {
     name: "pipelined",
     about: "2,000 requests in a write, each refused, as fast as they are answered",
-    isLong: true, // it takes all of a thread
+    isLong: true, // it takes all of a thread, and does not hold yet
     run: (target) => {
       const { httpPort, token } = target;
       const many = request("nowhere.test", { token }).repeat(2_000);
@@ -105,7 +105,7 @@ export const connectionAttacks: readonly Attack[] = [
   {
     name: "json-members",
     about: "bodies of 60,000 members each, compressed, under a rule that has to know what they say",
-    isLong: true, // it takes all of a thread
+    isLong: true, // it takes all of a thread, and does not hold yet
     run: ({ httpPort, token, ...target }) => {
       const json = `{${Array.from({ length: 60_000 }, (_, i) => `"k${i}":1`).join()}}`;
       const body = gzipSync(json).toString("latin1");
