@@ -5,12 +5,16 @@ import { Deadlines } from "../../../../core/deadlines.ts";
 import { ProxyError } from "../../../../core/errors.ts";
 import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
 import { Admission } from "../../../../proxy/accept/admission.ts";
-import { Dialler } from "../../../../proxy/egress/dialler.ts";
+import { Dialler, type DialTarget } from "../../../../proxy/egress/dialler.ts";
 import { testSecret } from "../../../../proxy/egress/secret_probe.ts";
+import type { UpstreamConnection } from "../../../../proxy/egress/upstream_connection.ts";
+import { ByteReader, type ByteStream } from "../../../../proxy/streams/byte_reader.ts";
+import type { Credential } from "../../../../secrets/credential.ts";
 import { awsScopeOf } from "../../../../secrets/probe.ts";
 import { readRequest, type SeenRequest, startRawUpstream } from "../../../support/echo_upstream.ts";
 import { FakeProvider } from "../../../support/fake_provider.ts";
 import { upstreamAuthority } from "../../../support/test_authority.ts";
+import { watchSignal } from "../../../support/watched_signal.ts";
 import { Rig } from "../../secrets/support.ts";
 
 interface Answered {
@@ -24,10 +28,12 @@ interface Answered {
 /** A host that answers all calls in one way, and tests of secrets that are bound to it. */
 async function startStage(
   answered: Answered = { status: 200 },
-  { allowCidrs = ["127.0.0.0/8"], isTrusted = true, names = ["up.test"] }: {
+  { allowCidrs = ["127.0.0.0/8"], isTrusted = true, names = ["up.test"], answer }: {
     readonly allowCidrs?: readonly string[];
     readonly isTrusted?: boolean;
     readonly names?: readonly string[];
+    /** In the place of what `answered` says. The connection stays open until the other side ends it. */
+    readonly answer?: string;
   } = {},
 ) {
   const stack = new AsyncDisposableStack();
@@ -37,6 +43,11 @@ async function startStage(
       const request = await readRequest(peer);
       if (!request) return;
       seen.push(request);
+      if (answer !== undefined) {
+        await peer.send(answer);
+        await peer.isClosed();
+        return;
+      }
       const hasCredential = /planted/.test(request.requestLine + request.headers.join());
       const { status, body = "{}", bare = 401, isChunked = false } = answered;
       const framing = isChunked
@@ -59,7 +70,8 @@ async function startStage(
   return {
     rig,
     seen,
-    url: `${names.length > 0 ? "https" : "http"}://up.test:${upstream.port}`,
+    port: upstream.port,
+    url: `${names.length > 0 ? "https" : "http"}://${names[0] ?? "up.test"}:${upstream.port}`,
     test: (url?: string, cleartextSecrets: "private" | "always" | "never" = "private") => {
       const record = rig.state.getSecret("login");
       if (!record) throw new Error("there is no secret");
@@ -248,6 +260,205 @@ Deno.test("testSecret() refuses what cannot be tested so", async (t) => {
       const error = await assertRejects(() => stage.test(url), ProxyError);
       assertEquals(error.code, "input.invalid");
       assertStringIncludes(error.message, words);
+    });
+  }
+});
+
+Deno.test("testSecret() asks with these fields and no others", async (t) => {
+  for (const name of ["up.test", "api.anthropic.com"]) {
+    await t.step(name, async () => {
+      await using stage = await startStage({ status: 200 }, { names: [name] });
+      await stage.rig.adopt("bearer", "planted", { host: name });
+      assertEquals((await stage.test(`${stage.url}/v1/models`)).verdict, "accepted");
+      const [asked, bare] = stage.seen.map(({ headers }) => headers.toSorted());
+      const fields = [
+        ...["Accept-Encoding: identity", "Accept: */*", "Connection: close", `Host: ${name}:${stage.port}`],
+        ...["User-Agent: slicer-proxy", ...name === "up.test" ? [] : ["anthropic-version: 2023-06-01"]],
+      ];
+      assertEquals(bare, fields.toSorted());
+      assertEquals(asked, [...fields, "Authorization: Bearer planted"].toSorted());
+    });
+  }
+});
+
+Deno.test("testSecret() reads an answer no further than it has to: the host may leave the connection open", async (t) => {
+  const interim = (count: number) => "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(count);
+  const refusal = '{"code":"wrong_key"}';
+  const sized = (length: number, body: string) =>
+    `HTTP/1.1 401 X\r\nContent-Length: ${length}\r\n\r\n${body}`;
+  const most = DEFAULT_LIMITS.maxInterimResponses;
+  const rows: readonly (readonly [name: string, answer: string, verdict: string, words: string])[] = [
+    ["all of a body", sized(refusal.length, refusal), "refused", "(HTTP status 401, wrong_key)"],
+    [
+      "16 KiB of a long one",
+      sized(20_000, "<Code>Long</Code>".padEnd(16_384)),
+      "refused",
+      "status 401, Long)",
+    ],
+    ["as many interim answers as others may send", interim(most) + sized(2, "{}"), "refused", "status 401)"],
+    ["one more", interim(most + 1) + sized(2, "{}"), "failed", "it does not come to an end"],
+    ["what is no HTTP", "SSH-2.0-x\r\n\r\n", "failed", ""],
+  ];
+  for (const [name, answer, verdict, words] of rows) {
+    await t.step(name, async () => {
+      await using stage = await startStage({ status: 0 }, { answer });
+      await stage.rig.adopt("bearer", "planted", { host: "up.test" });
+      const tested = await stage.test(`${stage.url}/me`);
+      assertEquals(tested.verdict, verdict, tested.words);
+      assertStringIncludes(tested.words, words);
+    });
+  }
+});
+
+/** A test of a bearer secret over a dialler of the test's own, under a time limit that the test ends. */
+function testOver(
+  dial: (target: DialTarget, signal: AbortSignal) => Promise<UpstreamConnection>,
+  { url = "https://up.test/me", cleartextSecrets = "private", cleartext = false, credential }: {
+    readonly url?: string;
+    readonly cleartextSecrets?: "private" | "always";
+    readonly cleartext?: boolean;
+    readonly credential?: Promise<Credential>;
+  } = {},
+) {
+  const record = { name: "login", host: "up.test", type: "bearer", cleartext };
+  const found: Credential = {
+    ...{ secret: "login", version: "1", host: "up.test", cleartext },
+    ...{ headers: [["Authorization", "Bearer planted"]], material: ["planted"] },
+  };
+  const limit = watchSignal();
+  const asked: number[] = [];
+  const { timeout } = AbortSignal;
+  AbortSignal.timeout = (ms) => {
+    asked.push(ms);
+    return limit.signal;
+  };
+  try {
+    const tested = testSecret(
+      { dialler: { dial }, limits: DEFAULT_LIMITS, cleartextSecrets, credential: () => credential ?? found },
+      record,
+      url,
+    );
+    return { tested, limit, asked };
+  } finally {
+    AbortSignal.timeout = timeout;
+  }
+}
+
+/** A connection that answers with this, and then ends, fails, or says nothing more until it is closed: then it fails too, as Deno's do. */
+function connectionOf(answer: string, end: "ends" | "fails" | "stays" = "ends") {
+  const closed = Promise.withResolvers<void>();
+  let closes = 0;
+  const chunks = answer === "" ? [] : [new TextEncoder().encode(answer)];
+  const stream: ByteStream = {
+    read: async (into) => {
+      const chunk = chunks.shift();
+      if (chunk) {
+        into.set(chunk);
+        return chunk.length;
+      }
+      if (end === "fails") throw new Deno.errors.ConnectionReset("reset");
+      if (end === "ends") return null;
+      await closed.promise;
+      throw new Deno.errors.BadResource("closed");
+    },
+    write: (bytes) => Promise.resolve(bytes.length),
+    closeWrite: () => Promise.resolve(),
+    close: () => {
+      closes++;
+      closed.resolve();
+    },
+  };
+  const connection: UpstreamConnection = {
+    ...{ stream, reader: new ByteReader(stream), isReused: false, dialledAt: 0, protocol: "http/1.1" },
+  };
+  return { connection, isClosed: () => closes > 0 };
+}
+
+const OK = "HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n";
+
+Deno.test("testSecret() dials what the URL names, as the operator, and without TLS only near", async (t) => {
+  const rows = [
+    ["https://up.test/me", {}, "https", 443, false],
+    ["https://up.test:8443/me", {}, "https", 8_443, false],
+    ["http://up.test/me", {}, "http", 80, true],
+    ["http://up.test/me", { cleartextSecrets: "always" }, "http", 80, false],
+    ["http://up.test/me", { cleartext: true }, "http", 80, false],
+  ] as const;
+  for (const [url, options, scheme, port, isOnlyNear] of rows) {
+    await t.step(`${url} ${JSON.stringify(options)}`, async () => {
+      const dialled: DialTarget[] = [];
+      const made = connectionOf(OK);
+      const { tested, limit, asked } = testOver((target) => {
+        dialled.push(target);
+        return Promise.resolve(made.connection);
+      }, { url, ...options });
+      assertEquals((await tested).verdict, "refused");
+      assertEquals(dialled, [{
+        ...{ scheme, host: "up.test", port, ruleHost: "up.test", isOnlyNear },
+        ...{ client: { name: "", version: "" }, clientCertificate: undefined },
+      }]);
+      assertEquals([made.isClosed(), limit.listeners, asked], [true, 0, [15_000]]);
+    });
+  }
+});
+
+Deno.test("testSecret() ends with its time, wherever it waits, and leaves nothing open", async (t) => {
+  const late = "Cannot test it: there was no answer within 15 s";
+  await t.step("for the credential", async () => {
+    const { tested, limit } = testOver(() => Promise.reject(new Error("no dial was expected")), {
+      credential: new Promise(() => {}),
+    });
+    limit.abort();
+    assertEquals([(await tested).words, limit.listeners], [late, 0]);
+  });
+  await t.step("for the connection", async () => {
+    const { tested, limit } = testOver((_target, signal) => {
+      queueMicrotask(() => limit.abort());
+      return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    });
+    assertEquals((await tested).words, late);
+  });
+  await t.step("between connection and request", async () => {
+    const made = connectionOf(OK);
+    const { tested, limit } = testOver(() => {
+      limit.abort();
+      return Promise.resolve(made.connection);
+    });
+    assertEquals([(await tested).words, made.isClosed()], [late, true]);
+  });
+  await t.step("for the answer", async () => {
+    const made = connectionOf("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{", "stays");
+    const { tested, limit } = testOver(() => {
+      setTimeout(() => limit.abort());
+      return Promise.resolve(made.connection);
+    });
+    assertEquals([(await tested).words, made.isClosed(), limit.listeners], [late, true, 0]);
+  });
+});
+
+Deno.test("testSecret() says that the connection broke", async () => {
+  for (const answer of ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{"]) {
+    const made = connectionOf(answer, "fails");
+    const { tested } = testOver(() => Promise.resolve(made.connection));
+    assertEquals(await tested, {
+      verdict: "failed",
+      words: "Cannot read the answer of up.test: the connection broke",
+      url: "https://up.test/me",
+    });
+    assertEquals(made.isClosed(), true);
+  }
+});
+
+Deno.test("testSecret() asks without the credential only where the credential was taken, at the operator's URL", async (t) => {
+  for (const [status, calls] of [[299, 2], [300, 1], [401, 1]] as const) {
+    await t.step(String(status), async () => {
+      let count = 0;
+      const { tested } = testOver(() => {
+        count++;
+        return Promise.resolve(connectionOf(`HTTP/1.1 ${status} X\r\nContent-Length: 0\r\n\r\n`).connection);
+      });
+      await tested;
+      assertEquals(count, calls);
     });
   }
 });
