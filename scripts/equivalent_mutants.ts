@@ -576,6 +576,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "known ⇒ true",
     why: "of a login that is not there nothing is ended",
   },
+  {
+    file: "proxy/inject/echo_watch.ts",
+    at: "KNOWN.set(credential, needles);",
+    about: "KNOWN.set(credential, needles); ⇒ ;",
+    why: "what is made anew is the same; it only takes longer",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

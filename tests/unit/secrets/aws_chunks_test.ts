@@ -93,6 +93,26 @@ Deno.test("ChunkSigner lets nothing leave before its chunk or trailer is whole",
   assertEquals([left, room.held], [body.replaceAll(OLD, NEW), 0]);
 });
 
+Deno.test("ChunkSigner does with each byte what can be done with it: a line is seen as soon as it is whole", async () => {
+  const one = signer({ hasTrailer: true });
+  const leftAfter: number[] = [];
+  const send = async (body: string) => {
+    for (const byte of bytes(body)) leftAfter.push((await one.push(new Uint8Array([byte]))).length);
+  };
+  const first = chunk(1);
+  const last = `0${HEAD}`;
+  await send(first + last);
+  assertEquals(leftAfter.flatMap((left, at) => left > 0 ? [[at + 1, left]] : []), [
+    [first.length, first.length],
+    [first.length + last.length, last.length],
+  ]);
+  await send("a:b");
+  await assertRejects(() => send("\n"), ProxyError, "without CR");
+  const other = signer();
+  for (const byte of bytes("abc")) await other.push(new Uint8Array([byte]));
+  await assertRejects(() => other.push(bytes("\n")), ProxyError, "without CR");
+});
+
 Deno.test("ChunkSigner waits for the rest of a line that may still be one", async () => {
   assertEquals((await signer().push(bytes("a".repeat(255)))).length, 0);
   const trailer = `0${HEAD}a:${"b".repeat(4_093)}`;

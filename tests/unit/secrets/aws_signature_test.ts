@@ -319,6 +319,9 @@ Deno.test("UpstreamClocks follows an upstream's Date, and takes no nonsense", ()
   assertEquals(clocks.learn("a 443", date(600_000), now), true);
   assertEquals(clocks.learn("a 443", date(601_000), now), false);
   assertEquals(clocks.offsetMs("a 443"), 601_000);
+  assertEquals(clocks.learn("a 443", date(660_000), now), false);
+  assertEquals(clocks.learn("a 443", date(720_000), now), true); // by a minute, which is the tolerance
+  assertEquals(clocks.learn("a 443", date(660_000), now), true);
   assertEquals(clocks.offsetMs("b 443"), 0);
   assertEquals(clocks.learn("a 443", date(0), now), true);
   assertEquals(clocks.offsetMs("a 443"), 0);
@@ -334,6 +337,8 @@ Deno.test("UpstreamClocks keeps the clocks of 1,024 places, those that were used
   const clocks = new UpstreamClocks();
   for (let i = 0; i < 1_024; i++) clocks.learn(`${i} 443`, date, now);
   assertEquals(clocks.offsetMs("0 443"), 600_000); // and that was a use
+  const exact = new Date(now).toUTCString();
+  for (let i = 0; i < 1_024; i++) clocks.learn(`right ${i} 443`, exact, now); // what is right takes no room
   clocks.learn("one more 443", date, now);
   assertEquals(["0 443", "1 443", "2 443"].map((place) => clocks.offsetMs(place)), [600_000, 0, 600_000]);
 });
