@@ -422,3 +422,43 @@ Deno.test("forward() sends a request whose credential was refused once more with
   assertMatch(made.client.got.text, /^HTTP\/1\.1 401 X\r\n/);
   assertEquals(made.upstreams.length, 2);
 });
+
+Deno.test("forward() ends a dial when the client goes away meanwhile", async (t) => {
+  const rows = [["a request", ""], ["an upgrade", "Upgrade: websocket\r\nConnection: upgrade\r\n"]] as const;
+  for (const [name, more] of rows) {
+    await t.step(name, async () => {
+      await using made = setUp();
+      let dialled: AbortSignal | undefined;
+      made.engine.context.dialler.dial = (_, signal) => {
+        dialled = signal;
+        return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      };
+      await made.send(head("GET", more));
+      assertEquals(dialled?.aborted, false);
+      if (more !== "") { // what it sends next is for the upstream: nobody reads it yet
+        made.client.stream.abort();
+        await settle();
+        assertEquals(dialled?.aborted, false);
+        made.engine.policy.revoke(made.rule);
+        await settle();
+        assertEquals(dialled?.aborted, true);
+        return;
+      }
+      made.client.stream.abort();
+      await settle();
+      assertEquals(dialled?.aborted, true);
+      assertEquals(await made.lines(), [`allow client=one ${WHERE} reason=client-closed sent=0 received=0`]);
+    });
+  }
+});
+
+Deno.test("forward() does not look behind a body whose answer has begun: that end is the next request's to see", async () => {
+  await using made = setUp({}, { limits: { endWithRequestMs: 0 } });
+  await made.send(head("POST", "Content-Length: 4\r\n") + "ab");
+  await made.answer(0, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\no");
+  await made.send("cd");
+  await made.client.stream.closeWrite();
+  await settle();
+  await made.answer(0, "k!");
+  assertEquals([made.client.got.text.endsWith("ok!"), made.client.got.end], [true, "closed"]);
+});

@@ -84,3 +84,18 @@ Deno.test("BodyQueue lets nobody take more than lies together, and a view stays 
   assertEquals([...queue.first], [4, 4, 4]);
   assertEquals(next.at(0), 3);
 });
+
+Deno.test("BodyQueue keeps no memory for what was read: a thousand idle streams hold nothing", () => {
+  const queue = new BodyQueue();
+  queue.add(new Uint8Array(2_000), false);
+  queue.consume(1_999);
+  assertEquals(queue.first.buffer.byteLength > 0, true);
+  queue.consume(1); // whole to its end
+  assertEquals(queue.first.buffer.byteLength, 0);
+  queue.add(new Uint8Array(10), false);
+  queue.consume(10); // with room left behind it
+  assertEquals(queue.first.buffer.byteLength, 0);
+  queue.add(new Uint8Array(10), false);
+  queue.clear();
+  assertEquals(queue.first.buffer.byteLength, 0);
+});

@@ -94,8 +94,11 @@ Deno.test("frames are handed on in order, wherever the bytes are cut, and counte
   await made.send("DATA 1 abc", "PING", "DATA 3 ES");
   assertEquals(made.told(), "0/1/3 6/0/8 0/3/0 turn");
   assertEquals(made.loop.bytesIn, bytes.length + 12 + 17 + 9);
-  await made.sendBytes(parseFrameLine("PING").subarray(0, 16));
-  assertEquals([made.told(), made.loop.bytesIn], ["", bytes.length + 38]);
+  const ping = parseFrameLine("PING");
+  await made.sendBytes(Buffer.concat([parseFrameLine("DATA 5 abc"), ping.subarray(0, 16)]));
+  assertEquals([made.told(), made.loop.bytesIn], ["0/5/3 turn", bytes.length + 50]);
+  await made.sendBytes(Buffer.concat([ping.subarray(16), ping.subarray(0, 16)]));
+  assertEquals([made.told(), made.loop.bytesIn], ["6/0/8 turn", bytes.length + 67]);
   await made.far.closeWrite();
   await running;
   assertEquals(made.told(), "gone false");

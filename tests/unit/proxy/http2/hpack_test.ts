@@ -110,6 +110,7 @@ Deno.test("HpackDecoder refuses what is no header block", async (t) => {
     ["Huffman code: EOS", "0084ffffffff0161"],
     ["Huffman code: padding of zeros", "00811800"],
     ["Huffman code: padding of eight bits", "00821fff00"],
+    ["Huffman code: padding of eight bits behind a whole byte", "0082f8ff00"],
   ];
   for (const [name, hex] of rows) {
     await t.step(name, () => {

@@ -14,6 +14,7 @@ Deno.test("setParameter() puts the parameter first, in the place of all of its n
     ["/a?monkey=1&keys=2", "/a?key=K%26%23+&monkey=1&keys=2"],
     ["/a?x=/b?key=1", "/a?key=K%26%23+&x=/b?key=1"],
     ["/key=1", "/key=1?key=K%26%23+"],
+    ["?x=1", "?key=K%26%23+&x=1"],
   ];
   for (const [target, expected] of rows) {
     await t.step(target, () => {
@@ -30,6 +31,7 @@ Deno.test("fillSegment() fills the path and leaves the query alone", async (t) =
     ["/bot{}/send", "/botA:$&/send"],
     ["/bot%7b%7D/send?x={}", "/botA:$&/send?x={}"],
     ["/bot/send?x={}", "/bot/send?x={}"],
+    ["?x={}", "?x={}"],
   ];
   for (const [target, expected] of rows) {
     await t.step(target, () => assertEquals(fillSegment(target, "A:$&"), expected));
