@@ -417,6 +417,18 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "the key is gone from memory whatever is in its place",
   },
   {
+    file: "store/secrets.ts",
+    at: 'if (host === "*" || (host.startsWith("*.") && !host.slice(2).includes("."))) {',
+    about: "host.slice(2) ⇒ 3",
+    why: "behind *. no pattern has another dot",
+  },
+  {
+    file: "store/audit/lines.ts",
+    at: "for (let at = isWithin ? start - 1 : 0; at < end;) {",
+    about: "at < end ⇒ <=",
+    why: "a block of no bytes ends it as well",
+  },
+  {
     file: "store/view.ts",
     at: ".sort((a, b) => a.hostgroup < b.hostgroup ? -1 : 1);",
     about: "a.hostgroup < b.hostgroup ⇒ <=",

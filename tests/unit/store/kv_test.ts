@@ -387,3 +387,14 @@ Deno.test("Database.open() reads the layouts up to the second, and a new file is
     assertStringIncludes(error.message, "layout 3, this one reads 2");
   }
 });
+
+Deno.test("Database says how much one commit takes, and takes so much", async () => {
+  await using folder = await tempFolder();
+  using db = await Database.open(folder.state);
+  assertEquals(db.commitBounds, { rows: 1_000, chars: 524_288 });
+  await db.commit(Array.from({ length: 1_000 }, (_, i) => ({
+    key: ["secret", "n".repeat(60) + i],
+    value: { t: "x".repeat(516) }, // 524 characters as JSON
+  })));
+  assertEquals((await Array.fromAsync(db.rows(["secret"]))).length, 1_000);
+});

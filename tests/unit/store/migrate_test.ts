@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { writeCa } from "../../../store/cas.ts";
 import { writeClient } from "../../../store/clients.ts";
 import type { Mutation } from "../../../store/engine.ts";
 import { migrate } from "../../../store/migrate.ts";
@@ -50,6 +51,11 @@ async function secret(fill = 1): Promise<Mutation> {
   return await writeSecret((await keysOf(fill)).sealing, { record, value: "v" });
 }
 
+async function ca(hostgroup: string): Promise<Mutation> {
+  const record = { hostgroup, version: "1", certPem: "cert", importedAt: 0 };
+  return await writeCa(keys.sealing, { record, keyPem: "key" });
+}
+
 /** A seal key file of the first key. */
 async function withKey(work: (file: string) => Promise<void>): Promise<void> {
   await using folder = await tempFolder();
@@ -63,8 +69,9 @@ Deno.test("migrate() copies every kind of row, and has the target complete when 
     const [from, to] = [new SealedMemory(PROOF), new SealedMemory()];
     const rules = [ruleOf(0), ruleOf(1, NOW - 5), ruleOf(2, NOW + 7)];
     await from.commit([client("one"), client("two"), ...rules, await secret(), writeSuspension(3)]);
+    await from.commit([await ca("g"), await ca("h"), await ca("i"), await ca("j")]);
     await from.commit([{ key: ["used", "a"], value: { period: 1 } }]); // each host's own
-    assertEquals(await migrate({ from, to }, file, NOW), { clients: 2, rules: 3, secrets: 1, cas: 0 });
+    assertEquals(await migrate({ from, to }, file, NOW), { clients: 2, rules: 3, secrets: 1, cas: 4 });
     assertEquals(to.keys, from.keys.filter((key) => !key.startsWith("used")));
     assertEquals([to.sealCheck, to.sealKeyId], [PROOF, keys.id] as unknown[]);
     const ends = to.commits.flat().filter(({ key }) => key[0] === "rule").map(({ expireInMs }) => expireInMs);

@@ -359,6 +359,23 @@ Deno.test("AuditStore turns over at 32 MiB, that of the unauthenticated at 8, an
   assertEquals(names, [...old(beside), ...old(place.path)]);
 });
 
+Deno.test("AuditStore turns over before a line that would be a byte too much, when nothing else is said", async () => {
+  await using place = await Place.make();
+  const nobody = record(10_001, { client: undefined, verdict: "deny", reason: "auth-missing" });
+  const rows = [
+    [place.path, record(10_000), 32 * 1_048_576],
+    [join(place.dir, "audit-unauthenticated.jsonl"), nobody, 8 * 1_048_576],
+  ] as const;
+  for (const [path, each, size] of rows) {
+    await Deno.writeTextFile(path, "");
+    await Deno.truncate(path, size - formatStored(each, "json").length);
+    const store = await place.open();
+    await store.write([each]);
+    assertEquals((await Deno.stat(`${path}.1`)).size, size - formatStored(each, "json").length);
+    place.close();
+  }
+});
+
 Deno.test("AuditStore lets go of its files when it is closed", async () => {
   await using place = await Place.make();
   const store = await place.open();

@@ -50,3 +50,11 @@ Deno.test("renewCa() makes a certificate at the store's time, for the version th
   ]);
   assertNotEquals(record?.version, ifVersion);
 });
+
+Deno.test("putCa() takes the CAs of a hundred host groups, and another in the place of one of them", async () => {
+  await using writer = await makeWriter();
+  for (let n = 0; n < 100; n++) await putCa(writer, ca({ hostgroup: `g${n}` }));
+  await assertCode(putCa(writer, ca({ hostgroup: "more" })), "limit.reached");
+  await putCa(writer, ca({ hostgroup: "g7", certPem: "other" }));
+  assertEquals([writer.view.cas().length, writer.view.ca("g7")?.record.certPem], [100, "other"]);
+});
