@@ -501,6 +501,30 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "it is only compared with what it was before",
   },
   {
+    file: "store/fleet/fleet.ts",
+    at: "if (!this.#isClosed) await this.#uplink.rest(POLL_MS);",
+    about: "!this.#isClosed ⇒ true",
+    why: "who stops wakes the uplink, which then does not rest",
+  },
+  {
+    file: "store/fleet/fleet.ts",
+    at: "const SPREAD_LOOK_MS = [2, 5, 10, 20, 40, 80, 100];",
+    about: "100 ⇒ ...[]",
+    why: "behind the list each pause is of 100 ms as well",
+  },
+  {
+    file: "store/fleet/host_figures.ts",
+    at: 'return typeof value === "number" && value > 0 ? Math.min(Math.floor(value), MAX_FIGURE) : 0;',
+    about: "value > 0 ⇒ >=",
+    why: "of nothing it is nothing either way",
+  },
+  {
+    file: "store/postgres/reseal.ts",
+    at: "encodeBatch([{ key: [SEAL_KIND], value: { keyId } }], 0),",
+    about: "encodeBatch([{ key: [SEAL_KIND], value: { keyId } }], 0) ⇒ 1",
+    why: "the row has no end that would be shifted",
+  },
+  {
     file: "proxy/server.ts",
     at: "this.#isClosed = true;",
     about: "this.#isClosed = true ⇒ false",

@@ -9,6 +9,12 @@ function keysOf(byte: number) {
   return deriveKeys(new Uint8Array(32).fill(byte));
 }
 
+Deno.test("hosts of different versions show each other the same token and proof", async () => {
+  const keys = await keysOf(1);
+  assertEquals(logToken(keys, HOST), "spf_Qg6gUw8avqTO-XmeJMeERzxf1ekVe8m2wLUvmY8j3ro");
+  assertEquals(proveWay(keys, HOST, WAY), "OEmvSYPb8of4Q-N6x3cdvMNNjW68JF0s16EW-_cuZbY");
+});
+
 Deno.test("logToken() differs by seal key, fleet and host", async () => {
   const [one, two] = [await keysOf(1), await keysOf(2)];
   const token = logToken(one, HOST);
