@@ -10,8 +10,8 @@
  *
  * @module
  */
-import { setImmediate } from "node:timers";
 import { messageOf } from "./errors.ts";
+import { inLaterTurn } from "./later_turn.ts";
 
 /** What the loop needs of a listener. */
 export interface AcceptSource<Conn> {
@@ -120,7 +120,7 @@ class AcceptLoop<Conn extends { close(): void }> {
         const conn = await this.#listener.accept();
         this.#strange = 0;
         this.#serve(conn);
-        if (inTurn % MOST_IN_TURN === 0) await nextTurn();
+        if (inTurn % MOST_IN_TURN === 0) await new Promise<void>(inLaterTurn);
       } catch (error) {
         if (this.#isStopping) return;
         if (!await this.#goesOn(error)) break;
@@ -174,10 +174,6 @@ class AcceptLoop<Conn extends { close(): void }> {
     });
     clearTimeout(timer);
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** At most one line of a kind a minute; the next one says how many there were. */

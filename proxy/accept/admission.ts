@@ -9,7 +9,7 @@ import { ASK_LIMITS, type Limits } from "../../core/limits.ts";
 import type { KeptBytes } from "../message/sent_body.ts";
 import { CONNECTIONS, type Counts, LocalCounts, TUNNELS } from "../records/counts.ts";
 import { Budget } from "../http2/budget.ts";
-import { Turns } from "../http2/turns.ts";
+import { Turns } from "../../core/turns.ts";
 import { TokenGuesses } from "../who/token_guesses.ts";
 
 const UNAUTHENTICATED = "unauthenticated";

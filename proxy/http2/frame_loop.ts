@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { setImmediate } from "node:timers";
+import { inLaterTurn } from "../../core/later_turn.ts";
 import type { Deadline } from "../../core/deadlines.ts";
 import { H2 } from "./error.ts";
 import { Fault } from "./fault.ts";
@@ -64,7 +64,7 @@ export class FrameLoop {
     await Promise.resolve(); // whoever made the connection has it before its first request
     for (;;) {
       if (!this.#readFrames()) {
-        await new Promise<void>((resolve) => setImmediate(resolve));
+        await new Promise<void>(inLaterTurn);
         this.#framesInTurn = 0;
         continue;
       }

@@ -12,7 +12,7 @@ import type { ByteReader, ByteStream } from "../streams/byte_reader.ts";
 import type { KeptBytes } from "../message/sent_body.ts";
 import type { Budget } from "./budget.ts";
 import type { Http2Error } from "./error.ts";
-import type { Turns } from "./turns.ts";
+import type { Turns } from "../../core/turns.ts";
 
 /**
  * One field of a head or a trailer section. What is received was checked: the name is a lower-case token (so `name` and

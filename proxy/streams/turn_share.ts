@@ -3,11 +3,11 @@
  * loop around it goes on without giving anybody else a turn: one download from a quick server to a quick client took up to 36
  * reads and 9 MiB in a turn (measured), and a request beside it needs several turns.
  *
- * Not here: HTTP/2, whose connections share turns by themselves (`http2/frame_loop.ts`, `http2/turns.ts`).
+ * Not here: HTTP/2, whose connections share turns by themselves (`http2/frame_loop.ts`, each client's `Turns`).
  *
  * @module
  */
-import { setImmediate } from "node:timers";
+import { Turns } from "../../core/turns.ts";
 
 /** A millisecond's work or less: the copies of it through TLS. Larger, and others wait; smaller, and turns cost more than bytes. */
 const MOST_BYTES = 524_288;
@@ -19,11 +19,7 @@ export const PIPELINED_REQUEST_BYTES = MOST_BYTES / 8;
 /** Smaller pieces cost no time to speak of, and most requests have no larger ones. */
 const LEAST_PIECE_BYTES = 8_192;
 
-/** Of this thread's turn. */
-let left = MOST_BYTES;
-let isArmed = false;
-/** The oldest first. */
-const waiting: { readonly bytes: number; readonly enter: () => void }[] = [];
+const turns = new Turns(MOST_BYTES);
 
 /**
  * Asks for the next piece's turn.
@@ -32,29 +28,5 @@ const waiting: { readonly bytes: number; readonly enter: () => void }[] = [];
  * @returns what to wait for; undefined when there is room in this turn
  */
 export function turnAfter(bytes: number): Promise<void> | undefined {
-  if (bytes < LEAST_PIECE_BYTES) return undefined;
-  arm();
-  if (left > 0 && waiting.length === 0) {
-    left -= bytes;
-    return undefined;
-  }
-  return new Promise((enter) => waiting.push({ bytes, enter }));
-}
-
-function arm(): void {
-  if (isArmed) return;
-  isArmed = true;
-  setImmediate(begin);
-}
-
-function begin(): void {
-  isArmed = false;
-  left = MOST_BYTES;
-  if (waiting.length > 0) arm();
-  while (left > 0) {
-    const next = waiting.shift();
-    if (!next) return;
-    left -= next.bytes;
-    next.enter();
-  }
+  return bytes < LEAST_PIECE_BYTES ? undefined : turns.after(bytes);
 }

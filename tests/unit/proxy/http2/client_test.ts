@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Limits } from "../../../../core/limits.ts";
 import { startHttp2Client } from "../../../../proxy/http2/client.ts";
 import { H2, Http2Error } from "../../../../proxy/http2/error.ts";
-import { Turns } from "../../../../proxy/http2/turns.ts";
+import { Turns } from "../../../../core/turns.ts";
 import type { Http2ClientStream } from "../../../../proxy/http2/types.ts";
 import { FarEnd } from "../../../support/http2_pipe.ts";
 import { settle } from "../../../wire/pipe.ts";

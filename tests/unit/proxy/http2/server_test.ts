@@ -4,7 +4,7 @@ import { startHttp2Server } from "../../../../proxy/http2/server.ts";
 import { H2 } from "../../../../proxy/http2/error.ts";
 import type { Http2ServerOptions, Http2ServerStream } from "../../../../proxy/http2/types.ts";
 import type { Limits } from "../../../../core/limits.ts";
-import { Turns } from "../../../../proxy/http2/turns.ts";
+import { Turns } from "../../../../core/turns.ts";
 import { FarEnd, LINGER_MS } from "../../../support/http2_pipe.ts";
 import { settle } from "../../../wire/pipe.ts";
 

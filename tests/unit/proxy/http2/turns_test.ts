@@ -5,7 +5,7 @@ import { Deadlines } from "../../../../core/deadlines.ts";
 import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
 import { Http2Error } from "../../../../proxy/http2/error.ts";
 import { startHttp2Server } from "../../../../proxy/http2/server.ts";
-import { Turns } from "../../../../proxy/http2/turns.ts";
+import { Turns } from "../../../../core/turns.ts";
 import type { Http2ServerStream } from "../../../../proxy/http2/types.ts";
 import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
 import {

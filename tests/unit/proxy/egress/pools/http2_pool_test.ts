@@ -7,7 +7,7 @@ import { Http2Pool } from "../../../../../proxy/egress/pools/http2_pool.ts";
 import type { PoolKey } from "../../../../../proxy/egress/pools/pool.ts";
 import { Grants } from "../../../../../proxy/grants.ts";
 import { startHttp2Server } from "../../../../../proxy/http2/server.ts";
-import { Turns } from "../../../../../proxy/http2/turns.ts";
+import { Turns } from "../../../../../core/turns.ts";
 import type { Http2ServerConnection } from "../../../../../proxy/http2/types.ts";
 import { IDLE_UPSTREAMS, LocalCounts } from "../../../../../proxy/records/counts.ts";
 import { ByteReader } from "../../../../../proxy/streams/byte_reader.ts";
