@@ -15,18 +15,9 @@ import {
   parse,
   type SelectionSetNode,
 } from "graphql";
-import {
-  type BodyRead,
-  hasLookalike,
-  isObject,
-  isUnreadable,
-  type JsonObject,
-  parseJson,
-  textOf,
-  type Unreadable,
-  unreadable,
-} from "./body_text.ts";
+import { type BodyRead, isUnreadable, textOf, type Unreadable, unreadable } from "./body_text.ts";
 import type { GraphqlOperation } from "./graphql_words.ts";
+import { hasLookalike, isObject, type JsonObject, parseJson } from "./json.ts";
 import { mediaTypeOf } from "./media_type.ts";
 import { pairsOf, ParameterNames } from "./query.ts";
 
@@ -61,7 +52,7 @@ export function readGraphql(
   if (isUnreadable(text)) return text;
   if (type === "application/graphql") return readRequest({ query: text });
   if (type !== "application/json") return unreadable("its Content-Type is not application/json");
-  const json = parseJson(text);
+  const json = parseJson(text, ["extensions", "persistedQuery"]);
   if (isUnreadable(json)) return json;
   const requests = Array.isArray(json.value) ? json.value : [json.value];
   if (requests.length === 0 || requests.length > MAX_BATCH) {
@@ -89,7 +80,7 @@ function readUrl(query: string | undefined): readonly GraphqlOperation[] | Unrea
     if (!isMember) continue;
     const text = textOf(Uint8Array.from(value, (char) => char.charCodeAt(0)));
     if (isUnreadable(text)) return text;
-    const json = name === "extensions" ? parseJson(text) : { value: text };
+    const json = name === "extensions" ? parseJson(text, ["persistedQuery"]) : { value: text };
     if (isUnreadable(json)) return json;
     members[name] = json.value;
   }

@@ -4,15 +4,8 @@
  *
  * @module
  */
-import {
-  hasLookalike,
-  isObject,
-  isUnreadable,
-  parseJson,
-  textOf,
-  type Unreadable,
-  unreadable,
-} from "./body_text.ts";
+import { isUnreadable, textOf, type Unreadable, unreadable } from "./body_text.ts";
+import { hasLookalike, isObject, parseJson } from "./json.ts";
 
 /** The operations that exist. */
 export type LfsOperation = "download" | "upload";

@@ -9,16 +9,8 @@
  */
 import { ProxyError } from "../../core/errors.ts";
 import { quoteText } from "../../core/escape.ts";
-import {
-  type BodyRead,
-  hasLookalike,
-  isObject,
-  isUnreadable,
-  parseJson,
-  textOf,
-  type Unreadable,
-  unreadable,
-} from "./body_text.ts";
+import { type BodyRead, isUnreadable, textOf, type Unreadable, unreadable } from "./body_text.ts";
+import { hasLookalike, isObject, parseJson } from "./json.ts";
 import { mediaTypeOf } from "./media_type.ts";
 import { decodeName, encodeName } from "./name_text.ts";
 
@@ -69,7 +61,7 @@ export function readMcp({ method, types, bytes }: BodyRead): readonly McpMessage
     return unreadable("its Content-Type is not application/json");
   }
   const text = textOf(bytes);
-  const json = isUnreadable(text) ? text : parseJson(text);
+  const json = isUnreadable(text) ? text : parseJson(text, ["params"]);
   if (isUnreadable(json)) return json;
   const messages: readonly unknown[] = Array.isArray(json.value) ? json.value : [json.value];
   if (messages.length === 0 || messages.length > MAX_BATCH) {

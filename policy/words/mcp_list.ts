@@ -6,8 +6,9 @@
  *
  * @module
  */
-import { isObject, isUnreadable, type JsonObject, parseJson, type Unreadable } from "./body_text.ts";
+import { isUnreadable, type Unreadable } from "./body_text.ts";
 import type { Content } from "./conditions.ts";
+import { isObject, type JsonObject, parseJson } from "./json.ts";
 import { coversMcp } from "./mcp.ts";
 
 /** What a rule says about it. */

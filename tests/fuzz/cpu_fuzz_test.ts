@@ -15,12 +15,13 @@ import { awsErrorCode } from "../../secrets/aws/fault.ts";
 import { readSignature } from "../../secrets/aws/client_signature.ts";
 import { namesOtherMethod } from "../../proxy/message/method_parameter.ts";
 import { UsageReader } from "../../policy/tokens/usage_reader.ts";
-import { parseJson } from "../../policy/words/body_text.ts";
+
 import { readGit } from "../../policy/words/git.ts";
 import { readGraphql } from "../../policy/words/graphql.ts";
 import { parseGraphql } from "../../policy/words/graphql_words.ts";
 import { callOf } from "../../policy/words/grpc.ts";
 import { readLfs } from "../../policy/words/lfs.ts";
+import { parseJson } from "../../policy/words/json.ts";
 import { parseMcp, readMcp } from "../../policy/words/mcp.ts";
 import { narrowEvents, narrowJson } from "../../policy/words/mcp_list.ts";
 import { coversQuery, touchesQuery } from "../../policy/words/query.ts";
