@@ -1,4 +1,5 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
 import { deriveKeys, seal, unseal } from "../../../store/seal.ts";
 
 const PLAIN = new TextEncoder().encode("sk-planted");
@@ -68,4 +69,24 @@ Deno.test("unseal() opens what was sealed of nothing", async () => {
     [29, new Uint8Array()] as unknown[],
   );
   assertEquals(await unseal(sealing, ["a"], envelope.slice(0, -1)), undefined);
+});
+
+Deno.test("keys and envelopes are those of every version: a state outlives an update of the program", async () => {
+  const keys = await deriveKeys(sealKey(7));
+  assertEquals(
+    [keys.id, Buffer.from(keys.token).toString("hex"), Buffer.from(keys.peers).toString("hex")],
+    [
+      "f55b0235041e27cc",
+      "2e315022a01fef2f4e377e53a6e1f88ed8e766876d7bc2c7ff8f5a44b79487df",
+      "a6067eaf947d72a02a767e4424b5fbf4a396efc5d774385e1022957a5758bcc3",
+    ],
+  );
+  const sealed = "0140b6c292e8d99c2ad95b955b0d87cf08a522284342fe5f8983f7bb1517ead8833dabb3839644";
+  const envelope = Uint8Array.from(Buffer.from(sealed, "hex"));
+  assertEquals(await unseal(keys.sealing, ["secret", "a"], envelope), PLAIN);
+  assertEquals(
+    await unseal(keys.sealing, ["secret", "a"], Uint8Array.of(2, ...envelope.slice(1))),
+    undefined,
+  );
+  assertEquals((await seal(keys.sealing, [], PLAIN))[0], 1);
 });
