@@ -285,3 +285,47 @@ Deno.test("isSuspended() is true for a client that is suspended by itself, or wi
   view.suspendAll(undefined);
   assertEquals(who(), [true, false, false]);
 });
+
+Deno.test("PolicyView.snapshot() makes an empty view the same, and holds no value and no key", () => {
+  const view = viewOf(2, 1);
+  const record = {
+    name: "key",
+    host: "a.test",
+    type: "bearer",
+    version: "1",
+    cleartext: false,
+    createdAt: 0,
+  };
+  view.setSecret({ record, value: "planted" });
+  view.setCa({ record: { hostgroup: "g", version: "1", certPem: "c", importedAt: 0 }, keyPem: "planted" });
+  view.switchMode({ mode: "audit", untilMs: 10 });
+  view.switchMode({ client: "c0", mode: "strict" });
+  view.suspendAll(7);
+  view.holdUntil(2_000);
+  const steps = view.snapshot(9);
+  assertEquals(steps.map(({ kind }) => kind), [
+    ...["client", "rule", "client", "rule", "secret", "ca"],
+    ...["mode", "mode", "all-suspended", "held"],
+  ]);
+  assertEquals(JSON.stringify(steps).includes("planted"), false);
+  const copy = new PolicyView();
+  for (const each of steps) copy.apply(each);
+  assertEquals(copy.snapshot(9), steps);
+  assertEquals(copy.suspensions(), [{ since: 7 }]);
+  assertEquals([copy.modeOf("c0", 9), copy.modeOf("c1", 9), copy.modeOf("c1", 10)], [
+    "strict",
+    "audit",
+    undefined,
+  ]);
+  assertEquals([copy.secret("key")?.value, copy.ca("g")?.keyPem], ["", ""]);
+});
+
+Deno.test("rulesFor() remembers its answers for 64 hosts of a client, however many it asks for", () => {
+  const view = viewOf(1, 1, Infinity);
+  const ask = (host: number) => view.rulesFor({ name: "c0", version: "v0" }, `h${host}.test`, () => 0);
+  const first = ask(0);
+  for (let host = 1; host < 64; host++) ask(host);
+  assertEquals(ask(0) === first, true);
+  ask(64);
+  assertEquals([ask(0) === first, ask(0)], [false, first]);
+});
