@@ -429,6 +429,36 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "a block of no bytes ends it as well",
   },
   {
+    file: "store/state.ts",
+    at: "let latest = 0;",
+    about: "latest = 0 ⇒ 1",
+    why: "no clock stands before the first millisecond of 1970",
+  },
+  {
+    file: "store/migrate.ts",
+    at: "const [clients = 0, rules = 0, secrets = 0, cas = 0] = counts;",
+    about: "clients = 0 ⇒ 1",
+    why: "there is a count of each prefix; only the compiler does not know",
+  },
+  {
+    file: "store/migrate.ts",
+    at: "const [clients = 0, rules = 0, secrets = 0, cas = 0] = counts;",
+    about: "rules = 0 ⇒ 1",
+    why: "there is a count of each prefix; only the compiler does not know",
+  },
+  {
+    file: "store/migrate.ts",
+    at: "const [clients = 0, rules = 0, secrets = 0, cas = 0] = counts;",
+    about: "secrets = 0 ⇒ 1",
+    why: "there is a count of each prefix; only the compiler does not know",
+  },
+  {
+    file: "store/migrate.ts",
+    at: "const [clients = 0, rules = 0, secrets = 0, cas = 0] = counts;",
+    about: "cas = 0 ⇒ 1",
+    why: "there is a count of each prefix; only the compiler does not know",
+  },
+  {
     file: "store/view.ts",
     at: ".sort((a, b) => a.hostgroup < b.hostgroup ? -1 : 1);",
     about: "a.hostgroup < b.hostgroup ⇒ <=",

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
 import { caBinding, readCa } from "../../../store/cas.ts";
 import type { Row } from "../../../store/engine.ts";
 import { checkSealedRow, resealRow, SEALED_PREFIXES, sealedRows } from "../../../store/sealed_rows.ts";
@@ -59,4 +60,14 @@ Deno.test("makeProof() opens with its key alone, and carries the key of tokens w
   assertEquals((await openProof(keys, plain))?.token, keys.token);
   assertEquals((await openProof(keys, carrying))?.token, token);
   assertEquals([await openProof(next, plain), await openProof(next, carrying)], [undefined, undefined]);
+});
+
+Deno.test("openProof() opens the proofs of every version: a state outlives an update of the program", async () => {
+  const proofOf = (hex: string) => Uint8Array.from(Buffer.from(hex, "hex"));
+  const plain = "010e2f384637cf3b60d922a07e46bc8d9e4bb6fe45bcd1d9b3179d8bae0696b3ecc66f65d603fad98d";
+  const carrying =
+    "0153f67ef875d0f578c013ca4910c43b0a6fae748a15c6663c62a5089711e32bf12bb86ea3c8aeac76dabda71a51b3ab4b" +
+    "15592dc1d39d7e230c4b0a3c7ab0bfc1f6387a715e063913";
+  assertEquals((await openProof(keys, proofOf(plain)))?.token, keys.token);
+  assertEquals((await openProof(keys, proofOf(carrying)))?.token, next.token);
 });
