@@ -798,6 +798,36 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "equals < 0 ⇒ 1",
     why: "a part that begins with = has an empty name, as no parameter of a secret has",
   },
+  {
+    file: "proxy/streams/byte_reader.ts",
+    at: "#end = 0;",
+    about: "#end = 0; ⇒ 1",
+    why: "it is set when the buffer is",
+  },
+  {
+    file: "proxy/streams/byte_reader.ts",
+    at: "return false;",
+    about: "return false; ⇒ true",
+    why: "nobody waits for it",
+  },
+  {
+    file: "proxy/server.ts",
+    at: "const LAST_WORDS_MS = 500;",
+    about: "LAST_WORDS_MS = 500 ⇒ 501",
+    why: "how long words may take to leave is no promise to the millisecond",
+  },
+  {
+    file: "proxy/server.ts",
+    at: "const BACKLOG = 4_096;",
+    about: "BACKLOG = 4_096 ⇒ 4097",
+    why: "the system bounds it by itself",
+  },
+  {
+    file: "proxy/streams/byte_reader.ts",
+    at: "this.#start = this.#end = 0;",
+    about: "this.#end = 0 ⇒ 1",
+    why: "nothing is here, and the next read begins at the front of its buffer",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

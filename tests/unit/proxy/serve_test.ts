@@ -245,6 +245,20 @@ Deno.test("serveRequest() asks a person first where the rule does, and forwards 
   assertEquals([engine.dials.length, answers[0]?.status], [1, 502]);
 });
 
+Deno.test("serveRequest() answers and logs what a person denied", async () => {
+  await using engine = new Engine();
+  engine.policy.allow("one", { host: "up.test", ask: true });
+  const asks = new AskBook();
+  const { exchange, answers } = makeExchange({ ...engine.context, asks }, { lines: ["Host: up.test"] });
+  const served = serveRequest(exchange);
+  await settle();
+  asks.settle(asks.list()[0]?.id ?? "", "denied");
+  await served;
+  await engine.context.audit.flush();
+  assertEquals([engine.dials.length, answers.map(({ status }) => status)], [0, [403]]);
+  assertEquals([engine.lines.length, engine.lines[0]?.endsWith(" mode=strict reason=ask-denied")], [1, true]);
+});
+
 Deno.test("serveRequest() counts what it forwards against the client's budget", async () => {
   const refused = await serve({ rule: { budget: ["requests=1/d"] } }, ({ context, policy }) => {
     policy.setBudget("one", ["requests=1/d"]);
