@@ -828,6 +828,36 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "this.#end = 0 ⇒ 1",
     why: "nothing is here, and the next read begins at the front of its buffer",
   },
+  {
+    file: "proxy/forward/forward.ts",
+    at: "if (this.#relay.status > 0) this.#exchange.request.cut(failure);",
+    about: "this.#relay.status > 0 ⇒ 1",
+    why: "a status has three digits",
+  },
+  {
+    file: "proxy/forward/forward.ts",
+    at: 'if (this.#relay.status > 0 || this.#isMisplaced || refusal.reason === "client-closed") {',
+    about: "this.#relay.status > 0 ⇒ 1",
+    why: "a status has three digits",
+  },
+  {
+    file: "proxy/forward/forward.ts",
+    at: "if (this.#relay.status > 0) return false;",
+    about: "this.#relay.status > 0 ⇒ 1",
+    why: "a status has three digits",
+  },
+  {
+    file: "proxy/forward/forward.ts",
+    at: "if (status > 0) record.status = status;",
+    about: "status > 0 ⇒ 1",
+    why: "a status has three digits",
+  },
+  {
+    file: "proxy/http2/connection.ts",
+    at: "const isFast = ms < ROUND_TRIPS * this.#roundTripMs;",
+    about: "ms < ROUND_TRIPS * this.#roundTripMs ⇒ <=",
+    why: "nothing is measured to be just as long",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

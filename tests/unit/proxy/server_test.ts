@@ -4,6 +4,7 @@ import { ProxyError } from "../../../core/errors.ts";
 import { startLog } from "../../../core/log.ts";
 import { descriptorLimit } from "../../../core/native.ts";
 import { fewConnections, openListener } from "../../../proxy/server.ts";
+import { startEchoUpstream, startRawUpstream } from "../../support/echo_upstream.ts";
 import { basic, dialRaw, type RawPeer } from "../../support/raw_peer.ts";
 import { soon, waitUntil } from "../../support/sockets.ts";
 import { startTestProxy, TOKEN } from "../../support/start_proxy.ts";
@@ -24,6 +25,15 @@ async function ask(peer: RawPeer, token = TOKEN): Promise<number> {
 function freePort(): number {
   using listener = openListener({ hostname: "127.0.0.1", port: 0 });
   return (listener.addr as Deno.NetAddr).port;
+}
+
+/** How many sockets listen on a port of IPv4: Linux alone says so. */
+async function listenersAt(port: number): Promise<number> {
+  const place = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const sockets = (await Deno.readTextFile("/proc/net/tcp")).split("\n").map((line) =>
+    line.trim().split(/ +/)
+  );
+  return sockets.filter(([, local, , state]) => local?.endsWith(place) && state === "0A").length;
 }
 
 function listenError(hostname: string, port: number): ProxyError {
@@ -80,6 +90,7 @@ Deno.test("listenAnew() opens the listeners once more, and none after a stop", a
   await using proxy = await startTestProxy({ listen: [{ hostname: "127.0.0.1", port, isShared: true }] });
   proxy.server.listenAnew();
   assertEquals(proxy.server.addresses.map((addr) => addr.port), [port]);
+  if (Deno.build.os === "linux") assertEquals(await listenersAt(port), 2);
   // The system deals connections out among both.
   for (let at = 0; at < 8; at++) {
     using peer = await dialRaw(port);
@@ -89,6 +100,27 @@ Deno.test("listenAnew() opens the listeners once more, and none after a stop", a
   proxy.server.listenAnew();
   await proxy.server[Symbol.asyncDispose]();
   assertEquals(await dialRaw(port).then(() => "accepted", () => "refused"), "refused");
+});
+
+Deno.test("retireUpstreams() lets no request use a connection that was there before", async () => {
+  await using upstream = await startEchoUpstream({ names: [] });
+  await using proxy = await startTestProxy();
+  const { port } = upstream;
+  proxy.policy.allow("one", { host: "up.test", ports: [port] });
+  using peer = await dialRaw(proxy.httpPort);
+  const get = async () => {
+    await peer.send(
+      `GET http://up.test:${port}/ HTTP/1.1\r\nHost: up.test:${port}\r\nProxy-Authorization: ${
+        basic(TOKEN)
+      }\r\n\r\n`,
+    );
+    assertEquals((await soon("an answer", peer.readResponse())).status, 200);
+    await waitUntil("its connection is kept", () => proxy.server.counters().idleUpstreams === 1);
+    return upstream.connections;
+  };
+  assertEquals([await get(), await get()], [1, 1]);
+  proxy.server.retireUpstreams();
+  assertEquals([await get(), await get()], [2, 2]);
 });
 
 Deno.test("counters() tells what is open and what may be", async () => {
@@ -184,6 +216,24 @@ Deno.test("a client that goes takes its idle connections along, those of the cli
   assertEquals(await ask(changed, OTHER), 403);
   proxy.policy.removeClient("two");
   assertEquals(await soon("the end", changed.readAll()), "");
+});
+
+Deno.test("a client that goes has its request under way answered with why, and its connection closed behind that", async () => {
+  await using upstream = await startRawUpstream(async (peer) => void await peer.readAll(), { names: [] });
+  await using proxy = await startTestProxy({ limits: { keepAliveTimeoutMs: NEVER_MS } });
+  const host = `up.test:${upstream.port}`;
+  proxy.policy.allow("one", { host: "up.test", ports: [upstream.port] });
+  using peer = await dialRaw(proxy.httpPort);
+  await peer.send(
+    `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${basic(TOKEN)}\r\n\r\n`,
+  );
+  await waitUntil("it is under way", () => upstream.connections === 1);
+  proxy.policy.removeClient("one");
+  const answer = await soon("an answer", peer.readResponse());
+  assertEquals(answer.status, 403);
+  assertStringIncludes(answer.head, "revoked");
+  assertStringIncludes(answer.head, "Connection: close");
+  assertEquals(await soon("the end", peer.readAll()), "");
 });
 
 Deno.test("a stop closes idle connections at once, and asked for again does nothing more", async () => {

@@ -462,3 +462,108 @@ Deno.test("forward() does not look behind a body whose answer has begun: that en
   await made.answer(0, "k!");
   assertEquals([made.client.got.text.endsWith("ok!"), made.client.got.end], [true, "closed"]);
 });
+
+Deno.test("forward() counts the tokens that a whole answer says, and estimates those of one that was cut", async (t) => {
+  const said = JSON.stringify({ usage: { input_tokens: 30, output_tokens: 5 } });
+  const answer = (length: number) =>
+    `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n${said}`;
+  const ask = head("POST", "Content-Length: 8\r\n") + "12345678";
+  await t.step("whole", async () => {
+    await using made = setUp({ budget: ["tokens=1K/h"] });
+    await made.send(ask);
+    await made.answer(0, answer(said.length));
+    assertEquals(made.records[0]?.tokens, { input: 30, output: 5, isEstimated: false });
+  });
+  await t.step("cut", async () => {
+    await using made = setUp({ budget: ["tokens=1K/h"] });
+    await made.send(ask);
+    await made.answer(0, answer(400));
+    made.upstreams[0]?.stream.close();
+    await settle();
+    const output = Math.ceil(said.length / 4);
+    assertEquals(made.records[0]?.tokens, { input: 30, output, isEstimated: true });
+  });
+  await t.step("refused", async () => {
+    await using made = setUp({ budget: ["tokens=1K/h"] });
+    await made.send(ask);
+    await made.answer(0, "HTTP/1.1 400 No\r\nContent-Length: 2\r\n\r\nno");
+    assertEquals([made.records[0]?.status, made.records[0]?.tokens], [400, undefined]);
+  });
+  await t.step("refused, and cut", async () => {
+    await using made = setUp({ budget: ["tokens=1K/h"] });
+    await made.send(ask);
+    await made.answer(0, "HTTP/1.1 400 No\r\nContent-Length: 9\r\n\r\nno");
+    made.client.stream.abort();
+    made.upstreams[0]?.stream.close();
+    await settle();
+    assertEquals(made.records[0]?.tokens, { input: 2, output: 1, isEstimated: true });
+  });
+});
+
+Deno.test("forward() cuts a client that takes nothing of its answer once its rule goes", async () => {
+  let upstream: PipeEnd | undefined;
+  await using engine = new Engine({ onDial: (stream) => void (upstream = stream) });
+  const rule = engine.policy.allow("one", { host: "up.test" });
+  const client = engine.connect(TUNNEL);
+  await client.write(Buffer.from(head("GET")));
+  await settle();
+  await upstream?.write(Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n"));
+  for (let i = 0; i < 4; i++) void upstream?.write(new Uint8Array(1_000_000)).catch(() => {});
+  await settle();
+  engine.policy.revoke(rule);
+  await settle();
+  await engine.context.audit.flush();
+  assertMatch(engine.lines.join("\n"), / status=200 reason=revoked sent=0 received=\d+ /);
+  client.close();
+});
+
+Deno.test("forward() says that a secret left without TLS, and only then", async (t) => {
+  const rows = [
+    ["with a secret", "http", "key", true],
+    ["without one", "http", undefined, undefined],
+    ["over TLS", "https", "key", undefined],
+  ] as const;
+  for (const [name, scheme, secret, expected] of rows) {
+    await t.step(name, async () => {
+      const records: AuditRecord[] = [];
+      await using engine = new Engine({
+        onDial: (stream) => void stream.write(Buffer.from(OK)),
+      });
+      const write = engine.context.audit.write.bind(engine.context.audit);
+      engine.context.audit.write = (record) => (records.push(record), write(record));
+      const headers = [["Authorization", "Bearer REAL"]] as const;
+      engine.policy.setCredential({ secret: "key", host: "up.test", headers, cleartext: true });
+      engine.policy.allow("one", { host: "up.test", ports: [80, 443], ...(secret ? { secret } : {}) });
+      const client = engine.connect({ scheme, host: "up.test", port: scheme === "http" ? 80 : 443 });
+      await client.write(Buffer.from(head("GET")));
+      await settle();
+      assertEquals([records[0]?.status, records[0]?.secret, records[0]?.cleartext], [200, secret, expected]);
+      client.close();
+    });
+  }
+});
+
+Deno.test("forward() waits for a credential that is still fetched", async () => {
+  await using made = setUp({ secret: "key" });
+  const { policy } = made.engine;
+  const { promise, resolve } = Promise.withResolvers<ReturnType<typeof policy.credential>>();
+  const stored = policy.credential("key");
+  policy.credential = () => promise as never;
+  await made.send(head("GET"));
+  assertEquals(made.upstreams.length, 0);
+  resolve(stored);
+  await settle();
+  assertMatch(made.upstreams[0]?.got.text ?? "", /\r\nAuthorization: Bearer REAL\r\n/);
+});
+
+Deno.test("forward() reports a bug, answers without its words, and logs it", async () => {
+  await using made = setUp({ secret: "key" });
+  made.engine.policy.credential = () => {
+    throw new TypeError("of ours");
+  };
+  await made.send(head("GET"));
+  assertEquals(made.engine.bugs.splice(0).map(String), ["TypeError: of ours"]);
+  assertMatch(made.client.got.text, /^HTTP\/1\.1 500 /);
+  assertEquals(made.client.got.text.includes("of ours"), false);
+  assertEquals((await made.lines()).length, 1);
+});
