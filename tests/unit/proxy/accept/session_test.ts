@@ -4,6 +4,7 @@ import { ProxyError } from "../../../../core/errors.ts";
 import { serveSession } from "../../../../proxy/accept/session.ts";
 import type { TunnelOrigin } from "../../../../proxy/message/target.ts";
 import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
+import { FakeDeadlines } from "../../../support/fake_deadlines.ts";
 import { waitUntil } from "../../../support/sockets.ts";
 import { Engine } from "../../../wire/harness.ts";
 import { makePipe, type PipeEnd, settle } from "../../../wire/pipe.ts";
@@ -102,6 +103,37 @@ Deno.test("serveSession() tells of a tunnel in clear that closed within its firs
   assertEquals(await linesOf(TUNNEL, "EHLO me\r\n"), []);
   assertEquals(await linesOf(undefined, "EHLO me\r\n"), []);
   assertEquals(await linesOf(plain, "GET / HTTP/1.1\r\nHost: up.test:25\r\n\r\nEHLO"), []);
+});
+
+Deno.test("serveSession() says of a first head in a tunnel in clear that it was late, and nothing else", async () => {
+  const engine = new Engine({ limits: { headTimeoutMs: 50 } });
+  const tunnel = { scheme: "http", host: "up.test", port: 25 } as const;
+  const { got, lines } = await sayAndRead("GET / HT", { tunnel, engine });
+  assertEquals(got.match(/HTTP\/1\.1 \d+/g), ["HTTP/1.1 408"]);
+  assertEquals(lines.map((line) => /reason=(\S+)/.exec(line)?.[1]), ["idle-timeout"]);
+});
+
+Deno.test("serveSession() closes a connection whose client ends it between two requests", async () => {
+  await using engine = new Engine();
+  const [client, stream] = makePipe();
+  engine.serve(stream, TUNNEL);
+  await client.write(Buffer.from(GET));
+  await client.closeWrite();
+  assertEquals((await readAll(client)).match(/HTTP\/1\.1 \d+/g), ["HTTP/1.1 403"]);
+  await waitUntil("it is closed", () => stream.ended === "closed");
+});
+
+Deno.test("serveSession() lets a client read why its head was refused, beyond the head time-out", async () => {
+  await using engine = new Engine({ limits: { headTimeoutMs: 1_000, lingerTimeoutMs: NEVER_MS } });
+  const deadlines = new FakeDeadlines();
+  Object.assign(engine.context, { deadlines });
+  const [client, stream] = makePipe();
+  engine.serve(stream, TUNNEL);
+  await client.write(Buffer.from("what is this\r\n\r\nmore"));
+  await waitUntil("it is answered", () => client.unread + stream.unread > 0 && deadlines.left.length > 0);
+  await settle();
+  assertEquals(deadlines.left.filter((ms) => ms <= 1_000), []);
+  client.close();
 });
 
 Deno.test("serveSession() answers and logs a head that cannot be read, or whose body has no certain end, and reads no more", async (t) => {

@@ -77,6 +77,15 @@ Deno.test("a ClientHello for another host gets TLS's own alert, and nothing else
   assertMatch(await s.proxy.waitLine(DENIED), /reason=host-mismatch/);
 });
 
+Deno.test("a tunnel whose certificate fails as nothing may fail is a bug, that is reported", async () => {
+  await using s = await start({ certificates: { forHost: () => Promise.reject(new TypeError("bug")) } });
+  using peer = await s.open();
+  await peer.sendBytes(makeClientHello({ serverName: "up.test" }));
+  await soon("the end", peer.readAll().catch(() => ""));
+  assertMatch(await s.proxy.waitLine(DENIED), /reason=/);
+  assertEquals(s.proxy.bugs.splice(0).map(String), ["TypeError: bug"]);
+});
+
 Deno.test("a tunnel ends with its rule before anything was said, and says why", async () => {
   await using s = await start();
   using peer = await s.open();

@@ -16,6 +16,7 @@ Deno.test("list() has the latest first, a place once, for ten minutes", () => {
 
 Deno.test("note() keeps a bounded number of places, the oldest goes", () => {
   const dead = new DeadChoices(() => 0);
+  assertEquals(MAX_DEAD_CHOICES, 64);
   for (let i = 0; i <= MAX_DEAD_CHOICES; i++) dead.note(choice(`${i}:1`));
   assertEquals(dead.list().length, MAX_DEAD_CHOICES);
   assertEquals([dead.list()[0]?.place, dead.list().at(-1)?.place], [`${MAX_DEAD_CHOICES}:1`, "1:1"]);

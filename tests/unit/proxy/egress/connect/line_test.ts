@@ -4,6 +4,7 @@ import { ProxyError } from "../../../../../core/errors.ts";
 import { DEFAULT_LIMITS } from "../../../../../core/limits.ts";
 import { hasNativeCalls } from "../../../../../core/native.ts";
 import { asTcp, LoopbackDoor } from "../../../../../proxy/egress/connect/line.ts";
+import { watchNoDelay } from "../../../../support/no_delay.ts";
 import { closeQuietly, writeAll } from "../../../../../proxy/streams/byte_reader.ts";
 import { SocketStream } from "../../../../../proxy/streams/socket_stream.ts";
 import { settledSockets, soon, tcpPair, waitUntil } from "../../../../support/sockets.ts";
@@ -60,4 +61,27 @@ Deno.test("LoopbackDoor gives up when strangers are all that comes", async () =>
   const error = await assertRejects(() => soon("the door", joining), ProxyError);
   assertEquals(error.code, "limit.reached");
   for (const stranger of strangers) stranger.close();
+});
+
+Deno.test("asTcp() sends small pieces at once, both ways", async () => {
+  using pair = await tcpPair();
+  using watch = await watchNoDelay();
+  const { tcp, end } = await asTcp({ stream: new SocketStream(pair.near) }, OPTIONS, NEVER);
+  const ports = [tcp.localAddr, tcp.remoteAddr].map((address) => (address as Deno.NetAddr).port);
+  assertEquals(watch.ports.toSorted(), ports.toSorted());
+  closeQuietly(tcp);
+  end();
+  assertEquals(await soon("the line's end", pair.far.read(new Uint8Array(1))), null);
+});
+
+Deno.test("asTcp() that is given up leaves no door open, and closes the line", async () => {
+  const before = await settledSockets();
+  {
+    using pair = await tcpPair();
+    const why = new ProxyError("client.closed", "Cannot go on");
+    const joining = asTcp({ stream: new SocketStream(pair.near) }, OPTIONS, AbortSignal.abort(why));
+    assertEquals(await assertRejects(() => soon("the failure", joining)), why);
+    assertEquals(await soon("the line's end", pair.far.read(new Uint8Array(1))), null);
+  }
+  assertEquals(await settledSockets(), before);
 });

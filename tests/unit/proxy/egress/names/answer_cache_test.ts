@@ -67,3 +67,14 @@ Deno.test("AnswerCache drops what the client with the most names has not used fo
   cache.clear();
   assertEquals([cache.size, cache.get("a")], [0, undefined]);
 });
+
+Deno.test("AnswerCache counts what a client has left, and among equals never drops what has just come", () => {
+  const { cache } = open(3);
+  for (const key of ["a", "b"]) cache.set(key, "busy", answer(key), 60);
+  cache.set("c", "other", answer("c"), 60);
+  cache.set("a", "busy", answer("a2"), 60); // b is still busy's too
+  cache.set("d", "new", answer("d"), 60);
+  assertEquals([cache.get("b"), cache.get("c")], [undefined, answer("c")]);
+  cache.set("e", "newest", answer("e"), 60); // one each
+  assertEquals([cache.size, cache.get("e")], [3, answer("e")]);
+});

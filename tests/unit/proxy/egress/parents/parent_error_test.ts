@@ -2,6 +2,15 @@ import { assertEquals } from "@std/assert";
 import { isProxyError, ProxyError } from "../../../../../core/errors.ts";
 import { notReached, refusedByParent } from "../../../../../proxy/egress/parents/parent_error.ts";
 
+const WORDS: Readonly<Record<string, string>> = {
+  "upstream.timeout": "it does not answer in time",
+  "upstream.tls": "its certificate is not trusted here (see --upstream-ca), or TLS failed",
+  "upstream.dns": "its name has no address",
+  "upstream.refused": "it refuses connections",
+  "upstream.unreachable": "it cannot be reached",
+  "limit.reached": "too much is under way",
+};
+
 const of = (error: unknown) => isProxyError(error) ? `${error.code} ${error.reason}` : error;
 
 Deno.test("refusedByParent() tells a parent's credentials, its policy and its trouble apart", () => {
@@ -38,6 +47,8 @@ Deno.test("notReached() makes an error about the parent of one of the way to it,
   for (const [error, expected] of made) {
     const found = notReached("a.test", error);
     assertEquals([of(found), found instanceof Error && found.cause === error], [expected, true]);
+    const words = WORDS[error.code];
+    assertEquals(found instanceof Error && found.message.endsWith(`: ${words}`), true, `${found}`);
   }
   const left = [
     new TypeError("bug"),
