@@ -18,6 +18,135 @@ export interface Equivalent {
 
 export const EQUIVALENT: readonly Equivalent[] = [
   {
+    file: "proxy/tls/loopback.ts",
+    at: "if (this.#latest !== listed) {",
+    about: "this.#latest !== listed ⇒ true",
+    why: "put last once more, the last one is where it was",
+  },
+  {
+    file: "proxy/tls/loopback.ts",
+    at: "closeQuietly(tls);",
+    about: "closeQuietly(tls); ⇒ ;",
+    why: "the link that is ended next closes it too",
+  },
+  {
+    file: "proxy/tls/loopback.ts",
+    at: "if (isOver) return;",
+    about: "isOver ⇒ false",
+    why: "a link is claimed or ended, and once",
+  },
+  {
+    file: "proxy/tls/loopback.ts",
+    at: "isOver = true;",
+    about: "isOver = true ⇒ false",
+    why: "a link is claimed or ended, and once; then it is registered no more",
+  },
+  {
+    file: "proxy/tls/loopback.ts",
+    at: "if (!this.#waiting.delete(key)) promise.then(closeQuietly);",
+    about: "!this.#waiting.delete(key) ⇒ true",
+    why: "nobody ends a link before it was accepted or lost, and who saw its handshake fail has closed it",
+  },
+  {
+    file: "proxy/tls/loopback.ts",
+    at: "if (!this.#waiting.delete(key)) promise.then(closeQuietly);",
+    about: "!this.#waiting.delete(key) ⇒ false",
+    why: "nobody ends a link before it was accepted or lost, and who saw its handshake fail has closed it",
+  },
+  {
+    file: "proxy/tls/loopback.ts",
+    at: "if (!this.#waiting.delete(key)) promise.then(closeQuietly);",
+    about: "!this.#waiting.delete(key) ⇒ this.#waiting.delete(key)",
+    why: "nobody ends a link before it was accepted or lost, and who saw its handshake fail has closed it",
+  },
+  {
+    file: "proxy/tls/loopback.ts",
+    at: "if (!this.#waiting.delete(key)) promise.then(closeQuietly);",
+    about: "promise.then(closeQuietly); ⇒ ;",
+    why: "who saw the handshake fail has closed it",
+  },
+  {
+    file: "proxy/egress/pools/idle_times.ts",
+    at: "const { closedMs = Infinity, openMs = 0 } = this.#get(place) ?? {};",
+    about: "openMs = 0 ⇒ 1",
+    why: "a second is taken off it, and what is less is no more than nothing",
+  },
+  {
+    file: "proxy/egress/pools/idle_times.ts",
+    at: "const { announcedMs = Infinity, openMs = 0 } = this.#get(place, nowMs) ?? {};",
+    about: "openMs = 0 ⇒ 1",
+    why: "a second is taken off it, and what is less is no more than nothing",
+  },
+  {
+    file: "proxy/egress/pools/idle_times.ts",
+    at: "const { announcedMs = Infinity, closedMs = Infinity, openMs = 0 } = this.#get(place) ?? {};",
+    about: "openMs = 0 ⇒ 1",
+    why: "a second is taken off it, and what is less is no more than nothing",
+  },
+  {
+    file: "proxy/egress/names/exchange.ts",
+    at: "return crypto.getRandomValues(new Uint16Array(1))[0] ?? 0;",
+    about: "crypto.getRandomValues(new Uint16Array(1))[0] ?? 0 ⇒ 1",
+    why: "there is one: the types do not know",
+  },
+  {
+    file: "proxy/egress/names/exchange.ts",
+    at: "return crypto.getRandomValues(new Uint16Array(1))[0] ?? 0;",
+    about: "new Uint16Array(1) ⇒ 2",
+    why: "of two random numbers the first is as good as of one",
+  },
+  {
+    file: "proxy/tunnels/tunnel.ts",
+    at: "if (this.#watch.isDone) return await super.read(into);",
+    about: "this.#watch.isDone ⇒ false",
+    why: "the same bytes, by way of the reader",
+  },
+  {
+    file: "proxy/tunnels/tunnel.ts",
+    at: "if (count !== null && !this.#watch.isDone) this.#watch.answered(into.subarray(0, count));",
+    about: "count !== null && !this.#watch.isDone ⇒ true",
+    why: "no bytes say nothing new, and a watch that is done stays so",
+  },
+  {
+    file: "proxy/tunnels/tunnel.ts",
+    at: "if (count !== null && !this.#watch.isDone) this.#watch.answered(into.subarray(0, count));",
+    about: "count !== null && !this.#watch.isDone ⇒ ||",
+    why: "no bytes say nothing new, and a watch that is done stays so",
+  },
+  {
+    file: "proxy/egress/tls/certificate_look.ts",
+    at: "isLate = true;",
+    about: "isLate = true ⇒ false",
+    why: "for Deno 2.7: in 2.9 a handshake that was cut has failed",
+  },
+  {
+    file: "proxy/egress/tls/certificate_look.ts",
+    at: "if (isLate) return undefined; // Deno 2.7 takes the end of a connection for that of the handshake",
+    about: "isLate ⇒ false",
+    why: "for Deno 2.7: in 2.9 a handshake that was cut has failed",
+  },
+  {
+    file: "proxy/egress/tls/certificate_dial.ts",
+    at:
+      'if (isLate || signal.aborted) throw new Error("cut in the handshake"); // which Deno 2.7 may take for done',
+    about: "isLate || signal.aborted ⇒ false",
+    why: "for Deno 2.7: in 2.9 a handshake that was cut has failed",
+  },
+  {
+    file: "proxy/egress/tls/certificate_dial.ts",
+    at:
+      'if (isLate || signal.aborted) throw new Error("cut in the handshake"); // which Deno 2.7 may take for done',
+    about: "isLate || signal.aborted ⇒ &&",
+    why: "for Deno 2.7: in 2.9 a handshake that was cut has failed",
+  },
+  {
+    file: "proxy/egress/tls/certificate_dial.ts",
+    at:
+      'if (isLate || signal.aborted) throw new Error("cut in the handshake"); // which Deno 2.7 may take for done',
+    about: 'throw new Error("cut in the handshake"); ⇒ ;',
+    why: "for Deno 2.7: in 2.9 a handshake that was cut has failed",
+  },
+  {
     file: "proxy/http2/body_queue.ts",
     at: "const SMALLEST_CHUNK = 1_024;",
     about: "SMALLEST_CHUNK = 1_024 ⇒ 1025",
