@@ -597,3 +597,41 @@ Deno.test("identity() of each kind: whose login it is, by all that a file with a
     await t.step(name, () => assertEquals((kind as OAuthKind).identity(login as Login), parts));
   }
 });
+
+Deno.test("each kind says whether a renewal uses up its login, and what can be renewed", async (t) => {
+  const whole = { access_token: "a", refresh_token: "r" } as Login;
+  const alone = { access_token: "a" } as Login;
+  const rows: readonly (readonly [string, unknown, rotates: boolean, whole: boolean, alone: boolean])[] = [
+    ["claude", CLAUDE, true, true, false],
+    ["codex", CODEX, true, true, true],
+    ["xai", XAI, true, true, true],
+    ["copilot", COPILOT, false, false, false],
+    ["github-app-user", GITHUB_APP_USER, true, true, false],
+    ["client credentials", CLIENT_CREDS, false, true, true],
+    ["refresh", REFRESH, true, true, true],
+    ["jwt bearer", JWT_BEARER, false, true, true],
+    ["google", GOOGLE_SERVICE_ACCOUNT, false, true, true],
+  ];
+  for (const [name, of, ...said] of rows) {
+    await t.step(name, () => {
+      const kind = of as OAuthKind;
+      assertEquals([kind.rotates, kind.isRenewable(whole), kind.isRenewable(alone)], said);
+    });
+  }
+});
+
+Deno.test("a token of `claude setup-token` is one again when it is read from the store", () => {
+  const login = CLAUDE.parse("sk-ant-oat01-x", 0);
+  assertEquals(
+    login,
+    {
+      access_token: "sk-ant-oat01-x",
+      ...{ long_lived: true, scopes: [], client_id: "9d1c250a-e61b-44d9-88ed-5944d1962f5e" },
+      token_endpoint: "https://platform.claude.com/v1/oauth/token",
+    } as unknown as typeof login,
+  );
+  assertEquals(CLAUDE.parse(JSON.stringify(login), 0), login);
+  // A file with a refresh token stays one that is renewed.
+  const renewed = CLAUDE.parse('{"accessToken":"a","refreshToken":"r"}', 0);
+  assertEquals([renewed.refresh_token, "long_lived" in renewed], ["r", false]);
+});

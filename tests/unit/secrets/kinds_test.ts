@@ -136,6 +136,7 @@ Deno.test("injectedForms() has every text by which a credential is known again",
     ["bearer", "sk-1", ["sk-1"]],
     ["basic", "user:pass", ["user:pass", "pass", "dXNlcjpwYXNz"]],
     ["basic", "sk-key:", ["sk-key:", "sk-key", "c2sta2V5Og=="]],
+    ["basic", ":", [":", "Og=="]], // and never an empty text, which is everywhere
     ["header", "X-Api-Key: k1", ["k1"]],
     ["header", "Authorization: Token k1", ["k1"]],
     ["query", "key=a b+c", ["a b+c", "a%20b%2Bc"]],
