@@ -9,6 +9,8 @@ import { Dialler, type DialTarget } from "../../../../proxy/egress/dialler.ts";
 import { testSecret } from "../../../../proxy/egress/secret_probe.ts";
 import type { UpstreamConnection } from "../../../../proxy/egress/upstream_connection.ts";
 import { ByteReader, type ByteStream } from "../../../../proxy/streams/byte_reader.ts";
+import { parseAmzDate } from "../../../../secrets/aws/client_signature.ts";
+import { signHead } from "../../../../secrets/aws/signer.ts";
 import type { Credential } from "../../../../secrets/credential.ts";
 import { awsScopeOf } from "../../../../secrets/probe.ts";
 import { readRequest, type SeenRequest, startRawUpstream } from "../../../support/echo_upstream.ts";
@@ -221,6 +223,26 @@ Deno.test("testSecret() signs for AWS as the host's name says, and for S3 elsewh
     headers,
   );
   assert(!headers.includes("planted-key"));
+  const field = (name: string) =>
+    stage.seen[0]?.headers.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2) ?? "";
+  assertEquals(stage.seen[0]?.headers.map((line) => line.split(":")[0]).sort(), [
+    ...["Accept", "Accept-Encoding", "Authorization", "Connection", "Host", "User-Agent"],
+    ...["X-Amz-Content-Sha256", "X-Amz-Date", "X-Amz-Security-Token"],
+  ]);
+  const emptySha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+  assertEquals(field("X-Amz-Content-Sha256"), emptySha256);
+  const signed = await signHead({
+    ...{ method: "GET", path: "/b", query: [{ raw: "x=1", name: "x", value: "1" }] },
+    fields: [{ key: "host", value: `up.test:${stage.port}` }, {
+      ...{ key: "x-amz-content-sha256", value: emptySha256 },
+    }],
+    ...{ signedHeaders: new Set(), payload: emptySha256 },
+  }, {
+    keys: { accessKeyId: "AKIAPLANTED", secretAccessKey: "planted-key", sessionToken: "planted-token" },
+    scope: { service: "s3", region: "us-east-1" },
+    nowMs: parseAmzDate(field("X-Amz-Date")) ?? 0,
+  });
+  assertEquals(field("Authorization"), signed.headers[0]?.[1]);
   const error = await assertRejects(() => stage.test(), ProxyError);
   assertStringIncludes(error.message, "no harmless call is known for up.test");
   const rows = [
