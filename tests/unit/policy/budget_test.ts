@@ -1,6 +1,13 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
-import { formatBudget, freeAtMs, parseBudget, parseBudgetText, periodOf } from "../../../policy/budget.ts";
+import {
+  formatBudget,
+  freeAtMs,
+  parseBudget,
+  parseBudgetText,
+  periodOf,
+  WARN_AT,
+} from "../../../policy/budget.ts";
 import { parseRule } from "../../../policy/rule.ts";
 
 Deno.test("parseBudget() reads a budget, and formatBudget() writes it in one way", () => {
@@ -42,6 +49,11 @@ Deno.test("parseBudget() refuses what is no budget", () => {
     const error = assertThrows(() => parseBudget(text), ProxyError, "as a budget", text);
     assertEquals(error.code, "input.invalid");
   }
+});
+
+Deno.test("of a budget of 100 a warning is due from the 80th on", () => {
+  const { limit } = parseBudget("requests=100/h");
+  assertEquals([79, 80].map((used) => used >= limit * WARN_AT), [false, true]);
 });
 
 Deno.test("an hour and a day are those of UTC", () => {

@@ -367,10 +367,10 @@ function testOver(
 }
 
 /** A connection that answers with this, and then ends, fails, or says nothing more until it is closed: then it fails too, as Deno's do. */
-function connectionOf(answer: string, end: "ends" | "fails" | "stays" = "ends") {
+function connectionOf(answer: string | readonly string[], end: "ends" | "fails" | "stays" = "ends") {
   const closed = Promise.withResolvers<void>();
   let closes = 0;
-  const chunks = answer === "" ? [] : [new TextEncoder().encode(answer)];
+  const chunks = [answer].flat().filter((text) => text !== "").map((text) => new TextEncoder().encode(text));
   const stream: ByteStream = {
     read: async (into) => {
       const chunk = chunks.shift();
@@ -468,6 +468,21 @@ Deno.test("testSecret() says that the connection broke", async () => {
       url: "https://up.test/me",
     });
     assertEquals(made.isClosed(), true);
+  }
+});
+
+Deno.test("testSecret() reads an answer that comes byte by byte", async (t) => {
+  const body = '{"code":"wrong_key"}';
+  const rows = [
+    `HTTP/1.1 401 X\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    `HTTP/1.1 401 X\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n${body}\r\n0\r\n\r\n`,
+    `HTTP/1.1 401 X\r\n\r\n${body}`,
+  ];
+  for (const answer of rows) {
+    await t.step(answer.split("\r\n")[1] || "until the connection ends", async () => {
+      const { tested } = testOver(() => Promise.resolve(connectionOf([...answer]).connection));
+      assertStringIncludes((await tested).words, "(HTTP status 401, wrong_key)");
+    });
   }
 });
 
