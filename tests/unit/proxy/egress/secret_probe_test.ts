@@ -335,16 +335,24 @@ Deno.test("testSecret() reads an answer no further than it has to: the host may 
 /** A test of a bearer secret over a dialler of the test's own, under a time limit that the test ends. */
 function testOver(
   dial: (target: DialTarget, signal: AbortSignal) => Promise<UpstreamConnection>,
-  { url = "https://up.test/me", cleartextSecrets = "private", cleartext = false, credential }: {
+  {
+    url = "https://up.test/me",
+    host = "up.test",
+    cleartextSecrets = "private",
+    cleartext = false,
+    credential,
+  }: {
+    /** "" for what is known of the host. */
     readonly url?: string;
-    readonly cleartextSecrets?: "private" | "always";
+    readonly host?: string;
+    readonly cleartextSecrets?: "private" | "always" | "never";
     readonly cleartext?: boolean;
-    readonly credential?: Promise<Credential>;
+    readonly credential?: Promise<Credential> | "gone";
   } = {},
 ) {
-  const record = { name: "login", host: "up.test", type: "bearer", cleartext };
+  const record = { name: "login", host, type: "bearer", cleartext };
   const found: Credential = {
-    ...{ secret: "login", version: "1", host: "up.test", cleartext },
+    ...{ secret: "login", version: "1", host, cleartext },
     ...{ headers: [["Authorization", "Bearer planted"]], material: ["planted"] },
   };
   const limit = watchSignal();
@@ -356,9 +364,12 @@ function testOver(
   };
   try {
     const tested = testSecret(
-      { dialler: { dial }, limits: DEFAULT_LIMITS, cleartextSecrets, credential: () => credential ?? found },
+      {
+        ...{ dialler: { dial }, limits: DEFAULT_LIMITS, cleartextSecrets },
+        credential: () => credential === "gone" ? undefined : credential ?? found,
+      },
       record,
-      url,
+      url === "" ? undefined : url,
     );
     return { tested, limit, asked };
   } finally {
@@ -375,8 +386,10 @@ function connectionOf(answer: string | readonly string[], end: "ends" | "fails" 
     read: async (into) => {
       const chunk = chunks.shift();
       if (chunk) {
-        into.set(chunk);
-        return chunk.length;
+        const read = chunk.subarray(0, into.length);
+        into.set(read);
+        if (read.length < chunk.length) chunks.unshift(chunk.subarray(read.length));
+        return read.length;
       }
       if (end === "fails") throw new Deno.errors.ConnectionReset("reset");
       if (end === "ends") return null;
@@ -405,6 +418,8 @@ Deno.test("testSecret() dials what the URL names, as the operator, and without T
     ["http://up.test/me", {}, "http", 80, true],
     ["http://up.test/me", { cleartextSecrets: "always" }, "http", 80, false],
     ["http://up.test/me", { cleartext: true }, "http", 80, false],
+    ["http://up.test/me", { cleartext: true, cleartextSecrets: "never" }, "http", 80, false],
+    ["https://up.test/me", { cleartextSecrets: "never" }, "https", 443, false],
   ] as const;
   for (const [url, options, scheme, port, isOnlyNear] of rows) {
     await t.step(`${url} ${JSON.stringify(options)}`, async () => {
@@ -458,6 +473,21 @@ Deno.test("testSecret() ends with its time, wherever it waits, and leaves nothin
   });
 });
 
+Deno.test("testSecret() tests no secret that is gone", async () => {
+  const { tested } = testOver(() => Promise.reject(new Error("no dial was expected")), {
+    credential: "gone",
+  });
+  assertEquals((await tested).words, "Cannot test secret login: it is gone");
+});
+
+Deno.test("testSecret() stops reading with the byte that fills 16 KiB", async () => {
+  const body = "<Code>Long</Code>".padStart(16_384);
+  const head = "HTTP/1.1 401 X\r\nContent-Length: 20000\r\n\r\n";
+  const { connection } = connectionOf([head, body.slice(0, -1), body.slice(-1)], "stays");
+  const { tested } = testOver(() => Promise.resolve(connection));
+  assertStringIncludes((await tested).words, "(HTTP status 401, Long)");
+});
+
 Deno.test("testSecret() says that the connection broke", async () => {
   for (const answer of ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{"]) {
     const made = connectionOf(answer, "fails");
@@ -487,13 +517,16 @@ Deno.test("testSecret() reads an answer that comes byte by byte", async (t) => {
 });
 
 Deno.test("testSecret() asks without the credential only where the credential was taken, at the operator's URL", async (t) => {
-  for (const [status, calls] of [[299, 2], [300, 1], [401, 1]] as const) {
-    await t.step(String(status), async () => {
+  const known = { url: "", host: "api.openai.com" };
+  for (
+    const [status, calls, options] of [[299, 2, {}], [300, 1, {}], [401, 1, {}], [200, 1, known]] as const
+  ) {
+    await t.step(`${status} ${JSON.stringify(options)}`, async () => {
       let count = 0;
       const { tested } = testOver(() => {
         count++;
         return Promise.resolve(connectionOf(`HTTP/1.1 ${status} X\r\nContent-Length: 0\r\n\r\n`).connection);
-      });
+      }, options);
       await tested;
       assertEquals(count, calls);
     });
