@@ -46,6 +46,7 @@ Deno.test("ChunkSigner refuses a body that is not of signed chunks", async (t) =
     ["a size that is none", `g${HEAD}`, "no size or no signature"],
     ["a line without CR", `2000;chunk-signature=${OLD}\n`, "without CR"],
     ["an empty line without CR", "\n", "without CR"],
+    ["a long line that is empty at first", `\n${"a".repeat(255)}`, "without CR"],
     ["a line without end", "a".repeat(256), "line is too long"],
     ["a chunk above 1 MiB", `100001${HEAD}`, "larger than 1048576"],
     ["a small chunk before another", chunk(8_191) + chunk(8_192), "less than 8192"],
@@ -157,6 +158,12 @@ Deno.test("ChunkSigner signs each chunk over the one before, and a trailer over 
     ["AWS4-HMAC-SHA256-PAYLOAD", ...place, "1".repeat(64), empty, empty],
     ["AWS4-HMAC-SHA256-TRAILER", ...place, "2".repeat(64), await sha("b-name:v w\na:x\n")],
   ]);
+});
+
+Deno.test("ChunkSigner refuses even one byte behind the last chunk, in a piece of its own", async () => {
+  const one = signer();
+  assertEquals(text(await one.push(bytes(LAST))), LAST.replaceAll(OLD, NEW));
+  await assertRejects(() => one.push(bytes("x")), ProxyError, "follows its last chunk");
 });
 
 Deno.test("ChunkSigner.end() wants the last chunk", async () => {
