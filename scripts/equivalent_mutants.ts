@@ -31,18 +31,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
   },
   {
     file: "proxy/tls/loopback.ts",
-    at: "if (isOver) return;",
-    about: "isOver ⇒ false",
-    why: "a link is claimed or ended, and once",
-  },
-  {
-    file: "proxy/tls/loopback.ts",
-    at: "isOver = true;",
-    about: "isOver = true ⇒ false",
-    why: "a link is claimed or ended, and once; then it is registered no more",
-  },
-  {
-    file: "proxy/tls/loopback.ts",
     at: "if (!this.#waiting.delete(key)) promise.then(closeQuietly);",
     about: "!this.#waiting.delete(key) ⇒ true",
     why: "nobody ends a link before it was accepted or lost, and who saw its handshake fail has closed it",
@@ -67,12 +55,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
   },
   {
     file: "proxy/egress/pools/idle_times.ts",
-    at: "const { closedMs = Infinity, openMs = 0 } = this.#get(place) ?? {};",
-    about: "openMs = 0 ⇒ 1",
-    why: "a second is taken off it, and what is less is no more than nothing",
-  },
-  {
-    file: "proxy/egress/pools/idle_times.ts",
     at: "const { announcedMs = Infinity, openMs = 0 } = this.#get(place, nowMs) ?? {};",
     about: "openMs = 0 ⇒ 1",
     why: "a second is taken off it, and what is less is no more than nothing",
@@ -81,7 +63,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: "proxy/egress/pools/idle_times.ts",
     at: "const { announcedMs = Infinity, closedMs = Infinity, openMs = 0 } = this.#get(place) ?? {};",
     about: "openMs = 0 ⇒ 1",
-    why: "a second is taken off it, and what is less is no more than nothing",
+    why: "a millisecond says no more than nothing: a second is taken off it",
   },
   {
     file: "proxy/egress/names/exchange.ts",
