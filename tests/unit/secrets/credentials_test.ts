@@ -140,7 +140,7 @@ Deno.test("a login that was replaced is not renewed any more, also before its ch
     return credential instanceof Promise ? undefined : credential?.headers[0]?.[1];
   };
   const first = tokenOf();
-  assertEquals(tokenOf(), first);
+  assertStrictEquals(credentials.credential("login"), credentials.credential("login"));
   const [dueFirst] = clock.due;
   assertEquals(clock.due.length, 1);
   set([secret({ version: "2" }), inHours(2)]);
@@ -181,6 +181,19 @@ Deno.test("start() renews every login in the background, those of later too, and
     "credential.unavailable",
     "Cannot use secret second: the proxy is stopping",
   ]);
+  assertEquals(clock.due, []);
+});
+
+Deno.test("start() follows files, and an end stops that", async () => {
+  const { credentials, clock, set, tell } = overSecrets();
+  set([secret({ type: "bearer", sourceFile: "/nowhere/key", sourceUid: 0 }), "sk-1"]);
+  tell();
+  assertEquals(clock.due, []);
+  credentials.start();
+  assertEquals(clock.due, [clock.now() + 2_000]);
+  await credentials[Symbol.asyncDispose]();
+  assertEquals(clock.due, []);
+  tell();
   assertEquals(clock.due, []);
 });
 
