@@ -71,6 +71,21 @@ Deno.test("a request counts once against each budget of requests, and is refused
   assertEquals(used(), [2, 0, 2]); // what was refused was none
 });
 
+Deno.test("a request that another thread's has just overtaken is refused, and counts against nothing behind that", () => {
+  const { clock, audit, counted } = startMeter([]);
+  const accounts = accountsOfClient("one", ["requests=5/h", "requests=9/d"]);
+  const added: bigint[] = [];
+  const meters = {
+    used: () => 0,
+    add: (key: bigint) => {
+      added.push(key);
+      return { before: 5, isAdded: false };
+    },
+  } as unknown as Meters;
+  const { message } = refusalOf(() => new Meter({ meters, clock, audit }, counted, accounts));
+  assertEquals([message.includes("requests=5/h"), added], [true, accounts.slice(0, 1).map(({ key }) => key)]);
+});
+
 Deno.test("of several budgets that are used up the one says so that is free again last, with whose it is", () => {
   const { open, clock } = startMeter(["requests=1/h"], ["requests=1/d", "requests=1/h"]);
   open().begin();
@@ -124,6 +139,8 @@ Deno.test("bytes are counted in their own direction, and the piece that finds th
     "budget",
   ]]);
   assertEquals(over.map(({ message }) => /bytes-(up|down)/.exec(message)?.[1]), ["up", "down"]);
+  meter.up(0); // a piece of nothing ends nothing
+  assertEquals(over.length, 2);
   assertEquals(used(), [13, 20, 1, 0]);
 });
 
@@ -154,6 +171,13 @@ Deno.test("bytes of a socket count as tokens from the moment on when nobody will
   assertEquals([used(), over.length], [[10, 41], 0]);
   meter.down(4);
   assertEquals([over.length, over[0]?.message.includes("tokens=10/h")], [1, true]);
+  const exact = startMeter(["tokens=10/h"]);
+  const exactly = exact.open();
+  exactly.estimateTokens();
+  exactly.up(4);
+  assertEquals(exact.used(), [1]);
+  exactly.up(1);
+  assertEquals(exact.used(), [2]);
   const none = startMeter(["bytes-up=10/h"]);
   none.open().estimateTokens();
   assertEquals(none.used(), [0]);
