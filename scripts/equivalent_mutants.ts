@@ -760,6 +760,24 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "what is made anew is the same; it only takes longer",
   },
   {
+    file: "secrets/credentials.ts",
+    at: "ending.finally(() => this.#ending.delete(ending));",
+    about: "ending.finally(() => this.#ending.delete(ending)); ⇒ ;",
+    why: "what is over is waited for in no time; only the memory is another",
+  },
+  {
+    file: "proxy/decide/budgets.ts",
+    at: "if (this.countsTokens) this.#untoldBytes ??= 0;",
+    about: "this.countsTokens ⇒ true",
+    why: "tokens without a budget of them are counted nowhere",
+  },
+  {
+    file: "secrets/kind_mtls.ts",
+    at: 'const { modulusLength = 0, namedCurve = "" } = details;',
+    about: "modulusLength = 0 ⇒ 1",
+    why: "one bit is too few as well",
+  },
+  {
     file: "secrets/refresh.ts",
     at: "#isUsed = false;",
     about: "#isUsed = false; ⇒ true",
