@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { ProxyError } from "../../../core/errors.ts";
-import { openState, tempFolder } from "./support.ts";
+import { assertCode, openState, tempFolder } from "./support.ts";
 
 const SECRET = { name: "key", host: "api.example.com", type: "bearer", cleartext: false };
 
@@ -104,4 +104,29 @@ Deno.test("State.rotateSealKey() gives up no key in force when the one before co
   }
   await using state = await openState(folder.state);
   assertEquals(state.secretValue("key")?.value, "one");
+});
+
+Deno.test("State.rotateSealKey() makes no key where one is to be brought, and takes not the one in force", async () => {
+  await using folder = await tempFolder();
+  await using state = await openState(folder.state);
+  const before = (await state.sealKey()).id;
+  const missing = `${folder.path}/none`;
+  await assertCode(state.rotateSealKey(missing), "seal.key-missing");
+  await assertCode(state.rotateSealKey(`${folder.state}/mk`), "input.conflict");
+  assertEquals([...Deno.readDirSync(folder.path)].map(({ name }) => name), [".slicer"]);
+  assertEquals((await state.sealKey()).id, before);
+});
+
+Deno.test("State.rotateSealKey() with a brought key moves no key, one that is in force under another name too", async () => {
+  await using folder = await tempFolder();
+  await using state = await openState(folder.state);
+  await Deno.mkdir(`${folder.state}/mk.previous`); // so that the rotation ends before its last step
+  await assertCode(state.rotateSealKey(), "state.write-failed");
+  await Deno.remove(`${folder.state}/mk.previous`);
+  const brought = `${folder.path}/brought`;
+  await Deno.writeTextFile(brought, `${"cd".repeat(32)}\n`, { mode: 0o600 });
+  const keys = () => ["mk", "mk.next"].map((name) => Deno.readTextFileSync(`${folder.state}/${name}`)); // throws where there is none
+  const before = keys();
+  const { keyFile, formerKeyFile } = await state.rotateSealKey(brought);
+  assertEquals([keyFile, formerKeyFile, keys()], [brought, undefined, before] as unknown[]);
 });
