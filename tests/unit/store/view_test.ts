@@ -329,3 +329,14 @@ Deno.test("rulesFor() remembers its answers for 64 hosts of a client, however ma
   ask(64);
   assertEquals([ask(0) === first, ask(0)], [false, first]);
 });
+
+Deno.test("PolicyView has no rules for a client of another version, and no CA that was deleted", () => {
+  const view = viewOf(1, 2);
+  const rulesOf = (version: string, name = "c0") => view.rulesOf({ name, version }, 0).length;
+  assertEquals([rulesOf("v0"), rulesOf("v1"), rulesOf("v0", "none")], [2, 0, 0]);
+  for (const hostgroup of ["a", "b"]) {
+    view.setCa({ record: { hostgroup, version: "1", certPem: "c", importedAt: 0 }, keyPem: "k" });
+  }
+  view.deleteCa("a");
+  assertEquals([view.ca("a"), view.cas().map(({ hostgroup }) => hostgroup)], [undefined, ["b"]] as unknown[]);
+});

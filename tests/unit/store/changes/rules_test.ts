@@ -124,3 +124,60 @@ Deno.test("revokeHost() and revokeRule() remove rows and rules, and say what is 
   assertEquals([hosts(writer), db.keys.length], ["bc", 2]);
   await assertCode(revokeHost(writer, "one", "a.test"), "input.not-found");
 });
+
+Deno.test("changes of rules say that a client is unknown, and not that it has no such rule", async () => {
+  await using writer = await makeWriter();
+  const changes = [
+    ["move a rule of", () => moveRule(writer, "none", { from: 1 })],
+    ["revoke a rule of", () => revokeHost(writer, "none", "a.test")],
+    ["revoke a rule of", () => revokeRule(writer, "none", SPEC)],
+  ] as const;
+  for (const [verb, change] of changes) {
+    const { message } = await assertCode(change(), "input.not-found");
+    assertEquals(message, `Cannot ${verb} client "none": unknown client`);
+  }
+  const { message, hint } = await assertCode(
+    addRule(writer, { client: "none", spec: SPEC }),
+    "input.invalid",
+  );
+  assertEquals([message, hint], ['Cannot add a rule: unknown client "none"', "create the client first"]);
+});
+
+Deno.test("addRule() takes a time from a millisecond up to ten years, and refuses any other", async () => {
+  const clock = new HandClock();
+  await using writer = await writerWith("", { clock });
+  const tenYears = 315_360_000_000;
+  for (const [i, ttlMs] of [1, 2, tenYears].entries()) {
+    const { expiresAt } = await addRule(writer, { client: "one", spec: rule(`h${i}.test`), ttlMs });
+    assertEquals(expiresAt, clock.nowMs + ttlMs);
+  }
+  for (const ttlMs of [0, -1, 1.5, NaN, Infinity, tenYears + 1]) {
+    await assertCode(addRule(writer, { client: "one", spec: rule("z.test"), ttlMs }), "input.invalid");
+  }
+});
+
+Deno.test("addRule() gives no rule the place of another, however many are put between two", async () => {
+  for (
+    const [name, placeOf] of [["right behind one", () => 3], [
+      "right before one",
+      (n: number) => n + 3,
+    ]] as const
+  ) {
+    const db = new MemoryEngine();
+    await using writer = await writerWith("abc", { db });
+    let added = 0;
+    const fill = async () => {
+      for (; added < 100; added++) {
+        const options = { client: "one", spec: rule(`h${added}.test`), place: placeOf(added) };
+        await addRule(writer, options);
+      }
+    };
+    await assertCode(fill(), "input.invalid");
+    assertEquals(new Set(db.keys).size, added + 3, name);
+    assertEquals(
+      new Set(writer.view.storedRules("one").map(({ sequence }) => sequence)).size,
+      added + 3,
+      name,
+    );
+  }
+});
