@@ -570,6 +570,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "there is a count of each prefix; only the compiler does not know",
   },
   {
+    file: "store/changes/secrets.ts",
+    at: "{ name, lease, leaseUntil = 0 }: SecretRecord,",
+    about: "leaseUntil = 0 ⇒ 1",
+    why: "a lease without an end has ended, whatever the store's clock says",
+  },
+  {
     file: "store/view.ts",
     at: ".sort((a, b) => a.hostgroup < b.hostgroup ? -1 : 1);",
     about: "a.hostgroup < b.hostgroup ⇒ <=",
