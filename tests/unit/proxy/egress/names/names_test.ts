@@ -22,10 +22,8 @@ interface Opened extends Disposable {
   later(seconds: number): void;
 }
 
-function open(values: readonly string[], more: Partial<NamesOptions> = {}): Opened {
-  const log: string[] = [];
-  let offsetMs = 0;
-  const names = openNames({
+function openOptions(values: readonly string[], log: string[] = []): NamesOptions {
+  return {
     servers: parseDnsServers(values),
     limitMs: 10_000,
     caCertsFor: () => [],
@@ -33,9 +31,13 @@ function open(values: readonly string[], more: Partial<NamesOptions> = {}): Open
     system: (host) => Promise.reject(Object.assign(new Error(`system: ${host}`), { code: "ENOTFOUND" })),
     hostsPath: "/nonexistent",
     hasIpv6: () => false,
-    now: () => performance.now() + offsetMs,
-    ...more,
-  });
+  };
+}
+
+function open(values: readonly string[], more: Partial<NamesOptions> = {}): Opened {
+  const log: string[] = [];
+  let offsetMs = 0;
+  const names = openNames({ ...openOptions(values, log), now: () => performance.now() + offsetMs, ...more });
   return {
     names,
     log,
@@ -516,3 +518,44 @@ Deno.test("over TCP what is no answer to the question is not taken", async (t) =
 function renamed(bytes: Uint8Array): Uint8Array {
   return bytes.map((byte, i) => i === 13 ? byte ^ 1 : byte);
 }
+
+Deno.test("resolve() puts the addresses of IPv6 first where an adapter is on the Internet with it, and looks that up now and then", async () => {
+  await using server = startNameServer((asked) =>
+    reply(asked, {
+      answers: asked.type === TYPE.A ? [a(asked.name, "10.0.0.1")] : [{
+        name: asked.name,
+        type: TYPE.AAAA,
+        data: Uint8Array.from([0xfd, 0, ...new Array(13).fill(0), 1]),
+      }],
+    })
+  );
+  const clock = { now: 1e12 };
+  const { hasIpv6: _, ...options } = { ...openOptions([`127.0.0.1:${server.port}`]), now: () => clock.now };
+  using names = openNames(options);
+  assertEquals(await names.resolve("localhost"), ["127.0.0.1", "::1"]);
+  const real = Deno.networkInterfaces;
+  const adapters: { family: "IPv4" | "IPv6"; address: string }[] = [];
+  let looks = 0;
+  Deno.networkInterfaces = () => (looks++, adapters as unknown as Deno.NetworkInterfaceInfo[]);
+  try {
+    const isV6First = async () => (await soon("the addresses", names.resolve("up.test")))[0] === "fd00::1";
+    const rows = [
+      ["IPv4", "20.0.0.1", false],
+      ["IPv6", "fe80::1", false],
+      ["IPv6", "fd00::2", false],
+      ["IPv6", "2001:db8::1", true],
+      ["IPv6", "3fff::1", true],
+      ["IPv6", "4000::1", false],
+    ] as const;
+    for (const [at, [family, address, isFirst]] of rows.entries()) {
+      adapters.splice(0, 1, { family, address });
+      assertEquals([await isV6First(), looks], [isFirst, at + 1], address);
+      clock.now += NAME_LIMITS.hostsCheckMs - 1;
+      adapters.splice(0, 1, { family: "IPv6", address: isFirst ? "::1" : "2001:db8::2" });
+      assertEquals([await isV6First(), looks], [isFirst, at + 1], "as was seen last");
+      clock.now += 1;
+    }
+  } finally {
+    Deno.networkInterfaces = real;
+  }
+});
