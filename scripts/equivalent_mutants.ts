@@ -18,6 +18,12 @@ export interface Equivalent {
 
 export const EQUIVALENT: readonly Equivalent[] = [
   {
+    file: "proxy/egress/tls/certificate_look.ts",
+    at: 'opened.once("close", () => reject(new Error("closed in the handshake")));',
+    about: 'opened.once("close", () => reject(new Error("closed in the handshak… ⇒ ;',
+    why: "of a handshake that ends early there is an error too",
+  },
+  {
     file: "proxy/tls/loopback.ts",
     at: "if (this.#latest !== listed) {",
     about: "this.#latest !== listed ⇒ true",

@@ -162,6 +162,15 @@ Deno.test("lookAt() of a server that is not there, or goes away in the handshake
     const look = lookAt({ host: "a.test", port: upstream.port, address: "127.0.0.1" });
     assertEquals(await soon("the end", look), undefined);
   });
+  await t.step("ends in order", async () => {
+    await using upstream = await startRawUpstream(async ({ conn }) => {
+      await conn.read(new Uint8Array(16_384));
+      await conn.closeWrite();
+      await conn.read(new Uint8Array(1));
+    }, { names: [] });
+    const look = lookAt({ host: "a.test", port: upstream.port, address: "127.0.0.1" });
+    assertEquals(await soon("the end", look), undefined);
+  });
   assertEquals(timers.pending, []);
 });
 
