@@ -94,6 +94,15 @@ Deno.test("a question that has no answer in time costs the connection", async ()
   await until("the connection has ended", () => server.ended === 1);
 });
 
+Deno.test("a link that was ended takes no question, before its socket has heard of it too", async () => {
+  await using server = new WireServer();
+  const link = await open(server);
+  link.destroy();
+  await assertRejects(() => link.query("SELECT 2"), Error, "the connection has ended");
+  await until("the connection has ended", () => server.ended === 1);
+  assertEquals(server.heard, ["SELECT 1"]);
+});
+
 Deno.test("what a server refuses shows nothing of what it was asked with", async () => {
   await using server = new WireServer((question) => question === "SELECT 1" ? [] : { code: "22000" });
   const link = await open(server);
