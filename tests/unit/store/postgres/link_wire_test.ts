@@ -11,10 +11,13 @@ const TIMEOUT_MS = 20_000;
 
 function open(
   server: WireServer,
-  more: { readonly timeoutMs?: number; readonly onNotice?: (payload: string) => void } = {},
+  { query = "?sslmode=disable", ...more }: {
+    readonly query?: string;
+    readonly onNotice?: (payload: string) => void;
+  } = {},
 ): Promise<Link> {
   return Link.open({
-    address: parseStoreAddress(`postgres://me@${server.address}/base?sslmode=disable`),
+    address: parseStoreAddress(`postgres://me@${server.address}/base${query}`),
     password: () => Promise.resolve("pw"),
     ...{ caPem: undefined, timeoutMs: TIMEOUT_MS, name: "slicer-proxy host-1", ...more },
   });
@@ -41,6 +44,13 @@ Deno.test("Link.open() leaves a standby, and a server that lets nobody in, with 
   await using refusing = new WireServer(() => ({ code: "42501" }));
   await assertCode(open(refusing), "store.refused");
   await until("the connection has ended", () => refusing.ended === 1);
+});
+
+Deno.test("Link.open() leaves no connection open to a server that speaks no TLS", async () => {
+  await using server = new WireServer();
+  await assertCode(open(server, { query: "" }), "store.away");
+  await until("the connection has ended", () => server.ended === 1);
+  assertEquals(server.heard, []);
 });
 
 Deno.test("Link.query() has a question parsed once, and asks many at a time on its one connection", async () => {
@@ -123,20 +133,21 @@ Deno.test("who listens is told what was said", async () => {
   await link[Symbol.asyncDispose]();
 });
 
-Deno.test("no time but that of the link ends anything: none of the driver's", async () => {
+Deno.test("no time but that of the link ends a question, and a server that stays open holds no goodbye up", async () => {
   const { setTimeout: set } = globalThis;
   const delays: number[] = [];
-  globalThis.setTimeout = ((call: () => void, ms = 0) => {
+  globalThis.setTimeout = ((call: (...given: unknown[]) => void, ms = 0, ...given: unknown[]) => {
     delays.push(ms);
-    return set(call, ms);
+    return set(call, ms === 1_000 ? 0 : ms, ...given);
   }) as typeof setTimeout;
   try {
-    await using server = new WireServer();
+    await using server = new WireServer(undefined, { staysOpen: true });
     const link = await open(server);
     await link.query("SELECT 2");
     assertEquals(delays.splice(0).filter((ms) => ms > 0), [TIMEOUT_MS, TIMEOUT_MS, TIMEOUT_MS]);
     await link[Symbol.asyncDispose]();
     assertEquals(delays.filter((ms) => ms > 0), [TIMEOUT_MS, 1_000]);
+    assertEquals([server.heard.at(-1), link.isOpen], ["bye", false] as unknown[]);
   } finally {
     globalThis.setTimeout = set;
   }

@@ -18,6 +18,7 @@ export class WireServer implements AsyncDisposable {
   readonly #open: Deno.Conn[] = [];
   readonly #work: Promise<void>[] = [];
   readonly #answer: (question: string) => WireAnswer;
+  readonly #staysOpen: boolean;
   readonly #status: Readonly<Record<string, string>>;
   /** What came: a question as it was parsed, `max N` for each part of an answer that was asked for, and `bye`. */
   readonly heard: string[] = [];
@@ -26,8 +27,13 @@ export class WireServer implements AsyncDisposable {
   /** Connections that have ended. */
   ended = 0;
 
-  constructor(answer: (question: string) => WireAnswer = () => [], { isStandby = false } = {}) {
+  /** With `staysOpen` it waits for the other end to close, even after a goodbye. */
+  constructor(
+    answer: (question: string) => WireAnswer = () => [],
+    { isStandby = false, staysOpen = false } = {},
+  ) {
     this.#answer = answer;
+    this.#staysOpen = staysOpen;
     this.#status = { in_hot_standby: isStandby ? "on" : "off", default_transaction_read_only: "off" };
     this.#work.push(this.#accept());
   }
@@ -90,7 +96,7 @@ export class WireServer implements AsyncDisposable {
     const [name = "", sql = ""] = new TextDecoder().decode(body).split("\0");
     if (kind === "X") {
       this.heard.push("bye");
-      closeQuietly(conn);
+      if (!this.#staysOpen) closeQuietly(conn);
     }
     if (kind === "S") {
       await say(READY);
