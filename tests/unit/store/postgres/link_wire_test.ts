@@ -1,7 +1,7 @@
 /** What a link says to a server and hears from it, byte by byte; questions and answers: `../engine_postgres_test.ts`. */
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { Socket } from "node:net";
-import { parseStoreAddress } from "../../../../store/postgres/address.ts";
+import { formatStoreHost, parseStoreAddress } from "../../../../store/postgres/address.ts";
 import { Link } from "../../../../store/postgres/link.ts";
 import { until } from "../fleet_support.ts";
 import { assertCode } from "../support.ts";
@@ -10,7 +10,7 @@ import { type WireAnswer, WireServer } from "./wire_server.ts";
 const TIMEOUT_MS = 20_000;
 
 function open(
-  server: WireServer,
+  server: Pick<WireServer, "address">,
   { query = "?sslmode=disable", ...more }: {
     readonly query?: string;
     readonly onNotice?: (payload: string) => void;
@@ -44,6 +44,17 @@ Deno.test("Link.open() leaves a standby, and a server that lets nobody in, with 
   await using refusing = new WireServer(() => ({ code: "42501" }));
   await assertCode(open(refusing), "store.refused");
   await until("the connection has ended", () => refusing.ended === 1);
+});
+
+Deno.test("Link.open() says of a host where nobody listens that it refuses, and takes the next", async () => {
+  const gone = new WireServer();
+  await gone[Symbol.asyncDispose]();
+  const error = await assertCode(open(gone), "store.away");
+  assertMatch(error.message, /refused/i);
+  await using server = new WireServer();
+  const link = await open({ address: `${gone.address},${server.address}` });
+  assertEquals(formatStoreHost(link.host), server.address);
+  await link[Symbol.asyncDispose]();
 });
 
 Deno.test("Link.open() leaves no connection open to a server that speaks no TLS", async () => {
