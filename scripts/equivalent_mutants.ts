@@ -678,6 +678,61 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "the row has no end that would be shifted",
   },
   {
+    file: "store/postgres/link.ts",
+    at: 'host: ["store"],',
+    about: '"store" ⇒ ...[]',
+    why: "the driver is given a socket that is connected, and dials nobody",
+  },
+  {
+    file: "store/postgres/link.ts",
+    at: "port: [1],",
+    about: "1 ⇒ ...[]",
+    why: "the driver is given a socket that is connected, and dials nobody",
+  },
+  {
+    file: "store/postgres/link.ts",
+    at: "port: [1],",
+    about: "[1] ⇒ 2",
+    why: "as many dial there as dial 1: nobody",
+  },
+  {
+    file: "store/postgres/link.ts",
+    at: "backoff: false as const,",
+    about: "false as const ⇒ true",
+    why: "a driver that would dial again is given no other socket",
+  },
+  {
+    file: "store/postgres/link.ts",
+    at: "isTaken = true;",
+    about: "isTaken = true ⇒ false",
+    why: "a link that is broken asks the driver for nothing, so that it does not dial again",
+  },
+  {
+    file: "store/postgres/link.ts",
+    at: 'socket.off("error", onError);',
+    about: 'socket.off("error", onError); ⇒ ;',
+    why: "a promise that has resolved rejects no more",
+  },
+  {
+    file: "store/postgres/link.ts",
+    at: 'socket.off("close", onClose);',
+    about: 'socket.off("close", onClose); ⇒ ;',
+    why: "a promise that has resolved rejects no more",
+  },
+  {
+    file: "store/postgres/link.ts",
+    at: "if (this.#isBroken) return;",
+    about: "this.#isBroken ⇒ false",
+    why: "the driver of a socket that has closed has nothing to end",
+  },
+  {
+    file: "store/postgres/link.ts",
+    at:
+      'if (isLate) throw new Error("it was cut"); // Deno 2.7 takes the end of a connection for that of the handshake',
+    about: "isLate ⇒ false",
+    why: "on Deno 2.9 a handshake that was cut has not ended",
+  },
+  {
     file: "proxy/server.ts",
     at: "this.#isClosed = true;",
     about: "this.#isClosed = true ⇒ false",
@@ -925,7 +980,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: "proxy/http2/huffman.ts",
     at: "wide = wide * 256 + (bytes[at++] ?? 0);",
     about: "bytes[at++] ?? 0 ⇒ 1",
-    why: "the byte is there: the loop ends with the bytes",
+    why: "the byte is there: this loop ends with the bytes, too",
   },
   {
     file: "proxy/http2/huffman.ts",
