@@ -40,3 +40,18 @@ Deno.test("a client that resets before it is told that its tunnel is open is no 
     }
   }
 });
+
+Deno.test("a CONNECT at which something fails that may not fail is answered, and reported as a bug", async () => {
+  await using proxy = await startTestProxy();
+  proxy.policy.rulesFor = () => {
+    throw new TypeError("bug");
+  };
+  using peer = await dialRaw(proxy.httpPort);
+  await peer.send(connect("up.test:443", `Proxy-Authorization: ${basic(TOKEN)}\r\n`));
+  assertEquals((await peer.readResponse()).status, 500);
+  assertMatch(
+    await proxy.waitLine(/^deny client=one /),
+    /method=CONNECT host=up\.test port=443 .*reason=internal/,
+  );
+  assertEquals(proxy.bugs.splice(0).map(String), ["TypeError: bug"]);
+});

@@ -1,6 +1,11 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { namesHost } from "../../../../proxy/tunnels/inspect.ts";
+import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
+import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
+import { inspect, namesHost } from "../../../../proxy/tunnels/inspect.ts";
+import { Engine } from "../../../wire/harness.ts";
+import { makePipe, settle } from "../../../wire/pipe.ts";
 import { makeClientHello } from "../../../support/client_hello.ts";
+import { FakeDeadlines } from "../../../support/fake_deadlines.ts";
 import { openTunnel } from "../../../support/raw_peer.ts";
 import { soon, waitUntil } from "../../../support/sockets.ts";
 import { startTestProxy, type TestProxyOptions, TOKEN } from "../../../support/start_proxy.ts";
@@ -30,6 +35,11 @@ Deno.test("a tunnel that begins as neither TLS nor HTTP does is refused, and one
     ["DEL", [0x7f], false],
     ["beyond ASCII", [0x80], false],
     ["a tab", [0x09], false],
+    ["LF", [0x0a], true],
+    ["between LF and CR", [0x0b], false],
+    ["CR", [0x0d], true],
+    ["behind CR", [0x0e], false],
+    ["SSH, up to its dash", [..."SSH"].map((letter) => letter.charCodeAt(0)), true],
     ["SSH", [..."SSH-"].map((letter) => letter.charCodeAt(0)), false],
     ["nearly SSH", [..."SSH_"].map((letter) => letter.charCodeAt(0)), true],
   ];
@@ -94,6 +104,59 @@ Deno.test("a tunnel ends with its rule before anything was said, and says why", 
   await soon("the end", peer.readAll().catch(() => ""));
   assertMatch(await s.proxy.waitLine(DENIED), /reason=revoked/);
   await waitUntil("nothing is held", s.isEmpty);
+});
+
+Deno.test("inspect() is idle until something comes through the tunnel, and not while that is read", async (t) => {
+  const hello = makeClientHello({ serverName: "up.test" });
+  const rows: readonly (readonly [
+    string,
+    first: Uint8Array,
+    next: Uint8Array,
+    idle: readonly boolean[],
+    ms: string,
+  ])[] = [
+    ["nothing yet", new Uint8Array(0), hello.subarray(0, 20), [true, false], "handshakeTimeoutMs"],
+    ["a first byte that was read with the CONNECT", hello.subarray(0, 1), hello.subarray(1, 9), [
+      false,
+      false,
+    ], "handshakeTimeoutMs"],
+    [
+      "a head in clear",
+      new Uint8Array(0),
+      new TextEncoder().encode("GET /"),
+      [true, false],
+      "headTimeoutMs",
+    ],
+  ];
+  for (const [name, first, next, idle, ms] of rows) {
+    await t.step(name, async () => {
+      await using engine = new Engine();
+      const deadlines = new FakeDeadlines();
+      Object.assign(engine.context, { deadlines });
+      const [peer, stream] = makePipe();
+      const state = {
+        ...{ source: "192.0.2.1", origin: { src: "192.0.2.1:1", proxyPort: 1 } },
+        ...{ isIdle: false, isStopping: false, identify: () => true },
+      };
+      const [client = { name: "one", version: "" }] = engine.policy.clients();
+      const served = inspect({
+        ...{ stream, reader: new ByteReader(stream, first), tunnel: undefined, state },
+        ...{ origin: state.origin, context: engine.context },
+      }, { client, rule: undefined, target: { host: "up.test", port: 443 }, method: "CONNECT" });
+      await settle();
+      const before = state.isIdle;
+      await peer.write(next);
+      await settle();
+      assertEquals([before, state.isIdle], idle);
+      const { headTimeoutMs, handshakeTimeoutMs } = DEFAULT_LIMITS;
+      assertEquals(deadlines.left, [ms === "headTimeoutMs" ? headTimeoutMs : handshakeTimeoutMs]);
+      deadlines.advance(Math.max(headTimeoutMs, handshakeTimeoutMs));
+      await settle();
+      peer.close();
+      await soon("the end", served);
+      assertEquals([state.isIdle, deadlines.left, engine.context.grants.size], [false, [], 0]);
+    });
+  }
 });
 
 Deno.test("namesHost() takes the host in any writing, with a port that nobody asked for, and no other", () => {
