@@ -4,7 +4,7 @@ import { ProxyError } from "../../../core/errors.ts";
 import { startLog } from "../../../core/log.ts";
 import { descriptorLimit } from "../../../core/native.ts";
 import { fewConnections, openListener } from "../../../proxy/server.ts";
-import { startEchoUpstream, startRawUpstream } from "../../support/echo_upstream.ts";
+import { readRequest, startEchoUpstream, startRawUpstream } from "../../support/echo_upstream.ts";
 import { basic, dialRaw, type RawPeer } from "../../support/raw_peer.ts";
 import { soon, waitUntil } from "../../support/sockets.ts";
 import { startTestProxy, TOKEN } from "../../support/start_proxy.ts";
@@ -98,6 +98,7 @@ Deno.test("listenAnew() opens the listeners once more, and none after a stop", a
   }
   await proxy.server[Symbol.asyncDispose]();
   proxy.server.listenAnew();
+  if (Deno.build.os === "linux") assertEquals(await listenersAt(port), 0);
   await proxy.server[Symbol.asyncDispose]();
   assertEquals(await dialRaw(port).then(() => "accepted", () => "refused"), "refused");
 });
@@ -249,6 +250,34 @@ Deno.test("a stop closes idle connections at once, and asked for again does noth
   assertEquals(await soon("the end", Promise.all([peer.readAll(), silent.readAll()])), ["", ""]);
   await soon("the stop", Promise.resolve(stopped));
   assertEquals([proxy.server.counters().connections, proxy.server.counters().openGrants], [0, 0]);
+});
+
+Deno.test("a stop lets what is under way finish, and takes nothing more on its connection", async () => {
+  const told = Promise.withResolvers<void>();
+  await using upstream = await startRawUpstream(async (peer) => {
+    await readRequest(peer);
+    await told.promise;
+    await peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    await peer.readAll();
+  }, { names: [] });
+  await using proxy = await startTestProxy({
+    limits: { keepAliveTimeoutMs: NEVER_MS, drainTimeoutMs: NEVER_MS },
+  });
+  const host = `up.test:${upstream.port}`;
+  proxy.policy.allow("one", { host: "up.test", ports: [upstream.port] });
+  using peer = await dialRaw(proxy.httpPort);
+  await peer.send(
+    `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${basic(TOKEN)}\r\n\r\n`,
+  );
+  await waitUntil("it is under way", () => upstream.connections === 1);
+  const stopped = proxy.server[Symbol.asyncDispose]();
+  const isRefused = () => dialRaw(proxy.httpPort).then(({ conn }) => (conn.close(), false), () => true);
+  await waitUntil("nobody is accepted", isRefused);
+  told.resolve();
+  const { status, head, body } = await soon("an answer", peer.readResponse());
+  assertEquals([status, head.includes("Connection: close"), body], [200, true, "ok"]);
+  assertEquals(await soon("the end", peer.readAll()), "");
+  await soon("the stop", Promise.resolve(stopped));
 });
 
 Deno.test("fewConnections() says how many, and how to have more", () => {

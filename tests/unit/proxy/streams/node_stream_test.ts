@@ -40,6 +40,10 @@ Deno.test("NodeStream gives what is here in order, as much as there is room for,
   const { socket, stream } = setUp();
   socket.push("abcde");
   assertEquals([await read(stream, 2), await read(stream, 2), await read(stream, 2)], ["ab", "cd", "e"]);
+  socket.push("abc");
+  assertEquals(await read(stream, 2), "ab");
+  socket.push("de"); // comes while some is left of what came before
+  assertEquals([await read(stream, 9), await read(stream, 9)], ["c", "de"]);
   const later = read(stream);
   let isOver = false;
   later.then(() => isOver = true);

@@ -61,7 +61,8 @@ for (const [name, from, to] of [["a", "a", "b"], ["b", "b", "a"]] as const) {
 }
 
 Deno.test("splice() half-closes both, or only the first to be told where the other is told by closing", async () => {
-  for (const [endByClosing, halfCloses] of [[false, 2], [true, 1]] as const) {
+  const rows = [[{}, 2], [{ endByClosing: false }, 2], [{ endByClosing: true }, 1]] as const;
+  for (const [options, halfCloses] of rows) {
     const events: string[] = [];
     const stream = {
       read: () => Promise.resolve(null),
@@ -69,7 +70,7 @@ Deno.test("splice() half-closes both, or only the first to be told where the oth
       closeWrite: () => Promise.resolve(void events.push("half")),
       close: () => void events.push("close"),
     };
-    await splice(stream, stream, { deadlines: new Deadlines(), ...PATIENT, endByClosing }).done;
+    await splice(stream, stream, { deadlines: new Deadlines(), ...PATIENT, ...options }).done;
     assertEquals(events, [...Array(halfCloses).fill("half"), "close", "close"]);
   }
 });
