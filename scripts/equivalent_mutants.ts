@@ -1096,6 +1096,30 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "ms < ROUND_TRIPS * this.#roundTripMs ⇒ <=",
     why: "nothing is measured to be just as long",
   },
+  {
+    file: "proxy/message/target.ts",
+    at: "const path = queryAt < 0 ? originForm : originForm.slice(0, queryAt);",
+    about: "queryAt < 0 ⇒ 1",
+    why: "a target begins with its path, which is not empty",
+  },
+  {
+    file: "proxy/message/target.ts",
+    at: "const path = queryAt < 0 ? originForm : originForm.slice(0, queryAt);",
+    about: "queryAt < 0 ⇒ <=",
+    why: "a target begins with its path, which is not empty",
+  },
+  {
+    file: "proxy/message/target.ts",
+    at: "const query = queryAt < 0 ? undefined : originForm.slice(queryAt + 1);",
+    about: "queryAt < 0 ⇒ 1",
+    why: "a target begins with its path, which is not empty",
+  },
+  {
+    file: "proxy/message/target.ts",
+    at: "const query = queryAt < 0 ? undefined : originForm.slice(queryAt + 1);",
+    about: "queryAt < 0 ⇒ <=",
+    why: "a target begins with its path, which is not empty",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

@@ -53,10 +53,13 @@ function setUp(
     end: (trailers: readonly HeaderField[] | undefined) =>
       void sent.push(`end ${trailers?.length ?? "none"}`),
   } as unknown as UpstreamLeg;
+  /** True when all of it is free, and no more than that. */
   const room = () => {
-    const isFree = admission.held("one").take(maxHeldBytesPerClient);
-    if (isFree) admission.held("one").give(maxHeldBytesPerClient);
-    return isFree;
+    const held = admission.held("one");
+    if (!held.take(maxHeldBytesPerClient)) return false;
+    const isMore = held.take(1);
+    held.give(maxHeldBytesPerClient);
+    return !isMore;
   };
   const upload = new Upload(exchange, course);
   const start = async () => {
@@ -102,6 +105,16 @@ Deno.test("Upload sends what is there with the head, and counts and keeps it lik
     4,
     "abcd",
   ]);
+});
+
+Deno.test("Upload counts a single byte that leaves with the head, and nothing where nothing does", () => {
+  for (const text of ["a", ""]) {
+    const body = new PiecedBody([]);
+    body.takeFirst = () => Buffer.from(text);
+    const { upload } = setUp({ body });
+    assertEquals(upload.first().length, text.length);
+    assertEquals([upload.hasBegun, upload.sent], [text !== "", text.length]);
+  }
 });
 
 Deno.test("Upload says who is waited for: the client for its pieces, the upstream while it takes none", async () => {

@@ -276,3 +276,9 @@ Deno.test("readRequestHead() drops nothing but an empty line: a head that begins
     "client.malformed",
   );
 });
+
+Deno.test("a head has as many fields as it may, and no more", async () => {
+  const head = (count: number) => `GET / HTTP/1.1\r\n${"A: b\r\n".repeat(count)}\r\n`;
+  assertEquals((await readRequestHead(readerOf(head(4)), LIMITS))?.fields.length, 4);
+  assertEquals(await codeOf(readRequestHead(readerOf(head(5)), LIMITS)), "client.malformed");
+});

@@ -78,6 +78,15 @@ Deno.test("NodeStream raises the first error of its socket, wherever somebody wa
   await assertRejects(() => stream.write(new Uint8Array(1)), Error, "reset by peer");
 });
 
+Deno.test("NodeStream raises an error at once, before its socket is closed", async () => {
+  const { socket, stream } = setUp();
+  const waiting = read(stream);
+  await settle();
+  socket.emit("error", new Error("reset by peer"));
+  await assertRejects(() => waiting, Error, "reset by peer");
+  socket.destroy();
+});
+
 Deno.test("NodeStream tells a connection that was closed from one that has ended", async () => {
   const { stream } = setUp();
   const waiting = read(stream);
