@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { ProxyError } from "../../../core/errors.ts";
 import { decryptKey } from "../../../secrets/kind_mtls.ts";
 import { parseSecretValue, staticInjection } from "../../../secrets/kinds.ts";
@@ -138,6 +138,30 @@ Deno.test("mtls takes certificates of version 3, however long they are, and none
       "have it issued anew with extensions, as version 3",
     ]);
   }
+});
+
+Deno.test("mtls takes even the shortest certificate, whose length is one byte", () => {
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  const hex = (text: string) => Buffer.from(text, "hex");
+  const algorithm = hex("300506032b6570");
+  const time = (text: string) => Buffer.concat([hex("170d"), Buffer.from(text)]);
+  const inner = (version: string) =>
+    sequenceOf([
+      ...[hex(version), hex("020101"), algorithm, sequenceOf([])],
+      ...[sequenceOf([time("200101000000Z"), time("400101000000Z")]), sequenceOf([])],
+      publicKey.export({ type: "spki", format: "der" }),
+    ]);
+  const pemOf = (version: string) => {
+    const signed = inner(version);
+    assert(signed.length < 0x80);
+    const der = sequenceOf([
+      ...[signed, algorithm, Buffer.concat([hex("034100"), sign(null, signed, privateKey)])],
+    ]);
+    return `-----BEGIN CERTIFICATE-----\n${der.toString("base64")}\n-----END CERTIFICATE-----\n` +
+      privateKey.export({ type: "pkcs8", format: "pem" });
+  };
+  assert(staticInjection("mtls", pemOf("a003020102")).clientCertificate);
+  assertThrows(() => staticInjection("mtls", pemOf("")), ProxyError, "version 1");
 });
 
 Deno.test("mtls and decryptKey() say what to do", () => {
