@@ -827,6 +827,18 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "what is made anew is the same; it only takes longer",
   },
   {
+    file: "secrets/followed_files.ts",
+    at: "const writtenAtMs = mtime?.getTime() ?? 0;",
+    about: "mtime?.getTime() ?? 0 ⇒ 1",
+    why: "the systems it runs on say the time",
+  },
+  {
+    file: "secrets/followed_files.ts",
+    at: 'return { text: error instanceof Error ? error.name : "unknown", writtenAtMs: 0 };',
+    about: "writtenAtMs: 0 ⇒ 1",
+    why: "a millisecond later is as long ago",
+  },
+  {
     file: "secrets/credentials.ts",
     at: "ending.finally(() => this.#ending.delete(ending));",
     about: "ending.finally(() => this.#ending.delete(ending)); ⇒ ;",
