@@ -121,6 +121,10 @@ Deno.test("names of certificates are the upstream's: bounded, and said where the
   assert(words({ organization: "Acme" }).includes('from "Acme",'));
   assert(!words({ commonName: "x".repeat(500), organization: "y\n".repeat(500) }).includes("\n"));
   assert(words({ commonName: "x".repeat(500), organization: "y".repeat(500) }).length < 400);
+  for (const part of ["commonName", "organization"]) {
+    assert(words({ [part]: "x".repeat(80) }).includes(`from "${"x".repeat(80)}",`));
+    assert(!words({ [part]: "x".repeat(81) }).includes("x".repeat(81)));
+  }
 });
 
 Deno.test("shownUrl() takes a plain URL of 200 characters at most", () => {

@@ -5,6 +5,8 @@ import { ByteReader, type ByteStream } from "../../../../../proxy/streams/byte_r
 import { Grants } from "../../../../../proxy/grants.ts";
 import { type PoolKey, UpstreamPool } from "../../../../../proxy/egress/pools/pool.ts";
 import type { UpstreamConnection } from "../../../../../proxy/egress/upstream_connection.ts";
+import { LEAST_SLEEP_MS } from "../../../../../core/wake_watch.ts";
+import { FakeDeadlines } from "../../../../support/fake_deadlines.ts";
 import { waitUntil } from "../../../../support/sockets.ts";
 import { TestPolicy } from "../../../../support/test_policy.ts";
 
@@ -40,7 +42,12 @@ class FakeUpstream implements ByteStream, UpstreamConnection {
   }
 }
 
-function setUp(limits: Partial<Limits> = {}, now?: () => number, wallNow = now) {
+function setUp(
+  limits: Partial<Limits> = {},
+  now?: () => number,
+  wallNow = now,
+  deadlines = new Deadlines(),
+) {
   const policy = new TestPolicy();
   const client = policy.addClient("one", "token");
   const rule = policy.allow("one", { host: "a.test" });
@@ -48,13 +55,13 @@ function setUp(limits: Partial<Limits> = {}, now?: () => number, wallNow = now) 
   const grants = new Grants(policy);
   const pool = new UpstreamPool({
     limits: { ...DEFAULT_LIMITS, ...limits },
-    deadlines: new Deadlines(),
+    deadlines,
     grants,
     ...(now ? { now } : {}),
     ...(wallNow ? { wallNow } : {}),
   });
   const key: PoolKey = { scheme: "https", host: "a.test", port: 443, grant: { client, rule, credential } };
-  return { policy, client, rule, credential, pool, key, [Symbol.dispose]: () => pool.close() };
+  return { policy, client, rule, credential, grants, pool, key, [Symbol.dispose]: () => pool.close() };
 }
 
 Deno.test("take() gives back the connection that was used last, for exactly the same key", async (t) => {
@@ -67,6 +74,7 @@ Deno.test("take() gives back the connection that was used last, for exactly the 
     ["scheme", { ...key, scheme: "http" }],
     ["host", { ...key, host: "b.test" }],
     ["port", { ...key, port: 8443 }],
+    ["way", { ...key, way: "http://parent.test:3128" }],
     ["client", { ...key, grant: { ...grant, client: other } }],
     ["client version", { ...key, grant: { ...grant, client: { ...client, version: "x" } } }],
     ["secret", { ...key, grant: { client, rule } }],
@@ -267,4 +275,49 @@ Deno.test("take() gives no connection that was idle while the machine slept", ()
   now += 500;
   assertEquals(pool.take(key, true), after);
   after.close();
+});
+
+Deno.test("take() takes a machine that slept for the least time that counts for one that slept", () => {
+  for (const [sleptMs, isTaken] of [[LEAST_SLEEP_MS - 1, true], [LEAST_SLEEP_MS, false]] as const) {
+    let wall = 1_000_000;
+    using setup = setUp({}, () => 0, () => wall);
+    const connection = new FakeUpstream();
+    setup.pool.put(setup.key, connection);
+    wall += sleptMs;
+    assertEquals(setup.pool.take(setup.key, true) === connection, isTaken);
+    connection.close();
+  }
+});
+
+Deno.test("a connection that is in use has no deadline and holds no grant, and each rest has a time of its own", () => {
+  const deadlines = new FakeDeadlines();
+  let now = 0;
+  using setup = setUp({ idleUpstreamTimeoutMs: 60_000 }, () => now, undefined, deadlines);
+  const { pool, key, grants } = setup;
+  const connection = new FakeUpstream();
+  for (let use = 0; use < 3; use++) {
+    pool.put(key, connection);
+    assertEquals([deadlines.left, grants.size, pool.size], [[60_000], 1, 1]);
+    now += 10_000;
+    deadlines.advance(10_000);
+    assertEquals(pool.take(key, true), connection);
+    assertEquals([deadlines.left, grants.size, pool.size], [[], 0, 0]);
+  }
+  pool.put(key, connection, 2); // as short as anybody says
+  assertEquals([deadlines.left, connection.isClosed], [[1], false]);
+  deadlines.advance(1);
+  assertEquals([deadlines.left, grants.size, connection.isClosed], [[], 0, true]);
+});
+
+Deno.test("a connection that ends among others takes none of them with it", async () => {
+  using setup = setUp();
+  const { pool, key } = setup;
+  const [first, second, third] = [new FakeUpstream(), new FakeUpstream(), new FakeUpstream()];
+  for (const connection of [first, second, third]) pool.put(key, connection);
+  second.say(null);
+  await waitUntil("it is closed", () => second.isClosed);
+  assertEquals(pool.size, 2);
+  assertEquals([pool.take(key, true), pool.take(key, true)], [third, first] as UpstreamConnection[]);
+  assertEquals([pool.take(key, true), pool.size], [undefined, 0]);
+  for (const connection of [first, third]) connection.close();
 });
