@@ -18,6 +18,12 @@ export interface Equivalent {
 
 export const EQUIVALENT: readonly Equivalent[] = [
   {
+    file: "proxy/egress/pools/pool.ts",
+    at: "const at = list?.indexOf(idle) ?? -1;",
+    about: "-1 ⇒ 2",
+    why: "below nought is nowhere",
+  },
+  {
     file: "proxy/egress/tls/certificate_look.ts",
     at: 'opened.once("close", () => reject(new Error("closed in the handshake")));',
     about: 'opened.once("close", () => reject(new Error("closed in the handshak… ⇒ ;',

@@ -257,3 +257,47 @@ Deno.test("retire() ends idle connections at once, and those in use with the req
   await late.connection.ready;
   assert((await lease({ ...key, port: 9443 })).connection !== late.connection);
 });
+
+Deno.test("who waits for a connection beside a full one makes do with that when the dial is given up", async () => {
+  await using setup = setUp({}, 1);
+  const { pool, key, dial, lease, servers } = setup;
+  const first = await lease();
+  const cancel = new AbortController();
+  const { promise: dialling, reject: fail } = Promise.withResolvers<UpstreamConnection>();
+  const given = pool.lease(key, cancel.signal, () => dialling);
+  const waiting = pool.lease(key, NEVER, dial);
+  await settle();
+  assertEquals(setup.idle(), 1); // the place for it is taken
+  const gone = new ProxyError("client.closed", "gone");
+  cancel.abort(gone);
+  fail(gone);
+  assertEquals(await assertRejects(() => given), gone); // who has gone gets none
+  const second = await waiting;
+  assert(second.connection === first.connection && second.isReused);
+  assertEquals([servers.length, setup.idle()], [1, 0]);
+  first.release();
+  second.release();
+});
+
+Deno.test("a connection whose dial ends after the pool is closed does so too", async () => {
+  await using setup = setUp();
+  const { pool, key, dial } = setup;
+  const { connection } = await pool.lease(key, NEVER, async () => {
+    const upstream = await dial();
+    pool.close();
+    return upstream;
+  });
+  await connection.closed;
+});
+
+Deno.test("a connection that is leaving comes to no rest when its last request is over", async () => {
+  await using setup = setUp();
+  const { lease, servers, idle } = setup;
+  const [first, second] = [await lease(), await lease()];
+  first.release();
+  assertEquals(idle(), 0); // one is in use still
+  servers[0]?.shutDown();
+  await settle();
+  second.release();
+  assertEquals(idle(), 0);
+});
