@@ -1138,6 +1138,18 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "queryAt < 0 ⇒ <=",
     why: "a target begins with its path, which is not empty",
   },
+  {
+    file: "proxy/forward/token_watch.ts",
+    at: "{ said: undefined, isFinal: false, bytes: received, bytesPerToken: BYTES_PER_TOKEN };",
+    about: "isFinal: false ⇒ true",
+    why: "where nothing was said nobody asks whether it was final",
+  },
+  {
+    file: "proxy/forward/token_watch.ts",
+    at: "decoder.close();",
+    about: "decoder.close(); ⇒ ;",
+    why: "the end of the answer closes it too, only later",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

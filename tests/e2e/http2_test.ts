@@ -57,6 +57,18 @@ function allow({ proxy, upstream }: Site, more: { readonly paths?: readonly stri
   });
 }
 
+Deno.test({ ignore, name: "what is retired serves no request any more" }, async () => {
+  await using site = await startSite();
+  allow(site);
+  const get = async () => {
+    assertMatch(await site.curl("--http2", `${site.url}/v1/a`), /^HTTP\/2 200/);
+    return site.upstream.connections;
+  };
+  assertEquals([await get(), await get()], [1, 1]);
+  site.proxy.server.retireUpstreams();
+  assertEquals([await get(), await get()], [2, 2]);
+});
+
 Deno.test({ ignore, name: "every stream is decided, gets its credential and has its line" }, async () => {
   await using site = await startSite();
   allow(site);

@@ -271,6 +271,7 @@ Deno.test("a stop lets what is under way finish, and takes nothing more on its c
   );
   await waitUntil("it is under way", () => upstream.connections === 1);
   const stopped = proxy.server[Symbol.asyncDispose]();
+  await soon("nothing more", Promise.resolve(proxy.server[Symbol.asyncDispose]())); // waits for nobody
   const isRefused = () => dialRaw(proxy.httpPort).then(({ conn }) => (conn.close(), false), () => true);
   await waitUntil("nobody is accepted", isRefused);
   told.resolve();
