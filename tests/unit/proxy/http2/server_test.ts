@@ -269,3 +269,13 @@ Deno.test("what is under way is cut with the connection", async () => {
   await assertRejects(() => Promise.resolve(filled));
   assertEquals(made.requests.get(1)?.error?.h2Code, H2.INTERNAL_ERROR);
 });
+
+Deno.test("a request has the trailers of its client, and its end with them", async () => {
+  await using made = await setUp();
+  await made.peer.send("HEADERS 1 EH POST:/", "DATA 1 ab");
+  const stream = made.requests.get(1);
+  assertEquals([await stream?.fill(), stream?.isLast, stream?.trailers], [true, false, undefined]);
+  const rest = stream?.fill(3);
+  await made.peer.send("HEADERS 1 ES EH a=1");
+  assertEquals([await rest, stream?.trailers?.map(({ name, value }) => [name, value])], [true, [["a", "1"]]]);
+});
