@@ -93,7 +93,6 @@ export const connectionAttacks: readonly Attack[] = [
   {
     name: "pipelined",
     about: "2,000 requests in a write, each refused, as fast as they are answered",
-    isLong: true, // it takes all of a thread, and does not hold yet
     run: (target) => {
       const { httpPort, token } = target;
       const many = request("nowhere.test", { token }).repeat(2_000);
@@ -105,7 +104,6 @@ export const connectionAttacks: readonly Attack[] = [
   {
     name: "json-members",
     about: "bodies of 60,000 members each, compressed, under a rule that has to know what they say",
-    isLong: true, // it takes all of a thread, and does not hold yet
     run: ({ httpPort, token, ...target }) => {
       const json = `{${Array.from({ length: 60_000 }, (_, i) => `"k${i}":1`).join()}}`;
       const body = gzipSync(json).toString("latin1");
