@@ -29,6 +29,8 @@ export interface Tunnel extends TunnelOrigin {
   readonly denial?: (() => Refusal | undefined) | undefined;
   /** The dial that was to say what is spoken in it has failed. */
   readonly failedDial?: FailedDial | undefined;
+  /** Set once something came through it that has a line in the audit log. */
+  hasLine?: boolean;
 }
 
 /** Where requests come from: one client connection, or the inside of its tunnel. */
@@ -164,6 +166,7 @@ export function logRefusal(
 ): void {
   const { context, tunnel, origin } = session;
   const isPolicy = refusal.status === 403;
+  if (tunnel) tunnel.hasLine = true;
   context.audit.write({
     verdict: "deny",
     ...(tunnel

@@ -117,6 +117,7 @@ function endWithoutRule(
 
 async function serveStream(session: OpenSession, stream: Http2ServerStream): Promise<void> {
   const { context, tunnel } = session;
+  if (tunnel) tunnel.hasLine = true;
   const request = new Http2Request(stream, context);
   const exchange = { session, request, startedAt: context.clock.monotonic() };
   const release = context.admission.tryStream(tunnel?.client.name ?? "");

@@ -41,8 +41,10 @@ export async function serveSession(session: OpenSession): Promise<ConnectExchang
       next = "close";
       break;
     }
-    if (session.tunnel) await serveRequest(exchange);
-    else if (head.method === "CONNECT") return exchange;
+    if (session.tunnel) {
+      session.tunnel.hasLine = true; // each request has one
+      await serveRequest(exchange);
+    } else if (head.method === "CONNECT") return exchange;
     else await serveOnPort(exchange);
     next = exchange.request.next;
   }
@@ -77,8 +79,7 @@ async function readHead(session: OpenSession, isFirst: boolean): Promise<Request
     return takeRequestHead(reader, limits) ?? await readRequestHead(reader, limits);
   } catch (error) {
     const isGone = error instanceof ProxyError && error.code === "client.closed";
-    if (isGone && isFirst && !isLate) noteUnread(session);
-    else if (!isLate && !isGone && error instanceof ProxyError) {
+    if (!isLate && !isGone && error instanceof ProxyError) {
       deadline.stop();
       await refuseUnread(session, refusalOf(error), {});
       await linger(session);
@@ -88,17 +89,6 @@ async function readHead(session: OpenSession, isFirst: boolean): Promise<Request
     state.isIdle = false;
     deadline.stop();
   }
-}
-
-/** A tunnel of some other protocol, whose program waited for an answer until it gave up, has its line too. */
-function noteUnread({ context, tunnel, origin }: OpenSession): void {
-  if (tunnel?.scheme !== "http") return;
-  const { client, scheme, host, port } = tunnel;
-  context.audit.write({
-    ...{ verdict: "deny", client: client.name, scheme, host, port },
-    reason: "tls-no-client-hello",
-    origin,
-  });
 }
 
 /** Answers and logs a refusal of what could not be read whole. Nothing more is read then. */

@@ -90,7 +90,7 @@ export async function openTunnel(session: OpenSession, request: TunnelRequest): 
       session.stream.close(); // gone meanwhile, and logged already
       return "taken";
     }
-    return insideOf(session, { client, rule: undefined, target, method, denial });
+    return insideOf(session, { client, rule: undefined, target, method, startedAt, denial });
   }
   const decision = decideConnect(policy.rulesFor(client, target.host), target);
   if (policy.isTokenEndpoint({ host: target.host })) {
@@ -112,7 +112,7 @@ export async function openTunnel(session: OpenSession, request: TunnelRequest): 
     throw clientGone(); // reset meanwhile, which is anybody's to do: no bug
   }
   const rule = "rule" in decision ? decision.rule : undefined;
-  return insideOf(session, { client, rule, target, method });
+  return insideOf(session, { client, rule, target, method, startedAt });
 }
 
 /** A function of its own, so that what it returns holds no more than that. */

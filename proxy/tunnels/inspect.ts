@@ -12,11 +12,12 @@ import { type HostPort, parseHost } from "../../core/host_port.ts";
 import { isHttp1Only } from "../../policy/decide.ts";
 import type { Reason } from "../../policy/reason.ts";
 import type { Rule } from "../../policy/rule.ts";
+import type { Origin } from "../../policy/audit_record.ts";
 import { ByteReader, writeAll } from "../streams/byte_reader.ts";
 import { isTlsRecord, peekClientHello } from "../streams/client_hello.ts";
 import { type ClientStream, modeOf } from "../context.ts";
 import { type Refusal, refusalOf } from "../error_response.ts";
-import type { OpenSession } from "../exchange.ts";
+import type { OpenSession, Tunnel } from "../exchange.ts";
 import type { Alpn } from "../egress/upstream_connection.ts";
 import { beginsWithPreface } from "../http2/preface.ts";
 import { serveHttp2 } from "../accept/http2_session.ts";
@@ -35,6 +36,8 @@ export interface InspectedTunnel {
   readonly target: HostPort;
   /** How the tunnel was asked for, for the audit log. */
   readonly method: string;
+  /** When, by the monotonic clock. */
+  readonly startedAt: number;
   /** See `Tunnel.denial`. */
   readonly denial?: () => Refusal | undefined;
 }
@@ -47,6 +50,7 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
   const releaseTunnel = context.admission.addTunnel();
   let inner: ClientStream = stream;
   let reason: Reason | undefined;
+  let place: Tunnel | undefined;
   const end = (why: "revoked" | "shutdown") => {
     reason = why;
     inner.abort();
@@ -56,7 +60,7 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
     const opening = await sniff(session, tunnel);
     const scheme = opening === "tls" ? "https" as const : "http" as const;
     const serve = (reader: ByteReader, { protocol, upstream, failedDial }: ProtocolChoice) => {
-      const place = { ...target, scheme, client, denial, failedDial };
+      place = { ...target, scheme, client, denial, failedDial, hasLine: false };
       const isTls = scheme === "https" || session.isTls === true;
       const inside = { stream: inner, reader, isTls, tunnel: place, state, origin, context };
       if (protocol !== "h2") return serveSession(inside);
@@ -82,6 +86,7 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
       else await serve(new ByteReader(tls), choice);
       await tls.done;
     } else await serve(session.reader, { protocol: opening });
+    if (!denial && !place?.hasLine) noteUnasked(session, tunnel, { opening, origin, reason });
   } catch (error) {
     if (!(error instanceof ProxyError)) context.reportBug(error);
     context.audit.write({
@@ -97,6 +102,39 @@ export async function inspect(session: OpenSession, tunnel: InspectedTunnel): Pr
   } finally {
     release();
     releaseTunnel();
+  }
+}
+
+/**
+ * Nothing was asked in it, and it has its line all the same: the upstream may have been dialled for it. In clear its program
+ * was none of HTTP, or it waited for an answer until it gave up.
+ */
+function noteUnasked(
+  { context }: OpenSession,
+  { client, rule, target, method, startedAt }: InspectedTunnel,
+  { opening, origin, reason }: {
+    readonly opening: Opening;
+    readonly origin: Origin;
+    readonly reason: Reason | undefined;
+  },
+): void {
+  const known = { client: client.name, method, ...target, origin };
+  const isOther = opening === "http/1.1";
+  if (rule && !isOther) {
+    const durationMs = context.clock.monotonic() - startedAt;
+    context.audit.write({
+      ...known,
+      verdict: "allow",
+      status: 200,
+      reason,
+      sent: 0,
+      received: 0,
+      durationMs,
+    });
+  } else {
+    const mode = modeOf(context, client.name);
+    const why = reason ?? (isOther ? "tls-no-client-hello" : "client-closed");
+    context.audit.write({ ...known, verdict: "deny", mode, reason: why });
   }
 }
 

@@ -127,7 +127,7 @@ Deno.test("a tunnel of another protocol is logged, and its client does not wait"
       using tunnel = await openTunnel(proxy.httpPort, "redis.test:22", TOKEN);
       await tunnel.send("*1\r\n$4\r\nPING\r\n");
     }
-    await line("redis.test", "scheme=http");
+    await line("redis.test", "method=CONNECT");
   });
   await t.step("the same in HTTP is answered", async () => {
     using tunnel = await openTunnel(proxy.httpPort, "http.test:22", TOKEN);

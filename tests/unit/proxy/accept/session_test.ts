@@ -87,24 +87,6 @@ async function sayAndRead(
   return { got, lines: engine.lines };
 }
 
-Deno.test("serveSession() tells of a tunnel in clear that closed within its first head: its program spoke another protocol", async () => {
-  const plain = { scheme: "http", host: "up.test", port: 25 } as const;
-  const linesOf = async (tunnel: TunnelOrigin | undefined, text: string) => {
-    const engine = new Engine();
-    const client = engine.connect(tunnel);
-    await client.write(Buffer.from(text));
-    client.close();
-    await engine[Symbol.asyncDispose]();
-    return engine.lines.filter((line) => line.includes("tls-no-client-hello"));
-  };
-  const told = ["deny client=one scheme=http host=up.test port=25 reason=tls-no-client-hello"];
-  assertEquals(await linesOf(plain, "EHLO me\r\n"), told);
-  assertEquals(await linesOf(plain, ""), []);
-  assertEquals(await linesOf(TUNNEL, "EHLO me\r\n"), []);
-  assertEquals(await linesOf(undefined, "EHLO me\r\n"), []);
-  assertEquals(await linesOf(plain, "GET / HTTP/1.1\r\nHost: up.test:25\r\n\r\nEHLO"), []);
-});
-
 Deno.test("serveSession() says of a first head in a tunnel in clear that it was late, and nothing else", async () => {
   const engine = new Engine({ limits: { headTimeoutMs: 50 } });
   const tunnel = { scheme: "http", host: "up.test", port: 25 } as const;

@@ -6,7 +6,7 @@ import { Engine } from "../../../wire/harness.ts";
 import { makePipe, settle } from "../../../wire/pipe.ts";
 import { makeClientHello } from "../../../support/client_hello.ts";
 import { FakeDeadlines } from "../../../support/fake_deadlines.ts";
-import { openTunnel } from "../../../support/raw_peer.ts";
+import { openTlsTunnel, openTunnel } from "../../../support/raw_peer.ts";
 import { soon, waitUntil } from "../../../support/sockets.ts";
 import { startTestProxy, type TestProxyOptions, TOKEN } from "../../../support/start_proxy.ts";
 
@@ -142,7 +142,13 @@ Deno.test("inspect() is idle until something comes through the tunnel, and not w
       const served = inspect({
         ...{ stream, reader: new ByteReader(stream, first), tunnel: undefined, state },
         ...{ origin: state.origin, context: engine.context },
-      }, { client, rule: undefined, target: { host: "up.test", port: 443 }, method: "CONNECT" });
+      }, {
+        client,
+        rule: undefined,
+        target: { host: "up.test", port: 443 },
+        method: "CONNECT",
+        startedAt: 0,
+      });
       await settle();
       const before = state.isIdle;
       await peer.write(next);
@@ -157,6 +163,67 @@ Deno.test("inspect() is idle until something comes through the tunnel, and not w
       assertEquals([state.isIdle, deadlines.left, engine.context.grants.size], [false, [], 0]);
     });
   }
+});
+
+Deno.test("a tunnel in which nothing is asked has a line, and one in which something is has no other", async (t) => {
+  const allowed =
+    /^allow client=one method=CONNECT host=up\.test port=443 status=200 sent=0 received=0 duration=/;
+  const rows: readonly {
+    readonly name: string;
+    readonly options?: TestProxyOptions;
+    readonly host?: string;
+    readonly words?: string;
+    readonly expected: RegExp;
+  }[] = [
+    { name: "TLS", expected: allowed },
+    {
+      name: "in audit mode, without a rule",
+      options: { mode: "audit" },
+      host: "other.test",
+      expected: /^deny client=one method=CONNECT host=other\.test port=443 mode=audit reason=client-closed$/,
+    },
+    {
+      name: "open only to say that it was refused",
+      options: { explain: "inside" },
+      host: "other.test",
+      expected: /^deny client=one method=CONNECT host=other\.test port=443 mode=strict reason=no-rule$/,
+    },
+    {
+      name: "a request",
+      words: "GET / HTTP/1.1\r\nHost: up.test\r\nX: a b\0\r\n\r\n",
+      expected: /^deny client=one scheme=https host=up\.test port=443 status=400 reason=malformed$/,
+    },
+  ];
+  for (const { name, options, host = "up.test", words = "", expected } of rows) {
+    await t.step(name, async () => {
+      await using s = await start(options);
+      {
+        using peer = await openTlsTunnel(s.proxy.httpPort, `${host}:443`, TOKEN, s.proxy.caPem);
+        await peer.send(words);
+        if (words !== "") await soon("the answer", peer.readHead());
+      }
+      await s.proxy.waitLine(expected);
+      await waitUntil("nothing is held", s.isEmpty);
+      await s.proxy.audit.flush();
+      assertEquals(s.proxy.lines.length, 1, s.proxy.lines.join("\n"));
+    });
+  }
+  await t.step("in clear, of another protocol whose program gave up", async () => {
+    await using s = await start();
+    {
+      using peer = await s.open();
+      await peer.send("EHLO me\r\n");
+    }
+    assertMatch(await s.proxy.waitLine(DENIED), /reason=tls-no-client-hello$/);
+  });
+});
+
+Deno.test("a tunnel that its rule leaves after the handshake has a line that says so", async () => {
+  await using s = await start();
+  using peer = await openTlsTunnel(s.proxy.httpPort, "up.test:443", TOKEN, s.proxy.caPem);
+  s.proxy.policy.revoke(s.rule);
+  await soon("the end", peer.readAll().catch(() => ""));
+  assertMatch(await s.proxy.waitLine(DENIED), /reason=revoked$/);
 });
 
 Deno.test("namesHost() takes the host in any writing, with a port that nobody asked for, and no other", () => {
