@@ -588,6 +588,24 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "a lease without an end has ended, whatever the store's clock says",
   },
   {
+    file: "store/audit/line_segments.ts",
+    at: "if (bytes < at) await file.truncate(bytes);",
+    about: "bytes < at ⇒ true",
+    why: "a file that is cut to what it has stays as it is",
+  },
+  {
+    file: "store/audit/feed.ts",
+    at: "if (this.#taken >= this.#maxWaiting) {",
+    about: "this.#taken >= this.#maxWaiting ⇒ true",
+    why: "only how often what was taken is cut off",
+  },
+  {
+    file: "store/audit/feed.ts",
+    at: "if (this.#taken >= this.#maxWaiting) {",
+    about: "this.#taken >= this.#maxWaiting ⇒ >",
+    why: "only how often what was taken is cut off",
+  },
+  {
     file: "store/view.ts",
     at: ".sort((a, b) => a.hostgroup < b.hostgroup ? -1 : 1);",
     about: "a.hostgroup < b.hostgroup ⇒ <=",

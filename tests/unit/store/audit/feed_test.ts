@@ -101,6 +101,23 @@ Deno.test("AuditFeed wakes a reader that waits, and gives up what waits at the e
   assertEquals(live[Symbol.asyncIterator](), live);
 });
 
+Deno.test("AuditFeed wakes a reader that waits when its signal, it itself or the feed ends it", async () => {
+  const feed = new AuditFeed();
+  const stop = new AbortController();
+  const ends = [
+    () => stop.abort(),
+    (live: AsyncIterator<unknown>) => void live.return?.(),
+    () => feed.close(),
+  ];
+  for (const end of ends) {
+    const live = feed.follow({}, stop.signal.aborted ? NEVER() : stop.signal);
+    const waiting = take(live, 1);
+    await Promise.resolve();
+    end(live);
+    assertEquals(await waiting, ["end"]);
+  }
+});
+
 Deno.test("AuditFeed listens to a signal for as long as its follower is there", async () => {
   const feed = new AuditFeed();
   const signal = NEVER();

@@ -209,6 +209,15 @@ Deno.test("AuditFile does not turn over an empty file, however long the first li
   assertEquals(await folder.list(), { "audit.log": "12345\n" });
 });
 
+Deno.test("AuditFile turns a file of one byte over", async () => {
+  await using folder = await makeFolder();
+  await Deno.writeTextFile(`${folder.path}/audit.log`, "\n");
+  const file = await AuditFile.open(`${folder.path}/audit.log`, { maxBytes: 2, kept: 2 });
+  await file.write("12345\n");
+  file.close();
+  assertEquals(await folder.list(), { "audit.log": "12345\n", "audit.log.1": "\n" });
+});
+
 Deno.test("AuditFile holds the file of before, and no other, while the old ones cannot be moved", async () => {
   await using folder = await makeFolder();
   const path = `${folder.path}/audit.log`;

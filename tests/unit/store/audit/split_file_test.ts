@@ -55,15 +55,14 @@ Deno.test("SplitFile puts denials of nobody beside, in the order of each file", 
 });
 
 Deno.test("SplitFile turns no file over for a write that has nothing for it", async () => {
-  await using folder = await tempFolder();
-  const path = `${folder.path}/audit.jsonl`;
-  using file = await SplitFile.open(path, { main: { maxBytes: 1 }, unauthenticated: { maxBytes: 1 } });
-  for (const each of [known(1), nobody(2)]) await file.write([each], linesOf([each]));
-  for (const each of [nobody(3), known(4)]) {
-    const other = each.client === undefined ? path : besidePath(path);
-    const before = (await Deno.stat(other)).ino;
-    await file.write([each], linesOf([each]));
-    assertEquals((await Deno.stat(other)).ino, before);
+  for (const [own, others] of [[known, nobody], [nobody, known]] as const) {
+    await using folder = await tempFolder();
+    const path = `${folder.path}/audit.jsonl`;
+    using file = await SplitFile.open(path, { main: { maxBytes: 1 }, unauthenticated: { maxBytes: 1 } });
+    await file.write([own(1)], linesOf([own(1)]));
+    for (const each of [others(2), others(3)]) await file.write([each], linesOf([each]));
+    const [full, other] = own === known ? [path, besidePath(path)] : [besidePath(path), path];
+    assertEquals([await portsIn(full), await portsIn(other), await portsIn(`${other}.1`)], [[1], [3], [2]]);
   }
 });
 
