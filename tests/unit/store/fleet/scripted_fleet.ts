@@ -56,6 +56,8 @@ export class ScriptedStore {
     ["beat", () => [{}]],
   ]);
   readonly changes: StoredChange[] = [];
+  /** Up to which changes the host has written copies: a second after the last that it made, so among no notes. */
+  readonly copied: number[] = [];
   readonly opened: { readonly options: DatabaseOptions; isOpen: boolean; destroy(): void }[] = [];
   rows: Row[] = [];
   /** The keys that its proof is of, where those are not the ones in force. */
@@ -190,7 +192,7 @@ export async function scriptedFleet({ timeoutMs = 5_000 } = {}): Promise<Scripte
     own: { id: "id-1", instance: "process-1", name: "host-1", version: "1", graceMs: GRACE_MS },
     seal: sealOf(keys, { note, proven: () => store.proven }),
     copy: {
-      save: ({ sequence }: Position) => note(`copied ${sequence}`),
+      save: ({ sequence }: Position) => Promise.resolve(void store.copied.push(sequence)),
       saveContact: () => note("contact"),
       drop: () => note("dropped"),
       forget: () => note("forgotten"),
