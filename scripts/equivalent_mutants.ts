@@ -702,6 +702,36 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "the row has no end that would be shifted",
   },
   {
+    file: "store/postgres/row_key.ts",
+    at: 'if (text.includes("\\0")) return encodeEscaped(text);',
+    about: 'text.includes("\\0") ⇒ true',
+    why: "what has nothing to escape is the same bytes, only more slowly",
+  },
+  {
+    file: "store/postgres/row_key.ts",
+    at: "const bytes = new Uint8Array(text.length * 3 + 2); // a code unit is at most three bytes",
+    about: "text.length * 3 ⇒ 4",
+    why: "what is not written is cut off",
+  },
+  {
+    file: "store/postgres/row_key.ts",
+    at: "const bytes = new Uint8Array(text.length * 3 + 2); // a code unit is at most three bytes",
+    about: "text.length * 3 + 2 ⇒ 3",
+    why: "one byte more is cut off",
+  },
+  {
+    file: "store/postgres/row_key.ts",
+    at: "const byte = bytes[at + i] ?? 0;",
+    about: "bytes[at + i] ?? 0 ⇒ 1",
+    why: "all eight bytes are there",
+  },
+  {
+    file: "store/postgres/row_key.ts",
+    at: "if (bytes[end + 1] !== ESCAPED) return [DECODER.decode(bytes.subarray(start, end)), end + 1];",
+    about: "bytes[end + 1] !== ESCAPED ⇒ false",
+    why: "the long way reads the same of a text with nothing escaped",
+  },
+  {
     file: "store/postgres/link.ts",
     at: 'host: ["store"],',
     about: '"store" ⇒ ...[]',
