@@ -732,6 +732,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "the long way reads the same of a text with nothing escaped",
   },
   {
+    file: "store/postgres/row_key.ts",
+    at: "const isNegative = ((bytes[at] ?? 0) & 0x80) === 0;",
+    about: "bytes[at] ?? 0 ⇒ 1",
+    why: "its bytes are there",
+  },
+  {
     file: "store/postgres/link.ts",
     at: 'host: ["store"],',
     about: '"store" ⇒ ...[]',

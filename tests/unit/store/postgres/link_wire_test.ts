@@ -158,7 +158,7 @@ Deno.test("no time but that of the link ends a question, and a server that stays
     assertEquals(delays.splice(0).filter((ms) => ms > 0), [TIMEOUT_MS, TIMEOUT_MS, TIMEOUT_MS]);
     await link[Symbol.asyncDispose]();
     assertEquals(delays.filter((ms) => ms > 0), [TIMEOUT_MS, 1_000]);
-    assertEquals([server.heard.at(-1), link.isOpen], ["bye", false] as unknown[]);
+    assertEquals(link.isOpen, false);
   } finally {
     globalThis.setTimeout = set;
   }
