@@ -606,6 +606,38 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "only how often what was taken is cut off",
   },
   {
+    file: "store/seal.ts",
+    at:
+      'return { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(0), info: new TextEncoder().encode(purpose) };',
+    about: "new Uint8Array(0) ⇒ 1",
+    why: "HMAC fills its key up with zeros",
+  },
+  {
+    file: "store/seal.ts",
+    at: "if (envelope[0] !== VERSION || envelope.length < 1 + IV_BYTES + TAG_BYTES) return undefined;",
+    about: "1 + IV_BYTES ⇒ -",
+    why: "what is shorter than its tag is not opened either",
+  },
+  {
+    file: "store/seal.ts",
+    at: "if (envelope[0] !== VERSION || envelope.length < 1 + IV_BYTES + TAG_BYTES) return undefined;",
+    about: "1 + IV_BYTES + TAG_BYTES ⇒ -",
+    why: "what is shorter than its tag is not opened either",
+  },
+  {
+    file: "store/seal_key.ts",
+    at: "for (let i = 0; i < key.length; i++) key[i] = parseInt(digits.slice(2 * i, 2 * i + 2), 16);",
+    about: "i < key.length ⇒ <=",
+    why: "an array of 32 bytes takes no 33rd",
+  },
+  {
+    file: "store/seal.ts",
+    at:
+      'const master = await crypto.subtle.importKey("raw", sealKey, "HKDF", false, ["deriveBits", "deriveKey"]);',
+    about: 'crypto.subtle.importKey("raw", sealKey, "HKDF", false, ["deriveBits… ⇒ true',
+    why: "nobody but this function has that key",
+  },
+  {
     file: "store/view.ts",
     at: ".sort((a, b) => a.hostgroup < b.hostgroup ? -1 : 1);",
     about: "a.hostgroup < b.hostgroup ⇒ <=",

@@ -162,10 +162,13 @@ Deno.test("bringNextKey() copies the key that is brought, unless it is there alr
   const key = await loadSealKey(brought, true);
   const inode = async () => (await Deno.stat(nextKeyPath(path))).ino;
   assertEquals([await bringNextKey(path, brought), await readNextKey(path)], [key, key]);
-  const before = await inode();
-  assertEquals(await bringNextKey(path, brought), key);
-  assertEquals(await bringNextKey(path, nextKeyPath(path)), key);
-  assertEquals(await inode(), before);
+  {
+    using _held = await Deno.open(nextKeyPath(path)); // so that no other file gets its number
+    const before = await inode();
+    assertEquals(await bringNextKey(path, brought), key);
+    assertEquals(await bringNextKey(path, nextKeyPath(path)), key);
+    assertEquals(await inode(), before);
+  }
   await makeNextKey(path);
   assertEquals([await bringNextKey(path, brought), await readNextKey(path)], [key, key]);
   await Deno.writeTextFile(nextKeyPath(path), "no key");
@@ -333,4 +336,16 @@ Deno.test("a key is on the disk, and its name too, before a call that made or mo
     await makeNextKey(folder.path);
     assertEquals(await syncsOf(() => installNextKey(folder.path)), 1);
   });
+});
+
+Deno.test("loadSealKey() says of a key that the disk does not give that it cannot be read", async () => {
+  await using folder = await keyFolder();
+  const { open } = Deno;
+  Deno.open = () => Promise.reject(new Deno.errors.PermissionDenied("not yours"));
+  try {
+    const { message } = await assertCode(loadSealKey(folder.path, true), "seal.key-invalid");
+    assertEquals(message, `Cannot read the seal key ${folder.path}: not yours`);
+  } finally {
+    Deno.open = open;
+  }
 });

@@ -1,4 +1,4 @@
-import { assertEquals, assertNotEquals } from "@std/assert";
+import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { deriveKeys, seal, unseal } from "../../../store/seal.ts";
 
@@ -89,4 +89,12 @@ Deno.test("keys and envelopes are those of every version: a state outlives an up
     undefined,
   );
   assertEquals((await seal(keys.sealing, [], PLAIN))[0], 1);
+});
+
+Deno.test("unseal() takes no failure of the machine for damage", async () => {
+  const { sealing } = await deriveKeys(sealKey(1));
+  const envelope = await seal(sealing, [], PLAIN);
+  const cannotOpen = await crypto.subtle.importKey("raw", sealKey(1), "AES-GCM", false, ["encrypt"]);
+  const error = await assertRejects(() => unseal(cannotOpen, [], envelope), DOMException);
+  assertEquals(error.name, "InvalidAccessError");
 });
