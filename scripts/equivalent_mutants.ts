@@ -1236,6 +1236,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "decoder.close(); ⇒ ;",
     why: "the end of the answer closes it too, only later",
   },
+  {
+    file: "proxy/forward/forward.ts",
+    at: "this.#isWatching = true;",
+    about: "this.#isWatching = true ⇒ false",
+    why: "a second watch takes the place of the first, and tells the same",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

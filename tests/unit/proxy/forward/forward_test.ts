@@ -567,3 +567,35 @@ Deno.test("forward() reports a bug, answers without its words, and logs it", asy
   assertEquals(made.client.got.text.includes("of ours"), false);
   assertEquals((await made.lines()).length, 1);
 });
+
+Deno.test("forward() says how long a request took, and how much of that until it was sent", async () => {
+  await using made = setUp();
+  let at = 1_000;
+  Object.assign(made.engine.context.clock, { monotonic: () => at });
+  const { dialler } = made.engine.context;
+  const dial = dialler.dial.bind(dialler);
+  dialler.dial = (...args) => {
+    at += 30;
+    return dial(...args);
+  };
+  await made.send(head("GET"));
+  at += 200;
+  await made.answer(0);
+  assertEquals([made.records[0]?.setupMs, made.records[0]?.durationMs], [30, 230]);
+});
+
+Deno.test("forward() says how often the answer held the credential, once too", async (t) => {
+  const key = "sk-planted-0123456789";
+  for (const count of [0, 1, 2]) {
+    await t.step(`${count}`, async () => {
+      await using made = setUp({ secret: "key" });
+      const headers = [["Authorization", `Bearer ${key}`]] as const;
+      made.engine.policy.setCredential({ secret: "key", host: "up.test", headers, material: [key] });
+      const body = `${key} `.repeat(count);
+      await made.send(head("GET"));
+      await made.answer(0, `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      assertEquals([made.records[0]?.status, made.records[0]?.echoed], [200, count || undefined]);
+      assertEquals(made.client.got.text.includes(key), false);
+    });
+  }
+});
