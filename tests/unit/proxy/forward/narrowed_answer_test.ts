@@ -63,7 +63,8 @@ Deno.test("narrowAnswer() takes other tools out, writes the length anew, and dro
     ...["Content-Type: application/json", "X-Mine: y", `Content-Length: ${wanted.length}`],
   ]);
   assertEquals([Buffer.from(said.take()).toString(), said.done], [wanted, true]);
-  assertEquals([touched, isFree(), (body as PiecedBody).releases], [[7_000, 7_000], false, 4]);
+  const { releases, waits } = body as PiecedBody;
+  assertEquals([touched, isFree(), releases, waits], [[7_000, 7_000], false, 4, 2]); // waits where nothing is here
   drop();
   assertEquals(isFree(), true);
 });
