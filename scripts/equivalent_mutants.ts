@@ -1242,6 +1242,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "this.#isWatching = true ⇒ false",
     why: "a second watch takes the place of the first, and tells the same",
   },
+  {
+    file: "proxy/http1/pulled_body.ts",
+    at: "if (this.done || size === 0 || size > COALESCE_BYTES) return NOTHING;",
+    about: "this.done || size === 0 ⇒ &&",
+    why: "of nothing, and behind the end, nothing is taken",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

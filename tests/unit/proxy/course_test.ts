@@ -31,6 +31,12 @@ Deno.test("toUpstreamError() takes each way in which a connection breaks for a b
       ...["upstream.closed", cause, "Cannot complete the request: the upstream connection broke"],
     ]);
   }
+  const alert = toUpstreamError(
+    new errors.InvalidData("received fatal alert: CertificateRequired"),
+    "up.test",
+  );
+  assert(alert instanceof ProxyError && alert.code === "upstream.tls");
+  assert(alert.message.startsWith("Cannot trust up.test: "));
   const own = new ProxyError("upstream.timeout", "x");
   const lateAlert = new ProxyError("upstream.closed", "received fatal alert: CertificateRequired");
   for (

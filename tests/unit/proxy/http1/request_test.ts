@@ -230,6 +230,25 @@ Deno.test("watch() tells of a client that goes, unless it has only ended its sid
     await settle();
     assertEquals(ahead.times(), 1);
   });
+  await t.step("it sends more while a person is asked", async () => {
+    const { client, times } = begin({}, true);
+    await client.write(Buffer.from("GET"));
+    await settle();
+    assertEquals(times(), 0);
+  });
+  await t.step("it breaks off while a person is asked, and had sent more already", async () => {
+    const { client, times } = begin({ here: "GET" }, true);
+    client.abort();
+    await settle();
+    assertEquals(times(), 1);
+  });
+  await t.step("it has an answer of the proxy's", async () => {
+    const { request, client, times } = begin({ isTls: true });
+    await request.answer(WHOLE);
+    client.abort();
+    await settle();
+    assertEquals(times(), 0);
+  });
   await t.step("it has its last byte", async () => {
     const { request, client, times } = begin({ isTls: true });
     await request.begin(OK, Buffer.from("x"), new PiecedBody([]));
