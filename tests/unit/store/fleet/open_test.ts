@@ -5,12 +5,14 @@ import { type FleetOptions, openFleet } from "../../../../store/fleet/open.ts";
 import { lockStateFolder } from "../../../../store/folder.ts";
 import { parseStoreAddress } from "../../../../store/postgres/address.ts";
 import { type DatabaseOptions, PostgresDatabase } from "../../../../store/postgres/database.ts";
+import { RULE_PREFIX } from "../../../../store/rules.ts";
 import { loadSealKey } from "../../../../store/seal_key.ts";
 import { assertCode, HandClock, tempFolder } from "../support.ts";
 import { keptLog } from "./answers.ts";
+import { ScriptedStore } from "./scripted_fleet.ts";
 
-/** Joins a fleet whose store fails like that. */
-async function join(failure: ProxyError, more: Partial<FleetOptions> = {}) {
+/** Joins a fleet whose store fails like that, or is scripted. */
+async function join(failure: ProxyError | ScriptedStore, more: Partial<FleetOptions> = {}) {
   const folder = await tempFolder();
   const sealKeyFile = `${folder.path}/mk`;
   await loadSealKey(sealKeyFile, true);
@@ -19,7 +21,7 @@ async function join(failure: ProxyError, more: Partial<FleetOptions> = {}) {
   const { open } = PostgresDatabase;
   PostgresDatabase.open = (options) => {
     asked.push(options);
-    return Promise.reject(failure);
+    return failure instanceof ProxyError ? Promise.reject(failure) : Promise.resolve(failure.open(options));
   };
   const options: FleetOptions = {
     address: parseStoreAddress("postgres://u@db.test:5432/d"),
@@ -78,4 +80,22 @@ Deno.test("openFleet() asks nobody for a name that is none", async () => {
     assertStringIncludes(error.message, what);
     assertEquals(joined.asked, []);
   }
+});
+
+Deno.test("openFleet() makes a fleet once and says so, and leaves nothing open when it cannot join", async () => {
+  const store = new ScriptedStore();
+  store.rows = [{ key: [...RULE_PREFIX, "client", 1, "id"], value: { host: "a.test", never: 1 } }];
+  await using joined = await join(store);
+  await assertCode(Promise.reject(joined.error), "state.newer");
+  assertEquals(joined.log.lines, ["info made the fleet mine in the store"]);
+  assertEquals(store.take(), [
+    ...["open", "made", "closed"],
+    ...["open", "listen", "open", "hello", "all", "goodbye", "closed", "closed"],
+  ]);
+  assertEquals(store.opened.map(({ isOpen }) => isOpen), [false, false, false]);
+  (await lockStateFolder(joined.dir))[Symbol.dispose]();
+  await using other = await join(store); // with a key of its own
+  const error = await assertCode(Promise.reject(other.error), "seal.key-wrong");
+  assertStringIncludes(error.message, "Cannot unseal the fleet's policy");
+  assertEquals([other.log.lines, store.take()], [[], ["open", "closed"]]);
 });

@@ -60,6 +60,8 @@ export class ScriptedStore {
   readonly copied: number[] = [];
   readonly opened: { readonly options: DatabaseOptions; isOpen: boolean; destroy(): void }[] = [];
   rows: Row[] = [];
+  /** The proof of its seal key, once the fleet is made. */
+  seal: { readonly sealCheck: Uint8Array<ArrayBuffer>; readonly sealKeyId: string } | undefined;
   /** The keys that its proof is of, where those are not the ones in force. */
   proven: StoreKeys | undefined;
   position: Position = { sequence: 0, changeId: undefined };
@@ -93,14 +95,25 @@ export class ScriptedStore {
       },
     };
     this.opened.push(link);
+    const sealOf = () => this.seal;
     const db = {
+      get sealCheck() {
+        return sealOf()?.sealCheck;
+      },
+      get sealKeyId() {
+        return sealOf()?.sealKeyId;
+      },
+      initialise: (sealCheck: Uint8Array<ArrayBuffer>, sealKeyId: string) => {
+        this.seal = { sealCheck, sealKeyId };
+        return this.#note("made", undefined);
+      },
       ...{ fleet: options.fleet, link, aheadMs: 0, serverRun: "1", query: link.query },
       position: () => link.query("position").then(() => ({ ...this.position, seal: this.standing })),
       changeIdAt: (at: number) => this.#note(`id of ${at}`, this.#at(at)?.changeId),
       changesAfter: (after: number) =>
         this.#note("changes", this.changes.filter(({ sequence }) => sequence > after)),
       readAll: () => {
-        const seal = { sealCheck: new Uint8Array(), sealKeyId: this.standing.keyId };
+        const seal = this.seal ?? { sealCheck: new Uint8Array(), sealKeyId: this.standing.keyId };
         return this.#note("all", { rows: this.rows, position: this.position, seal });
       },
       rows: (prefix: Deno.KvKey) => this.#rows(prefix),

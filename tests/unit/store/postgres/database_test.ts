@@ -183,10 +183,12 @@ Deno.test("PostgresDatabase.inTurn() writes a change, announces it and commits, 
 
 Deno.test("PostgresDatabase.inTurn() takes back what was not committed, and commits once", async (t) => {
   await t.step("nothing was", async () => {
-    const { db, answers, verbs } = await stage();
+    const { db, answers, asked, verbs } = await stage();
     answers.set("FOR UPDATE", AT);
     verbs();
     assertEquals(await db.inTurn(() => Promise.resolve(5)), 5);
+    const locked = asked.filter(({ sql }) => sql.includes("FOR UPDATE"));
+    assertEquals(locked.map(({ parameters }) => parameters), [["mine"]], "its own fleet and no other");
     assertEquals(verbs().at(-1), "ROLLBACK");
     await assertRejects(() => db.inTurn(() => Promise.reject(new Error("no"))), Error, "no");
     assertEquals(verbs().at(-1), "ROLLBACK");
@@ -295,10 +297,11 @@ Deno.test("PostgresDatabase reads rows, changes and where a fleet stands", async
   const read = { key: ["client", "a"], value: { name: "a", expiresAt: 1_000 } }; // by this host's clock
   await t.step("rows", async () => {
     assertEquals(await ask("ORDER BY r.key", [row], () => Array.fromAsync(db.rows(["client"]))), [read]);
-    assertEquals(asked[0]?.parameters[0], "mine");
+    assertEquals(asked[0]?.parameters, ["mine", "AmNsaWVudAA=", "AmNsaWVudAD/"]);
   });
   await t.step("how many", async () => {
     assertEquals(await ask("count(*)", [{ rows: 3 }], () => db.count(["client"])), 3);
+    assertEquals(asked[0]?.parameters, ["mine", "AmNsaWVudAA=", "AmNsaWVudAD/"]);
   });
   await t.step("all, in parts", async () => {
     const first = { sequence: 7, last_change: "id-7", seal_check: Uint8Array.of(1), seal_key_id: "key" };
