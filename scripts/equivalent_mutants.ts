@@ -919,6 +919,18 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "what is made anew is the same; it only takes longer",
   },
   {
+    file: "secrets/probe.ts",
+    at: 'const inner = typeof error === "object" && error !== null ? jsonFields(JSON.stringify(error)) : {};',
+    about: 'typeof error === "object" && error !== null ⇒ ||',
+    why: "what is no object has no fields",
+  },
+  {
+    file: "secrets/aws/signer.ts",
+    at: "applyChecksum: false,",
+    about: "applyChecksum: false ⇒ true",
+    why: "the field that the library would add is there already",
+  },
+  {
     file: "secrets/followed_files.ts",
     at: "const writtenAtMs = mtime?.getTime() ?? 0;",
     about: "mtime?.getTime() ?? 0 ⇒ 1",
