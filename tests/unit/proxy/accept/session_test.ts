@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { assertEquals, assertMatch } from "@std/assert";
 import { ProxyError } from "../../../../core/errors.ts";
+import { DEFAULT_LIMITS } from "../../../../core/limits.ts";
 import { serveSession } from "../../../../proxy/accept/session.ts";
 import type { TunnelOrigin } from "../../../../proxy/message/target.ts";
 import { ByteReader } from "../../../../proxy/streams/byte_reader.ts";
@@ -95,6 +96,23 @@ Deno.test("serveSession() says of a first head in a tunnel in clear that it was 
   assertEquals(lines.map((line) => /reason=(\S+)/.exec(line)?.[1]), ["idle-timeout"]);
 });
 
+Deno.test("serveSession() has one line for a head that is late, also where the client ends it while that is said", async () => {
+  const engine = new Engine();
+  const deadlines = new FakeDeadlines();
+  Object.assign(engine.context, { deadlines });
+  const [client, stream] = makePipe(20);
+  engine.serve(stream, { scheme: "http", host: "up.test", port: 25 });
+  await client.write(Buffer.from("GET / HT"));
+  await settle();
+  deadlines.advance(DEFAULT_LIMITS.headTimeoutMs);
+  await settle();
+  await client.closeWrite(); // the answer is on its way still
+  await settle();
+  await readAll(client);
+  await engine[Symbol.asyncDispose]();
+  assertEquals(engine.lines.map((line) => /reason=(\S+)/.exec(line)?.[1]), ["idle-timeout"]);
+});
+
 Deno.test("serveSession() closes a connection whose client ends it between two requests", async () => {
   await using engine = new Engine();
   const [client, stream] = makePipe();
@@ -111,7 +129,7 @@ Deno.test("serveSession() lets a client read why its head was refused, beyond th
   Object.assign(engine.context, { deadlines });
   const [client, stream] = makePipe();
   engine.serve(stream, TUNNEL);
-  await client.write(Buffer.from("what is this\r\n\r\nmore"));
+  await client.write(Buffer.from("GET / HTTP/1.1\r\nno colon\r\n\r\nmore"));
   await waitUntil("it is answered", () => client.unread + stream.unread > 0 && deadlines.left.length > 0);
   await settle();
   assertEquals(deadlines.left.filter((ms) => ms <= 1_000), []);
