@@ -18,6 +18,60 @@ export interface Equivalent {
 
 export const EQUIVALENT: readonly Equivalent[] = [
   {
+    file: "proxy/egress/pools/idle_times.ts",
+    at: 'const [name, value = ""] = member.split("=", 2).map((part) => part.trim());',
+    about: 'member.split("=", 2) ⇒ 3',
+    why: "two of them are looked at",
+  },
+  {
+    file: "proxy/tls/hello_watch.ts",
+    at: "at += RECORD_HEADER + (((bytes[at + 3] ?? 0) << 8) | (bytes[at + 4] ?? 0));",
+    about: "bytes[at + 3] ?? 0 ⇒ 1",
+    why: "a whole header is there: the types do not know",
+  },
+  {
+    file: "proxy/tls/hello_watch.ts",
+    at: "at += RECORD_HEADER + (((bytes[at + 3] ?? 0) << 8) | (bytes[at + 4] ?? 0));",
+    about: "bytes[at + 4] ?? 0 ⇒ 1",
+    why: "a whole header is there: the types do not know",
+  },
+  {
+    file: "proxy/tls/hello_watch.ts",
+    at: "const length = ((record[3] ?? 0) << 8) | (record[4] ?? 0);",
+    about: "record[3] ?? 0 ⇒ 1",
+    why: "a record without them is too short in any case",
+  },
+  {
+    file: "proxy/tls/hello_watch.ts",
+    at: "const length = ((record[3] ?? 0) << 8) | (record[4] ?? 0);",
+    about: "record[4] ?? 0 ⇒ 1",
+    why: "a record without them is too short in any case",
+  },
+  {
+    file: "proxy/tls/hello_watch.ts",
+    at: "const [type = 0, major, , high = 0, low = 0, message] = reader.available;",
+    about: "type = 0 ⇒ 1",
+    why: "a whole header is there: the types do not know",
+  },
+  {
+    file: "proxy/tls/hello_watch.ts",
+    at: "const [type = 0, major, , high = 0, low = 0, message] = reader.available;",
+    about: "high = 0 ⇒ 1",
+    why: "a whole header is there: the types do not know",
+  },
+  {
+    file: "proxy/tls/hello_watch.ts",
+    at: "const [type = 0, major, , high = 0, low = 0, message] = reader.available;",
+    about: "low = 0 ⇒ 1",
+    why: "a whole header is there: the types do not know",
+  },
+  {
+    file: "proxy/tls/hello_watch.ts",
+    at: 'this.#answer = kind === "unknown" && answer.length < MAX_ANSWER_BYTES ? answer : undefined;',
+    about: "answer.length < MAX_ANSWER_BYTES ⇒ <=",
+    why: "what is full grows no more, and says the same again",
+  },
+  {
     file: "proxy/egress/pools/pool.ts",
     at: "const at = list?.indexOf(idle) ?? -1;",
     about: "-1 ⇒ 2",

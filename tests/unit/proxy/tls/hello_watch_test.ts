@@ -80,6 +80,8 @@ Deno.test("HelloWatch takes a ServerHello for an answer only after the ClientHel
   watch.answered(Uint8Array.from(ORDINARY));
   assertEquals(watch.isDone, false);
   await admit(...HELLO);
+  watch.answered(Uint8Array.of(0)); // what came first is not looked at again
+  assertEquals(watch.isDone, false);
   await assertRejects(() => admit(...EVIL), ProxyError);
 });
 
