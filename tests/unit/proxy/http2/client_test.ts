@@ -81,6 +81,14 @@ Deno.test("ready is the peer's first SETTINGS, and the end of a connection that 
   assertEquals(error.h2Code, H2.CANCEL);
 });
 
+Deno.test("a connection that ends before its SETTINGS is no failure of nobody's", async () => {
+  await using made = await setUp({ settings: "" });
+  made.peer.far.close();
+  await made.connection.closed;
+  await settle(); // a rejection that nobody takes would fail the test
+  await assertRejects(() => made.connection.ready, Http2Error);
+});
+
 Deno.test("as many streams are open as both sides allow, the others wait for their places in order", async () => {
   const limits = { maxHttp2Streams: 2 };
   await using made = await setUp({ limits, settings: "SETTINGS MAX_CONCURRENT_STREAMS=5" });
@@ -217,15 +225,20 @@ Deno.test("streams that GOAWAY cuts are told in their client's turn", async () =
   const turns = new Turns(1);
   await using made = await setUp({ turns });
   const told: number[] = [];
+  const active: number[] = [];
   for (const path of ["/a", "/b", "/c"]) {
     const stream = await made.open(path);
-    stream.onReset = () => void told.push(stream.id);
+    stream.onReset = () => {
+      told.push(stream.id);
+      active.push(made.connection.activeStreams);
+    };
   }
   await made.peer.far.write(new Uint8Array([0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
   while (told.length === 0) await new Promise((resolve) => setTimeout(resolve));
   assertEquals(made.connection.activeStreams, 0);
   while (told.length < 3) await settle();
   assertEquals(told, [1, 3, 5]);
+  assertEquals(active.slice(1), [0, 0]); // those that wait to be told are gone already
 });
 
 Deno.test("who asks for another stream while streams are cut gets none", async () => {
