@@ -93,3 +93,34 @@ Deno.test("linesFrom() and linesBackwards() end with a file that somebody has cu
     assertEquals(await collect(linesBackwards(file, 0)), []);
   });
 });
+
+Deno.test("linesFrom() gives no line where none is, and half a line at the end as it is", async () => {
+  for (const [text, batches] of [["", []], ["a\nb\n", [["a", "b"]]], ["a\nb", [["a"], ["b"]]]] as const) {
+    const bytes = new TextEncoder().encode(text);
+    await withFile(bytes, async (file) => {
+      assertEquals(await Array.fromAsync(linesFrom(file, 0, bytes.length)), batches.map((each) => [...each]));
+    });
+  }
+});
+
+Deno.test("linesFrom() and linesBackwards() give the lines of a small file from and to every place", async () => {
+  const text = "ab\nc\n\nde";
+  await withFile(new TextEncoder().encode(text), async (file) => {
+    const from = [];
+    const to = [];
+    for (let at = 0; at <= text.length; at++) {
+      from.push((await collect(linesFrom(file, at, text.length))).join(" "));
+      to.push((await collect(linesBackwards(file, at))).join(" "));
+    }
+    assertEquals(from, ["ab c de", "c de", "c de", "c de", "de", "de", "de", "", ""]);
+    assertEquals(to, ["", "a", "ab", "ab", "c ab", "c ab", "c ab", "d c ab", "de c ab"]);
+  });
+});
+
+Deno.test("linesBackwards() goes on before a line that is too long, wherever its block begins", async () => {
+  for (const length of [-2, -1, 0, 1].map((more) => 18 * 65_536 + more)) {
+    await withFile(new TextEncoder().encode(`ab\n${"x".repeat(length)}`), async (file) => {
+      assertEquals(await collect(linesBackwards(file, length + 3)), ["ab"]);
+    });
+  }
+});
