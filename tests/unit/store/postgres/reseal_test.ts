@@ -3,6 +3,7 @@ import type { Mutation } from "../../../../store/engine.ts";
 import { parseStoreAddress } from "../../../../store/postgres/address.ts";
 import { PostgresDatabase } from "../../../../store/postgres/database.ts";
 import * as reseal from "../../../../store/postgres/reseal.ts";
+import { encodeRow } from "../../../../store/row_codec.ts";
 import { makeProof, openProof } from "../../../../store/seal_proof.ts";
 import { readSecret, SECRET_PREFIX, writeSecret } from "../../../../store/secrets.ts";
 import { postgresMissing, PostgresServer } from "../../../support/postgres.ts";
@@ -137,6 +138,18 @@ Deno.test("reseal: another seal key in the database of a fleet, step by step", a
     assertEquals(names(await reseal.hostsBefore(db, 5)), ["host-1"]);
     assertEquals(names(await reseal.hostsBefore(db, 6)), ["host-1", "host-2"]);
     assertEquals(names(await reseal.hostsBefore(db, 4)), []);
+  });
+
+  await t.step("resealBatch() seals a MiB at a time, to the byte", async () => {
+    const [probe] = await secrets(1, 65_000);
+    const chars = 65_536 - (encodeRow(probe?.value ?? {}).length - 65_000); // of a row of 64 KiB
+    for (const [more, expected] of [[0, ["switched"]], [1, ["more", "switched"]]] as const) {
+      const rows = [...(await secrets(15, chars)), ...(await secrets(16, chars + more)).slice(15)];
+      assertEquals(rows.reduce((sum, { value = {} }) => sum + encodeRow(value).length, 0), 1_048_576 + more);
+      const db = await stage.fleet(`mib-${more}`, rows);
+      await reseal.announceKey(db, NEXT, from.id);
+      assertEquals(await outcomes(db), [...expected]);
+    }
   });
 
   await t.step(
