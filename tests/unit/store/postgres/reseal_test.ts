@@ -148,7 +148,14 @@ Deno.test("reseal: another seal key in the database of a fleet, step by step", a
       assertEquals(rows.reduce((sum, { value = {} }) => sum + encodeRow(value).length, 0), 1_048_576 + more);
       const db = await stage.fleet(`mib-${more}`, rows);
       await reseal.announceKey(db, NEXT, from.id);
+      const query = db.query.bind(db);
+      const waits = new Set<number | undefined>();
+      db.query = (text, parameters, timeoutMs) => {
+        waits.add(timeoutMs);
+        return query(text, parameters, timeoutMs);
+      };
       assertEquals(await outcomes(db), [...expected]);
+      assertEquals(waits, new Set([undefined, 30_000]), "the exchange of all rows alone has longer");
     }
   });
 
