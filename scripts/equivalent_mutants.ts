@@ -692,6 +692,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "nobody but this function has that key",
   },
   {
+    file: "store/kv.ts",
+    at: "const RESEAL_ROWS = MAX_COMMIT_ROWS / 2 - 1;",
+    about: "MAX_COMMIT_ROWS / 2 ⇒ 3",
+    why: "the rows are the same in however many commits they are exchanged",
+  },
+  {
     file: "store/view.ts",
     at: ".sort((a, b) => a.hostgroup < b.hostgroup ? -1 : 1);",
     about: "a.hostgroup < b.hostgroup ⇒ <=",

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { Database } from "../../../store/kv.ts";
 import { migrate } from "../../../store/migrate.ts";
 import { SECRET_PREFIX } from "../../../store/secrets.ts";
@@ -390,3 +390,10 @@ fleetTest(
     }
   },
 );
+
+fleetTest("State.rotateSealKey() makes no key in a fleet, whose hosts rotate together", async (stage) => {
+  await using a = await ownHost(stage, "host-1");
+  const before = (await a.sealKey()).id;
+  assertThrows(() => a.rotateSealKey(), TypeError, "as that of one host");
+  assertEquals([(await a.sealKey()).id, await isThere(`${keyFile(stage, "host-1")}.next`)], [before, false]);
+});

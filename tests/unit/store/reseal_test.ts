@@ -1,5 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
+import { systemClock } from "../../../core/clock.ts";
 import { ProxyError } from "../../../core/errors.ts";
+import { State } from "../../../store/state.ts";
 import { assertCode, openState, tempFolder } from "./support.ts";
 
 const SECRET = { name: "key", host: "api.example.com", type: "bearer", cleartext: false };
@@ -129,4 +131,24 @@ Deno.test("State.rotateSealKey() with a brought key moves no key, one that is in
   const before = keys();
   const { keyFile, formerKeyFile } = await state.rotateSealKey(brought);
   assertEquals([keyFile, formerKeyFile, keys()], [brought, undefined, before] as unknown[]);
+});
+
+Deno.test("State.rotateSealKey() brings back no secret that went after a try with the same key", async () => {
+  await using folder = await tempFolder();
+  const sealKeyFile = `${folder.path}/brought`;
+  await Deno.writeTextFile(sealKeyFile, `${"cd".repeat(32)}\n`, { mode: 0o600 });
+  {
+    await using state = await openState(folder.state);
+    for (const name of ["kept", "gone"]) {
+      await state.putSecret({ ...SECRET, name, value: name }, { force: false });
+    }
+    {
+      using _ = failCommits((n) => n >= 2); // the rows are written, the proof is not
+      await assertCode(state.rotateSealKey(sealKeyFile), "state.write-failed");
+    }
+    await state.deleteSecret("gone");
+    await state.rotateSealKey(sealKeyFile);
+  }
+  await using state = await State.open({ dir: folder.state, clock: systemClock(), sealKeyFile });
+  assertEquals(state.listSecrets().map(({ name }) => state.secretValue(name)?.value), ["kept"]);
 });
