@@ -66,6 +66,19 @@ Deno.test("requests have odd ids from 1 on, and END_STREAM where nothing follows
   assertEquals(await made.peer.got(), ["DATA 3 ES"]);
 });
 
+Deno.test("a client says that it takes no push, how large its windows are, and how large a head may be", async () => {
+  const peer = new FarEnd();
+  const connection = startHttp2Client(
+    peer.options({ http2UpstreamWindowBytes: 70_000, maxHeadBytes: 5_000 }),
+  );
+  assertEquals((await peer.got()).filter((line) => line.startsWith("SETTINGS")), [
+    "SETTINGS ENABLE_PUSH=0 INITIAL_WINDOW_SIZE=70000 MAX_HEADER_LIST_SIZE=5000",
+  ]);
+  connection.close();
+  peer.far.close();
+  await connection.closed;
+});
+
 Deno.test("ready is the peer's first SETTINGS, and the end of a connection that has none", async () => {
   await using made = await setUp({ settings: "" });
   let isReady = false;
