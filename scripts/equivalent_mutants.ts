@@ -1320,6 +1320,24 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "this.done || size === 0 ⇒ &&",
     why: "of nothing, and behind the end, nothing is taken",
   },
+  {
+    file: "proxy/http2/hpack_encoder.ts",
+    at: "if (this.#length + count <= this.#buffer.length) return;",
+    about: "this.#length + count <= this.#buffer.length ⇒ <",
+    why: "a buffer that grows a byte earlier holds the same",
+  },
+  {
+    file: "proxy/http2/hpack_encoder.ts",
+    at: "this.#room(name.length + value.length + 16);",
+    about: "name.length + value.length + 16 ⇒ 17",
+    why: "a little more room than is needed holds the same",
+  },
+  {
+    file: "proxy/http2/hpack_encoder.ts",
+    at: "this.#buffer = Buffer.allocUnsafeSlow(4_096);",
+    about: "Buffer.allocUnsafeSlow(4_096) ⇒ 4097",
+    why: "a larger one is made where it is too small",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

@@ -51,6 +51,16 @@ Deno.test("Budget takes back what useful work gives, in parts, and never more th
   });
 });
 
+Deno.test("Budget.charge() takes of what a rest has given: a rest does not pay for what comes behind it", () => {
+  atTime((set) => {
+    const budget = new Budget(10, 1);
+    assertEquals(drain(budget), 10);
+    set(100_000);
+    budget.charge(4);
+    assertEquals(drain(budget), 6);
+  });
+});
+
 Deno.test("Budget.charge() makes a debt of as many as there may be at once, which is paid first", () => {
   atTime((set) => {
     const budget = new Budget(10, 1);

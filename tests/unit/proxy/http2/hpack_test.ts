@@ -286,3 +286,10 @@ Deno.test("decodeHuffman() inverts the code of every byte, at every position", (
 function lengthOf(symbol: number): number {
   return HUFFMAN_LENGTHS[symbol] ?? 0;
 }
+
+Deno.test("HeaderBlockWriter says in one byte that it keeps no table", () => {
+  const writer = new HeaderBlockWriter();
+  writer.begin();
+  writer.tableSize(0);
+  assertEquals([...writer.bytes], [0x20]);
+});
