@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { ProxyError } from "../../../core/errors.ts";
 import { decryptKey } from "../../../secrets/kind_mtls.ts";
 import { parseSecretValue, staticInjection } from "../../../secrets/kinds.ts";
@@ -74,6 +74,42 @@ Deno.test("mtls takes keys of the kinds that TLS takes for sure", async (t) => {
       if (!isUsable) assertStringIncludes(hint ?? "", "P-256, P-384 or Ed25519");
     });
   }
+});
+
+/** An RSA key of so many bits, whose factors are odd and no primes: true ones of this length take seconds to find. */
+function largeRsa(bits: number): string {
+  const e = 65_537n;
+  const gcd = (a: bigint, b: bigint): bigint => b === 0n ? a : gcd(b, a % b);
+  const oddOf = (bytes: number) => {
+    const random = randomBytes(bytes);
+    random[0] = 0xff;
+    random[bytes - 1] = 0xff;
+    return BigInt(`0x${random.toString("hex")}`);
+  };
+  const inverse = (a: bigint, modulus: bigint) => {
+    let [r0, r1, s0, s1] = [modulus, a % modulus, 0n, 1n];
+    while (r1 !== 0n) [r0, r1, s0, s1] = [r1, r0 % r1, s1, s0 - (r0 / r1) * s1];
+    return (s0 % modulus + modulus) % modulus;
+  };
+  for (;;) {
+    const [p, q] = [oddOf(512), oddOf(bits / 8 - 512)];
+    if (gcd(p, q) !== 1n || gcd(e, (p - 1n) * (q - 1n)) !== 1n) continue;
+    const d = inverse(e, (p - 1n) * (q - 1n));
+    const parts = { n: p * q, e, d, p, q, dp: d % (p - 1n), dq: d % (q - 1n), qi: inverse(q, p) };
+    const encoded = Object.entries(parts).map(([name, value]) => {
+      const hex = value.toString(16);
+      return [name, Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex").toString("base64url")];
+    });
+    const key = { kty: "RSA", ...Object.fromEntries(encoded) };
+    return createPrivateKey({ key, format: "jwk" }).export({ type: "pkcs8", format: "pem" }).toString();
+  }
+}
+
+Deno.test("mtls takes RSA of 8,192 bits and none longer", () => {
+  const refusal = (bits: number) =>
+    assertThrows(() => parseSecretValue("mtls", certPem + largeRsa(bits)), ProxyError).message;
+  assertStringIncludes(refusal(8_192), "not that of its first certificate");
+  assertStringIncludes(refusal(8_200), "TLS here takes no key of its kind");
 });
 
 Deno.test("mtls keeps every certificate in order, and nothing that stands between or is cut off", () => {
