@@ -301,3 +301,14 @@ Deno.test("a connection that is leaving comes to no rest when its last request i
   second.release();
   assertEquals(idle(), 0);
 });
+
+Deno.test("requests that wait on full connections wait where the fewest do", async () => {
+  await using setup = setUp({ maxHttp2UpstreamsPerKey: 2 }, 1);
+  const { lease } = setup;
+  const leases = [];
+  for (let at = 0; at < 6; at++) leases.push(await lease());
+  const [first, second] = leases.map(({ connection }) => connection);
+  const on = leases.map(({ connection }) => connection === first ? 1 : connection === second ? 2 : 3);
+  assertEquals(on, [1, 2, 1, 2, 1, 2]);
+  for (const { release } of leases) release();
+});
