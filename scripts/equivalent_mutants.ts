@@ -1039,12 +1039,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "the library makes a hash for each use, and asks none for another",
   },
   {
-    file: "secrets/aws/chunks.ts",
-    at: "if (lineEnd < 0) return this.#waitFor(bytes.length + 1);",
-    about: "bytes.length + 1 ⇒ -",
-    why: "looking again before there is more finds the same; it only takes longer",
-  },
-  {
     file: "secrets/aws/client_signature.ts",
     at: "const scheme = space < 0 ? value : value.slice(0, space);",
     about: "space < 0 ⇒ <=",
