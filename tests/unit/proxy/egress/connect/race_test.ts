@@ -212,3 +212,10 @@ Deno.test("Winners begins with what won when another was tried before it, for a 
   now = 600_000;
   assertEquals(winners.order("a:443", dead)[0], "dead");
 });
+
+Deno.test("Winners is bounded: of more than 1,024 places the one not asked about for longest is forgotten", () => {
+  const winners = new Winners(() => 0);
+  for (let at = 0; at < 1_025; at++) winners.note(`a:${at}`, "good", ["dead", "good"]);
+  const first = (at: number) => winners.order(`a:${at}`, ["dead", "good"])[0];
+  assertEquals([first(0), first(1), first(1_024)], ["dead", "good", "good"]);
+});
