@@ -304,3 +304,25 @@ Deno.test("LineQueue cuts off half a line that could not be written whole", asyn
   await queue.append(["b\n"]);
   assertEquals([await sizesIn(folder.state), await takeAll(queue)], [[4], ["a", "b"]] as unknown[]);
 });
+
+Deno.test("LineQueue goes on in another file when the one that it writes is emptied under it", async () => {
+  await using folder = await tempFolder();
+  await using queue = await LineQueue.open(folder.state, BOUNDS);
+  await queue.append(linesOf("a", "b"));
+  await Deno.truncate(`${folder.state}/0000000001.lines`);
+  assertEquals(await queue.take(ALL), undefined);
+  assertEquals([queue.length, queue.dropped], [0, 2]);
+  await queue.append(linesOf("c"));
+  assertEquals(await takeAll(queue), ["c"]);
+});
+
+Deno.test("LineQueue begins no other file before it is over its bound", async () => {
+  await using folder = await tempFolder();
+  await using queue = await LineQueue.open(folder.state, { maxBytes: 20, segmentBytes: 20 });
+  const ten = ["123456789\n"];
+  for (let n = 0; n < 2; n++) await queue.append(ten);
+  const names = async () => (await Array.fromAsync(Deno.readDir(folder.state), ({ name }) => name)).sort();
+  assertEquals(await names(), ["0000000001.lines", "front"]);
+  await queue.append(ten);
+  assertEquals(await names(), ["0000000002.lines", "front"]);
+});
