@@ -1332,6 +1332,18 @@ export const EQUIVALENT: readonly Equivalent[] = [
     about: "Buffer.allocUnsafeSlow(4_096) ⇒ 4097",
     why: "a larger one is made where it is too small",
   },
+  {
+    file: "proxy/http2/body_queue.ts",
+    at: "if (last && this.#end < last.length) {",
+    about: "this.#end < last.length ⇒ <=",
+    why: "into a chunk that is full nothing is copied",
+  },
+  {
+    file: "proxy/http2/huffman.ts",
+    at: "while (count > 24) {",
+    about: "count > 24 ⇒ 25",
+    why: "32 bits fit as well",
+  },
 ];
 
 /** Why a mutant changes nothing, or undefined. */

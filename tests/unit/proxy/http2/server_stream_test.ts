@@ -84,3 +84,11 @@ Deno.test("release() closes what is open: an answer that is not whole is an erro
   over.stream.release();
   assertEquals(over.link.told(), []);
 });
+
+Deno.test("a client that resets behind its whole request wants no answer: the request is cut", () => {
+  const { stream } = open({ isBodyless: true });
+  const told: number[] = [];
+  stream.onReset = ({ h2Code }) => void told.push(h2Code);
+  stream.receiveReset(H2.CANCEL);
+  assertEquals([told, stream.error?.h2Code], [[H2.CANCEL], H2.CANCEL]);
+});
