@@ -1231,30 +1231,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "the system bounds it by itself",
   },
   {
-    file: "proxy/streams/byte_reader.ts",
-    at: "this.#start = this.#end = 0;",
-    about: "this.#end = 0 ⇒ 1",
-    why: "nothing is here, and the next read begins at the front of its buffer",
-  },
-  {
-    file: "proxy/forward/forward.ts",
-    at: "if (this.#relay.status > 0) this.#exchange.request.cut(failure);",
-    about: "this.#relay.status > 0 ⇒ 1",
-    why: "a status has three digits",
-  },
-  {
-    file: "proxy/forward/forward.ts",
-    at: 'if (this.#relay.status > 0 || this.#isMisplaced || refusal.reason === "client-closed") {',
-    about: "this.#relay.status > 0 ⇒ 1",
-    why: "a status has three digits",
-  },
-  {
-    file: "proxy/forward/forward.ts",
-    at: "if (this.#relay.status > 0) return false;",
-    about: "this.#relay.status > 0 ⇒ 1",
-    why: "a status has three digits",
-  },
-  {
     file: "proxy/forward/forward.ts",
     at: "if (status > 0) record.status = status;",
     about: "status > 0 ⇒ 1",
@@ -1265,30 +1241,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     at: "const isFast = ms < ROUND_TRIPS * this.#roundTripMs;",
     about: "ms < ROUND_TRIPS * this.#roundTripMs ⇒ <=",
     why: "nothing is measured to be just as long",
-  },
-  {
-    file: "proxy/message/target.ts",
-    at: "const path = queryAt < 0 ? originForm : originForm.slice(0, queryAt);",
-    about: "queryAt < 0 ⇒ 1",
-    why: "a target begins with its path, which is not empty",
-  },
-  {
-    file: "proxy/message/target.ts",
-    at: "const path = queryAt < 0 ? originForm : originForm.slice(0, queryAt);",
-    about: "queryAt < 0 ⇒ <=",
-    why: "a target begins with its path, which is not empty",
-  },
-  {
-    file: "proxy/message/target.ts",
-    at: "const query = queryAt < 0 ? undefined : originForm.slice(queryAt + 1);",
-    about: "queryAt < 0 ⇒ 1",
-    why: "a target begins with its path, which is not empty",
-  },
-  {
-    file: "proxy/message/target.ts",
-    at: "const query = queryAt < 0 ? undefined : originForm.slice(queryAt + 1);",
-    about: "queryAt < 0 ⇒ <=",
-    why: "a target begins with its path, which is not empty",
   },
   {
     file: "proxy/forward/token_watch.ts",
@@ -1343,6 +1295,54 @@ export const EQUIVALENT: readonly Equivalent[] = [
     at: "while (count > 24) {",
     about: "count > 24 ⇒ 25",
     why: "32 bits fit as well",
+  },
+  {
+    file: "proxy/message/target.ts",
+    at: "const path = queryAt < 0 ? originForm : originForm.slice(0, queryAt);",
+    about: "queryAt < 0 ⇒ 1",
+    why: "a target begins with its path, which is not empty",
+  },
+  {
+    file: "proxy/message/target.ts",
+    at: "const path = queryAt < 0 ? originForm : originForm.slice(0, queryAt);",
+    about: "queryAt < 0 ⇒ <=",
+    why: "a target begins with its path, which is not empty",
+  },
+  {
+    file: "proxy/message/target.ts",
+    at: "const query = queryAt < 0 ? undefined : originForm.slice(queryAt + 1);",
+    about: "queryAt < 0 ⇒ 1",
+    why: "no query begins where its target does",
+  },
+  {
+    file: "proxy/message/target.ts",
+    at: "const query = queryAt < 0 ? undefined : originForm.slice(queryAt + 1);",
+    about: "queryAt < 0 ⇒ <=",
+    why: "no query begins where its target does",
+  },
+  {
+    file: "proxy/forward/forward.ts",
+    at: "if (this.#relay.status > 0) this.#exchange.request.cut(failure);",
+    about: "this.#relay.status > 0 ⇒ 1",
+    why: "an answer that has begun has a status of three digits",
+  },
+  {
+    file: "proxy/forward/forward.ts",
+    at: 'if (this.#relay.status > 0 || this.#isMisplaced || refusal.reason === "client-closed") {',
+    about: "this.#relay.status > 0 ⇒ 1",
+    why: "no answer has the status 1",
+  },
+  {
+    file: "proxy/forward/forward.ts",
+    at: "if (this.#relay.status > 0) return false;",
+    about: "this.#relay.status > 0 ⇒ 1",
+    why: "a status has three digits",
+  },
+  {
+    file: "proxy/http2/body_queue.ts",
+    at: "#end = 0;",
+    about: "#end = 0; ⇒ 1",
+    why: "it is set with the first chunk",
   },
 ];
 
