@@ -467,18 +467,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "one segment too many is enough to see",
   },
   {
-    file: "policy/words/body_text.ts",
-    at: "for (let at = 0; at < text.length; at++) {",
-    about: "at < text.length ⇒ <=",
-    why: "behind the end is no sign",
-  },
-  {
-    file: "policy/words/body_text.ts",
-    at: `while (at < text.length && text[at] !== '"') at += text[at] === "\\\\" ? 2 : 1;`,
-    about: "at < text.length ⇒ <=",
-    why: "each string of a JSON text ends",
-  },
-  {
     file: "policy/words/graphql.ts",
     at: "document = parse(text, { noLocation: true, maxTokens: MAX_TOKENS });",
     about: "noLocation: true ⇒ false",

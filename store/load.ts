@@ -83,7 +83,7 @@ export interface LoadedState {
 /**
  * Reads everything.
  *
- * @throws ProxyError `state.damaged`, `seal.row-damaged`
+ * @throws ProxyError `state.damaged`, `state.newer`, `seal.row-damaged`
  */
 export async function loadState(source: RowSource, keys: StoreKeys, nowMs: number): Promise<LoadedState> {
   const view = new PolicyView();

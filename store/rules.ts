@@ -49,8 +49,9 @@ export function ruleOwner({ key }: Row): string {
   return String(key[1]);
 }
 
-/** The inverse of {@linkcode writeRule}. @throws ProxyError `state.damaged` */
+/** The inverse of {@linkcode writeRule}. @throws ProxyError `state.damaged`, `state.newer` */
 export function readRule(row: Row, clientName: string): StoredRule {
+  checkKnownFields(row, clientName);
   const fields = new RowReader(`a rule of client ${clientName}`, row.value);
   const secret = fields.optionalString("secret");
   const expiresAt = fields.optionalNumber("expiresAt");

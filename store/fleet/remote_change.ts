@@ -10,7 +10,7 @@ import { CA_PREFIX, readCa } from "../cas.ts";
 import { CLIENT_PREFIX, readClient, type StoredClient } from "../clients.ts";
 import type { Mutation, Row } from "../engine.ts";
 import { MODE_PREFIX, readMode } from "../modes.ts";
-import { checkKnownFields, readRule, RULE_PREFIX, ruleOwner, type StoredRule } from "../rules.ts";
+import { readRule, RULE_PREFIX, ruleOwner, type StoredRule } from "../rules.ts";
 import { readSecret, SECRET_PREFIX } from "../secrets.ts";
 import { readSuspension, SUSPENSION_PREFIX } from "../suspensions.ts";
 import type { PolicyView } from "../view.ts";
@@ -79,10 +79,7 @@ function clientSteps(mutations: readonly Mutation[], view: PolicyView): Step[] {
 }
 
 function rulesOf(rows: readonly Row[], { record: { name } }: StoredClient): StoredRule[] {
-  return rows.map((row) => {
-    checkKnownFields(row, name);
-    return readRule(row, name);
-  });
+  return rows.map((row) => readRule(row, name));
 }
 
 /** A rule that was moved has gone from its old place already, and is not the one that is there. */

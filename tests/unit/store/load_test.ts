@@ -43,6 +43,12 @@ Deno.test("loadState() has rules of clients that are there and time that is left
   assertEquals(loaded.nextSequence, 3);
 });
 
+Deno.test("loadState() refuses a rule with a word of a newer version, without which it would be wider", async () => {
+  const { key, value } = ruleOf("one", 0);
+  const newer = load(client("one"), { key, value: { ...value, newWord: "x" } });
+  await assertCode(newer, "state.newer");
+});
+
 Deno.test("loadState() has the next rule behind all rows of rules, the expired ones too", async () => {
   const next = async (...rows: Mutation[]) => (await load(client("one"), ...rows)).nextSequence;
   assertEquals(await next(), 0);
