@@ -29,7 +29,20 @@ export interface AuditHealth {
  * settled. Once it rejects, the same records come again, perhaps with some of those after them.
  */
 export interface AuditSink {
-  write(records: readonly StoredRecord[]): Promise<void>;
+  write(records: readonly StoredRecord[], way?: WriteWay): Promise<void>;
+  /** Does ahead what can be done of writing a record: in one go with many others it would hold up whoever comes then. */
+  print?(record: StoredRecord): Printed;
+}
+
+/** The lines of a record, in the forms that a sink writes. */
+export type Printed = readonly string[];
+
+/** See each field. */
+export interface WriteWay {
+  /** What {@linkcode AuditSink.print} gave for the first records. */
+  readonly printed: readonly Printed[];
+  /** To be waited for between two places, so that whoever comes meanwhile waits for one of them at most. */
+  readonly pause: () => Promise<void>;
 }
 
 /** Where the data plane puts its records. */
@@ -48,15 +61,21 @@ export interface AuditTrail {
 
 const RETRY_MS = 1_000;
 /**
- * How long after a write the next one waits for more records. A write wakes threads of the runtime; one for every request
- * would cost a third of the request (measured at one connection; an eighth at fifty). It is also what a `kill -9` takes at
- * most. The first record after a rest is written at once, and so is a whole piece.
+ * How long after a write the next one waits for more records, and a write to one place for that to the one before it. A write
+ * wakes threads of the runtime; one for every request would cost a third of the request (measured at one connection; an
+ * eighth at fifty), and three places in one go hold up one request in a hundred for longer than a request takes. A few times
+ * that is also what a `kill -9` takes at most. The first record after a rest is written at once, and so is a whole piece.
  */
-const GATHER_MS = 10;
+const GATHER_MS = 8;
+
+/** How much of a piece is printed as it comes: where more waits, the disk is what holds it up. */
+const PRINTED_BYTES = 131_072;
 
 /** Records that are written together. */
 interface Piece {
   readonly records: StoredRecord[];
+  /** Of the first of them. */
+  readonly printed: Printed[];
   /** Reckoned. */
   bytes: number;
 }
@@ -170,11 +189,14 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     const bytes = sizeOfRecord(record);
     let piece = this.#pieces.at(-1);
     if (!piece || piece.bytes >= RECORD_LIMITS.maxPieceBytes) {
-      piece = { records: [], bytes: 0 };
+      piece = { records: [], printed: [], bytes: 0 };
       this.#pieces.push(piece);
     }
-    piece.records.push({ ...withoutOpened(record), timeMs: this.#now(), repeated: record.repeated ?? 1 });
+    const stored = { ...withoutOpened(record), timeMs: this.#now(), repeated: record.repeated ?? 1 };
+    piece.records.push(stored);
     piece.bytes += bytes;
+    const { print } = this.#sink;
+    if (print && piece.bytes <= PRINTED_BYTES) piece.printed.push(print(stored));
     this.#queued++;
     this.#queuedBytes += bytes;
     this.#appended++;
@@ -187,7 +209,7 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     for (let piece = this.#pieces.shift(); piece; piece = this.#pieces.shift()) {
       const isWritten = await this.#writePiece(piece);
       if (isWritten) {
-        if (this.#hurrying === 0 && this.#pieces.length < 2) await this.#gather();
+        await this.#gather();
         continue;
       }
       this.#pieces.unshift(piece);
@@ -204,7 +226,9 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     this.#hurrying--;
   }
 
+  /** Waits for more records, unless somebody waits for those that are here, or they are enough. */
   async #gather(): Promise<void> {
+    if (this.#hurrying > 0 || this.#pieces.length > 1) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, GATHER_MS);
     this.#stopGathering = resolve;
@@ -213,10 +237,10 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
   }
 
   /** False when the sink did not take the records: they wait on. */
-  async #writePiece({ records, bytes }: Piece): Promise<boolean> {
+  async #writePiece({ records, printed, bytes }: Piece): Promise<boolean> {
     const { length } = records; // more may come into a piece that fails
     try {
-      await this.#sink.write(records);
+      await this.#sink.write(records, { printed, pause: () => this.#gather() });
       this.#failed = undefined;
       this.#attempted = this.#written += length;
       this.#queued -= length;

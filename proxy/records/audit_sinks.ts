@@ -7,7 +7,7 @@
  * @module
  */
 import { formatStored, type LogFormat, type StoredRecord } from "../../policy/audit_record.ts";
-import type { AuditSink } from "./audit_log.ts";
+import type { AuditSink, WriteWay } from "./audit_log.ts";
 
 /** Takes records with their lines, each with its end. */
 export interface LinePlace {
@@ -26,24 +26,32 @@ export function linePlace(writer: LineWriter, format: LogFormat): LinePlace {
   return { format, write: (_records, lines) => writer.write(lines.join("")) };
 }
 
+const AT_ONCE: WriteWay = { printed: [], pause: () => Promise.resolve() };
+
 /**
  * Writes to one place after the other. When one fails it rejects, and those after it get nothing; those before do not get the
  * same records twice when they come again.
  */
 export function sinkOf(places: readonly LinePlace[]): AuditSink {
   const marked = places.map((place) => ({ place, last: undefined as StoredRecord | undefined }));
+  const formats = [...new Set(places.map(({ format }) => format))];
+  const lineOf = (record: StoredRecord, format: LogFormat) => `${formatStored(record, format)}\n`;
   return {
-    async write(records) {
-      const printed = new Map<LogFormat, readonly string[]>();
+    print: (record) => formats.map((format) => lineOf(record, format)),
+    async write(records, { printed, pause } = AT_ONCE) {
+      const made = new Map<LogFormat, readonly string[]>();
       const linesIn = (format: LogFormat) => {
-        const lines = printed.get(format) ?? records.map((record) => `${formatStored(record, format)}\n`);
-        printed.set(format, lines);
+        const which = formats.indexOf(format);
+        const lines = made.get(format) ??
+          records.map((record, at) => printed[at]?.[which] ?? lineOf(record, format));
+        made.set(format, lines);
         return lines;
       };
-      for (const mark of marked) {
+      for (const [nth, mark] of marked.entries()) {
         const done = mark.last ? records.lastIndexOf(mark.last) + 1 : 0;
         if (done === records.length) continue;
         const lines = linesIn(mark.place.format);
+        if (nth > 0) await pause();
         await (done === 0
           ? mark.place.write(records, lines)
           : mark.place.write(records.slice(done), lines.slice(done)));

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { Deadlines } from "../../../../core/deadlines.ts";
 import { RECORD_LIMITS } from "../../../../core/limits.ts";
 import { type AuditRecord, formatStored, sizeOfRecord } from "../../../../policy/audit_record.ts";
-import { AuditLog } from "../../../../proxy/records/audit_log.ts";
+import { AuditLog, type WriteWay } from "../../../../proxy/records/audit_log.ts";
 
 const ALLOW: AuditRecord = {
   verdict: "allow",
@@ -319,5 +319,38 @@ Deno.test("AuditLog tells time and number of each record, and that it is written
   await log.flush();
   assertEquals(kept.map(({ timeMs, repeated }) => [timeMs, repeated]), [[5, 1], [6, 3]]);
   assertEquals(log.health, { isWritable: true, queued: 0, writeFailures: 0, coalesced: 0 });
+  await log[Symbol.asyncDispose]();
+});
+
+Deno.test("AuditLog has records printed as they come, 128 KiB of them, and pauses unless somebody waits", async () => {
+  const printed: number[] = [];
+  let ways: WriteWay | undefined;
+  const first = Promise.withResolvers<void>();
+  const log = new AuditLog({
+    now: () => 0,
+    deadlines: new Deadlines(),
+    sink: {
+      print: ({ port = 0 }) => [String(printed.push(port))],
+      write: async (_records, way) => {
+        ways = way;
+        await first.promise;
+      },
+    },
+  });
+  const bytes = sizeOfRecord(ALLOW);
+  const most = Math.floor(131_072 / bytes);
+  for (let port = 0; port < most + 10; port++) log.write({ ...ALLOW, port });
+  assertEquals(printed.length, most);
+  await turn();
+  assertEquals(ways?.printed.length, most);
+  let isOver = false;
+  const pausing = ways?.pause().then(() => isOver = true);
+  await Promise.resolve();
+  assertEquals(isOver, false);
+  const flushed = log.flush(); // ends the pause, and has none begin
+  await pausing;
+  await ways?.pause();
+  first.resolve();
+  await flushed;
   await log[Symbol.asyncDispose]();
 });

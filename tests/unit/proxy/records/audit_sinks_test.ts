@@ -92,3 +92,18 @@ Deno.test("sinkOf() prints each form once, and has nothing written where nothing
   await sink.write(batch);
   assertEquals(seen.slice(3).map((lines) => lines.length), [1, 1, 1]); // one record was there before
 });
+
+Deno.test("sinkOf() pauses between two places, and writes what was printed before", async () => {
+  const seen: string[] = [];
+  const place = (name: string, format: LinePlace["format"]): LinePlace => ({
+    format,
+    write: (_records, lines) => Promise.resolve(void seen.push(`${name} ${lines.join("").trim()}`)),
+  });
+  const sink = sinkOf([place("a", "text"), place("b", "json"), place("c", "text")]);
+  const pause = () => Promise.resolve(void seen.push("pause"));
+  assertEquals(sink.print?.(record(1))[0], "allow client=- port=1\n");
+  await sink.write([record(1), record(2)], { printed: [["one\n", "{}\n"]], pause });
+  const json = '{"v":1,"time":"1970-01-01T00:00:00.000Z","verdict":"allow","client":"-","port":2}';
+  const text = "one\nallow client=- port=2";
+  assertEquals(seen, [`a ${text}`, "pause", `b {}\n${json}`, "pause", `c ${text}`]);
+});
