@@ -122,8 +122,12 @@ Deno.test("traffic of every kind is counted exactly", () =>
       site.curl([url("/v1/a")], { token: "" }).then((codes) => assertEquals(codes, "000:407 ")),
       site.curl(["https://nobody.example/"]).then((codes) => assertEquals(codes, "000:403 ")),
     ]);
-    const isSettled = async () =>
-      sampleOf((await site.scrape()).families, "slicer_proxy_open_connections") === 0;
+    const isSettled = async () => {
+      const { families } = await site.scrape();
+      return ["open_connections", "audit_queued_records"].every((name) =>
+        sampleOf(families, `slicer_proxy_${name}`) === 0
+      );
+    };
     while (!await isSettled());
     const { text, families } = await site.scrape();
     const value = (sample: string) => sampleOf(families, `slicer_proxy_${sample}`);
