@@ -72,6 +72,24 @@ export const EQUIVALENT: readonly Equivalent[] = [
     why: "what is full grows no more, and says the same again",
   },
   {
+    file: "proxy/http2/frame_loop.ts",
+    at: "return heads <= maxHttp2HeadsInTurn && this.#framesInTurn < maxHttp2FramesInTurn;",
+    about: "heads <= maxHttp2HeadsInTurn ⇒ <",
+    why: "one turn more, in which nothing is left to read",
+  },
+  {
+    file: "secrets/login_slots.ts",
+    at: "#minute = 0;",
+    about: "#minute = 0; ⇒ 1",
+    why: "what the first new slot clears is empty",
+  },
+  {
+    file: "proxy/egress/pools/pool.ts",
+    at: "const isRetired = connection.dialledAt < this.#retiredAt;",
+    about: "connection.dialledAt < this.#retiredAt ⇒ <=",
+    why: "of two things in one microsecond nobody knows which was first",
+  },
+  {
     file: "proxy/egress/pools/pool.ts",
     at: "const at = list?.indexOf(idle) ?? -1;",
     about: "-1 ⇒ 2",
