@@ -103,9 +103,14 @@ export const connectionAttacks: readonly Attack[] = [
   },
   {
     name: "json-members",
-    about: "bodies of 60,000 members each, compressed, under a rule that has to know what they say",
+    about:
+      "bodies of 1 MiB of objects whose members no other has, compressed, under a rule that has to know what they say",
     run: ({ httpPort, token, ...target }) => {
-      const json = `{${Array.from({ length: 60_000 }, (_, i) => `"k${i}":1`).join()}}`;
+      const objects = Array.from(
+        { length: 13_400 },
+        (_, nth) => `{${Array.from({ length: 8 }, (_, i) => `"${(nth * 8 + i).toString(36)}k":1`).join()}}`,
+      );
+      const json = `{"x":[${objects.join()}]}`;
       const body = gzipSync(json).toString("latin1");
       const fields = [
         "Content-Type: application/json",
