@@ -107,7 +107,7 @@ export const connectionAttacks: readonly Attack[] = [
       "bodies of 1 MiB of objects whose members no other has, compressed, under a rule that has to know what they say",
     run: ({ httpPort, token, ...target }) => {
       const objects = Array.from(
-        { length: 13_400 },
+        { length: 13_300 },
         (_, nth) => `{${Array.from({ length: 8 }, (_, i) => `"${(nth * 8 + i).toString(36)}k":1`).join()}}`,
       );
       const json = `{"x":[${objects.join()}]}`;
