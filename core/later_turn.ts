@@ -3,15 +3,16 @@
  *
  * `setImmediate` alone does not give that: while immediates wait, the runtime's loop goes on and looks for what has come only
  * once in a great many turns. With four clients that kept it busy by turns of half a millisecond, a request beside them took
- * 0.2 to 0.5 s, since each of its steps needs such a look (measured). A timer makes the loop rest, and look. It rests for a
- * millisecond, in which others have their turns, so that this is done only every few, and never while nobody waits.
+ * 0.2 to 0.5 s, since each of its steps needs such a look (measured). A timer makes the loop rest, and look. It rests for two
+ * milliseconds, in which only others have their turns: so this is done now and then, and never while nobody waits. What does
+ * not rest (work of another thread that is waited for) makes no look where others want the CPU.
  *
  * @module
  */
 import { setImmediate } from "node:timers";
 
-/** How long turns may follow each other without a look. */
-const MOST_MS = 4;
+/** How long turns may follow each other without a look: shorter, and one large download takes a quarter longer. */
+const MOST_MS = 10;
 
 const waiting: (() => void)[] = [];
 /** A turn is asked for. */

@@ -105,6 +105,7 @@ export const connectionAttacks: readonly Attack[] = [
     name: "json-members",
     about:
       "bodies of 1 MiB of objects whose members no other has, compressed, under a rule that has to know what they say",
+    isLong: true, // it takes all of a thread
     run: ({ httpPort, token, ...target }) => {
       const objects = Array.from(
         { length: 13_300 },
