@@ -1,6 +1,7 @@
 /**
  * A JSON text (RFC 8259) read for a rule: all of it is checked, and of its value only that is made which a rule looks at. What
- * two readers could take for different things is not read: a member twice, a control character in the name of one, members that differ in case alone where one of them counts.
+ * two readers could take for different things is not read: a member twice, a control character in the name of one, members
+ * that differ in case alone where one of them counts.
  *
  * `JSON.parse` makes all of it. Objects whose members no other has cost it up to 80 ms a MiB (measured): whoever may send such
  * bodies would have a thread for himself.

@@ -195,8 +195,8 @@ export class AuditLog implements AuditTrail, AsyncDisposable {
     const stored = { ...withoutOpened(record), timeMs: this.#now(), repeated: record.repeated ?? 1 };
     piece.records.push(stored);
     piece.bytes += bytes;
-    const { print } = this.#sink;
-    if (print && piece.bytes <= PRINTED_BYTES) piece.printed.push(print(stored));
+    const printed = piece.bytes <= PRINTED_BYTES ? this.#sink.print?.(stored) : undefined;
+    if (printed) piece.printed.push(printed);
     this.#queued++;
     this.#queuedBytes += bytes;
     this.#appended++;
